@@ -1,0 +1,245 @@
+//! The one public error of this crate.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::report::Report;
+use crate::version::Phase;
+
+/// Any error, boxed, as a source.
+pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of thing went wrong, for code that has to decide what to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An option, a file or a value is not what it must be.
+    InvalidInput,
+    /// Something named does not exist.
+    NotFound,
+    /// The implementation does not have the power that was asked for.
+    Unsupported,
+    /// The act would touch something that nobody handed over.
+    Refused,
+    /// A component is not there or does not answer.
+    Unavailable,
+    /// A deadline passed.
+    Timeout,
+    /// The run was cancelled.
+    Cancelled,
+    /// A migration could not be applied or reverted.
+    Migration,
+    /// A migration that is applied differs from the one at hand.
+    Divergent,
+    /// The way back could not be taken or did not arrive.
+    Rollback,
+    /// The environment could not be made, changed or removed.
+    Environment,
+    /// A database statement failed.
+    Database,
+    /// A file or a process could not be read, written or started.
+    Io,
+    /// The upgrade was judged and found wanting: the findings are in the report.
+    Failed,
+    /// There was too little to judge.
+    Inconclusive,
+    /// A defect of this library.
+    Internal,
+}
+
+/// What went wrong, where, and what to do about it.
+///
+/// `Display` describes this layer only, in one line; the cause is in
+/// [`source`](std::error::Error::source). `{:?}` prints a readable block with the whole chain,
+/// because that is what `cargo test` prints for a returned `Err`; `{:#?}` prints the structure.
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    phase: Option<Phase>,
+    context: Vec<(&'static str, String)>,
+    source: Option<BoxError>,
+    report: Option<Box<Report>>,
+}
+
+impl Error {
+    /// An error of a kind. The message is lower case, without a final period, and names the
+    /// object in backticks.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            hint: None,
+            phase: None,
+            context: Vec::new(),
+            source: None,
+            report: None,
+        }))
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Adds what to do about it; printed last, in parentheses.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds a named fact.
+    #[must_use]
+    pub fn with_context(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.push((key, value.to_string()));
+        self
+    }
+
+    /// Adds the phase in which it happened, unless one is known already.
+    #[must_use]
+    pub fn with_phase(mut self, phase: Phase) -> Self {
+        self.0.phase.get_or_insert(phase);
+        self
+    }
+
+    /// Adds everything that was done until then.
+    #[must_use]
+    pub fn with_report(mut self, report: Report) -> Self {
+        self.0.report = Some(Box::new(report));
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The phase in which it happened, if it happened in a run.
+    pub fn phase(&self) -> Option<Phase> {
+        self.0.phase
+    }
+
+    /// The named facts, in the order in which they were added.
+    pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.context.iter().map(|(key, value)| (*key, value.as_str()))
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// Whether the same call may succeed later without a change by a person.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
+    }
+
+    /// Everything that was done until then, if the error comes from the runner.
+    pub fn report(&self) -> Option<&Report> {
+        self.0.report.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if let Some(hint) = &self.0.hint {
+            write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return self.0.fmt(f);
+        }
+        write!(f, "{self}")?;
+        if let Some(phase) = self.0.phase {
+            write!(f, "\n  phase: {phase}")?;
+        }
+        for (key, value) in &self.0.context {
+            write!(f, "\n  {key}: {value}")?;
+        }
+        let mut source = StdError::source(self);
+        while let Some(cause) = source {
+            write!(f, "\n  caused by: {cause}")?;
+            source = cause.source();
+        }
+        if let Some(report) = &self.0.report {
+            write!(f, "\n\n{report}")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(source: std::io::Error) -> Self {
+        Self::new(ErrorKind::Io, "an input or output operation failed").with_source(source)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl From<sqlx::Error> for Error {
+    fn from(source: sqlx::Error) -> Self {
+        Self::new(ErrorKind::Database, "a database call failed").with_source(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_repeats_no_text() {
+        let error = Error::new(ErrorKind::Migration, "migration `0002_lines` failed at line 3")
+            .with_source(std::io::Error::other("relation `lines` exists"))
+            .with_context("database", "orders")
+            .with_hint("drop it first")
+            .with_phase(Phase::Expand);
+        let mut seen = vec![error.to_string()];
+        let mut source = StdError::source(&error);
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            assert!(seen.iter().all(|earlier| !earlier.contains(&text)), "{text} twice");
+            seen.push(text);
+            source = cause.source();
+        }
+        assert_eq!(seen.len(), 2);
+    }
+
+    #[test]
+    fn debug_is_a_block_to_read() {
+        let error = Error::new(ErrorKind::Timeout, "no answer after 5 s")
+            .with_source(std::io::Error::other("refused"))
+            .with_context("server", "local")
+            .with_phase(Phase::Provision);
+        assert_eq!(
+            format!("{error:?}"),
+            "no answer after 5 s\n  phase: provision\n  server: local\n  caused by: refused"
+        );
+        assert!(format!("{error:#?}").contains("kind: Timeout"));
+    }
+
+    #[test]
+    fn the_first_phase_stays() {
+        let error = Error::new(ErrorKind::Io, "x").with_phase(Phase::Expand).with_phase(Phase::Verify);
+        assert_eq!(error.phase(), Some(Phase::Expand));
+    }
+}
