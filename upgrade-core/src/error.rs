@@ -130,7 +130,10 @@ impl Error {
 
     /// The named facts, in the order in which they were added.
     pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.context.iter().map(|(key, value)| (*key, value.as_str()))
+        self.0
+            .context
+            .iter()
+            .map(|(key, value)| (*key, value.as_str()))
     }
 
     /// What to do about it.
@@ -185,7 +188,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -208,16 +214,22 @@ mod tests {
 
     #[test]
     fn the_chain_repeats_no_text() {
-        let error = Error::new(ErrorKind::Migration, "migration `0002_lines` failed at line 3")
-            .with_source(std::io::Error::other("relation `lines` exists"))
-            .with_context("database", "orders")
-            .with_hint("drop it first")
-            .with_phase(Phase::Expand);
+        let error = Error::new(
+            ErrorKind::Migration,
+            "migration `0002_lines` failed at line 3",
+        )
+        .with_source(std::io::Error::other("relation `lines` exists"))
+        .with_context("database", "orders")
+        .with_hint("drop it first")
+        .with_phase(Phase::Expand);
         let mut seen = vec![error.to_string()];
         let mut source = StdError::source(&error);
         while let Some(cause) = source {
             let text = cause.to_string();
-            assert!(seen.iter().all(|earlier| !earlier.contains(&text)), "{text} twice");
+            assert!(
+                seen.iter().all(|earlier| !earlier.contains(&text)),
+                "{text} twice"
+            );
             seen.push(text);
             source = cause.source();
         }
@@ -239,7 +251,9 @@ mod tests {
 
     #[test]
     fn the_first_phase_stays() {
-        let error = Error::new(ErrorKind::Io, "x").with_phase(Phase::Expand).with_phase(Phase::Verify);
+        let error = Error::new(ErrorKind::Io, "x")
+            .with_phase(Phase::Expand)
+            .with_phase(Phase::Verify);
         assert_eq!(error.phase(), Some(Phase::Expand));
     }
 }

@@ -1,5 +1,58 @@
 //! Upgrades of Postgres-backed systems as tested and reversible operations.
+//!
+//! An [`Upgrade`] says *what* changes: migrations, services, configuration. A [`Scenario`] says
+//! in which order that happens and what goes wrong on the way. The [planner](plan) turns the two
+//! and a seed into a [`Plan`], which is data; the [`Runner`] carries a plan out through four open
+//! traits and tells what it does as [events](event).
+//!
+//! | trait | is asked to |
+//! |---|---|
+//! | [`Environment`] | provision, observe, snapshot and tear down the system that is upgraded |
+//! | [`Migration`] | apply and revert one change of the schema or the data |
+//! | [`Validator`] | judge whether the system does what its users need |
+//! | [`Rollback`] | say beforehand whether there is a way back, take it, prove that it arrived |
+//!
+//! The same runner serves tests (through `upgrade-testkit`) and tools that upgrade a real system.
+//!
+//! # Features
+//!
+//! - `postgres` (default): local Postgres servers, SQL migrations in the layouts that people
+//!   have, catalog snapshots, fingerprints, and the two rollback strategies.
+//! - `fetch`: pinned server binaries, fetched into the user's cache when the machine has none.
+//! - `docker`: Postgres in a container as the last provider.
+//! - `progress`: a progress display for terminals.
+//! - `tls`: TLS to the server that `UPGRADE_PG_URL` names.
+
+pub mod context;
+pub mod environment;
+mod error;
+pub mod event;
+pub mod migration;
+pub mod observation;
+pub mod plan;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod report;
+pub mod rollback;
+pub mod runner;
+pub mod scenario;
 mod secret;
+pub mod upgrade;
+pub mod validator;
+mod version;
+
+pub use context::UpgradeContext;
+pub use environment::Environment;
+pub use error::{BoxError, Error, ErrorKind, Result};
+pub use event::{Event, EventSink};
+pub use migration::Migration;
+pub use observation::Observation;
+pub use plan::Plan;
+pub use report::Report;
+pub use rollback::Rollback;
+pub use runner::Runner;
+pub use scenario::Scenario;
 pub use secret::Secret;
+pub use upgrade::Upgrade;
+pub use validator::{Finding, Severity, Validator, Verdict, validator_fn};
+pub use version::{Phase, RunId, Version};

@@ -27,7 +27,11 @@ pub enum Verdict {
 impl Verdict {
     /// `Pass` if there is nothing that fails, else `Fail` with all of the findings.
     pub fn from_findings(findings: Vec<Finding>) -> Self {
-        if findings.iter().any(Finding::fails) { Self::Fail(findings) } else { Self::Pass }
+        if findings.iter().any(Finding::fails) {
+            Self::Fail(findings)
+        } else {
+            Self::Pass
+        }
     }
 
     /// Whether this is [`Verdict::Pass`].
@@ -85,7 +89,11 @@ pub struct Finding {
 
 impl Finding {
     /// A finding that fails the verdict.
-    pub fn error(id: impl Into<String>, subject: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn error(
+        id: impl Into<String>,
+        subject: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             id: id.into(),
             severity: Severity::Error,
@@ -97,13 +105,27 @@ impl Finding {
     }
 
     /// A finding that a person should look at.
-    pub fn warning(id: impl Into<String>, subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(id, subject, message) }
+    pub fn warning(
+        id: impl Into<String>,
+        subject: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(id, subject, message)
+        }
     }
 
     /// A finding that is only worth knowing.
-    pub fn note(id: impl Into<String>, subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Note, ..Self::error(id, subject, message) }
+    pub fn note(
+        id: impl Into<String>,
+        subject: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Note,
+            ..Self::error(id, subject, message)
+        }
     }
 
     /// Adds proof to read.
@@ -128,7 +150,11 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}] {}: {}", self.severity, self.id, self.subject, self.message)
+        write!(
+            f,
+            "{}[{}] {}: {}",
+            self.severity, self.id, self.subject, self.message
+        )
     }
 }
 
@@ -208,7 +234,9 @@ pub struct ValidatorFn {
 
 impl fmt::Debug for ValidatorFn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ValidatorFn").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ValidatorFn")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

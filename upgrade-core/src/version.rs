@@ -148,7 +148,11 @@ mod tests {
     fn run_ids_differ_and_are_plain() {
         let (a, b) = (RunId::generate(), RunId::generate());
         assert_ne!(a, b);
-        assert!(a.as_str().bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
+        assert!(
+            a.as_str()
+                .bytes()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+        );
         assert!(a.as_str().len() <= 24, "{a} must fit into a database name");
     }
 }

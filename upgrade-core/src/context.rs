@@ -1,0 +1,353 @@
+//! What every implementation is handed first: which run this is, how long it may take, and where
+//! to say what happens.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::environment::{Endpoint, Endpoints};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, EventHub};
+use crate::version::{Phase, RunId, Version};
+
+/// The context of a call into one of the four traits. Cheap to clone.
+///
+/// Every wait of an implementation must end at [`deadline`](Self::deadline) and on
+/// [`cancellation`](Self::cancellation); [`bounded`](Self::bounded) does both.
+#[derive(Clone)]
+pub struct UpgradeContext {
+    inner: Arc<Inner>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    run: RunId,
+    from: Version,
+    to: Version,
+    phase: Phase,
+    deadline: Option<Instant>,
+    cancellation: CancellationToken,
+    seed: u64,
+    endpoints: Endpoints,
+    events: EventHub,
+    crash: Option<Arc<CrashPoint>>,
+    extension: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl UpgradeContext {
+    /// A context for an upgrade between two releases, with a new run id, no deadline, and no one
+    /// listening. The runner makes its own; this one serves tools and conformance suites.
+    pub fn new(from: impl Into<Version>, to: impl Into<Version>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                run: RunId::generate(),
+                from: from.into(),
+                to: to.into(),
+                phase: Phase::Provision,
+                deadline: None,
+                cancellation: CancellationToken::new(),
+                seed: 0,
+                endpoints: Endpoints::default(),
+                events: EventHub::default(),
+                crash: None,
+                extension: None,
+            }),
+        }
+    }
+
+    /// The run that this call belongs to.
+    pub fn run_id(&self) -> &RunId {
+        &self.inner.run
+    }
+
+    /// The release that the upgrade starts at.
+    pub fn from(&self) -> &Version {
+        &self.inner.from
+    }
+
+    /// The release that the upgrade leads to.
+    pub fn to(&self) -> &Version {
+        &self.inner.to
+    }
+
+    /// Where in the upgrade we are.
+    pub fn phase(&self) -> Phase {
+        self.inner.phase
+    }
+
+    /// When this call must have ended.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.inner.deadline
+    }
+
+    /// The time that is left until the deadline; `None` without one.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.inner
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Cancelled when the run is to end early.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.inner.cancellation
+    }
+
+    /// The seed of the run; the only source of randomness that an implementation may use.
+    pub fn seed(&self) -> u64 {
+        self.inner.seed
+    }
+
+    /// All endpoints that the environment offers now.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.inner.endpoints
+    }
+
+    /// One endpoint by name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] with the names that there are.
+    pub fn endpoint(&self, name: &str) -> Result<&Endpoint> {
+        self.inner.endpoints.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.inner.endpoints.iter().map(|(name, _)| name).collect();
+            Error::new(
+                ErrorKind::NotFound,
+                format!("the environment offers no endpoint `{name}`"),
+            )
+            .with_hint(if known.is_empty() {
+                "it offers none at all: is it provisioned?".to_owned()
+            } else {
+                format!("it offers: {}", known.join(", "))
+            })
+        })
+    }
+
+    /// Tells whoever listens.
+    pub fn emit(&self, event: Event) {
+        self.inner.events.emit(event);
+    }
+
+    /// Waits for a future, but no longer than the deadline and the cancellation allow.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] or [`ErrorKind::Cancelled`], naming `what`.
+    pub async fn bounded<F: Future>(&self, what: &str, future: F) -> Result<F::Output> {
+        let started = Instant::now();
+        let deadline = async {
+            match self.inner.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.inner.cancellation.cancelled() => {
+                Err(Error::new(ErrorKind::Cancelled, format!("`{what}` was cancelled"))
+                    .with_phase(self.inner.phase))
+            }
+            output = future => Ok(output),
+            () = deadline => {
+                Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!("`{what}` did not end in time: {:.1?}", started.elapsed()),
+                )
+                .with_phase(self.inner.phase))
+            }
+        }
+    }
+
+    /// An implementation of [`Migration`](crate::Migration) calls this between its statements,
+    /// with how many of them are done. It is where progress is told, where a cancellation takes
+    /// effect, and where a plan that rehearses a crash strikes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] and [`ErrorKind::Cancelled`].
+    pub async fn reach(&self, done: usize, of: usize) -> Result<()> {
+        if self.inner.cancellation.is_cancelled() {
+            return Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"));
+        }
+        self.emit(Event::StatementReached { done, of });
+        if let Some(crash) = &self.inner.crash {
+            self.bounded("the rehearsed crash", crash.reach(done, of))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// A value that a test harness attached for its own use; see [`Self::with_extension`].
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.inner
+            .extension
+            .as_deref()
+            .and_then(|value| value.downcast_ref())
+    }
+
+    /// The same context, later in the upgrade.
+    #[must_use]
+    pub fn with_phase(self, phase: Phase) -> Self {
+        self.change(|inner| inner.phase = phase)
+    }
+
+    /// The same context with a deadline; an earlier one that it has already stays.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Instant) -> Self {
+        self.change(|inner| {
+            inner.deadline = Some(inner.deadline.map_or(deadline, |own| own.min(deadline)));
+        })
+    }
+
+    /// The same context with other endpoints.
+    #[must_use]
+    pub fn with_endpoints(self, endpoints: Endpoints) -> Self {
+        self.change(|inner| inner.endpoints = endpoints)
+    }
+
+    /// The same context with another seed.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        self.change(|inner| inner.seed = seed)
+    }
+
+    /// The same context, cancelled by another token.
+    #[must_use]
+    pub fn with_cancellation(self, token: CancellationToken) -> Self {
+        self.change(|inner| inner.cancellation = token)
+    }
+
+    /// The same context between other releases.
+    #[must_use]
+    pub fn with_releases(self, from: Version, to: Version) -> Self {
+        self.change(|inner| {
+            inner.from = from;
+            inner.to = to;
+        })
+    }
+
+    /// The same context with a value for the harness that made it.
+    #[must_use]
+    pub fn with_extension(self, value: Arc<dyn Any + Send + Sync>) -> Self {
+        self.change(|inner| inner.extension = Some(value))
+    }
+
+    pub(crate) fn with_events(self, events: EventHub) -> Self {
+        self.change(|inner| inner.events = events)
+    }
+
+    pub(crate) fn with_crash(self, crash: Arc<CrashPoint>) -> Self {
+        self.change(|inner| inner.crash = Some(crash))
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.inner));
+        self
+    }
+}
+
+impl fmt::Debug for UpgradeContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpgradeContext")
+            .field("run", &self.inner.run.as_str())
+            .field("from", &self.inner.from.as_str())
+            .field("to", &self.inner.to.as_str())
+            .field("phase", &self.inner.phase)
+            .field("remaining", &self.remaining())
+            .field("seed", &self.inner.seed)
+            .field("endpoints", &self.inner.endpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The point in the middle of a migration at which a rehearsed crash strikes, once.
+#[derive(Debug, Default)]
+pub(crate) struct CrashPoint {
+    struck: AtomicBool,
+    reached: Notify,
+    resume: Notify,
+}
+
+impl CrashPoint {
+    /// Ends when the migration stands at the point.
+    pub(crate) async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets the migration run on, into whatever the crash has left of it.
+    pub(crate) fn resume(&self) {
+        self.resume.notify_one();
+    }
+
+    async fn reach(&self, done: usize, of: usize) {
+        // The first point with at least half of the work done: after it, before the commit.
+        if done * 2 >= of && !self.struck.swap(true, Ordering::SeqCst) {
+            self.reached.notify_one();
+            self.resume.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_at_the_deadline() {
+        let cx = UpgradeContext::new("1", "2")
+            .with_deadline(Instant::now() + Duration::from_secs(3))
+            .with_deadline(Instant::now() + Duration::from_secs(9));
+        let error = cx
+            .bounded("forever", std::future::pending::<()>())
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.to_string().contains("`forever`"));
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_on_cancellation() {
+        let cx = UpgradeContext::new("1", "2");
+        cx.cancellation().cancel();
+        let error = cx
+            .bounded("forever", std::future::pending::<()>())
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert_eq!(
+            cx.reach(0, 1).await.unwrap_err().kind(),
+            ErrorKind::Cancelled
+        );
+    }
+
+    #[tokio::test]
+    async fn a_crash_strikes_once_and_in_the_middle() {
+        let crash = Arc::new(CrashPoint::default());
+        let cx = UpgradeContext::new("1", "2").with_crash(Arc::clone(&crash));
+        cx.reach(0, 3).await.unwrap();
+        cx.reach(1, 3).await.unwrap();
+        let migration = async {
+            cx.reach(2, 3).await.unwrap();
+            cx.reach(3, 3).await.unwrap();
+        };
+        let runner = async {
+            crash.reached().await;
+            crash.resume();
+        };
+        tokio::time::timeout(Duration::from_secs(5), async {
+            tokio::join!(migration, runner)
+        })
+        .await
+        .expect("both go on after the crash");
+    }
+
+    #[test]
+    fn a_missing_endpoint_names_those_that_exist() {
+        let cx = UpgradeContext::new("1", "2")
+            .with_endpoints(Endpoints::default().with("database", Endpoint::new("postgres:///x")));
+        let error = cx.endpoint("api").unwrap_err();
+        assert!(error.to_string().contains("it offers: database"), "{error}");
+    }
+}

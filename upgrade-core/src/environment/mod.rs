@@ -1,0 +1,233 @@
+//! The system that is upgraded, as something that can be made, observed, put back and removed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::context::UpgradeContext;
+use crate::error::Result;
+use crate::observation::{Observation, Scope};
+use crate::secret::Secret;
+use crate::version::Version;
+
+/// The name of the endpoint at which the database answers.
+pub const DATABASE: &str = "database";
+
+/// One system at one release: its database, its services, its configuration.
+///
+/// # Contract
+///
+/// - What [`prepare`](Self::prepare) makes is registered before it is made, so that it can be
+///   swept when this process is killed.
+/// - Two environments share no state.
+/// - Every wait ends at the context's deadline and on its cancellation.
+/// - Only the runner calls these methods, one at a time.
+#[async_trait]
+pub trait Environment: fmt::Debug + Send + Sync + 'static {
+    /// The name that a person reads in plans and reports.
+    fn name(&self) -> &str;
+
+    /// The optional powers. The planner reads them; a method of a power that is not declared
+    /// answers with [`Unsupported`](crate::ErrorKind::Unsupported).
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes the system at the previous release, populated, and waits until it answers.
+    ///
+    /// # Behavior
+    /// - When it returns, everything that [`endpoints`](Self::endpoints) lists can be reached.
+    /// - Called a second time it changes nothing.
+    /// - When it fails, nothing of it is left that [`teardown`](Self::teardown) does not remove.
+    ///
+    /// # Errors
+    /// [`Environment`](crate::ErrorKind::Environment) when it cannot be made,
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when a component is missing.
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()>;
+
+    /// Where the parts of the system can be reached; empty before [`prepare`](Self::prepare).
+    fn endpoints(&self) -> Endpoints;
+
+    /// Replaces the services by those of a release. An environment that is only a database has
+    /// none to replace and agrees.
+    ///
+    /// # Behavior
+    /// - When it returns, the services of that release answer.
+    /// - Called again with the same release it changes nothing.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a release that it does not know,
+    /// [`Environment`](crate::ErrorKind::Environment) when the services do not come up.
+    async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<()>;
+
+    /// Measures everything that is compared: the schema and the rows.
+    ///
+    /// # Behavior
+    /// - Observed twice with no change in between, the two are equal.
+    /// - It changes nothing.
+    /// - [`At::Snapshot`] with a label that was never taken is
+    ///   [`NotFound`](crate::ErrorKind::NotFound).
+    ///
+    /// # Errors
+    /// [`Database`](crate::ErrorKind::Database) when it cannot be read.
+    async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation>;
+
+    /// Keeps the state of the system under a label.
+    ///
+    /// # Behavior
+    /// - Sessions of users may be disconnected.
+    /// - A label that is taken again is overwritten.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::snapshots`].
+    async fn snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()>;
+
+    /// Puts the system back into the state that a label keeps.
+    ///
+    /// # Behavior
+    /// - Afterwards an observation equals the one made at the snapshot.
+    /// - The label is kept, and can be restored again.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a label that was never taken,
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::snapshots`].
+    async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()>;
+
+    /// Makes something go wrong, on purpose.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::faults`].
+    async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()>;
+
+    /// The last lines that the parts of the system logged, for a report.
+    ///
+    /// # Behavior
+    /// - Available also after a part has crashed.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io) when a log cannot be read.
+    async fn logs(&self, cx: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>>;
+
+    /// Removes everything that this environment made.
+    ///
+    /// # Behavior
+    /// - Nothing is left afterwards, also when [`prepare`](Self::prepare) failed or never ran.
+    /// - It runs also after a panic, a timeout and a cancellation: it does not look at the
+    ///   cancellation of the context.
+    /// - What the user handed over is left as it is.
+    ///
+    /// # Errors
+    /// [`Environment`](crate::ErrorKind::Environment) with what is left.
+    async fn teardown(self: Box<Self>, cx: &UpgradeContext) -> Result<()>;
+}
+
+/// The optional powers of an [`Environment`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// It can keep a state under a label, restore it, and observe it.
+    pub snapshots: bool,
+    /// It can make something go wrong on purpose.
+    pub faults: bool,
+    /// It runs services that are replaced in an upgrade.
+    pub services: bool,
+}
+
+impl Capabilities {
+    /// No optional power.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// With [`Capabilities::snapshots`].
+    #[must_use]
+    pub fn with_snapshots(mut self) -> Self {
+        self.snapshots = true;
+        self
+    }
+
+    /// With [`Capabilities::faults`].
+    #[must_use]
+    pub fn with_faults(mut self) -> Self {
+        self.faults = true;
+        self
+    }
+
+    /// With [`Capabilities::services`].
+    #[must_use]
+    pub fn with_services(mut self) -> Self {
+        self.services = true;
+        self
+    }
+}
+
+/// Which state of a system is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum At {
+    /// The running system.
+    Live,
+    /// A state that is kept under a label.
+    Snapshot(String),
+}
+
+/// Something that goes wrong, on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Fault {
+    /// Every session of the database is terminated, the migrating one among them.
+    TerminateSessions,
+}
+
+/// Where one part of a system can be reached. The URL may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    url: Secret,
+}
+
+impl Endpoint {
+    /// An endpoint at a URL.
+    pub fn new(url: impl Into<Secret>) -> Self {
+        Self { url: url.into() }
+    }
+
+    /// The URL.
+    pub fn url(&self) -> &Secret {
+        &self.url
+    }
+}
+
+/// The endpoints of an environment, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Endpoints(BTreeMap<String, Endpoint>);
+
+impl Endpoints {
+    /// With one endpoint more.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, endpoint: Endpoint) -> Self {
+        self.0.insert(name.into(), endpoint);
+        self
+    }
+
+    /// The endpoint of that name.
+    pub fn get(&self, name: &str) -> Option<&Endpoint> {
+        self.0.get(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Endpoint)> {
+        self.0
+            .iter()
+            .map(|(name, endpoint)| (name.as_str(), endpoint))
+    }
+}
+
+/// The end of one log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogTail {
+    /// Who wrote it.
+    pub source: String,
+    /// Its last lines, oldest first.
+    pub lines: Vec<String>,
+}

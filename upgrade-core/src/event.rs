@@ -1,0 +1,171 @@
+//! What the runner tells. Progress, reports, notifications and the journal are made from events
+//! and from nothing else.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Plan, StepId};
+use crate::report::{RollbackReport, StepOutcome};
+use crate::validator::Finding;
+use crate::version::{Phase, RunId};
+
+/// One thing that happened, in the past tense.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A run began; this is what it will do.
+    RunStarted {
+        /// The run.
+        run: RunId,
+        /// Its plan.
+        plan: Plan,
+    },
+    /// A step began.
+    StepStarted {
+        /// The step.
+        step: StepId,
+        /// Its phase.
+        phase: Phase,
+        /// What it does, in a few words.
+        title: String,
+    },
+    /// A migration stands between two of its statements.
+    StatementReached {
+        /// How many are done.
+        done: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// A step ended.
+    StepFinished {
+        /// The step.
+        step: StepId,
+        /// How it ended.
+        outcome: StepOutcome,
+        /// How long it took, in milliseconds.
+        elapsed_ms: u64,
+    },
+    /// Something was found.
+    FindingRaised {
+        /// The step in which it was found.
+        step: StepId,
+        /// What.
+        finding: Finding,
+    },
+    /// A rollback came to its end and was measured.
+    RollbackFinished {
+        /// The step.
+        step: StepId,
+        /// What was measured.
+        rollback: RollbackReport,
+    },
+    /// A run ended.
+    RunFinished {
+        /// Whether nothing was found wanting.
+        passed: bool,
+        /// How long it took, in milliseconds.
+        elapsed_ms: u64,
+    },
+}
+
+/// An [`Event`] with its place in the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EventRecord {
+    /// Counted from 0, without gaps.
+    pub seq: u64,
+    /// Milliseconds since the run began.
+    pub at_ms: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Listens to a run.
+///
+/// A sink must not block for long and cannot fail a run: what goes wrong in it is its own affair.
+/// A closure that takes `&EventRecord` is a sink.
+pub trait EventSink: Send + Sync + 'static {
+    /// Is told one event; in order, one at a time.
+    fn record(&self, record: &EventRecord);
+}
+
+impl<F: Fn(&EventRecord) + Send + Sync + 'static> EventSink for F {
+    fn record(&self, record: &EventRecord) {
+        self(record);
+    }
+}
+
+/// Hands events to all sinks, numbered and timed.
+#[derive(Clone, Default)]
+pub(crate) struct EventHub(Option<Arc<Hub>>);
+
+struct Hub {
+    started: Instant,
+    next: Mutex<u64>,
+    sinks: Vec<Arc<dyn EventSink>>,
+}
+
+impl EventHub {
+    pub(crate) fn new(sinks: Vec<Arc<dyn EventSink>>) -> Self {
+        Self(Some(Arc::new(Hub {
+            started: Instant::now(),
+            next: Mutex::new(0),
+            sinks,
+        })))
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        let Some(hub) = &self.0 else { return };
+        // The lock is held while the sinks run, so that all of them see one order.
+        let mut next = hub.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = EventRecord {
+            seq: *next,
+            at_ms: millis(hub.started.elapsed()),
+            event,
+        };
+        *next += 1;
+        for sink in &hub.sinks {
+            sink.record(&record);
+        }
+    }
+}
+
+impl fmt::Debug for EventHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventHub").finish_non_exhaustive()
+    }
+}
+
+/// Whole milliseconds, rounded up: what took any time at all is never 0.
+pub(crate) fn millis(elapsed: Duration) -> u64 {
+    u64::try_from(elapsed.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_numbered_without_gaps() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&seen);
+        let hub = EventHub::new(vec![Arc::new(move |record: &EventRecord| {
+            sink.lock().unwrap().push(record.seq);
+        })]);
+        for done in 0..3 {
+            hub.emit(Event::StatementReached { done, of: 3 });
+        }
+        assert_eq!(*seen.lock().unwrap(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn milliseconds_are_rounded_up() {
+        assert_eq!(millis(Duration::ZERO), 0);
+        assert_eq!(millis(Duration::from_nanos(1)), 1);
+        assert_eq!(millis(Duration::from_millis(7)), 7);
+    }
+}

@@ -1,0 +1,200 @@
+//! One change of the schema or the data, as something that can be applied and, perhaps, reverted.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::context::UpgradeContext;
+use crate::error::Result;
+
+/// Names a migration: the version by which its tool orders it, and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MigrationId {
+    version: String,
+    name: String,
+}
+
+impl MigrationId {
+    /// An id from a version and a name; the name may be empty.
+    pub fn new(version: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            version: version.into(),
+            name: name.into(),
+        }
+    }
+
+    /// The version, as its tool writes it.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for MigrationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.is_empty() {
+            f.pad(&self.version)
+        } else {
+            f.pad(&format!("{}_{}", self.version, self.name))
+        }
+    }
+}
+
+/// What a migration consists of, in short; two that are equal do the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Checksum(String);
+
+impl Checksum {
+    /// A checksum from bytes, shown in hexadecimal digits.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The checksum as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Whether a migration can be reverted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reversibility {
+    /// [`Migration::revert`] undoes it.
+    Reversible,
+    /// It cannot be reverted, for this reason.
+    Irreversible {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Reversibility {
+    /// Whether this is [`Reversibility::Reversible`].
+    pub fn is_reversible(&self) -> bool {
+        matches!(self, Self::Reversible)
+    }
+}
+
+/// What the system itself says about a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// Not applied.
+    Pending,
+    /// Applied, as it is at hand.
+    Applied,
+    /// Applied, but with another content than the one at hand.
+    Divergent {
+        /// The checksum that the system recorded.
+        recorded: Checksum,
+    },
+    /// Begun and not ended; a person has to look.
+    Dirty,
+}
+
+/// What an act came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It was so already; nothing was done.
+    NothingToDo,
+}
+
+/// One change of the schema or the data.
+///
+/// # Contract
+///
+/// - It reaches the system only through the endpoints of the context.
+/// - The system itself remembers what is applied: another process, later, sees the same status.
+/// - Every wait ends at the context's deadline and on its cancellation; what was begun is then
+///   stopped, not left running on the server.
+/// - Between its statements it calls [`UpgradeContext::reach`].
+#[async_trait]
+pub trait Migration: fmt::Debug + Send + Sync + 'static {
+    /// Version and name.
+    fn id(&self) -> &MigrationId;
+
+    /// What it consists of, in short.
+    fn checksum(&self) -> Checksum;
+
+    /// Whether it can be reverted, known without asking the system.
+    fn reversibility(&self) -> Reversibility;
+
+    /// What the system says about it.
+    ///
+    /// # Behavior
+    /// - It changes nothing, also when the system has no record of migrations at all.
+    /// - Content that differs from what was applied is [`Status::Divergent`], where the
+    ///   migration's tool records enough to tell.
+    ///
+    /// # Errors
+    /// [`Database`](crate::ErrorKind::Database) when the system cannot be asked.
+    async fn status(&self, cx: &UpgradeContext) -> Result<Status>;
+
+    /// Applies it.
+    ///
+    /// # Behavior
+    /// - A second call does nothing and says [`Outcome::NothingToDo`].
+    /// - When it fails, the status is pending or dirty, never applied.
+    /// - Content that differs from what was applied is
+    ///   [`Divergent`](crate::ErrorKind::Divergent), and nothing is done.
+    ///
+    /// # Errors
+    /// [`Migration`](crate::ErrorKind::Migration) with file, line and what the server said.
+    async fn apply(&self, cx: &UpgradeContext) -> Result<Outcome>;
+
+    /// Undoes it.
+    ///
+    /// # Behavior
+    /// - On a pending migration it does nothing and says [`Outcome::NothingToDo`].
+    /// - When it fails, the status is applied or dirty, never pending.
+    /// - On one that is [`Reversibility::Irreversible`] it is
+    ///   [`Unsupported`](crate::ErrorKind::Unsupported), and nothing is done.
+    ///
+    /// # Errors
+    /// [`Migration`](crate::ErrorKind::Migration) with file, line and what the server said.
+    async fn revert(&self, cx: &UpgradeContext) -> Result<Outcome>;
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<T: Migration + ?Sized> Migration for Arc<T> {
+    fn id(&self) -> &MigrationId {
+        (**self).id()
+    }
+
+    fn checksum(&self) -> Checksum {
+        (**self).checksum()
+    }
+
+    fn reversibility(&self) -> Reversibility {
+        (**self).reversibility()
+    }
+
+    async fn status(&self, cx: &UpgradeContext) -> Result<Status> {
+        (**self).status(cx).await
+    }
+
+    async fn apply(&self, cx: &UpgradeContext) -> Result<Outcome> {
+        (**self).apply(cx).await
+    }
+
+    async fn revert(&self, cx: &UpgradeContext) -> Result<Outcome> {
+        (**self).revert(cx).await
+    }
+}

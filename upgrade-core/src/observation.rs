@@ -1,0 +1,270 @@
+//! What a system looks like, as data that can be compared: its schema and its rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use similar::TextDiff;
+
+use crate::validator::Finding;
+
+/// The schema of a system and the state of its rows at one moment.
+///
+/// It holds no rows, only sums over them, so its size depends on the schema alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Observation {
+    /// Every object of the schema by its readable path, with its facts one to a line.
+    pub objects: BTreeMap<String, String>,
+    /// Every table by its name.
+    pub tables: BTreeMap<String, TableState>,
+}
+
+/// The rows of one table, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TableState {
+    /// The columns that were read, by name, with their types.
+    pub columns: BTreeMap<String, String>,
+    /// How many rows there are.
+    pub rows: u64,
+    /// A sum of hashes over the rows; equal sums over equal columns mean equal rows.
+    pub sum: String,
+}
+
+impl TableState {
+    /// The state of a table: its columns that were read, its rows, the sum over them.
+    pub fn new(columns: BTreeMap<String, String>, rows: u64, sum: impl Into<String>) -> Self {
+        Self {
+            columns,
+            rows,
+            sum: sum.into(),
+        }
+    }
+}
+
+/// What an observation is to read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Scope {
+    /// The whole schema and all columns of all tables.
+    #[default]
+    All,
+    /// The schema, and no rows.
+    Schema,
+    /// The rows of these tables, in these columns only.
+    Columns(BTreeMap<String, BTreeSet<String>>),
+}
+
+impl Observation {
+    /// How many rows there are in all tables.
+    pub fn rows(&self) -> u64 {
+        self.tables.values().map(|table| table.rows).sum()
+    }
+
+    /// The columns that both observations have, by table: what can be compared across a change
+    /// of the schema.
+    pub fn shared_columns(&self, other: &Self) -> BTreeMap<String, BTreeSet<String>> {
+        self.tables
+            .iter()
+            .filter_map(|(name, table)| {
+                let other = other.tables.get(name)?;
+                let columns: BTreeSet<String> = table
+                    .columns
+                    .keys()
+                    .filter(|column| other.columns.contains_key(*column))
+                    .cloned()
+                    .collect();
+                Some((name.clone(), columns))
+            })
+            .collect()
+    }
+
+    /// What differs in the schema of `actual` from this one: one finding for each object, under
+    /// the given id.
+    pub fn schema_findings(&self, actual: &Self, id: &str) -> Vec<Finding> {
+        let names: BTreeSet<&String> = self.objects.keys().chain(actual.objects.keys()).collect();
+        names
+            .into_iter()
+            .filter_map(|name| {
+                let message = match (self.objects.get(name), actual.objects.get(name)) {
+                    (Some(expected), Some(found)) if expected == found => return None,
+                    (Some(_), Some(_)) => "is not what it was",
+                    (Some(_), None) => "is gone",
+                    (None, _) => "was not there before",
+                };
+                let text =
+                    |observation: &Self| observation.objects.get(name).cloned().unwrap_or_default();
+                Some(
+                    Finding::error(id, name, message)
+                        .with_evidence(unified(&text(self), &text(actual))),
+                )
+            })
+            .collect()
+    }
+
+    /// What differs in the rows of `actual` from this one, where both read the same columns: one
+    /// finding for each table. Rows that are missing go under `lost`, anything else under
+    /// `changed`.
+    pub fn row_findings(&self, actual: &Self, lost: &str, changed: &str) -> Vec<Finding> {
+        self.tables
+            .iter()
+            .filter_map(|(name, expected)| {
+                let subject = format!("table {name}");
+                let Some(found) = actual.tables.get(name) else {
+                    let rows = expected.rows;
+                    return (rows > 0).then(|| {
+                        Finding::error(
+                            lost,
+                            subject,
+                            format!("is gone, and its {rows} rows with it"),
+                        )
+                    });
+                };
+                if found.rows < expected.rows {
+                    let (from, to) = (expected.rows, found.rows);
+                    return Some(Finding::error(
+                        lost,
+                        subject,
+                        format!("has lost rows: {from} before, {to} now"),
+                    ));
+                }
+                if found.rows > expected.rows {
+                    let (from, to) = (expected.rows, found.rows);
+                    return Some(Finding::error(
+                        changed,
+                        subject,
+                        format!("has gained rows: {from} before, {to} now"),
+                    ));
+                }
+                if found.sum != expected.sum {
+                    let columns: Vec<&str> = expected.columns.keys().map(String::as_str).collect();
+                    return Some(Finding::error(
+                        changed,
+                        subject,
+                        format!(
+                            "has {} rows as before, but their content has changed (compared: {})",
+                            expected.rows,
+                            columns.join(", ")
+                        ),
+                    ));
+                }
+                None
+            })
+            .collect()
+    }
+}
+
+/// A unified diff with three lines of context, expected `-`, actual `+`.
+fn unified(expected: &str, actual: &str) -> String {
+    TextDiff::from_lines(expected, actual)
+        .unified_diff()
+        .context_radius(3)
+        .header("expected", "actual")
+        .missing_newline_hint(false)
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(columns: &[&str], rows: u64, sum: &str) -> TableState {
+        let columns = columns
+            .iter()
+            .map(|name| ((*name).to_owned(), "text".to_owned()))
+            .collect();
+        TableState::new(columns, rows, sum)
+    }
+
+    fn observation(objects: &[(&str, &str)], tables: &[(&str, TableState)]) -> Observation {
+        Observation {
+            objects: objects
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+            tables: tables
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), v.clone()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn schema_differences_name_each_object() {
+        let before = observation(&[("a", "x: 1\n"), ("b", "x: 1\n"), ("c", "x: 1\n")], &[]);
+        let after = observation(&[("a", "x: 1\n"), ("b", "x: 2\n"), ("d", "x: 1\n")], &[]);
+        let findings = before.schema_findings(&after, "differs");
+        let seen: Vec<_> = findings
+            .iter()
+            .map(|f| (f.subject.as_str(), f.message.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("b", "is not what it was"),
+                ("c", "is gone"),
+                ("d", "was not there before")
+            ]
+        );
+        assert!(
+            findings[0]
+                .evidence
+                .as_deref()
+                .unwrap()
+                .contains("-x: 1\n+x: 2")
+        );
+    }
+
+    #[test]
+    fn row_differences_tell_lost_from_changed() {
+        let before = observation(
+            &[],
+            &[
+                ("gone", table(&["a"], 2, "1")),
+                ("empty_and_gone", table(&["a"], 0, "0")),
+                ("less", table(&["a"], 2, "1")),
+                ("more", table(&["a"], 2, "1")),
+                ("other", table(&["a"], 2, "1")),
+                ("same", table(&["a"], 2, "1")),
+            ],
+        );
+        let after = observation(
+            &[],
+            &[
+                ("less", table(&["a"], 1, "1")),
+                ("more", table(&["a"], 3, "1")),
+                ("other", table(&["a"], 2, "9")),
+                ("same", table(&["a"], 2, "1")),
+            ],
+        );
+        let findings = before.row_findings(&after, "lost", "changed");
+        let seen: Vec<_> = findings
+            .iter()
+            .map(|f| (f.id.as_str(), f.subject.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("lost", "table gone"),
+                ("lost", "table less"),
+                ("changed", "table more"),
+                ("changed", "table other"),
+            ]
+        );
+    }
+
+    #[test]
+    fn shared_columns_are_those_of_both() {
+        let before = observation(
+            &[],
+            &[
+                ("t", table(&["a", "b"], 0, "")),
+                ("u", table(&["a"], 0, "")),
+            ],
+        );
+        let after = observation(&[], &[("t", table(&["b", "c"], 0, ""))]);
+        let shared = before.shared_columns(&after);
+        assert_eq!(shared.len(), 1);
+        assert_eq!(shared["t"], BTreeSet::from(["b".to_owned()]));
+    }
+}

@@ -1,0 +1,343 @@
+//! What will be done, in which order and within which time: data, made without IO.
+//!
+//! [`Plan::new`] turns the outline of an upgrade, a scenario and a seed into steps. The same three
+//! give the same plan. A plan is printed before it runs ([`Display`](std::fmt::Display)), saved
+//! with [`Plan::to_json`] and replayed from the file with [`Plan::from_json`].
+
+mod planner;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::environment::Capabilities;
+use crate::error::{Error, ErrorKind, Result};
+use crate::migration::{MigrationId, Reversibility};
+use crate::scenario::Scenario;
+use crate::version::{Phase, Version};
+
+/// The version of the format in which plans are saved.
+pub const FORMAT: u32 = 1;
+
+/// What the planner knows about an upgrade; see [`Upgrade::outline`](crate::Upgrade::outline).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outline {
+    /// The name of the upgrade.
+    pub name: String,
+    /// The release that it starts at.
+    pub from: Version,
+    /// The release that it leads to.
+    pub to: Version,
+    /// The migrations, in order.
+    pub migrations: Vec<MigrationOutline>,
+    /// The ways back, the preferred one first.
+    pub strategies: Vec<StrategyOutline>,
+    /// What the environment can do.
+    pub capabilities: Capabilities,
+    /// The budget of a rollback.
+    pub rollback_within: Duration,
+    /// The budget of any other step.
+    pub step_within: Duration,
+    /// Whether every migration is asked to be reversible.
+    pub reversible: bool,
+}
+
+/// What the planner knows about a migration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MigrationOutline {
+    /// Which one.
+    pub id: MigrationId,
+    /// Whether it can be reverted.
+    pub reversibility: Reversibility,
+}
+
+/// What the planner knows about a way back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StrategyOutline {
+    /// Which one.
+    pub name: String,
+    /// Whether it can only undo migrations that are reversible.
+    pub requires_reversible: bool,
+}
+
+/// The number of a step in its plan, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StepId(pub u32);
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What will be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The version of this format.
+    pub format: u32,
+    /// The name of the upgrade.
+    pub name: String,
+    /// The scenario that the steps follow.
+    pub scenario: Scenario,
+    /// The seed of everything that is drawn.
+    pub seed: u64,
+    /// The release that it starts at.
+    pub from: Version,
+    /// The release that it leads to.
+    pub to: Version,
+    /// The budget of every rollback, in milliseconds.
+    pub rollback_within_ms: u64,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Step {
+    /// Its number.
+    pub id: StepId,
+    /// Steps with one number stand and fall together: when one of them finds a failure, the rest
+    /// is skipped and the next attempt begins. Attempt 0 is what all others need.
+    pub attempt: u32,
+    /// The phase of the upgrade that it belongs to.
+    pub phase: Phase,
+    /// What is done.
+    pub action: Action,
+    /// How long it may take, in milliseconds.
+    pub within_ms: u64,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Action {
+    /// Makes the environment at the previous release, populated.
+    Provision,
+    /// Keeps the state under a label.
+    Snapshot {
+        /// The label.
+        label: String,
+    },
+    /// Puts the state back that a label keeps.
+    Restore {
+        /// The label.
+        label: String,
+    },
+    /// Measures schema and rows and remembers them under a label.
+    Observe {
+        /// The label.
+        label: String,
+    },
+    /// Measures again and compares.
+    Compare {
+        /// What to compare with: the label of an observation.
+        with: String,
+        /// How much has to be equal.
+        equal: Equal,
+    },
+    /// Asks every validator.
+    Validate,
+    /// Reports migrations that cannot be reverted although that was asked for.
+    RequireReversible {
+        /// Those migrations, each with the reason that it gives.
+        irreversible: Vec<(MigrationId, String)>,
+    },
+    /// Has a way back keep what it will need.
+    PrepareRollback {
+        /// Which way back.
+        strategy: String,
+    },
+    /// Asks a way back whether it is there.
+    CheckRollback {
+        /// Which way back.
+        strategy: String,
+        /// What it would have to undo.
+        applied: Vec<MigrationId>,
+    },
+    /// Applies a migration.
+    Apply {
+        /// Which one.
+        migration: MigrationId,
+    },
+    /// Applies a migration and terminates its connection in the middle.
+    Crash {
+        /// Which one.
+        migration: MigrationId,
+    },
+    /// Reverts a migration.
+    Revert {
+        /// Which one.
+        migration: MigrationId,
+    },
+    /// Replaces the services by those of a release.
+    Replace {
+        /// Which release.
+        version: Version,
+    },
+    /// Takes a way back and proves that it arrived.
+    RollBack {
+        /// Which way back.
+        strategy: String,
+        /// What it has to undo.
+        applied: Vec<MigrationId>,
+    },
+    /// Gives up the way back.
+    Finalize {
+        /// Which way back.
+        strategy: String,
+    },
+    /// Removes everything.
+    Teardown,
+}
+
+/// How much has to be equal in a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Equal {
+    /// The schema and all rows.
+    Everything,
+    /// The schema.
+    Schema,
+    /// The rows, in the columns that both sides have.
+    SharedRows,
+}
+
+impl Plan {
+    /// Plans an upgrade through a scenario. Pure: the same input gives the same plan.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when there is nothing to upgrade, and
+    /// [`ErrorKind::Unsupported`] when the scenario needs a power that the environment does not
+    /// have or a way back that the upgrade does not name.
+    pub fn new(outline: &Outline, scenario: Scenario, seed: u64) -> Result<Self> {
+        planner::plan(outline, scenario, seed)
+    }
+
+    /// The plan as JSON, to be saved.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a plan has only string keys")
+    }
+
+    /// Reads a saved plan.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] with line and column, or when the format is of another version.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let plan: Self = serde_json::from_str(json).map_err(|source| {
+            Error::new(ErrorKind::InvalidInput, "the saved plan cannot be read").with_source(source)
+        })?;
+        if plan.format != FORMAT {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!(
+                    "the saved plan has format {}, this version reads {FORMAT}",
+                    plan.format
+                ),
+            )
+            .with_hint("plan again, with the seed of the saved plan"));
+        }
+        Ok(plan)
+    }
+
+    /// The migrations that the plan touches, in the order in which they first appear.
+    pub fn migrations(&self) -> Vec<&MigrationId> {
+        let mut seen = Vec::new();
+        for step in &self.steps {
+            if let Action::Apply { migration }
+            | Action::Crash { migration }
+            | Action::Revert { migration } = &step.action
+                && !seen.contains(&migration)
+            {
+                seen.push(migration);
+            }
+        }
+        seen
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "plan {} {} ({} -> {}), {} steps, seed {}, rollback within {:?}",
+            self.name,
+            self.scenario,
+            self.from,
+            self.to,
+            self.steps.len(),
+            self.seed,
+            Duration::from_millis(self.rollback_within_ms),
+        )?;
+        let mut attempt = 0;
+        for step in &self.steps {
+            if step.attempt != attempt && step.action != Action::Teardown {
+                attempt = step.attempt;
+                writeln!(f, "  attempt {attempt}")?;
+            }
+            writeln!(f, "  {:>4}  {:<9}  {}", step.id, step.phase, step.action)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let many = |applied: &[MigrationId]| match applied {
+            [] => "nothing".to_owned(),
+            [one] => one.to_string(),
+            [first, .., last] => format!("{first} to {last}"),
+        };
+        match self {
+            Self::Provision => f.write_str("provision the previous release"),
+            Self::Snapshot { label } => write!(f, "keep the state as `{label}`"),
+            Self::Restore { label } => write!(f, "restore the state `{label}`"),
+            Self::Observe { label } => write!(f, "observe schema and rows as `{label}`"),
+            Self::Compare {
+                with,
+                equal: Equal::Everything,
+            } => {
+                write!(f, "compare schema and rows with `{with}`")
+            }
+            Self::Compare {
+                with,
+                equal: Equal::Schema,
+            } => write!(f, "compare schema with `{with}`"),
+            Self::Compare {
+                with,
+                equal: Equal::SharedRows,
+            } => {
+                write!(f, "compare rows with `{with}`, in the columns of both")
+            }
+            Self::Validate => f.write_str("validate"),
+            Self::RequireReversible { irreversible } => {
+                write!(
+                    f,
+                    "require every migration to be reversible ({} are not)",
+                    irreversible.len()
+                )
+            }
+            Self::PrepareRollback { strategy } => write!(f, "prepare the rollback by {strategy}"),
+            Self::CheckRollback { strategy, applied } => {
+                write!(f, "check the rollback by {strategy} of {}", many(applied))
+            }
+            Self::Apply { migration } => write!(f, "apply {migration}"),
+            Self::Crash { migration } => write!(f, "apply {migration}, crash in the middle"),
+            Self::Revert { migration } => write!(f, "revert {migration}"),
+            Self::Replace { version } => write!(f, "replace the services by {version}"),
+            Self::RollBack { strategy, applied } => {
+                write!(f, "roll back by {strategy}: {}", many(applied))
+            }
+            Self::Finalize { strategy } => write!(f, "make it final, give up the {strategy}"),
+            Self::Teardown => f.write_str("remove everything"),
+        }
+    }
+}

@@ -1,0 +1,659 @@
+//! The planner: outline, scenario and seed in, steps out. No IO, no clock, no randomness.
+
+use std::time::Duration;
+
+use super::{
+    Action, Equal, FORMAT, MigrationOutline, Outline, Plan, Step, StepId, StrategyOutline,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::migration::{MigrationId, Reversibility};
+use crate::scenario::Scenario;
+use crate::version::Phase;
+
+const BASELINE: &str = "baseline";
+const HEAD: &str = "head";
+
+pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<Plan> {
+    require(outline, scenario)?;
+    let mut draft = Draft {
+        outline,
+        steps: Vec::new(),
+        attempt: 0,
+    };
+    draft.begin();
+    match scenario {
+        Scenario::Control => draft.control(),
+        Scenario::Straight => draft.straight(),
+        Scenario::RoundTrip => draft.round_trip(),
+        Scenario::RollbackAt => draft.rollback_at(),
+        Scenario::CrashAt => draft.crash_at(),
+    }
+    draft.push(Phase::Teardown, Action::Teardown);
+    Ok(Plan {
+        format: FORMAT,
+        name: outline.name.clone(),
+        scenario,
+        seed,
+        from: outline.from.clone(),
+        to: outline.to.clone(),
+        rollback_within_ms: millis(outline.rollback_within),
+        steps: draft.steps,
+    })
+}
+
+/// Whether the scenario can be planned at all.
+fn require(outline: &Outline, scenario: Scenario) -> Result<()> {
+    let unsupported = |what: &str, hint: &str| {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("scenario `{scenario}` of `{}` needs {what}", outline.name),
+        )
+        .with_hint(hint))
+    };
+    if scenario != Scenario::Control
+        && outline.migrations.is_empty()
+        && !outline.capabilities.services
+    {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "nothing is pending between `{}` and `{}` of `{}`",
+                outline.from, outline.to, outline.name
+            ),
+        )
+        .with_hint("name an earlier release with `from`"));
+    }
+    let rehearses = matches!(
+        scenario,
+        Scenario::RoundTrip | Scenario::RollbackAt | Scenario::CrashAt
+    );
+    if rehearses && !outline.capabilities.snapshots {
+        return unsupported(
+            "an environment that can take snapshots",
+            "run it in staging, where databases may be copied",
+        );
+    }
+    if scenario == Scenario::CrashAt && !outline.capabilities.faults {
+        return unsupported(
+            "an environment in which faults may be injected",
+            "run it in staging, where sessions may be terminated",
+        );
+    }
+    if matches!(scenario, Scenario::RollbackAt | Scenario::CrashAt) && outline.strategies.is_empty()
+    {
+        return unsupported("a way back", "add one with `Upgrade::with_rollback`");
+    }
+    Ok(())
+}
+
+struct Draft<'a> {
+    outline: &'a Outline,
+    steps: Vec<Step>,
+    attempt: u32,
+}
+
+impl Draft<'_> {
+    fn push(&mut self, phase: Phase, action: Action) {
+        let budget = match action {
+            Action::RollBack { .. } => self.outline.rollback_within,
+            _ => self.outline.step_within,
+        };
+        let id = StepId(u32::try_from(self.steps.len() + 1).unwrap_or(u32::MAX));
+        let within_ms = millis(budget);
+        self.steps.push(Step {
+            id,
+            attempt: self.attempt,
+            phase,
+            action,
+            within_ms,
+        });
+    }
+
+    /// What every scenario begins with: the previous release, measured and found good.
+    fn begin(&mut self) {
+        self.push(Phase::Provision, Action::Provision);
+        if self.outline.capabilities.snapshots {
+            self.push(
+                Phase::Baseline,
+                Action::Snapshot {
+                    label: BASELINE.to_owned(),
+                },
+            );
+        }
+        self.push(
+            Phase::Baseline,
+            Action::Observe {
+                label: BASELINE.to_owned(),
+            },
+        );
+        self.push(Phase::Baseline, Action::Validate);
+    }
+
+    fn control(&mut self) {
+        self.attempt = 1;
+        self.push(Phase::Verify, Action::Validate);
+        self.compare(Phase::Verify, BASELINE, Equal::Everything);
+    }
+
+    fn straight(&mut self) {
+        self.attempt = 1;
+        self.require_reversible();
+        let all = self.ids(0..self.outline.migrations.len());
+        let strategy = self.preferred(&self.outline.migrations).cloned();
+        if let Some(strategy) = &strategy {
+            let name = || strategy.name.clone();
+            self.push(
+                Phase::Preflight,
+                Action::PrepareRollback { strategy: name() },
+            );
+            self.push(
+                Phase::Preflight,
+                Action::CheckRollback {
+                    strategy: name(),
+                    applied: all.clone(),
+                },
+            );
+        }
+        for migration in all {
+            self.push(Phase::Expand, Action::Apply { migration });
+        }
+        if self.outline.capabilities.services {
+            self.push(
+                Phase::Switch,
+                Action::Replace {
+                    version: self.outline.to.clone(),
+                },
+            );
+        }
+        self.push(Phase::Soak, Action::Validate);
+        self.compare(Phase::Soak, BASELINE, Equal::SharedRows);
+        if let Some(strategy) = strategy {
+            self.push(
+                Phase::Finalize,
+                Action::Finalize {
+                    strategy: strategy.name,
+                },
+            );
+            self.push(Phase::Verify, Action::Validate);
+        }
+    }
+
+    /// Each migration up, down, up from the state before it; then all up, all down, all up. A
+    /// one-way migration is put back by snapshot instead, so that what lies above it is tried too.
+    fn round_trip(&mut self) {
+        let outline = self.outline;
+        self.attempt = 1;
+        self.require_reversible();
+        let mut before = BASELINE.to_owned();
+        for migration in &outline.migrations {
+            self.attempt += 1;
+            let id = &migration.id;
+            let after = format!("after {}", id.version());
+            self.push(
+                Phase::Baseline,
+                Action::Restore {
+                    label: before.clone(),
+                },
+            );
+            self.push(
+                Phase::Expand,
+                Action::Apply {
+                    migration: id.clone(),
+                },
+            );
+            self.push(
+                Phase::Expand,
+                Action::Snapshot {
+                    label: after.clone(),
+                },
+            );
+            self.push(
+                Phase::Expand,
+                Action::Observe {
+                    label: after.clone(),
+                },
+            );
+            self.compare(Phase::Expand, &before, Equal::SharedRows);
+            if migration.reversibility.is_reversible() {
+                self.push(
+                    Phase::Rollback,
+                    Action::Revert {
+                        migration: id.clone(),
+                    },
+                );
+            } else {
+                self.push(
+                    Phase::Rollback,
+                    Action::Restore {
+                        label: before.clone(),
+                    },
+                );
+            }
+            self.compare(Phase::Rollback, &before, Equal::Everything);
+            self.push(
+                Phase::Expand,
+                Action::Apply {
+                    migration: id.clone(),
+                },
+            );
+            self.compare(Phase::Verify, &after, Equal::Schema);
+            self.compare(Phase::Verify, &before, Equal::SharedRows);
+            before = after;
+        }
+        self.attempt += 1;
+        self.push(
+            Phase::Baseline,
+            Action::Restore {
+                label: BASELINE.to_owned(),
+            },
+        );
+        self.apply_all();
+        self.push(Phase::Expand, Action::Validate);
+        self.push(
+            Phase::Expand,
+            Action::Observe {
+                label: HEAD.to_owned(),
+            },
+        );
+        if outline
+            .migrations
+            .iter()
+            .all(|migration| migration.reversibility.is_reversible())
+        {
+            for migration in outline.migrations.iter().rev() {
+                self.push(
+                    Phase::Rollback,
+                    Action::Revert {
+                        migration: migration.id.clone(),
+                    },
+                );
+            }
+        } else {
+            self.push(
+                Phase::Rollback,
+                Action::Restore {
+                    label: BASELINE.to_owned(),
+                },
+            );
+        }
+        self.compare(Phase::Rollback, BASELINE, Equal::Everything);
+        self.push(Phase::Rollback, Action::Validate);
+        self.apply_all();
+        self.compare(Phase::Verify, HEAD, Equal::Schema);
+        self.compare(Phase::Verify, BASELINE, Equal::SharedRows);
+        self.push(Phase::Verify, Action::Validate);
+    }
+
+    /// Up to every boundary and back, by every way back that can cross it; at last up again.
+    fn rollback_at(&mut self) {
+        for boundary in 1..=self.outline.migrations.len() {
+            for strategy in self.applicable(boundary) {
+                self.attempt += 1;
+                let applied = self.ids(0..boundary);
+                self.prepared(&strategy);
+                for migration in applied.clone() {
+                    self.push(Phase::Expand, Action::Apply { migration });
+                }
+                self.roll_back(strategy, applied);
+            }
+        }
+        self.attempt += 1;
+        self.push(
+            Phase::Baseline,
+            Action::Restore {
+                label: BASELINE.to_owned(),
+            },
+        );
+        self.apply_all();
+        self.compare(Phase::Verify, BASELINE, Equal::SharedRows);
+        self.push(Phase::Verify, Action::Validate);
+    }
+
+    /// Every migration is interrupted; from there on to the head, and from there back.
+    fn crash_at(&mut self) {
+        self.attempt = 1;
+        self.apply_all();
+        self.push(
+            Phase::Expand,
+            Action::Observe {
+                label: HEAD.to_owned(),
+            },
+        );
+        for at in 0..self.outline.migrations.len() {
+            let crashing = self.outline.migrations[at].id.clone();
+            self.attempt += 1;
+            self.push(
+                Phase::Baseline,
+                Action::Restore {
+                    label: BASELINE.to_owned(),
+                },
+            );
+            self.apply_up_to(at);
+            self.push(
+                Phase::Expand,
+                Action::Crash {
+                    migration: crashing.clone(),
+                },
+            );
+            for migration in self.ids(at..self.outline.migrations.len()) {
+                self.push(Phase::Expand, Action::Apply { migration });
+            }
+            self.compare(Phase::Verify, HEAD, Equal::Schema);
+            self.compare(Phase::Verify, BASELINE, Equal::SharedRows);
+            self.push(Phase::Verify, Action::Validate);
+            for strategy in self.applicable(at + 1) {
+                self.attempt += 1;
+                self.prepared(&strategy);
+                self.apply_up_to(at);
+                self.push(
+                    Phase::Expand,
+                    Action::Crash {
+                        migration: crashing.clone(),
+                    },
+                );
+                self.roll_back(strategy, self.ids(0..=at));
+            }
+        }
+    }
+
+    /// From the baseline, with a way back that keeps what it needs.
+    fn prepared(&mut self, strategy: &StrategyOutline) {
+        self.push(
+            Phase::Baseline,
+            Action::Restore {
+                label: BASELINE.to_owned(),
+            },
+        );
+        self.push(
+            Phase::Preflight,
+            Action::PrepareRollback {
+                strategy: strategy.name.clone(),
+            },
+        );
+    }
+
+    fn roll_back(&mut self, strategy: StrategyOutline, applied: Vec<MigrationId>) {
+        self.push(
+            Phase::Rollback,
+            Action::RollBack {
+                strategy: strategy.name,
+                applied,
+            },
+        );
+        self.compare(Phase::Verify, BASELINE, Equal::Everything);
+        self.push(Phase::Verify, Action::Validate);
+    }
+
+    fn apply_all(&mut self) {
+        self.apply_up_to(self.outline.migrations.len());
+    }
+
+    fn apply_up_to(&mut self, end: usize) {
+        for migration in self.ids(0..end) {
+            self.push(Phase::Expand, Action::Apply { migration });
+        }
+    }
+
+    fn compare(&mut self, phase: Phase, with: &str, equal: Equal) {
+        // Rows that two releases share are read on both sides, so the older side must be kept.
+        if equal == Equal::SharedRows && !self.outline.capabilities.snapshots {
+            return;
+        }
+        self.push(
+            phase,
+            Action::Compare {
+                with: with.to_owned(),
+                equal,
+            },
+        );
+    }
+
+    fn require_reversible(&mut self) {
+        if !self.outline.reversible {
+            return;
+        }
+        let irreversible: Vec<_> = self
+            .outline
+            .migrations
+            .iter()
+            .filter_map(|migration| match &migration.reversibility {
+                Reversibility::Reversible => None,
+                Reversibility::Irreversible { reason } => {
+                    Some((migration.id.clone(), reason.clone()))
+                }
+            })
+            .collect();
+        self.push(Phase::Preflight, Action::RequireReversible { irreversible });
+    }
+
+    fn ids(
+        &self,
+        range: impl std::slice::SliceIndex<[MigrationOutline], Output = [MigrationOutline]>,
+    ) -> Vec<MigrationId> {
+        self.outline.migrations[range]
+            .iter()
+            .map(|migration| migration.id.clone())
+            .collect()
+    }
+
+    /// The ways back that can cross the first `count` migrations.
+    fn applicable(&self, count: usize) -> Vec<StrategyOutline> {
+        let crossed = &self.outline.migrations[..count];
+        self.outline
+            .strategies
+            .iter()
+            .filter(|strategy| can_cross(strategy, crossed))
+            .cloned()
+            .collect()
+    }
+
+    fn preferred(&self, crossed: &[MigrationOutline]) -> Option<&StrategyOutline> {
+        self.outline
+            .strategies
+            .iter()
+            .find(|strategy| can_cross(strategy, crossed))
+    }
+}
+
+fn can_cross(strategy: &StrategyOutline, crossed: &[MigrationOutline]) -> bool {
+    !strategy.requires_reversible
+        || crossed
+            .iter()
+            .all(|migration| migration.reversibility.is_reversible())
+}
+
+fn millis(budget: Duration) -> u64 {
+    u64::try_from(budget.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::environment::Capabilities;
+    use crate::version::Version;
+
+    fn outline(reversible: &[bool]) -> Outline {
+        Outline {
+            name: "orders".to_owned(),
+            from: Version::new("1"),
+            to: Version::new("2"),
+            migrations: reversible
+                .iter()
+                .enumerate()
+                .map(|(index, reversible)| MigrationOutline {
+                    id: MigrationId::new(format!("{index:04}"), "m"),
+                    reversibility: if *reversible {
+                        Reversibility::Reversible
+                    } else {
+                        Reversibility::Irreversible {
+                            reason: "no down".to_owned(),
+                        }
+                    },
+                })
+                .collect(),
+            strategies: vec![
+                StrategyOutline {
+                    name: "snapshot swap".to_owned(),
+                    requires_reversible: false,
+                },
+                StrategyOutline {
+                    name: "revert migrations".to_owned(),
+                    requires_reversible: true,
+                },
+            ],
+            capabilities: Capabilities::none().with_snapshots().with_faults(),
+            rollback_within: Duration::from_secs(300),
+            step_within: Duration::from_secs(600),
+            reversible: false,
+        }
+    }
+
+    fn count(plan: &Plan, matches: impl Fn(&Action) -> bool) -> usize {
+        plan.steps
+            .iter()
+            .filter(|step| matches(&step.action))
+            .count()
+    }
+
+    #[test]
+    fn a_straight_plan_reads_like_an_upgrade() {
+        let plan = plan(&outline(&[true, true]), Scenario::Straight, 7).unwrap();
+        let text = plan.to_string();
+        assert_eq!(
+            text.lines().map(str::trim).collect::<Vec<_>>(),
+            [
+                "plan orders straight (1 -> 2), 13 steps, seed 7, rollback within 300s",
+                "1  provision  provision the previous release",
+                "2  baseline   keep the state as `baseline`",
+                "3  baseline   observe schema and rows as `baseline`",
+                "4  baseline   validate",
+                "attempt 1",
+                "5  preflight  prepare the rollback by snapshot swap",
+                "6  preflight  check the rollback by snapshot swap of 0000_m to 0001_m",
+                "7  expand     apply 0000_m",
+                "8  expand     apply 0001_m",
+                "9  soak       validate",
+                "10  soak       compare rows with `baseline`, in the columns of both",
+                "11  finalize   make it final, give up the snapshot swap",
+                "12  verify     validate",
+                "13  teardown   remove everything",
+            ]
+        );
+    }
+
+    #[test]
+    fn control_touches_no_migration() {
+        let plan = plan(&outline(&[true]), Scenario::Control, 0).unwrap();
+        assert!(plan.migrations().is_empty());
+    }
+
+    #[test]
+    fn every_boundary_is_rolled_back_by_every_way_that_can_cross_it() {
+        let plan = plan(&outline(&[true, false, true]), Scenario::RollbackAt, 0).unwrap();
+        let rollbacks: Vec<_> = plan
+            .steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                Action::RollBack { strategy, applied } => Some((strategy.as_str(), applied.len())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            rollbacks,
+            [
+                ("snapshot swap", 1),
+                ("revert migrations", 1),
+                ("snapshot swap", 2),
+                ("snapshot swap", 3)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_one_way_migration_goes_back_by_snapshot() {
+        let plan = plan(&outline(&[false]), Scenario::RoundTrip, 0).unwrap();
+        assert_eq!(
+            count(&plan, |action| matches!(action, Action::Revert { .. })),
+            0
+        );
+        assert_eq!(
+            count(&plan, |action| matches!(
+                action,
+                Action::RequireReversible { .. }
+            )),
+            0
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_planned_says_why() {
+        let check = |outline: &Outline, scenario, expected: &str| {
+            let error = plan(outline, scenario, 0).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        check(
+            &outline(&[]),
+            Scenario::Straight,
+            "nothing is pending between `1` and `2`",
+        );
+        let mut real = outline(&[true]);
+        real.capabilities = Capabilities::none();
+        check(&real, Scenario::RoundTrip, "snapshots");
+        let mut poor = outline(&[true]);
+        poor.strategies.clear();
+        check(&poor, Scenario::RollbackAt, "a way back");
+        poor.capabilities.faults = false;
+        check(&poor, Scenario::CrashAt, "faults");
+    }
+
+    #[test]
+    fn a_plan_of_another_format_is_refused() {
+        let mut saved = plan(&outline(&[true]), Scenario::Straight, 0).unwrap();
+        saved.format = 99;
+        let error = Plan::from_json(&saved.to_json()).unwrap_err();
+        assert!(error.to_string().contains("format 99"), "{error}");
+        assert!(Plan::from_json("{").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn laws(
+            reversible in prop::collection::vec(any::<bool>(), 1..12),
+            scenario in prop::sample::select(Scenario::ALL.to_vec()),
+            seed in any::<u64>(),
+        ) {
+            let outline = outline(&reversible);
+            let plan = plan(&outline, scenario, seed).unwrap();
+            // The same input gives the same plan, and the saved plan is the plan.
+            prop_assert_eq!(&plan, &super::plan(&outline, scenario, seed).unwrap());
+            prop_assert_eq!(&plan, &Plan::from_json(&plan.to_json()).unwrap());
+            // Ids count from 1; attempts never go back; one provision first, one teardown last.
+            for (index, step) in plan.steps.iter().enumerate() {
+                prop_assert_eq!(step.id.0 as usize, index + 1);
+                prop_assert!(index == 0 || plan.steps[index - 1].attempt <= step.attempt);
+            }
+            prop_assert_eq!(&plan.steps[0].action, &Action::Provision);
+            prop_assert_eq!(&plan.steps[plan.steps.len() - 1].action, &Action::Teardown);
+            prop_assert_eq!(count(&plan, |action| matches!(action, Action::Teardown)), 1);
+            // Nothing one-way is ever reverted, and nothing is compared with what was not observed.
+            let mut observed = Vec::new();
+            for step in &plan.steps {
+                match &step.action {
+                    Action::Observe { label } => observed.push(label.clone()),
+                    Action::Compare { with, .. } => prop_assert!(observed.contains(with)),
+                    Action::Revert { migration } => {
+                        let index: usize = migration.version().parse().unwrap();
+                        prop_assert!(reversible[index]);
+                    }
+                    _ => {}
+                }
+            }
+            // Every scenario but the control meets every migration.
+            if scenario != Scenario::Control {
+                prop_assert_eq!(plan.migrations().len(), reversible.len());
+            }
+        }
+    }
+}

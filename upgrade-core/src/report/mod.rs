@@ -1,0 +1,211 @@
+//! What was done and what was found: the record of one run.
+//!
+//! A report is data with a version ([`FORMAT`]); [`Report::to_json`] is for machines,
+//! [`Display`](std::fmt::Display) for people.
+
+mod text;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::environment::LogTail;
+use crate::migration::MigrationId;
+use crate::plan::StepId;
+use crate::rollback::Safety;
+use crate::scenario::Scenario;
+use crate::validator::{Finding, Severity};
+use crate::version::{Phase, RunId, Version};
+
+/// The version of the JSON format.
+pub const FORMAT: u32 = 1;
+
+/// The record of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The version of this format.
+    pub format: u32,
+    /// The run.
+    pub run: RunId,
+    /// The name of the upgrade.
+    pub name: String,
+    /// The scenario.
+    pub scenario: Scenario,
+    /// The environment.
+    pub environment: String,
+    /// The release that it started at.
+    pub from: Version,
+    /// The release that it led to.
+    pub to: Version,
+    /// The seed.
+    pub seed: u64,
+    /// Whether nothing was found wanting and every step was done.
+    pub passed: bool,
+    /// How many rows the baseline had.
+    pub rows: u64,
+    /// How many tables the baseline had.
+    pub tables: u64,
+    /// The steps, in order.
+    pub steps: Vec<StepReport>,
+    /// Every migration that the plan touches.
+    pub migrations: Vec<MigrationReport>,
+    /// Every rollback that was taken.
+    pub rollbacks: Vec<RollbackReport>,
+    /// Everything that was found.
+    pub findings: Vec<FoundIn>,
+    /// The end of the logs, when something was found wanting.
+    pub logs: Vec<LogTail>,
+    /// The line that runs it again, where the harness knows one.
+    pub reproduce: Option<String>,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// A finding and the step in which it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FoundIn {
+    /// The step.
+    pub step: StepId,
+    /// Its phase.
+    pub phase: Phase,
+    /// What the step did, in a few words.
+    pub title: String,
+    /// What was found.
+    pub finding: Finding,
+}
+
+/// The record of one step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StepReport {
+    /// Its number.
+    pub id: StepId,
+    /// Its attempt.
+    pub attempt: u32,
+    /// Its phase.
+    pub phase: Phase,
+    /// What it did, in a few words.
+    pub title: String,
+    /// How it ended.
+    pub outcome: StepOutcome,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// How long it might take, in milliseconds.
+    pub within_ms: u64,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StepOutcome {
+    /// As it should.
+    Done,
+    /// Something was found wanting.
+    Failed,
+    /// There was too little to judge, for this reason.
+    Inconclusive(String),
+    /// It could not be told, for this reason.
+    Error(String),
+    /// It was not begun, because an earlier step did not end as it should.
+    Skipped,
+}
+
+impl StepOutcome {
+    /// Whether this is [`StepOutcome::Done`].
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+}
+
+/// What was done with one migration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MigrationReport {
+    /// Which one.
+    pub id: MigrationId,
+    /// What it consists of, in short.
+    pub checksum: String,
+    /// Whether it can be reverted.
+    pub reversible: bool,
+    /// How often it was applied.
+    pub applied: u32,
+    /// How often it was interrupted.
+    pub crashed: u32,
+    /// How often it was reverted.
+    pub reverted: u32,
+    /// How often a way back has crossed it.
+    pub rolled_back: u32,
+    /// The slowest of its applications, in milliseconds.
+    pub slowest_apply_ms: u64,
+}
+
+/// One rollback, measured against its budget.
+///
+/// The budget holds the sum of four parts: until it was seen that something is wrong, until the
+/// way back was found to be there, until it was taken, until the old state was proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RollbackReport {
+    /// The step.
+    pub step: StepId,
+    /// The way back.
+    pub strategy: String,
+    /// The last migration that was applied or begun; `None` when there was none.
+    pub boundary: Option<MigrationId>,
+    /// How many migrations were undone.
+    pub migrations: u32,
+    /// Whether the runner decided on it because a step had failed.
+    pub automatic: bool,
+    /// What was said beforehand.
+    pub safety: Safety,
+    /// How long it took to see that something is wrong, in milliseconds; 0 where the plan says so.
+    pub detect_ms: u64,
+    /// How long the check took, in milliseconds.
+    pub decide_ms: u64,
+    /// How long the way back took, in milliseconds.
+    pub act_ms: u64,
+    /// How long the proof took, in milliseconds.
+    pub verify_ms: u64,
+    /// The budget, in milliseconds.
+    pub within_ms: u64,
+    /// Whether the old state was proven.
+    pub confirmed: bool,
+}
+
+impl RollbackReport {
+    /// The sum of the four parts, in milliseconds: what the budget is compared with.
+    pub fn total_ms(&self) -> u64 {
+        self.detect_ms + self.decide_ms + self.act_ms + self.verify_ms
+    }
+}
+
+impl Report {
+    /// The report as JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a report has only string keys")
+    }
+
+    /// The findings of a severity.
+    pub fn findings_of(&self, severity: Severity) -> impl Iterator<Item = &FoundIn> {
+        self.findings
+            .iter()
+            .filter(move |found| found.finding.severity == severity)
+    }
+
+    /// How many rollbacks were proven.
+    pub fn rollbacks_verified(&self) -> usize {
+        self.rollbacks
+            .iter()
+            .filter(|rollback| rollback.confirmed)
+            .count()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::render(self, f)
+    }
+}

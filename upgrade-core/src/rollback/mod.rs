@@ -1,0 +1,170 @@
+//! The way back: asked for before anything moves, taken within a budget, proven at its end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::context::UpgradeContext;
+use crate::error::Result;
+use crate::migration::MigrationId;
+use crate::validator::Verdict;
+
+/// The time that a rollback may take where nothing else is said.
+pub const DEFAULT_BUDGET: Duration = Duration::from_secs(300);
+
+/// What has to be undone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RollbackRequest {
+    /// The migrations that were applied, or begun, since the baseline; oldest first.
+    pub applied: Vec<MigrationId>,
+}
+
+impl RollbackRequest {
+    /// A request to undo these migrations, oldest first.
+    pub fn new(applied: impl IntoIterator<Item = MigrationId>) -> Self {
+        Self {
+            applied: applied.into_iter().collect(),
+        }
+    }
+}
+
+/// Whether there is a way back, said before anything moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Safety {
+    /// Nothing that the system acknowledged would be lost.
+    Safe,
+    /// It would arrive, but this would be lost.
+    SafeWithLoss {
+        /// What, each in a few words that name the object.
+        losses: Vec<String>,
+    },
+    /// There is no way back across this boundary.
+    Unsafe {
+        /// The migration, or whatever else, that cannot be crossed.
+        boundary: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Safety {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Safe => f.write_str("safe"),
+            Self::SafeWithLoss { losses } => write!(f, "safe, but loses {}", losses.join("; ")),
+            Self::Unsafe { boundary, reason } => write!(f, "unsafe at {boundary}: {reason}"),
+        }
+    }
+}
+
+/// A strategy for going back.
+///
+/// The order of calls in a run is [`prepare`](Self::prepare), then any number of
+/// [`check`](Self::check), then either [`execute`](Self::execute) and
+/// [`confirm`](Self::confirm), or [`finalize`](Self::finalize).
+///
+/// # Contract
+///
+/// - It reaches the system only through the endpoints of the context.
+/// - It destroys only what the library made, or what was handed over by name.
+/// - Every wait ends at the context's deadline and on its cancellation.
+#[async_trait]
+pub trait Rollback: fmt::Debug + Send + Sync + 'static {
+    /// The name that a person reads in plans and reports.
+    fn name(&self) -> &str;
+
+    /// Whether every migration that it undoes must be
+    /// [reversible](crate::migration::Reversibility::Reversible). The planner offers it only then.
+    fn requires_reversible(&self) -> bool;
+
+    /// Keeps what [`execute`](Self::execute) and [`confirm`](Self::confirm) will need; called
+    /// before the first change.
+    ///
+    /// # Behavior
+    /// - Users see no change.
+    /// - Called again it replaces what it kept.
+    ///
+    /// # Errors
+    /// Any kind; nothing is kept then.
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()>;
+
+    /// Says whether the way back is there.
+    ///
+    /// # Behavior
+    /// - It changes nothing.
+    /// - What it calls [`Safety::Unsafe`], [`execute`](Self::execute) refuses.
+    ///
+    /// # Errors
+    /// Any kind, when it could not tell.
+    async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety>;
+
+    /// Goes back.
+    ///
+    /// # Behavior
+    /// - Also from a migration that was interrupted in the middle.
+    /// - Interrupted itself, it can be called again and arrives.
+    /// - Without [`prepare`](Self::prepare) it is [`Refused`](crate::ErrorKind::Refused), and
+    ///   nothing is changed.
+    ///
+    /// # Errors
+    /// [`Rollback`](crate::ErrorKind::Rollback) with how far it came and what to do.
+    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<()>;
+
+    /// Judges whether the system is where it was at [`prepare`](Self::prepare), by schema and
+    /// rows.
+    ///
+    /// # Behavior
+    /// - Before [`execute`](Self::execute), on a system that has changed, it is
+    ///   [`Verdict::Fail`].
+    /// - What was kept aside until now may be dropped when it passes.
+    ///
+    /// # Errors
+    /// Any kind, when it could not tell.
+    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict>;
+
+    /// Gives up what was kept: from here on there is no way back.
+    ///
+    /// # Behavior
+    /// - Called twice, or with nothing kept, it does nothing.
+    ///
+    /// # Errors
+    /// Any kind, with what is left.
+    async fn finalize(&self, cx: &UpgradeContext) -> Result<()>;
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<T: Rollback + ?Sized> Rollback for Arc<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn requires_reversible(&self) -> bool {
+        (**self).requires_reversible()
+    }
+
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
+        (**self).prepare(cx).await
+    }
+
+    async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety> {
+        (**self).check(cx, request).await
+    }
+
+    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<()> {
+        (**self).execute(cx, request).await
+    }
+
+    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
+        (**self).confirm(cx).await
+    }
+
+    async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
+        (**self).finalize(cx).await
+    }
+}

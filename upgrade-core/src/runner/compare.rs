@@ -1,0 +1,197 @@
+//! Comparing what is with what was.
+
+use std::collections::BTreeMap;
+
+use super::run::{Run, StepResult};
+use crate::context::UpgradeContext;
+use crate::environment::At;
+use crate::error::Result;
+use crate::observation::{Observation, Scope, TableState};
+use crate::plan::Equal;
+use crate::validator::{Finding, Severity, Verdict};
+use crate::version::Phase;
+
+pub(super) async fn compare(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    with: &str,
+    equal: Equal,
+    phase: Phase,
+) -> StepResult {
+    let expected = run.observations[with].clone();
+    let findings = match equal {
+        Equal::Everything => {
+            let actual = run.environment.observe(cx, &At::Live, &Scope::All).await?;
+            let (schema, lost, changed) = names(phase);
+            let mut findings = expected.schema_findings(&actual, schema);
+            findings.extend(expected.row_findings(&actual, lost, changed));
+            findings.extend(new_rows(&expected, &actual, changed));
+            findings
+        }
+        Equal::Schema => {
+            let actual = run
+                .environment
+                .observe(cx, &At::Live, &Scope::Schema)
+                .await?;
+            expected.schema_findings(&actual, "second-up-schema-differs")
+        }
+        Equal::SharedRows => excuse(run, shared_rows(run, cx, with, &expected).await?),
+    };
+    Ok(if findings.is_empty() {
+        Verdict::Pass
+    } else {
+        Verdict::Fail(findings)
+    })
+}
+
+/// The names of the findings: going back and standing still are different failures.
+fn names(phase: Phase) -> (&'static str, &'static str, &'static str) {
+    match phase {
+        Phase::Rollback => (
+            "round-trip-schema-differs",
+            "data-lost-through-down",
+            "data-changed-through-down",
+        ),
+        _ => (
+            "schema-not-restored",
+            "data-not-restored",
+            "data-not-restored",
+        ),
+    }
+}
+
+/// Tables with rows that were not there before.
+fn new_rows(expected: &Observation, actual: &Observation, id: &str) -> Vec<Finding> {
+    actual
+        .tables
+        .iter()
+        .filter(|(name, table)| table.rows > 0 && !expected.tables.contains_key(*name))
+        .map(|(name, table)| {
+            Finding::error(
+                id,
+                format!("table {name}"),
+                format!("was not there before, and has {} rows", table.rows),
+            )
+        })
+        .collect()
+}
+
+/// The rows of both sides, each read in the columns that both have.
+async fn shared_rows(
+    run: &Run<'_>,
+    cx: &UpgradeContext,
+    with: &str,
+    expected: &Observation,
+) -> Result<Vec<Finding>> {
+    let wanted = columns(expected.tables.iter());
+    let actual = run
+        .environment
+        .observe(cx, &At::Live, &Scope::Columns(wanted.clone()))
+        .await?;
+    let shared = columns(actual.tables.iter());
+    let past = At::Snapshot(with.to_owned());
+    let before = if shared == wanted {
+        expected.clone()
+    } else {
+        let mut before = run
+            .environment
+            .observe(cx, &past, &Scope::Columns(shared))
+            .await?;
+        // A table that is gone is on one side only, and has to be seen all the same.
+        for (name, table) in &expected.tables {
+            before
+                .tables
+                .entry(name.clone())
+                .or_insert_with(|| table.clone());
+        }
+        before
+    };
+    let mut findings = before.row_findings(&actual, "rows-lost-by-up", "rows-changed-by-up");
+    let retyped = retyped(&before, &actual, &findings);
+    if !retyped.is_empty() {
+        let scope = Scope::Columns(columns(retyped.iter()));
+        let now = run.environment.observe(cx, &At::Live, &scope).await?;
+        let then = run.environment.observe(cx, &past, &scope).await?;
+        for (name, table) in &retyped {
+            let subject = format!("table {name}");
+            let only_retyped = now.tables.get(name).map(|now| &now.sum)
+                == then.tables.get(name).map(|then| &then.sum);
+            if only_retyped {
+                findings.retain(|finding| finding.subject != subject);
+                let changed: Vec<&str> = before.tables[name]
+                    .columns
+                    .keys()
+                    .filter(|column| !table.columns.contains_key(*column))
+                    .map(String::as_str)
+                    .collect();
+                findings.push(Finding::note(
+                    "retyped-column",
+                    subject,
+                    format!(
+                        "columns with another type now, whose values hash differently: {}",
+                        changed.join(", ")
+                    ),
+                ));
+            }
+        }
+    }
+    for finding in &mut findings {
+        // An upgrade may change values; that it loses rows is another matter.
+        if finding.id == "rows-changed-by-up" {
+            finding.severity = Severity::Warning;
+        } else if finding.id == "rows-lost-by-up" && finding.help.is_none() {
+            finding.help =
+                Some("if that is meant, say so: `.expect_change(table, reason)`".to_owned());
+        }
+    }
+    Ok(findings)
+}
+
+fn columns<'a>(
+    tables: impl Iterator<Item = (&'a String, &'a TableState)>,
+) -> BTreeMap<String, std::collections::BTreeSet<String>> {
+    tables
+        .map(|(name, table)| (name.clone(), table.columns.keys().cloned().collect()))
+        .collect()
+}
+
+/// The tables that differ and have columns of another type: without those columns.
+fn retyped(
+    before: &Observation,
+    actual: &Observation,
+    findings: &[Finding],
+) -> BTreeMap<String, TableState> {
+    before
+        .tables
+        .iter()
+        .filter(|(name, _)| {
+            findings
+                .iter()
+                .any(|f| f.subject == format!("table {name}"))
+        })
+        .filter_map(|(name, table)| {
+            let now = actual.tables.get(name)?;
+            let mut kept = table.clone();
+            kept.columns
+                .retain(|column, of_type| now.columns.get(column) == Some(of_type));
+            (now.rows == table.rows && kept.columns.len() < table.columns.len())
+                .then(|| (name.clone(), kept))
+        })
+        .collect()
+}
+
+/// A change that the user declared, with a reason, is worth a note only.
+fn excuse(run: &Run<'_>, mut findings: Vec<Finding>) -> Vec<Finding> {
+    for finding in &mut findings {
+        let declared = run
+            .upgrade
+            .expected_changes()
+            .iter()
+            .find(|change| finding.subject == format!("table {}", change.table));
+        if let Some(change) = declared {
+            finding.severity = Severity::Note;
+            finding.help = Some(format!("declared: {}", change.reason));
+        }
+    }
+    findings
+}

@@ -1,0 +1,103 @@
+//! Carries out a plan through the four traits. The same runner serves tests and real systems.
+
+mod compare;
+mod rollback;
+mod run;
+mod step;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::context::UpgradeContext;
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::event::EventSink;
+use crate::plan::Plan;
+use crate::report::Report;
+use crate::upgrade::Upgrade;
+
+/// Carries out a plan of an upgrade in an environment.
+///
+/// Steps run one after the other, each within its budget. A step that finds something wanting
+/// ends its attempt; when that happens in an upgrade that can still go back, the runner takes the
+/// preferred way back by itself and proves it. The environment is torn down in every case.
+pub struct Runner {
+    upgrade: Upgrade,
+    environment: Box<dyn Environment>,
+    sinks: Vec<Arc<dyn EventSink>>,
+    cancellation: CancellationToken,
+    reproduce: Option<String>,
+    extension: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Runner {
+    /// A runner that no one listens to.
+    pub fn new(upgrade: Upgrade, environment: impl Environment) -> Self {
+        Self {
+            upgrade,
+            environment: Box::new(environment),
+            sinks: Vec::new(),
+            cancellation: CancellationToken::new(),
+            reproduce: None,
+            extension: None,
+        }
+    }
+
+    /// Adds a listener.
+    #[must_use]
+    pub fn with_sink(mut self, sink: impl EventSink) -> Self {
+        self.sinks.push(Arc::new(sink));
+        self
+    }
+
+    /// Ends the run early when the token is cancelled; the environment is still torn down.
+    #[must_use]
+    pub fn with_cancellation(mut self, token: CancellationToken) -> Self {
+        self.cancellation = token;
+        self
+    }
+
+    /// The line that runs this run again, for its report.
+    #[must_use]
+    pub fn with_reproduce(mut self, line: impl Into<String>) -> Self {
+        self.reproduce = Some(line.into());
+        self
+    }
+
+    /// A value that every context of the run carries for the harness that made it.
+    #[must_use]
+    pub fn with_extension(mut self, value: Arc<dyn Any + Send + Sync>) -> Self {
+        self.extension = Some(value);
+        self
+    }
+
+    /// Carries out a plan.
+    ///
+    /// The report says whether the upgrade is good ([`Report::passed`]); an error means that
+    /// this could not be told, and carries the report of what was done until then.
+    ///
+    /// # Errors
+    /// The error of the step that could not be carried out, or of the teardown.
+    pub async fn run(self, plan: &Plan) -> Result<Report> {
+        let cx = UpgradeContext::new(plan.from.clone(), plan.to.clone())
+            .with_seed(plan.seed)
+            .with_cancellation(self.cancellation.clone());
+        let cx = match &self.extension {
+            Some(value) => cx.with_extension(Arc::clone(value)),
+            None => cx,
+        };
+        run::run(self, cx, plan).await
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner")
+            .field("upgrade", &self.upgrade)
+            .field("environment", &self.environment)
+            .finish_non_exhaustive()
+    }
+}

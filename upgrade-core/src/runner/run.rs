@@ -1,0 +1,371 @@
+//! The loop over the steps of a plan, and what it remembers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::{Runner, rollback, step};
+use crate::context::UpgradeContext;
+use crate::environment::Environment;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, EventHub, millis};
+use crate::migration::MigrationId;
+use crate::observation::Observation;
+use crate::plan::{Action, Plan, Step, StepId};
+use crate::report::{self, FoundIn, MigrationReport, Report, StepOutcome, StepReport};
+use crate::scenario::Scenario;
+use crate::upgrade::Upgrade;
+use crate::validator::{Finding, Verdict};
+use crate::version::Phase;
+
+/// What a run remembers between its steps.
+pub(super) struct Run<'a> {
+    pub(super) upgrade: &'a Upgrade,
+    pub(super) environment: &'a dyn Environment,
+    pub(super) plan: &'a Plan,
+    pub(super) observations: BTreeMap<String, Observation>,
+    pub(super) snapshots: BTreeSet<String>,
+    /// The migration that was interrupted last, until it is applied or undone.
+    pub(super) crashed: Option<MigrationId>,
+    /// The way back that is prepared, until it is given up.
+    pub(super) prepared: Option<String>,
+    /// The migrations that were applied or begun since then.
+    pub(super) begun: Vec<MigrationId>,
+    pub(super) report: Report,
+}
+
+/// How a step ended: a verdict, or an error that says why there is none.
+pub(super) type StepResult = Result<Verdict>;
+
+pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Result<Report> {
+    let Runner {
+        upgrade,
+        environment,
+        sinks,
+        reproduce,
+        ..
+    } = runner;
+    let cx = cx.with_events(EventHub::new(sinks));
+    let span = tracing::info_span!(
+        "run",
+        run = %cx.run_id(),
+        upgrade = upgrade.name(),
+        scenario = plan.scenario.as_str(),
+        seed = plan.seed,
+    );
+    async move {
+        let started = Instant::now();
+        cx.emit(Event::RunStarted {
+            run: cx.run_id().clone(),
+            plan: plan.clone(),
+        });
+        let mut run = Run {
+            upgrade: &upgrade,
+            environment: environment.as_ref(),
+            plan,
+            observations: BTreeMap::new(),
+            snapshots: BTreeSet::new(),
+            crashed: None,
+            prepared: None,
+            begun: Vec::new(),
+            report: blank(&upgrade, environment.name(), &cx, plan, reproduce),
+        };
+        let error = run.steps(&cx).await;
+        if error.is_some() || run.report.steps.iter().any(|step| !step.outcome.is_done()) {
+            run.collect_logs(&cx).await;
+        }
+        let mut report = run.report;
+        let error = teardown(environment, &cx, plan, &mut report)
+            .await
+            .or(error);
+        report.elapsed_ms = millis(started.elapsed());
+        report.passed = error.is_none() && report.steps.iter().all(|step| step.outcome.is_done());
+        cx.emit(Event::RunFinished {
+            passed: report.passed,
+            elapsed_ms: report.elapsed_ms,
+        });
+        match error {
+            Some(error) => Err(error.with_report(report)),
+            None => Ok(report),
+        }
+    }
+    .instrument(span)
+    .await
+}
+
+impl Run<'_> {
+    /// All steps but the teardown. Answers with the error that ended the run early, if one did.
+    async fn steps(&mut self, cx: &UpgradeContext) -> Option<Error> {
+        let mut ended: Option<u32> = None;
+        let plan = self.plan;
+        for step in plan
+            .steps
+            .iter()
+            .filter(|step| step.action != Action::Teardown)
+        {
+            let skip = match ended {
+                // Without attempt 0 nothing else makes sense.
+                Some(0) => true,
+                Some(attempt) => attempt == step.attempt,
+                None => false,
+            };
+            if skip || !self.reachable(&step.action) {
+                ended = ended.max(Some(step.attempt));
+                self.report
+                    .steps
+                    .push(recorded(step, StepOutcome::Skipped, 0));
+                continue;
+            }
+            ended = None;
+            let began = Instant::now();
+            let (outcome, error) = self.one(cx, step).await;
+            if outcome.is_done() {
+                continue;
+            }
+            ended = Some(step.attempt);
+            if plan.scenario == Scenario::Straight && !self.begun.is_empty() {
+                rollback::automatic(self, cx, step, began.elapsed()).await;
+            }
+            if error.is_some() {
+                return error;
+            }
+        }
+        None
+    }
+
+    /// Whether the state that a step starts from was ever reached.
+    fn reachable(&self, action: &Action) -> bool {
+        match action {
+            Action::Restore { label } => self.snapshots.contains(label),
+            Action::Compare { with, .. } => self.observations.contains_key(with),
+            _ => true,
+        }
+    }
+
+    /// One step, told, timed, and kept within its budget.
+    async fn one(&mut self, cx: &UpgradeContext, step: &Step) -> (StepOutcome, Option<Error>) {
+        let title = step.action.to_string();
+        cx.emit(Event::StepStarted {
+            step: step.id,
+            phase: step.phase,
+            title: title.clone(),
+        });
+        let span = tracing::info_span!("step", id = step.id.0, phase = step.phase.as_str(), title);
+        let started = Instant::now();
+        let cx = self.context(cx, step.phase, Duration::from_millis(step.within_ms));
+        let result = AssertUnwindSafe(step::perform(self, &cx, step).instrument(span))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| {
+                Err(Error::new(
+                    ErrorKind::Internal,
+                    format!("a step panicked: {}", said(&*panic)),
+                ))
+            });
+        let elapsed_ms = millis(started.elapsed());
+        let (outcome, error) = self.judge(&cx, step, result);
+        cx.emit(Event::StepFinished {
+            step: step.id,
+            outcome: outcome.clone(),
+            elapsed_ms,
+        });
+        self.report
+            .steps
+            .push(recorded(step, outcome.clone(), elapsed_ms));
+        (outcome, error)
+    }
+
+    fn judge(
+        &mut self,
+        cx: &UpgradeContext,
+        step: &Step,
+        result: StepResult,
+    ) -> (StepOutcome, Option<Error>) {
+        match result {
+            Ok(Verdict::Pass) => (StepOutcome::Done, None),
+            Ok(Verdict::Inconclusive(reason)) => (StepOutcome::Inconclusive(reason), None),
+            Ok(Verdict::Fail(findings)) => {
+                let fails = findings.iter().any(Finding::fails);
+                for finding in findings {
+                    self.found(cx, step, finding);
+                }
+                (
+                    if fails {
+                        StepOutcome::Failed
+                    } else {
+                        StepOutcome::Done
+                    },
+                    None,
+                )
+            }
+            Err(error) => {
+                let error = error.with_phase(step.phase).with_context("step", step.id);
+                (StepOutcome::Error(format!("{error:?}")), Some(error))
+            }
+        }
+    }
+
+    /// Records a finding.
+    pub(super) fn found(&mut self, cx: &UpgradeContext, step: &Step, finding: Finding) {
+        cx.emit(Event::FindingRaised {
+            step: step.id,
+            finding: finding.clone(),
+        });
+        self.report.findings.push(FoundIn {
+            step: step.id,
+            phase: step.phase,
+            title: step.action.to_string(),
+            finding,
+        });
+    }
+
+    /// The context of a call: where we are, how long it may take, what can be reached.
+    pub(super) fn context(
+        &self,
+        cx: &UpgradeContext,
+        phase: Phase,
+        within: Duration,
+    ) -> UpgradeContext {
+        let deadline = Instant::now() + within;
+        cx.clone()
+            .with_phase(phase)
+            .with_deadline(deadline)
+            .with_endpoints(self.environment.endpoints())
+    }
+
+    pub(super) fn migration_report(&mut self, id: &MigrationId) -> Option<&mut MigrationReport> {
+        self.report
+            .migrations
+            .iter_mut()
+            .find(|migration| migration.id == *id)
+    }
+
+    async fn collect_logs(&mut self, cx: &UpgradeContext) {
+        let cx = self.context(cx, Phase::Teardown, Duration::from_secs(10));
+        match self.environment.logs(&cx, 20).await {
+            Ok(logs) => self.report.logs = logs,
+            Err(error) => tracing::warn!(%error, "the logs could not be read"),
+        }
+    }
+}
+
+/// Teardown does not look at the cancellation, so that a cancelled run leaves nothing either.
+async fn teardown(
+    environment: Box<dyn Environment>,
+    cx: &UpgradeContext,
+    plan: &Plan,
+    report: &mut Report,
+) -> Option<Error> {
+    let step = plan
+        .steps
+        .iter()
+        .find(|step| step.action == Action::Teardown)?;
+    let title = step.action.to_string();
+    cx.emit(Event::StepStarted {
+        step: step.id,
+        phase: step.phase,
+        title,
+    });
+    let started = Instant::now();
+    let deadline = started + Duration::from_millis(step.within_ms);
+    let cx = cx
+        .clone()
+        .with_cancellation(tokio_util::sync::CancellationToken::new())
+        .with_phase(Phase::Teardown)
+        .with_endpoints(environment.endpoints())
+        .with_deadline(deadline);
+    let result = environment.teardown(&cx).await;
+    let elapsed_ms = millis(started.elapsed());
+    let error = result.err().map(|error| error.with_phase(Phase::Teardown));
+    let outcome = match &error {
+        None => StepOutcome::Done,
+        Some(error) => StepOutcome::Error(format!("{error:?}")),
+    };
+    cx.emit(Event::StepFinished {
+        step: step.id,
+        outcome: outcome.clone(),
+        elapsed_ms,
+    });
+    report.steps.push(recorded(step, outcome, elapsed_ms));
+    error
+}
+
+fn recorded(step: &Step, outcome: StepOutcome, elapsed_ms: u64) -> StepReport {
+    StepReport {
+        id: step.id,
+        attempt: step.attempt,
+        phase: step.phase,
+        title: step.action.to_string(),
+        outcome,
+        elapsed_ms,
+        within_ms: step.within_ms,
+    }
+}
+
+fn blank(
+    upgrade: &Upgrade,
+    environment: &str,
+    cx: &UpgradeContext,
+    plan: &Plan,
+    reproduce: Option<String>,
+) -> Report {
+    let touched = plan.migrations();
+    Report {
+        format: report::FORMAT,
+        run: cx.run_id().clone(),
+        name: plan.name.clone(),
+        scenario: plan.scenario,
+        environment: environment.to_owned(),
+        from: plan.from.clone(),
+        to: plan.to.clone(),
+        seed: plan.seed,
+        passed: false,
+        rows: 0,
+        tables: 0,
+        steps: Vec::new(),
+        migrations: upgrade
+            .migrations()
+            .iter()
+            .filter(|migration| touched.contains(&migration.id()))
+            .map(|migration| MigrationReport {
+                id: migration.id().clone(),
+                checksum: migration.checksum().to_string(),
+                reversible: migration.reversibility().is_reversible(),
+                applied: 0,
+                crashed: 0,
+                reverted: 0,
+                rolled_back: 0,
+                slowest_apply_ms: 0,
+            })
+            .collect(),
+        rollbacks: Vec::new(),
+        findings: Vec::new(),
+        logs: Vec::new(),
+        reproduce,
+        elapsed_ms: 0,
+    }
+}
+
+/// What a panic said.
+pub(super) fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "nothing that could be read".to_owned())
+}
+
+/// The step that a finding belongs to when no step of the plan raised it.
+pub(super) fn beside(step: &Step, phase: Phase, action: Action) -> Step {
+    Step {
+        id: StepId(step.id.0),
+        attempt: step.attempt,
+        phase,
+        action,
+        within_ms: step.within_ms,
+    }
+}

@@ -1,0 +1,287 @@
+//! What each kind of step does.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::run::{Run, StepResult, said};
+use super::{compare, rollback};
+use crate::context::{CrashPoint, UpgradeContext};
+use crate::environment::{At, Fault};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::millis;
+use crate::migration::{Migration, MigrationId, Outcome};
+use crate::observation::Scope;
+use crate::plan::{Action, Step};
+use crate::rollback::{Rollback, RollbackRequest, Safety};
+use crate::validator::{Finding, Verdict};
+
+pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step) -> StepResult {
+    match &step.action {
+        Action::Provision => provision(run, cx).await,
+        Action::Snapshot { label } => {
+            run.environment.snapshot(cx, label).await?;
+            run.snapshots.insert(label.clone());
+            Ok(Verdict::Pass)
+        }
+        Action::Restore { label } => {
+            run.environment.restore(cx, label).await?;
+            run.begun.clear();
+            run.crashed = None;
+            Ok(Verdict::Pass)
+        }
+        Action::Observe { label } => {
+            let observation = run.environment.observe(cx, &At::Live, &Scope::All).await?;
+            if run.observations.is_empty() {
+                run.report.rows = observation.rows();
+                run.report.tables = observation.tables.len() as u64;
+            }
+            run.observations.insert(label.clone(), observation);
+            Ok(Verdict::Pass)
+        }
+        Action::Compare { with, equal } => {
+            compare::compare(run, cx, with, *equal, step.phase).await
+        }
+        Action::Validate => validate(run, cx).await,
+        Action::RequireReversible { irreversible } => Ok(Verdict::from_findings(
+            irreversible
+                .iter()
+                .map(|(id, reason)| {
+                    Finding::error("down-missing", format!("migration {id}"), reason.clone())
+                        .with_help("write its down, or do not ask for `reversible`")
+                })
+                .collect(),
+        )),
+        Action::PrepareRollback { strategy } => {
+            way_back(run, strategy)?.prepare(cx).await?;
+            run.prepared = Some(strategy.clone());
+            Ok(Verdict::Pass)
+        }
+        Action::CheckRollback { strategy, applied } => {
+            let request = RollbackRequest::new(applied.iter().cloned());
+            let safety = way_back(run, strategy)?.check(cx, &request).await?;
+            Ok(match safety {
+                Safety::Safe => Verdict::Pass,
+                Safety::SafeWithLoss { losses } => Verdict::Fail(vec![Finding::warning(
+                    "rollback-loses",
+                    strategy.clone(),
+                    format!("would lose {}", losses.join("; ")),
+                )]),
+                Safety::Unsafe { boundary, reason } => {
+                    Verdict::Fail(vec![Finding::error("rollback-unsafe", boundary, reason)])
+                }
+            })
+        }
+        Action::Apply { migration } => apply(run, cx, migration).await,
+        Action::Crash { migration } => crash(run, cx, migration).await,
+        Action::Revert { migration } => revert(run, cx, migration).await,
+        Action::Replace { version } => {
+            run.environment.replace(cx, version).await?;
+            Ok(Verdict::Pass)
+        }
+        Action::RollBack { strategy, applied } => {
+            rollback::planned(run, cx, step, strategy, applied).await
+        }
+        Action::Finalize { strategy } => {
+            way_back(run, strategy)?.finalize(cx).await?;
+            run.prepared = None;
+            run.begun.clear();
+            Ok(Verdict::Pass)
+        }
+        // The loop leaves it to the end of the run.
+        Action::Teardown => Ok(Verdict::Pass),
+    }
+}
+
+/// The way back of a name.
+pub(super) fn way_back(run: &Run<'_>, strategy: &str) -> Result<Arc<dyn Rollback>> {
+    run.upgrade
+        .rollbacks()
+        .iter()
+        .find(|rollback| rollback.name() == strategy)
+        .cloned()
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("the plan names a way back `{strategy}` that the upgrade does not have"),
+            )
+            .with_hint("plan again")
+        })
+}
+
+fn migration(run: &Run<'_>, id: &MigrationId) -> Result<Arc<dyn Migration>> {
+    run.upgrade
+        .migrations()
+        .iter()
+        .find(|migration| migration.id() == id)
+        .cloned()
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("the plan names a migration `{id}` that the upgrade does not have"),
+            )
+            .with_hint("plan again")
+        })
+}
+
+async fn provision(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResult {
+    run.environment.prepare(cx).await?;
+    Ok(Verdict::Pass)
+}
+
+/// Asks every validator; all are asked, also after one has failed.
+pub(super) async fn validate(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResult {
+    let mut findings = Vec::new();
+    let mut inconclusive = Vec::new();
+    for validator in run.upgrade.validators() {
+        let name = validator.name();
+        // A failed assertion in a validator is a judgement, not a defect of the run.
+        match AssertUnwindSafe(validator.validate(cx))
+            .catch_unwind()
+            .await
+        {
+            Ok(Ok(Verdict::Pass)) => {}
+            Ok(Ok(Verdict::Fail(found))) if found.is_empty() => findings.push(Finding::error(
+                "validator-failed",
+                name,
+                "failed without a finding that says why",
+            )),
+            Ok(Ok(Verdict::Fail(found))) => findings.extend(found),
+            Ok(Ok(Verdict::Inconclusive(reason))) => inconclusive.push(format!("{name}: {reason}")),
+            Ok(Err(error)) => return Err(error.with_context("validator", name)),
+            Err(panic) => {
+                findings.push(Finding::error("validator-panicked", name, said(&*panic)));
+            }
+        }
+    }
+    Ok(match (findings.is_empty(), inconclusive.is_empty()) {
+        (true, true) => Verdict::Pass,
+        (true, false) => Verdict::Inconclusive(inconclusive.join("\n")),
+        (false, _) => Verdict::Fail(findings),
+    })
+}
+
+async fn apply(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> StepResult {
+    let migration = migration(run, id)?;
+    if !run.begun.contains(id) {
+        run.begun.push(id.clone());
+    }
+    let started = Instant::now();
+    let result = migration.apply(cx).await;
+    let elapsed_ms = millis(started.elapsed());
+    let after_crash = run.crashed.take().is_some_and(|crashed| crashed == *id);
+    match result {
+        Ok(outcome) => {
+            if let Some(report) = run.migration_report(id) {
+                report.applied += 1;
+                report.slowest_apply_ms = report.slowest_apply_ms.max(elapsed_ms);
+            }
+            Ok(if outcome == Outcome::NothingToDo && !after_crash {
+                Verdict::Fail(vec![Finding::warning(
+                    "applied-before",
+                    format!("migration {id}"),
+                    "the system says that it is applied already",
+                )])
+            } else {
+                Verdict::Pass
+            })
+        }
+        Err(error) if is_judgement(&error) => Ok(Verdict::Fail(vec![if after_crash {
+            refused("not-re-runnable", id, &error)
+                .with_help("after a crash the migration cannot be run again; make each statement repeatable or run them in one transaction")
+        } else {
+            refused("up-failed", id, &error)
+        }])),
+        Err(error) => Err(error.with_context("migration", id)),
+    }
+}
+
+async fn revert(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> StepResult {
+    let migration = migration(run, id)?;
+    match migration.revert(cx).await {
+        Ok(Outcome::Done) => {
+            run.begun.retain(|begun| begun != id);
+            if let Some(report) = run.migration_report(id) {
+                report.reverted += 1;
+            }
+            Ok(Verdict::Pass)
+        }
+        Ok(Outcome::NothingToDo) => Ok(Verdict::Fail(vec![Finding::error(
+            "down-did-nothing",
+            format!("migration {id}"),
+            "the system says that it was not applied, so nothing was reverted",
+        )])),
+        Err(error) if is_judgement(&error) => {
+            Ok(Verdict::Fail(vec![refused("down-failed", id, &error)]))
+        }
+        Err(error) => Err(error.with_context("migration", id)),
+    }
+}
+
+/// Applies a migration and terminates every session when it stands in its middle. That it then
+/// fails is what the step is for.
+async fn crash(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> StepResult {
+    let migration = migration(run, id)?;
+    if !run.begun.contains(id) {
+        run.begun.push(id.clone());
+    }
+    let point = Arc::new(CrashPoint::default());
+    let crashing = cx.clone().with_crash(Arc::clone(&point));
+    let strike = async {
+        point.reached().await;
+        let struck = run.environment.inject(cx, Fault::TerminateSessions).await;
+        point.resume();
+        struck
+    };
+    let applying = migration.apply(&crashing);
+    tokio::pin!(strike, applying);
+    let (struck, result) = tokio::select! {
+        biased;
+        struck = &mut strike => (Some(struck), applying.await),
+        result = &mut applying => (None, result),
+    };
+    if let Some(Err(error)) = struck {
+        return Err(error);
+    }
+    run.crashed = Some(id.clone());
+    if let Some(report) = run.migration_report(id) {
+        report.crashed += 1;
+    }
+    match (struck, result) {
+        (Some(_), Err(_)) => Ok(Verdict::Pass),
+        (None, Err(error)) if is_judgement(&error) => {
+            Ok(Verdict::Fail(vec![refused("up-failed", id, &error)]))
+        }
+        (None, Err(error)) => Err(error.with_context("migration", id)),
+        (_, Ok(_)) => Ok(Verdict::Fail(vec![Finding::warning(
+            "crash-not-felt",
+            format!("migration {id}"),
+            "it ended well although its sessions were to be terminated in its middle",
+        )])),
+    }
+}
+
+/// Whether an error of a migration says that the migration is bad, not that we could not tell.
+pub(super) fn is_judgement(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Migration | ErrorKind::Divergent | ErrorKind::Timeout
+    )
+}
+
+pub(super) fn refused(finding: &str, id: &MigrationId, error: &Error) -> Finding {
+    let mut evidence = String::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        evidence.push_str(&format!("{cause}\n"));
+        source = cause.source();
+    }
+    let seen = Finding::error(finding, format!("migration {id}"), error.to_string());
+    if evidence.is_empty() {
+        seen
+    } else {
+        seen.with_evidence(evidence)
+    }
+}

@@ -1,0 +1,86 @@
+//! In which order an upgrade happens, and what goes wrong on the way.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+
+/// The user says what must survive; the scenario says when it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Scenario {
+    /// Nothing changes. It tells a broken test from a broken upgrade.
+    Control,
+    /// Every migration is applied, in order, and the upgrade is made final.
+    Straight,
+    /// Up, down, up: each migration for itself, then the whole set.
+    RoundTrip,
+    /// Up to every boundary between two migrations, and back from there.
+    RollbackAt,
+    /// Every migration is interrupted in its middle; then both ways out are tried: to run it
+    /// again, and to go back.
+    CrashAt,
+}
+
+impl Scenario {
+    /// All scenarios, from the most harmless on.
+    pub const ALL: [Self; 5] = [
+        Self::Control,
+        Self::Straight,
+        Self::RoundTrip,
+        Self::RollbackAt,
+        Self::CrashAt,
+    ];
+
+    /// The name, as it stands in test paths, plans and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Straight => "straight",
+            Self::RoundTrip => "round_trip",
+            Self::RollbackAt => "rollback_at",
+            Self::CrashAt => "crash_at",
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|scenario| scenario.as_str() == name)
+            .ok_or_else(|| {
+                let known: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
+                Error::new(
+                    ErrorKind::InvalidInput,
+                    format!("there is no scenario `{name}`"),
+                )
+                .with_hint(format!("there are: {}", known.join(", ")))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        for scenario in Scenario::ALL {
+            assert_eq!(scenario.as_str().parse::<Scenario>().unwrap(), scenario);
+        }
+        let error = "sideways".parse::<Scenario>().unwrap_err();
+        assert!(error.to_string().contains("round_trip"), "{error}");
+    }
+}

@@ -1,0 +1,187 @@
+//! What changes between two releases, as data that the user builds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::environment::Capabilities;
+use crate::migration::Migration;
+use crate::plan::{MigrationOutline, Outline, StrategyOutline};
+use crate::rollback::{DEFAULT_BUDGET, Rollback};
+use crate::validator::Validator;
+use crate::version::Version;
+
+/// What changes, `from` one release `to` the next: migrations, and the services that follow them;
+/// what must hold before and after; how to go back.
+#[derive(Debug, Clone)]
+pub struct Upgrade {
+    name: String,
+    from: Version,
+    to: Version,
+    migrations: Vec<Arc<dyn Migration>>,
+    validators: Vec<Arc<dyn Validator>>,
+    rollbacks: Vec<Arc<dyn Rollback>>,
+    rollback_within: Duration,
+    step_within: Duration,
+    reversible: bool,
+    expected_changes: Vec<ExpectedChange>,
+}
+
+/// A change of rows that an upgrade makes on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExpectedChange {
+    /// The table, as it is named in observations, such as `public.orders`.
+    pub table: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Upgrade {
+    /// An upgrade between two releases that changes nothing yet.
+    pub fn new(name: impl Into<String>, from: impl Into<Version>, to: impl Into<Version>) -> Self {
+        Self {
+            name: name.into(),
+            from: from.into(),
+            to: to.into(),
+            migrations: Vec::new(),
+            validators: Vec::new(),
+            rollbacks: Vec::new(),
+            rollback_within: DEFAULT_BUDGET,
+            step_within: Duration::from_secs(600),
+            reversible: false,
+            expected_changes: Vec::new(),
+        }
+    }
+
+    /// Adds a migration; they are applied in the order in which they are added.
+    #[must_use]
+    pub fn with_migration(mut self, migration: impl Migration) -> Self {
+        self.migrations.push(Arc::new(migration));
+        self
+    }
+
+    /// Adds migrations that are shared already.
+    #[must_use]
+    pub fn with_migrations(
+        mut self,
+        migrations: impl IntoIterator<Item = Arc<dyn Migration>>,
+    ) -> Self {
+        self.migrations.extend(migrations);
+        self
+    }
+
+    /// Adds a validator; it is asked at every release that a plan passes.
+    #[must_use]
+    pub fn with_validator(mut self, validator: impl Validator) -> Self {
+        self.validators.push(Arc::new(validator));
+        self
+    }
+
+    /// Adds a way back. The first one serves when an upgrade fails; a rehearsal of rollbacks
+    /// tries every one.
+    #[must_use]
+    pub fn with_rollback(mut self, rollback: impl Rollback) -> Self {
+        self.rollbacks.push(Arc::new(rollback));
+        self
+    }
+
+    /// How long a rollback may take, from the moment at which something is seen to be wrong until
+    /// the old state is proven; five minutes where nothing is said.
+    #[must_use]
+    pub fn with_rollback_within(mut self, budget: Duration) -> Self {
+        self.rollback_within = budget;
+        self
+    }
+
+    /// How long any other step may take; ten minutes where nothing is said.
+    #[must_use]
+    pub fn with_step_within(mut self, budget: Duration) -> Self {
+        self.step_within = budget;
+        self
+    }
+
+    /// Asks for every migration to be reversible: one that is not becomes a finding.
+    #[must_use]
+    pub fn with_reversible(mut self) -> Self {
+        self.reversible = true;
+        self
+    }
+
+    /// Says that the upgrade removes or changes rows of a table on purpose, and why.
+    #[must_use]
+    pub fn with_expected_change(
+        mut self,
+        table: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
+        self.expected_changes.push(ExpectedChange {
+            table: table.into(),
+            reason: reason.into(),
+        });
+        self
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The release that it starts at.
+    pub fn from(&self) -> &Version {
+        &self.from
+    }
+
+    /// The release that it leads to.
+    pub fn to(&self) -> &Version {
+        &self.to
+    }
+
+    /// The migrations, in order.
+    pub fn migrations(&self) -> &[Arc<dyn Migration>] {
+        &self.migrations
+    }
+
+    /// The validators.
+    pub fn validators(&self) -> &[Arc<dyn Validator>] {
+        &self.validators
+    }
+
+    /// The ways back, the preferred one first.
+    pub fn rollbacks(&self) -> &[Arc<dyn Rollback>] {
+        &self.rollbacks
+    }
+
+    /// The changes of rows that are made on purpose.
+    pub fn expected_changes(&self) -> &[ExpectedChange] {
+        &self.expected_changes
+    }
+
+    /// What the planner needs to know, without anything that could do IO.
+    pub fn outline(&self, capabilities: Capabilities) -> Outline {
+        Outline {
+            name: self.name.clone(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            migrations: self
+                .migrations
+                .iter()
+                .map(|migration| MigrationOutline {
+                    id: migration.id().clone(),
+                    reversibility: migration.reversibility(),
+                })
+                .collect(),
+            strategies: self
+                .rollbacks
+                .iter()
+                .map(|rollback| StrategyOutline {
+                    name: rollback.name().to_owned(),
+                    requires_reversible: rollback.requires_reversible(),
+                })
+                .collect(),
+            capabilities,
+            rollback_within: self.rollback_within,
+            step_within: self.step_within,
+            reversible: self.reversible,
+        }
+    }
+}
