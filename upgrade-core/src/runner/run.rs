@@ -78,6 +78,9 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         if error.is_some() || run.report.steps.iter().any(|step| !step.outcome.is_done()) {
             run.collect_logs(&cx).await;
         }
+        if environment.capabilities().snapshots {
+            run.give_up_copies(&cx).await;
+        }
         let mut report = run.report;
         let error = teardown(environment, &cx, plan, &mut report)
             .await
@@ -242,6 +245,22 @@ impl Run<'_> {
             .migrations
             .iter_mut()
             .find(|migration| migration.id == *id)
+    }
+
+    /// In staging nothing has to be kept for a person who wants to go back later. On a real system
+    /// what a way back keeps stays until it is given up on purpose.
+    async fn give_up_copies(&self, cx: &UpgradeContext) {
+        let cx = self
+            .context(cx, Phase::Teardown, Duration::from_secs(60))
+            .with_cancellation(tokio_util::sync::CancellationToken::new());
+        if cx.endpoints().iter().next().is_none() {
+            return;
+        }
+        for rollback in self.upgrade.rollbacks() {
+            if let Err(error) = rollback.finalize(&cx).await {
+                tracing::warn!(rollback = rollback.name(), ?error, "a copy may be left");
+            }
+        }
     }
 
     async fn collect_logs(&mut self, cx: &UpgradeContext) {

@@ -45,15 +45,14 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             compare::compare(run, cx, with, *equal, step.phase).await
         }
         Action::Validate => validate(run, cx).await,
-        Action::RequireReversible { irreversible } => Ok(Verdict::from_findings(
-            irreversible
-                .iter()
-                .map(|(id, reason)| {
-                    Finding::error("down-missing", format!("migration {id}"), reason.clone())
-                        .with_help("write its down, or do not ask for `reversible`")
-                })
-                .collect(),
-        )),
+        Action::Inspect { irreversible } => {
+            let mut findings = run.upgrade.findings().to_vec();
+            findings.extend(irreversible.iter().map(|(id, reason)| {
+                Finding::error("down-missing", format!("migration {id}"), reason.clone())
+                    .with_help("write its down, or do not ask for `reversible`")
+            }));
+            Ok(if findings.is_empty() { Verdict::Pass } else { Verdict::Fail(findings) })
+        }
         Action::PrepareRollback { strategy } => {
             way_back(run, strategy)?.prepare(cx).await?;
             run.prepared = Some(strategy.clone());

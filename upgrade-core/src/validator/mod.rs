@@ -1,5 +1,8 @@
 //! Judging whether the system does what its users need.
 
+#[cfg(feature = "postgres")]
+mod invariant;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::UpgradeContext;
 use crate::error::Result;
+
+#[cfg(feature = "postgres")]
+pub use invariant::Invariant;
 
 /// What a judge found: the upgrade is good, it is bad, or there was too little to tell.
 ///
