@@ -1,3 +1,4 @@
+alter table customers alter column first_name drop not null;
 alter table customers add column full_name text;
 
 update customers
