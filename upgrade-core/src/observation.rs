@@ -279,6 +279,9 @@ mod tests {
         let after = observation(&[], &[("t", table(&["b", "c"], 0, ""))]);
         let shared = before.shared_columns(&after);
         assert_eq!(shared.len(), 1);
-        assert_eq!(shared["t"], Columns::from([("b".to_owned(), Reading::Value)]));
+        assert_eq!(
+            shared["t"],
+            Columns::from([("b".to_owned(), Reading::Value)])
+        );
     }
 }

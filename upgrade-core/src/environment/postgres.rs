@@ -148,8 +148,9 @@ impl PostgresEnvironment {
         from.sibling(to).drop(&mut admin).await?;
         let marker = Marker::new(MarkerKind::Kept, cx.run_id().as_str());
         let within = cx.remaining().unwrap_or(PATIENCE);
-        let copy =
-            from.copy(&mut admin, to, &marker, CopyStrategy::ServerDefault, within).await?;
+        let copy = from
+            .copy(&mut admin, to, &marker, CopyStrategy::ServerDefault, within)
+            .await?;
         close(admin).await;
         Ok(copy)
     }
@@ -159,17 +160,26 @@ impl PostgresEnvironment {
         let mut admin = live.connect_maintenance().await?;
         let marker = live.marker(&mut admin).await?;
         live.drop(&mut admin).await?;
-        let marker =
-            marker.unwrap_or_else(|| Marker::new(MarkerKind::Test, cx.run_id().as_str()));
+        let marker = marker.unwrap_or_else(|| Marker::new(MarkerKind::Test, cx.run_id().as_str()));
         let within = cx.remaining().unwrap_or(PATIENCE);
-        kept.copy(&mut admin, live.name(), &marker, CopyStrategy::ServerDefault, within).await?;
+        kept.copy(
+            &mut admin,
+            live.name(),
+            &marker,
+            CopyStrategy::ServerDefault,
+            within,
+        )
+        .await?;
         close(admin).await;
         Ok(())
     }
 }
 
 fn unknown(label: &str) -> Error {
-    Error::new(ErrorKind::NotFound, format!("no state was kept as `{label}`"))
+    Error::new(
+        ErrorKind::NotFound,
+        format!("no state was kept as `{label}`"),
+    )
 }
 
 #[async_trait]
@@ -218,11 +228,22 @@ impl Environment for PostgresEnvironment {
         let live = self.database()?;
         let number = self.state(|state| state.snapshots.len());
         let name = self
-            .state(|state| state.snapshots.get(label).map(|kept| kept.name().to_owned()))
+            .state(|state| {
+                state
+                    .snapshots
+                    .get(label)
+                    .map(|kept| kept.name().to_owned())
+            })
             .unwrap_or_else(|| derived_name(live.name(), &format!("s{number}")));
         // Known before it is made, so that teardown removes also what was made by half.
-        self.state(|state| state.snapshots.insert(label.to_owned(), live.sibling(&name)));
-        let copied = cx.bounded("take a snapshot", self.copy(cx, &live, &name)).await?;
+        self.state(|state| {
+            state
+                .snapshots
+                .insert(label.to_owned(), live.sibling(&name))
+        });
+        let copied = cx
+            .bounded("take a snapshot", self.copy(cx, &live, &name))
+            .await?;
         if let Err(error) = copied {
             self.state(|state| state.snapshots.remove(label));
             return Err(error);
@@ -233,7 +254,8 @@ impl Environment for PostgresEnvironment {
     async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
         self.require(self.capabilities.snapshots, "snapshots")?;
         let kept = self.at(&At::Snapshot(label.to_owned()))?;
-        cx.bounded("restore a snapshot", self.put_back(cx, &kept)).await?
+        cx.bounded("restore a snapshot", self.put_back(cx, &kept))
+            .await?
     }
 
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
@@ -255,9 +277,16 @@ impl Environment for PostgresEnvironment {
     }
 
     async fn teardown(self: Box<Self>, cx: &UpgradeContext) -> Result<()> {
-        let State { database, snapshots } =
-            self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Some(database) = database else { return Ok(()) };
+        let State {
+            database,
+            snapshots,
+        } = self
+            .state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = database else {
+            return Ok(());
+        };
         let mut failed = None;
         if !snapshots.is_empty() {
             let mut admin = database.connect_maintenance().await?;

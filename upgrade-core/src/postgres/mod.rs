@@ -14,7 +14,7 @@ pub mod sql;
 use sqlx::postgres::PgConnection;
 
 pub use database::Database;
-pub use observe::Observer;
+pub use observe::{BOOKKEEPING, Observer};
 
 use crate::context::UpgradeContext;
 use crate::environment::DATABASE;

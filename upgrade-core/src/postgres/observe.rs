@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 use super::catalog::{Catalog, CatalogScope, Object};
 use super::fingerprint::{self, ColumnPick, HashMode, TableName, Tables};
 use crate::error::{Error, ErrorKind, Result};
-use crate::observation::{Columns, Observation, Reading, Scope, TableState};
+use crate::observation::{Observation, Reading, Scope, TableState};
 
 /// The tables in which migration tools keep their own record. What is in them is the tools'
 /// affair, and differs after a down and an up by the time at which it happened.
@@ -30,9 +30,11 @@ pub struct Observer {
 impl Default for Observer {
     /// Everything but the record of migration tools in the schema `public`.
     fn default() -> Self {
-        let scope = BOOKKEEPING.into_iter().fold(CatalogScope::new(), |scope, table| {
-            scope.without_table("public", table, "the record of a migration tool")
-        });
+        let scope = BOOKKEEPING
+            .into_iter()
+            .fold(CatalogScope::new(), |scope, table| {
+                scope.without_table("public", table, "the record of a migration tool")
+            });
         Self { scope }
     }
 }
@@ -61,7 +63,11 @@ impl Observer {
     ///
     /// # Errors
     /// [`ErrorKind::Database`] when it cannot be read.
-    pub async fn observe(&self, connection: &mut PgConnection, scope: &Scope) -> Result<Observation> {
+    pub async fn observe(
+        &self,
+        connection: &mut PgConnection,
+        scope: &Scope,
+    ) -> Result<Observation> {
         let mut observation = Observation::default();
         if !matches!(scope, Scope::Columns(_)) {
             let catalog = Catalog::read(connection, &self.scope)
@@ -122,7 +128,10 @@ impl Observer {
             .into_iter()
             .map(|(name, print): (TableName, _)| {
                 let types = shapes.remove(&name).unwrap_or_default();
-                (name.to_string(), TableState::new(types, print.rows, print.sum))
+                (
+                    name.to_string(),
+                    TableState::new(types, print.rows, print.sum),
+                )
             })
             .collect())
     }

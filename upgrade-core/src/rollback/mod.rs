@@ -188,11 +188,15 @@ async fn confirm(
 ) -> Result<Verdict> {
     let observe = async {
         let mut connection = cx.connect().await?;
-        let now = observer.observe(&mut connection, &crate::observation::Scope::All).await?;
+        let now = observer
+            .observe(&mut connection, &crate::observation::Scope::All)
+            .await?;
         crate::postgres::database::close(connection).await;
-        Ok(now)
+        Ok::<_, crate::Error>(now)
     };
-    let now = cx.bounded("prove that the old state is back", observe).await??;
+    let now = cx
+        .bounded("prove that the old state is back", observe)
+        .await??;
     let mut findings = baseline.schema_findings(&now, "rollback-schema-differs");
     findings.extend(baseline.row_findings(&now, "rollback-lost-rows", "rollback-changed-rows"));
     Ok(Verdict::from_findings(findings))

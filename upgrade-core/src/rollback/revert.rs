@@ -43,11 +43,16 @@ impl RevertMigrations {
     }
 
     fn find(&self, id: &crate::migration::MigrationId) -> Option<&Arc<dyn Migration>> {
-        self.migrations.iter().find(|migration| migration.id() == id)
+        self.migrations
+            .iter()
+            .find(|migration| migration.id() == id)
     }
 
     fn baseline(&self) -> Option<Observation> {
-        self.baseline.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.baseline
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn keep(&self, baseline: Option<Observation>) {
@@ -74,7 +79,9 @@ impl Rollback for RevertMigrations {
 
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
         self.keep(None);
-        let baseline = cx.bounded("measure the baseline", self.observe(cx)).await??;
+        let baseline = cx
+            .bounded("measure the baseline", self.observe(cx))
+            .await??;
         self.keep(Some(baseline));
         Ok(())
     }
@@ -99,25 +106,40 @@ impl Rollback for RevertMigrations {
         };
         let now = cx.bounded("look for losses", self.observe(cx)).await??;
         let losses = losses(&baseline, &now);
-        Ok(if losses.is_empty() { Safety::Safe } else { Safety::SafeWithLoss { losses } })
+        Ok(if losses.is_empty() {
+            Safety::Safe
+        } else {
+            Safety::SafeWithLoss { losses }
+        })
     }
 
     async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<()> {
         if self.baseline().is_none() {
-            return Err(Error::new(ErrorKind::Refused, "nothing was measured before the upgrade")
-                .with_hint("call `prepare` before the first change"));
+            return Err(Error::new(
+                ErrorKind::Refused,
+                "nothing was measured before the upgrade",
+            )
+            .with_hint("call `prepare` before the first change"));
         }
         // Nothing is begun that cannot be ended.
         if let Safety::Unsafe { boundary, reason } = self.check(cx, request).await? {
-            return Err(Error::new(ErrorKind::Rollback, format!("no way back across {boundary}"))
-                .with_context("reason", reason));
+            return Err(Error::new(
+                ErrorKind::Rollback,
+                format!("no way back across {boundary}"),
+            )
+            .with_context("reason", reason));
         }
         for id in request.applied.iter().rev() {
-            let Some(migration) = self.find(id) else { continue };
+            let Some(migration) = self.find(id) else {
+                continue;
+            };
             migration.revert(cx).await.map_err(|source| {
-                Error::new(ErrorKind::Rollback, format!("migration `{id}` was not reverted"))
-                    .with_source(source)
-                    .with_hint("those after it are; mend its down and call it again")
+                Error::new(
+                    ErrorKind::Rollback,
+                    format!("migration `{id}` was not reverted"),
+                )
+                .with_source(source)
+                .with_hint("those after it are; mend its down and call it again")
             })?;
         }
         Ok(())
@@ -126,9 +148,9 @@ impl Rollback for RevertMigrations {
     async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
         match self.baseline() {
             Some(baseline) => super::confirm(cx, &self.observer, &baseline).await,
-            None => {
-                Ok(Verdict::Inconclusive("nothing was measured before the upgrade".to_owned()))
-            }
+            None => Ok(Verdict::Inconclusive(
+                "nothing was measured before the upgrade".to_owned(),
+            )),
         }
     }
 
@@ -170,13 +192,17 @@ mod tests {
     #[test]
     fn new_places_with_values_are_losses() {
         let table = |columns: &[&str], rows| {
-            let columns: BTreeMap<_, _> =
-                columns.iter().map(|name| ((*name).to_owned(), "text".to_owned())).collect();
+            let columns: BTreeMap<_, _> = columns
+                .iter()
+                .map(|name| ((*name).to_owned(), "text".to_owned()))
+                .collect();
             TableState::new(columns, rows, "")
         };
         let observation = |tables: &[(&str, TableState)]| {
             let mut observation = Observation::default();
-            observation.tables.extend(tables.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
+            observation
+                .tables
+                .extend(tables.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
             observation
         };
         let before = observation(&[("a", table(&["x"], 3)), ("b", table(&["x"], 0))]);

@@ -76,7 +76,10 @@ impl SnapshotSwap {
     }
 
     fn kept(&self) -> Option<Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn keep(&self, kept: Option<Kept>) {
@@ -98,28 +101,47 @@ impl SnapshotSwap {
         self.drop_kept(&mut admin, &live).await?;
         let comment = live.comment(&mut admin).await?;
         let name = derived_name(live.name(), &format!("kept_{}", cx.run_id()));
-        let marker = Marker::new(MarkerKind::Kept, cx.run_id().as_str()).with_comment(comment.clone());
+        let marker =
+            Marker::new(MarkerKind::Kept, cx.run_id().as_str()).with_comment(comment.clone());
         // A copy of an earlier call that did not come to its end.
         live.sibling(&name).drop(&mut admin).await?;
         let within = cx.remaining().unwrap_or(PATIENCE);
-        let copy =
-            live.copy(&mut admin, &name, &marker, CopyStrategy::ServerDefault, within).await?;
+        let copy = live
+            .copy(
+                &mut admin,
+                &name,
+                &marker,
+                CopyStrategy::ServerDefault,
+                within,
+            )
+            .await?;
         let mut connection = copy.connect().await?;
         let baseline = self.observer.observe(&mut connection, &Scope::All).await?;
         close(connection).await;
         // From here on nobody can change it by mistake.
-        let shut = format!("alter database {} allow_connections false", quote_ident(&name));
+        let shut = format!(
+            "alter database {} allow_connections false",
+            quote_ident(&name)
+        );
         copy.act(&mut admin, "shut", &shut).await?;
         let aside = derived_name(live.name(), &format!("aside_{}", cx.run_id()));
-        self.keep(Some(Kept { name, aside, comment, baseline }));
+        self.keep(Some(Kept {
+            name,
+            aside,
+            comment,
+            baseline,
+        }));
         close(admin).await;
         Ok(())
     }
 
     async fn swap(&self, cx: &UpgradeContext) -> Result<()> {
         let Some(kept) = self.kept() else {
-            return Err(Error::new(ErrorKind::Refused, "no copy was kept, so there is none to go back to")
-                .with_hint("call `prepare` before the first change"));
+            return Err(Error::new(
+                ErrorKind::Refused,
+                "no copy was kept, so there is none to go back to",
+            )
+            .with_hint("call `prepare` before the first change"));
         };
         let live = self.live(cx)?;
         let mut admin = live.connect_maintenance().await?;
@@ -131,31 +153,53 @@ impl SnapshotSwap {
             }
             return Err(Error::new(
                 ErrorKind::Rollback,
-                format!("the kept copy `{}` of database `{}` is gone", kept.name, live.name()),
+                format!(
+                    "the kept copy `{}` of database `{}` is gone",
+                    kept.name,
+                    live.name()
+                ),
             )
             .with_hint("restore it from a backup; the upgraded database was not touched"));
         }
         live.guard(&mut admin, "renamed").await?;
         let failed = |source| {
-            Error::new(ErrorKind::Rollback, format!("database `{}` was not swapped", live.name()))
-                .with_source(source)
-                .with_hint("nothing is lost: both databases are there, call it again")
+            Error::new(
+                ErrorKind::Rollback,
+                format!("database `{}` was not swapped", live.name()),
+            )
+            .with_source(source)
+            .with_hint("nothing is lost: both databases are there, call it again")
         };
         let name = quote_ident(live.name());
         // The fence comes first: who is thrown out must not come back before the swap.
-        live.act(&mut admin, "shut", &format!("alter database {name} allow_connections false")).await?;
-        live.terminate_sessions(&mut admin, cx.remaining().unwrap_or(PATIENCE)).await?;
+        live.act(
+            &mut admin,
+            "shut",
+            &format!("alter database {name} allow_connections false"),
+        )
+        .await?;
+        live.terminate_sessions(&mut admin, cx.remaining().unwrap_or(PATIENCE))
+            .await?;
         let marker = Marker::new(MarkerKind::Aside, cx.run_id().as_str());
         let statements = [
-            format!("alter database {name} rename to {}", quote_ident(&kept.aside)),
+            format!(
+                "alter database {name} rename to {}",
+                quote_ident(&kept.aside)
+            ),
             aside.comment_sql(Some(&marker.to_comment())),
-            format!("alter database {} rename to {name}", quote_ident(&kept.name)),
+            format!(
+                "alter database {} rename to {name}",
+                quote_ident(&kept.name)
+            ),
             live.comment_sql(kept.comment.as_deref()),
             format!("alter database {name} allow_connections true"),
         ];
         let mut transaction = admin.begin().await.map_err(failed)?;
         for statement in statements {
-            transaction.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await.map_err(failed)?;
+            transaction
+                .execute(sqlx::raw_sql(AssertSqlSafe(statement)))
+                .await
+                .map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)?;
         close(admin).await;
@@ -166,7 +210,10 @@ impl SnapshotSwap {
     async fn losses(&self, cx: &UpgradeContext, baseline: &Observation) -> Result<Vec<String>> {
         let mut connection = cx.connect().await?;
         let columns = baseline.shared_columns(baseline);
-        let now = self.observer.observe(&mut connection, &Scope::Columns(columns)).await?;
+        let now = self
+            .observer
+            .observe(&mut connection, &Scope::Columns(columns))
+            .await?;
         close(connection).await;
         let mut losses = Vec::new();
         for (name, then) in &baseline.tables {
@@ -214,8 +261,14 @@ impl Rollback for SnapshotSwap {
         if !exists {
             return Ok(missing("the copy that was kept is gone"));
         }
-        let losses = cx.bounded("look for losses", self.losses(cx, &kept.baseline)).await??;
-        Ok(if losses.is_empty() { Safety::Safe } else { Safety::SafeWithLoss { losses } })
+        let losses = cx
+            .bounded("look for losses", self.losses(cx, &kept.baseline))
+            .await??;
+        Ok(if losses.is_empty() {
+            Safety::Safe
+        } else {
+            Safety::SafeWithLoss { losses }
+        })
     }
 
     async fn execute(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<()> {
@@ -224,7 +277,9 @@ impl Rollback for SnapshotSwap {
 
     async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
         let Some(kept) = self.kept() else {
-            return Ok(Verdict::Inconclusive("nothing was measured before the upgrade".to_owned()));
+            return Ok(Verdict::Inconclusive(
+                "nothing was measured before the upgrade".to_owned(),
+            ));
         };
         let verdict = super::confirm(cx, &self.observer, &kept.baseline).await?;
         let live = self.live(cx)?;

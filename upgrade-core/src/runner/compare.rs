@@ -84,16 +84,25 @@ async fn shared_rows(
     expected: &Observation,
 ) -> Result<Vec<Finding>> {
     let wanted = expected.shared_columns(expected);
-    let actual = run.environment.observe(cx, &At::Live, &Scope::Columns(wanted.clone())).await?;
+    let actual = run
+        .environment
+        .observe(cx, &At::Live, &Scope::Columns(wanted.clone()))
+        .await?;
     let shared = actual.shared_columns(&actual);
     let past = At::Snapshot(with.to_owned());
     let before = if shared == wanted {
         expected.clone()
     } else {
-        let mut before = run.environment.observe(cx, &past, &Scope::Columns(shared)).await?;
+        let mut before = run
+            .environment
+            .observe(cx, &past, &Scope::Columns(shared))
+            .await?;
         // A table that is gone is on one side only, and has to be seen all the same.
         for (name, table) in &expected.tables {
-            before.tables.entry(name.clone()).or_insert_with(|| table.clone());
+            before
+                .tables
+                .entry(name.clone())
+                .or_insert_with(|| table.clone());
         }
         before
     };
@@ -105,7 +114,8 @@ async fn shared_rows(
         let now = run.environment.observe(cx, &At::Live, &scope).await?;
         let then = run.environment.observe(cx, &past, &scope).await?;
         for name in retyped.keys() {
-            if now.tables.get(name).map(|now| &now.sum) == then.tables.get(name).map(|then| &then.sum)
+            if now.tables.get(name).map(|now| &now.sum)
+                == then.tables.get(name).map(|then| &then.sum)
             {
                 findings.retain(|finding| finding.subject != format!("table {name}"));
             }
@@ -131,11 +141,18 @@ fn retyped(
 ) -> BTreeMap<String, Columns> {
     let mut tables = BTreeMap::new();
     for (name, then) in &before.tables {
-        let Some(now) = actual.tables.get(name) else { continue };
-        let differs = findings.iter().any(|finding| finding.subject == format!("table {name}"));
+        let Some(now) = actual.tables.get(name) else {
+            continue;
+        };
+        let differs = findings
+            .iter()
+            .any(|finding| finding.subject == format!("table {name}"));
         let reading = |(column, of_type): (&String, &String)| {
             let same = now.columns.get(column) == Some(of_type);
-            (column.clone(), if same { Reading::Value } else { Reading::Text })
+            (
+                column.clone(),
+                if same { Reading::Value } else { Reading::Text },
+            )
         };
         let columns: Columns = then.columns.iter().map(reading).collect();
         if differs && columns.values().any(|reading| *reading == Reading::Text) {

@@ -51,7 +51,11 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
                 Finding::error("down-missing", format!("migration {id}"), reason.clone())
                     .with_help("write its down, or do not ask for `reversible`")
             }));
-            Ok(if findings.is_empty() { Verdict::Pass } else { Verdict::Fail(findings) })
+            Ok(if findings.is_empty() {
+                Verdict::Pass
+            } else {
+                Verdict::Fail(findings)
+            })
         }
         Action::PrepareRollback { strategy } => {
             way_back(run, strategy)?.prepare(cx).await?;

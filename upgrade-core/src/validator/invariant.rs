@@ -32,7 +32,10 @@ pub struct Invariant {
 impl Invariant {
     /// What must hold, in words, and the query that finds what breaks it.
     pub fn new(name: impl Into<String>, sql: impl Into<String>) -> Self {
-        Self { name: name.into(), sql: sql.into() }
+        Self {
+            name: name.into(),
+            sql: sql.into(),
+        }
     }
 
     async fn rows(&self, cx: &UpgradeContext) -> Result<Vec<String>> {
@@ -44,13 +47,19 @@ impl Invariant {
             SHOWN + 1
         );
         let failed = |source: sqlx::Error| {
-            Error::new(ErrorKind::Database, format!("invariant `{}` could not be asked", self.name))
-                .with_source(source)
-                .with_context("sql", query)
-                .with_hint("it must be one query, and hold at both releases")
+            Error::new(
+                ErrorKind::Database,
+                format!("invariant `{}` could not be asked", self.name),
+            )
+            .with_source(source)
+            .with_context("sql", query)
+            .with_hint("it must be one query, and hold at both releases")
         };
         let mut transaction = connection.begin().await.map_err(failed)?;
-        transaction.execute("set transaction read only").await.map_err(failed)?;
+        transaction
+            .execute("set transaction read only")
+            .await
+            .map_err(failed)?;
         let rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(sql))
             .fetch_all(&mut *transaction)
             .await
@@ -73,7 +82,11 @@ impl Validator for Invariant {
             return Ok(Verdict::Pass);
         }
         let more = rows.len() > SHOWN;
-        let count = if more { format!("more than {SHOWN}") } else { rows.len().to_string() };
+        let count = if more {
+            format!("more than {SHOWN}")
+        } else {
+            rows.len().to_string()
+        };
         let mut evidence = rows[..rows.len().min(SHOWN)].join("\n");
         if more {
             evidence.push_str("\n...");

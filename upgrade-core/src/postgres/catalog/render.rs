@@ -35,16 +35,34 @@ impl CatalogDiff {
                 members.entry(owner).or_default().push(&change.id);
             }
         }
-        for change in self.changes.iter().filter(|change| self.owner(change).is_none()) {
+        for change in self
+            .changes
+            .iter()
+            .filter(|change| self.owner(change).is_none())
+        {
             f.write_str(separator)?;
             separator = "\n";
-            write_change(f, change, members.get(&change.id).map_or(&[], Vec::as_slice))?;
+            write_change(
+                f,
+                change,
+                members.get(&change.id).map_or(&[], Vec::as_slice),
+            )?;
         }
         for moved in self.position_changes() {
             f.write_str(separator)?;
             separator = "\n";
-            let list = |columns: &[String]| columns.iter().map(|name| readable(name)).collect::<Vec<_>>().join(", ");
-            writeln!(f, "note: the columns of {} stand in another order", moved.table)?;
+            let list = |columns: &[String]| {
+                columns
+                    .iter()
+                    .map(|name| readable(name))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            writeln!(
+                f,
+                "note: the columns of {} stand in another order",
+                moved.table
+            )?;
             writeln!(f, "-{}", list(&moved.expected))?;
             writeln!(f, "+{}", list(&moved.actual))?;
         }
@@ -53,13 +71,17 @@ impl CatalogDiff {
 
     /// The object that went or came together with this one.
     fn owner(&self, change: &Change) -> Option<&ObjectId> {
-        self.changes.iter().map(|owner| (&owner.id, &owner.kind)).find_map(|(id, kind)| {
-            let together = matches!(
-                (kind, &change.kind),
-                (ChangeKind::Added(_), ChangeKind::Added(_)) | (ChangeKind::Removed(_), ChangeKind::Removed(_))
-            );
-            (together && change.id.belongs_to(id)).then_some(id)
-        })
+        self.changes
+            .iter()
+            .map(|owner| (&owner.id, &owner.kind))
+            .find_map(|(id, kind)| {
+                let together = matches!(
+                    (kind, &change.kind),
+                    (ChangeKind::Added(_), ChangeKind::Added(_))
+                        | (ChangeKind::Removed(_), ChangeKind::Removed(_))
+                );
+                (together && change.id.belongs_to(id)).then_some(id)
+            })
     }
 }
 
@@ -81,13 +103,22 @@ fn write_change(f: &mut impl fmt::Write, change: &Change, members: &[&ObjectId])
         }
     }
     if !members.is_empty() {
-        let names: Vec<String> = members.iter().map(|id| format!("{} {}", id.kind, readable(&id.name))).collect();
+        let names: Vec<String> = members
+            .iter()
+            .map(|id| format!("{} {}", id.kind, readable(&id.name)))
+            .collect();
         writeln!(f, "  with {}", names.join(", "))?;
     }
     Ok(())
 }
 
-fn write_one_side(f: &mut impl fmt::Write, verb: &str, sign: char, id: &ObjectId, object: &Object) -> fmt::Result {
+fn write_one_side(
+    f: &mut impl fmt::Write,
+    verb: &str,
+    sign: char,
+    id: &ObjectId,
+    object: &Object,
+) -> fmt::Result {
     writeln!(f, "{verb} {id}")?;
     for line in object.to_text().lines() {
         writeln!(f, "{sign}{line}")?;

@@ -25,11 +25,14 @@ pub(in crate::postgres) struct Pinned<'c>(Transaction<'c, Postgres>);
 
 impl<'c> Pinned<'c> {
     /// Begins.
-    pub(in crate::postgres) async fn begin(conn: &'c mut PgConnection) -> Result<Self, sqlx::Error> {
+    pub(in crate::postgres) async fn begin(
+        conn: &'c mut PgConnection,
+    ) -> Result<Self, sqlx::Error> {
         let mut transaction = if conn.is_in_transaction() {
             conn.begin().await?
         } else {
-            conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?
+            conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                .await?
         };
         sqlx::raw_sql(SETTINGS).execute(&mut *transaction).await?;
         Ok(Self(transaction))
@@ -47,7 +50,9 @@ impl<'c> Pinned<'c> {
 }
 
 /// The server's version as a number: 150018 is 15.18.
-pub(in crate::postgres) async fn server_version_num(conn: &mut PgConnection) -> Result<u32, sqlx::Error> {
+pub(in crate::postgres) async fn server_version_num(
+    conn: &mut PgConnection,
+) -> Result<u32, sqlx::Error> {
     let number: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int4")
         .persistent(false)
         .fetch_one(conn)
