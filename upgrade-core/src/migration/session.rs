@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnection, PgDatabaseError};
+use sqlx::postgres::{PgConnection, PgDatabaseError, PgErrorPosition};
 use sqlx::{Connection, Executor};
 use tokio::time::Instant;
 
@@ -112,35 +112,37 @@ pub(super) async fn execute(session: &mut PgConnection, sql: &str) -> Result<(),
     session.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql))).await.map(drop)
 }
 
+/// A text that was sent, and where it stands in its file.
+pub(super) struct Sent<'a> {
+    pub(super) text: &'a str,
+    /// The line at which the text begins.
+    pub(super) begins: usize,
+    /// The line of its first word, for errors without a position.
+    pub(super) line: usize,
+}
+
 /// An error of a statement as a person wants it: the file, the line, what the server said.
-///
-/// `text` is what was sent; it begins at line `line` of the file.
 pub(super) fn failed(
     id: &MigrationId,
     doing: &str,
     path: &str,
-    text: &str,
-    line: usize,
+    sent: Sent<'_>,
     source: sqlx::Error,
 ) -> Error {
-    let mut at = line;
+    let mut at = sent.line;
     let mut facts = Vec::new();
     if let sqlx::Error::Database(error) = &source
         && let Some(error) = error.try_downcast_ref::<PgDatabaseError>()
     {
-        if let Some(sqlx::postgres::PgErrorPosition::Original(position)) = error.position() {
-            at += sql::line_of(text, position) - 1;
+        if let Some(PgErrorPosition::Original(position)) = error.position() {
+            at = sent.begins + sql::line_of(sent.text, position) - 1;
         }
         facts.push(("sqlstate", error.code().to_owned()));
         facts.extend(error.detail().map(|detail| ("detail", detail.to_owned())));
         facts.extend(error.hint().map(|hint| ("server's hint", hint.to_owned())));
         facts.extend(error.r#where().map(|place| ("where", place.to_owned())));
     }
-    let mut error =
-        Error::new(ErrorKind::Migration, format!("migration `{id}` failed to {doing} at {path}:{at}"))
-            .with_source(source);
-    for (key, value) in facts {
-        error = error.with_context(key, value);
-    }
-    error
+    let message = format!("migration `{id}` failed to {doing} at {path}:{at}");
+    let error = Error::new(ErrorKind::Migration, message).with_source(source);
+    facts.into_iter().fold(error, |error, (key, value)| error.with_context(key, value))
 }
