@@ -3,8 +3,10 @@
 mod lex;
 mod split;
 
+pub(crate) use split::keywords;
 pub use split::{
-    Statement, StatementKind, first_keyword, first_placeholder, is_empty_script, line_of, split,
+    Placeholder, Statement, StatementKind, first_keyword, first_placeholder, is_empty_script,
+    line_of, split,
 };
 
 /// Quotes an identifier for use in a statement; always in double quotes.

@@ -280,6 +280,16 @@ pub fn first_keyword(sql: &str) -> Option<String> {
         .map(|token| sql[token.start..token.end].to_ascii_uppercase())
 }
 
+/// The first words of a statement, in upper case, without comments and whatever is quoted.
+pub(crate) fn keywords(sql: &str, count: usize) -> Vec<String> {
+    lex(sql)
+        .into_iter()
+        .filter(|token| token.kind == TokenKind::Word)
+        .take(count)
+        .map(|token| sql[token.start..token.end].to_ascii_uppercase())
+        .collect()
+}
+
 /// Whether a script does nothing: white space, comments, semicolons and selects of a constant
 /// (`select 1`), which stand where a tool demands a file.
 pub fn is_empty_script(sql: &str) -> bool {
@@ -299,18 +309,31 @@ pub fn is_empty_script(sql: &str) -> bool {
     })
 }
 
-/// The first placeholder that something must fill in before a server can run the script, with its
-/// line: a variable of psql (`:schema`), a template (`{{ .Name }}`) or a property (`${name}`).
-pub fn first_placeholder(sql: &str) -> Option<(String, usize)> {
-    ["{{", "${"]
+/// Who fills a placeholder in before the script reaches a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placeholder {
+    /// `:name`, a variable of psql. It is never SQL, so it can be looked for in any script.
+    Psql,
+    /// `{{ .Name }}`, a template. An array literal may look the same.
+    Template,
+    /// `${name}`, a property.
+    Property,
+}
+
+/// The first placeholder of the given styles in a script, with its line.
+pub fn first_placeholder(sql: &str, styles: &[Placeholder]) -> Option<(String, usize)> {
+    let between = |open: &str, close: &str| {
+        let start = sql.find(open)?;
+        let end = sql[start..].find(close)? + start + close.len();
+        Some((sql[start..end].to_owned(), start))
+    };
+    styles
         .iter()
-        .filter_map(|open| {
-            let start = sql.find(open)?;
-            let close = if *open == "{{" { "}}" } else { "}" };
-            let end = sql[start..].find(close)? + start + close.len();
-            Some((sql[start..end].to_owned(), start))
+        .filter_map(|style| match style {
+            Placeholder::Psql => psql_variable(sql),
+            Placeholder::Template => between("{{", "}}"),
+            Placeholder::Property => between("${", "}"),
         })
-        .chain(psql_variable(sql))
         .min_by_key(|(_, start)| *start)
         .map(|(text, start)| (text, line_at(sql, start)))
 }

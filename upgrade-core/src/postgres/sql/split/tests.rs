@@ -158,7 +158,12 @@ fn keywords_lines_and_placeholders() {
         ("select '{}'::jsonb, '{\"a\":{\"b\":1}}'", None),
     ];
     for (sql, expected) in cases {
-        let found = first_placeholder(sql);
+        let every = [
+            Placeholder::Psql,
+            Placeholder::Template,
+            Placeholder::Property,
+        ];
+        let found = first_placeholder(sql, &every);
         assert_eq!(
             found.as_ref().map(|(text, line)| (text.as_str(), *line)),
             expected,
