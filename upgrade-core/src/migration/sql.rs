@@ -60,7 +60,7 @@ impl SqlMigration {
             return Status::Dirty;
         }
         match &row.checksum {
-            Some(recorded) if *recorded != self.file.checksum.bytes() => {
+            Some(recorded) if *recorded != self.file.checksum.bytes => {
                 Status::Divergent { recorded: Checksum::from_bytes(recorded) }
             }
             _ => Status::Applied,
@@ -269,7 +269,7 @@ impl Migration for SqlMigration {
     }
 
     fn checksum(&self) -> Checksum {
-        Checksum::from_bytes(self.file.checksum.bytes())
+        Checksum::from_bytes(&self.file.checksum.bytes)
     }
 
     fn reversibility(&self) -> Reversibility {

@@ -1,4 +1,13 @@
-//! SQL as text: quoting names and values.
+//! SQL as text: quoting names and values, cutting scripts into statements.
+
+mod lex;
+mod split;
+
+pub(crate) use split::keywords;
+pub use split::{
+    Placeholder, Statement, StatementKind, first_keyword, first_placeholder, is_empty_script,
+    line_of, split,
+};
 
 /// Quotes an identifier for use in a statement; always in double quotes.
 ///
