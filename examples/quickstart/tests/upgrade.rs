@@ -65,7 +65,11 @@ async fn checkout(cx: UpgradeContext) -> Result<()> {
 /// The address of every customer is where each release looks for it. No customers, no verdict.
 async fn mailing(cx: UpgradeContext) -> Result<Verdict> {
     let mut db = cx.connect().await?;
-    let column = if cx.is_upgraded() { "contact_email" } else { "email" };
+    let column = if cx.is_upgraded() {
+        "contact_email"
+    } else {
+        "email"
+    };
     let (all, reachable) = count(&mut db, column).await?;
     Ok(if all == 0 {
         Verdict::Inconclusive("there are no customers".to_owned())
@@ -82,5 +86,7 @@ async fn mailing(cx: UpgradeContext) -> Result<Verdict> {
 
 async fn count(db: &mut PgConnection, column: &str) -> Result<(i64, i64)> {
     let sql = format!("select count(*), count({column}) from customers");
-    Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(db).await?)
+    Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .fetch_one(db)
+        .await?)
 }

@@ -32,7 +32,11 @@ pub struct CommandMigration {
 impl CommandMigration {
     /// A migration that a command applies and nothing reverts.
     pub fn new(version: impl Into<String>, name: impl Into<String>, apply: CommandLine) -> Self {
-        Self { id: MigrationId::new(version, name), apply, revert: None }
+        Self {
+            id: MigrationId::new(version, name),
+            apply,
+            revert: None,
+        }
     }
 
     /// Adds the command that reverts it.
@@ -48,13 +52,17 @@ impl CommandMigration {
 
     async fn look_up(&self, session: &mut PgConnection) -> Result<Status> {
         let unknown = |source| {
-            Error::new(ErrorKind::Database, "the record of migrations in `_upgrade_migrations` could not be used")
-                .with_source(source)
+            Error::new(
+                ErrorKind::Database,
+                "the record of migrations in `_upgrade_migrations` could not be used",
+            )
+            .with_source(source)
         };
-        let exists: bool = sqlx::query_scalar("select to_regclass('_upgrade_migrations') is not null")
-            .fetch_one(&mut *session)
-            .await
-            .map_err(unknown)?;
+        let exists: bool =
+            sqlx::query_scalar("select to_regclass('_upgrade_migrations') is not null")
+                .fetch_one(&mut *session)
+                .await
+                .map_err(unknown)?;
         if !exists {
             return Ok(Status::Pending);
         }
@@ -67,7 +75,9 @@ impl CommandMigration {
         Ok(match recorded {
             None => Status::Pending,
             Some(recorded) if recorded == self.checksum_bytes() => Status::Applied,
-            Some(recorded) => Status::Divergent { recorded: Checksum::from_bytes(&recorded) },
+            Some(recorded) => Status::Divergent {
+                recorded: Checksum::from_bytes(&recorded),
+            },
         })
     }
 
@@ -90,13 +100,15 @@ impl CommandMigration {
         cx.reach(0, 1).await?;
         self.apply.run(cx, &self.id, "apply").await?;
         cx.reach(1, 1).await?;
-        sqlx::query("insert into _upgrade_migrations (version, name, checksum) values ($1, $2, $3)")
-            .bind(self.id.version())
-            .bind(self.id.name())
-            .bind(self.checksum_bytes().as_slice())
-            .execute(session)
-            .await
-            .map_err(|source| self.unrecorded(source))?;
+        sqlx::query(
+            "insert into _upgrade_migrations (version, name, checksum) values ($1, $2, $3)",
+        )
+        .bind(self.id.version())
+        .bind(self.id.name())
+        .bind(self.checksum_bytes().as_slice())
+        .execute(session)
+        .await
+        .map_err(|source| self.unrecorded(source))?;
         Ok(Outcome::Done)
     }
 
@@ -146,13 +158,17 @@ impl Migration for CommandMigration {
     fn reversibility(&self) -> Reversibility {
         match self.revert {
             Some(_) => Reversibility::Reversible,
-            None => Reversibility::Irreversible { reason: "no command reverts it".to_owned() },
+            None => Reversibility::Irreversible {
+                reason: "no command reverts it".to_owned(),
+            },
         }
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {
         let mut session = cx.connect().await?;
-        let status = cx.bounded("look a migration up", self.look_up(&mut session)).await??;
+        let status = cx
+            .bounded("look a migration up", self.look_up(&mut session))
+            .await??;
         crate::postgres::database::close(session).await;
         Ok(status)
     }

@@ -84,13 +84,22 @@ impl CommandLine {
     /// [`ErrorKind::Io`] when it cannot be started, [`ErrorKind::Migration`] with the end of its
     /// output when it ends with a status other than 0, [`ErrorKind::Timeout`] and
     /// [`ErrorKind::Cancelled`].
-    pub(super) async fn run(&self, cx: &UpgradeContext, id: &MigrationId, doing: &str) -> Result<()> {
+    pub(super) async fn run(
+        &self,
+        cx: &UpgradeContext,
+        id: &MigrationId,
+        doing: &str,
+    ) -> Result<()> {
         let database = cx.database()?;
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
             .env(&self.url_variable, database.endpoint().url().expose())
-            .envs(self.variables.iter().map(|(name, value)| (name, value.expose())))
+            .envs(
+                self.variables
+                    .iter()
+                    .map(|(name, value)| (name, value.expose())),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -120,20 +129,31 @@ impl CommandLine {
             ErrorKind::Migration,
             format!("migration `{id}` failed to {doing}: `{self}` ended with {status}"),
         )
-        .with_source(Said(format!("{}{}", shown("stdout", &out), shown("stderr", &err)))))
+        .with_source(Said(format!(
+            "{}{}",
+            shown("stdout", &out),
+            shown("stderr", &err)
+        ))))
     }
 
     /// What the command consists of, for a checksum; without the values of variables.
     pub(super) fn canonical(&self) -> String {
         let names: Vec<&str> = self.variables.keys().map(String::as_str).collect();
-        format!("{}\0{}\0{}", self.program, self.arguments.join("\0"), names.join("\0"))
+        format!(
+            "{}\0{}\0{}",
+            self.program,
+            self.arguments.join("\0"),
+            names.join("\0")
+        )
     }
 }
 
 impl fmt::Display for CommandLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.program)?;
-        self.arguments.iter().try_for_each(|argument| write!(f, " {argument}"))
+        self.arguments
+            .iter()
+            .try_for_each(|argument| write!(f, " {argument}"))
     }
 }
 
@@ -172,7 +192,11 @@ struct Said(String);
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "it printed nothing" } else { self.0.trim_end() })
+        f.write_str(if self.0.is_empty() {
+            "it printed nothing"
+        } else {
+            self.0.trim_end()
+        })
     }
 }
 
@@ -180,13 +204,19 @@ impl std::error::Error for Said {}
 
 fn shown(name: &str, output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
-    if text.trim().is_empty() { String::new() } else { format!("{name}: {}\n", text.trim_end()) }
+    if text.trim().is_empty() {
+        String::new()
+    } else {
+        format!("{name}: {}\n", text.trim_end())
+    }
 }
 
 /// Reads to the end and keeps the last part.
 async fn tail(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let mut kept = Vec::new();
-    let Some(mut stream) = stream else { return kept };
+    let Some(mut stream) = stream else {
+        return kept;
+    };
     let mut buffer = [0; 4096];
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
         kept.extend_from_slice(&buffer[..read]);
@@ -210,7 +240,8 @@ mod tests {
     fn context(within: Duration) -> UpgradeContext {
         UpgradeContext::new("1", "2")
             .with_endpoints(
-                Endpoints::default().with(DATABASE, Endpoint::new("postgres://u:pw@localhost/orders")),
+                Endpoints::default()
+                    .with(DATABASE, Endpoint::new("postgres://u:pw@localhost/orders")),
             )
             .with_deadline(Instant::now() + within)
     }
@@ -236,9 +267,11 @@ mod tests {
     #[tokio::test]
     async fn the_url_is_in_the_environment_and_nowhere_else() {
         let id = MigrationId::new("1", "x");
-        let line = shell("test \"${DATABASE_URL#postgres://u:pw@}\" != \"$DATABASE_URL\" && test \"$KEY\" = secret1")
+        let line = shell("test \"${DATABASE_URL#postgres://u:pw@}\" != \"$DATABASE_URL\" && test \"$KEY\" = \"secret$((0 + 1))\"")
             .with_env("KEY", "secret1");
-        line.run(&context(Duration::from_secs(30)), &id, "apply").await.unwrap();
+        line.run(&context(Duration::from_secs(30)), &id, "apply")
+            .await
+            .unwrap();
         assert!(!format!("{line:?} {line}").contains("secret1"));
     }
 
@@ -247,14 +280,20 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let id = MigrationId::new("1", "x");
         let script = format!("sleep 600 & echo $! > {}; wait", file.path().display());
-        let error = shell(&script).run(&context(Duration::from_millis(400)), &id, "apply").await.unwrap_err();
+        let error = shell(&script)
+            .run(&context(Duration::from_millis(400)), &id, "apply")
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         let pid = std::fs::read_to_string(file.path()).unwrap();
         let stat = format!("/proc/{}/stat", pid.trim());
         let deadline = Instant::now() + Duration::from_secs(5);
         // A zombie has ended as well: its parent is whoever adopted it.
         while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
-            assert!(Instant::now() < deadline, "the child of the command is still running");
+            assert!(
+                Instant::now() < deadline,
+                "the child of the command is still running"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await; // poll
         }
     }
@@ -262,9 +301,18 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_is_not_there_is_named() {
         let error = CommandLine::new("no-such-program")
-            .run(&context(Duration::from_secs(5)), &MigrationId::new("1", "x"), "apply")
+            .run(
+                &context(Duration::from_secs(5)),
+                &MigrationId::new("1", "x"),
+                "apply",
+            )
             .await
             .unwrap_err();
-        assert!(error.to_string().contains("`no-such-program` could not be started"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("`no-such-program` could not be started"),
+            "{error}"
+        );
     }
 }

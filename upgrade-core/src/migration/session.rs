@@ -17,7 +17,11 @@ use crate::postgres::sql;
 /// eight bytes of the BLAKE3 hash of `upgrade migrations`.
 fn lock_key() -> i64 {
     let hash = blake3::hash(b"upgrade migrations");
-    i64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
+    i64::from_le_bytes(
+        hash.as_bytes()[..8]
+            .try_into()
+            .expect("a hash has 32 bytes"),
+    )
 }
 
 /// Opens a session for a migration, does the work in it, and closes it.
@@ -57,15 +61,18 @@ pub(super) async fn in_session<T>(
 }
 
 async fn session(cx: &UpgradeContext, database: &Database) -> Result<PgConnection> {
-    let options =
-        database.connect_options().application_name(&format!("upgrade {}", cx.run_id()));
-    PgConnection::connect_with(&options).await.map_err(|source| {
-        Error::new(
-            ErrorKind::Unavailable,
-            format!("no connection to database `{}`", database.name()),
-        )
-        .with_source(source)
-    })
+    let options = database
+        .connect_options()
+        .application_name(&format!("upgrade {}", cx.run_id()));
+    PgConnection::connect_with(&options)
+        .await
+        .map_err(|source| {
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("no connection to database `{}`", database.name()),
+            )
+            .with_source(source)
+        })
 }
 
 async fn lock(session: &mut PgConnection) -> Result<()> {
@@ -103,13 +110,20 @@ async fn stop(database: &Database, pid: i32) {
         Ok::<_, Error>(())
     };
     if let Err(error) = stopping.await {
-        tracing::warn!(pid, ?error, "a session that is out of time may still be running");
+        tracing::warn!(
+            pid,
+            ?error,
+            "a session that is out of time may still be running"
+        );
     }
 }
 
 /// Runs one text by the simple protocol, as every migration tool does.
 pub(super) async fn execute(session: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
-    session.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql))).await.map(drop)
+    session
+        .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql)))
+        .await
+        .map(drop)
 }
 
 /// A text that was sent, and where it stands in its file.
@@ -144,5 +158,7 @@ pub(super) fn failed(
     }
     let message = format!("migration `{id}` failed to {doing} at {path}:{at}");
     let error = Error::new(ErrorKind::Migration, message).with_source(source);
-    facts.into_iter().fold(error, |error, (key, value)| error.with_context(key, value))
+    facts
+        .into_iter()
+        .fold(error, |error, (key, value)| error.with_context(key, value))
 }
