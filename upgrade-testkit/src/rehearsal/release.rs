@@ -1,0 +1,85 @@
+//! The two releases of a rehearsal: what is applied, what is pending, what is odd about it.
+
+use std::sync::Arc;
+
+use upgrade_core::migration::SqlMigration;
+use upgrade_core::migration::folder::{FolderProblem, MigrationFolder, ProblemKind, Severity};
+use upgrade_core::migration::history::History;
+use upgrade_core::migration::source::{self, From};
+use upgrade_core::{BoxError, Error, ErrorKind, Finding, Migration, Result, Version};
+
+use super::{Head, Rehearsal};
+
+/// Both releases, as the runner needs them.
+pub(super) struct Releases {
+    pub(super) from: Version,
+    pub(super) to: Version,
+    pub(super) applied: Vec<Arc<dyn Migration>>,
+    pub(super) pending: Vec<Arc<dyn Migration>>,
+    pub(super) findings: Vec<Finding>,
+    /// Why this is the previous release.
+    pub(super) reason: String,
+}
+
+pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
+    let head = match &rehearsal.head {
+        Head::Path(path) => {
+            MigrationFolder::read(rehearsal.base.join(path)).map_err(unusable)?
+        }
+        Head::Folder(folder) => (**folder).clone(),
+        Head::Built { applied, pending } => return Ok(built(applied, pending)),
+    };
+    let from = match &rehearsal.from {
+        Some(text) => text.parse::<From>().map_err(unusable)?,
+        None => From::default(),
+    };
+    let previous = source::previous(&from, &head).map_err(unusable)?;
+    let split = source::pending(&previous, &head).map_err(unusable)?;
+    let history = Arc::new(History::of(head.layout()));
+    let mut findings: Vec<Finding> = Vec::new();
+    findings.extend(head.problems().iter().map(|problem| finding(problem, rehearsal.reversible)));
+    Ok(Releases {
+        from: Version::new(previous.name()),
+        to: Version::new(split.pending.last().map_or("head", |file| file.version_text.as_str())),
+        applied: SqlMigration::of_files(&split.applied, &history),
+        pending: SqlMigration::of_files(&split.pending, &history),
+        findings,
+        reason: previous.reason().to_owned(),
+    })
+}
+
+fn built(applied: &[Arc<dyn Migration>], pending: &[Arc<dyn Migration>]) -> Releases {
+    let last = |migrations: &[Arc<dyn Migration>], none: &str| {
+        Version::new(migrations.last().map_or(none, |migration| migration.id().version()))
+    };
+    Releases {
+        from: last(applied, "nothing"),
+        to: last(pending, "head"),
+        applied: applied.to_vec(),
+        pending: pending.to_vec(),
+        findings: Vec::new(),
+        reason: "the migrations that the test names".to_owned(),
+    }
+}
+
+fn unusable(source: impl Into<BoxError>) -> Error {
+    Error::new(ErrorKind::InvalidInput, "the migrations cannot be used").with_source(source)
+}
+
+/// A problem of the folder as a finding. A way back that is missing or empty is one only where
+/// every migration is asked to have one.
+fn finding(problem: &FolderProblem, reversible: bool) -> Finding {
+    let mut subject = problem.path.display().to_string();
+    if let Some(line) = problem.line {
+        subject.push_str(&format!(":{line}"));
+    }
+    let about_the_way_back =
+        matches!(problem.kind, ProblemKind::DownMissing | ProblemKind::DownEmpty);
+    let make = match problem.kind.severity() {
+        Severity::Error => Finding::error,
+        _ if about_the_way_back && reversible => Finding::error,
+        _ if about_the_way_back => Finding::note,
+        _ => Finding::warning,
+    };
+    make(problem.kind.id().to_owned(), subject, problem.message.clone()).with_help(&problem.help)
+}
