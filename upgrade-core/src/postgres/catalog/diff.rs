@@ -13,17 +13,24 @@ impl Catalog {
             .filter_map(|id| {
                 let kind = match (self.objects.get(id), actual.objects.get(id)) {
                     (Some(expected), Some(actual)) if expected == actual => return None,
-                    (Some(expected), Some(actual)) => {
-                        ChangeKind::Changed { expected: expected.clone(), actual: actual.clone() }
-                    }
+                    (Some(expected), Some(actual)) => ChangeKind::Changed {
+                        expected: expected.clone(),
+                        actual: actual.clone(),
+                    },
                     (Some(expected), None) => ChangeKind::Removed(expected.clone()),
                     (None, Some(actual)) => ChangeKind::Added(actual.clone()),
                     (None, None) => return None,
                 };
-                Some(Change { id: id.clone(), kind })
+                Some(Change {
+                    id: id.clone(),
+                    kind,
+                })
             })
             .collect();
-        CatalogDiff { changes, position_changes: moved(&self.column_order, &actual.column_order) }
+        CatalogDiff {
+            changes,
+            position_changes: moved(&self.column_order, &actual.column_order),
+        }
     }
 }
 
@@ -33,7 +40,11 @@ fn moved(
     actual: &BTreeMap<TableName, Vec<String>>,
 ) -> Vec<PositionChange> {
     let common = |columns: &[String], others: &[String]| -> Vec<String> {
-        columns.iter().filter(|column| others.contains(column)).cloned().collect()
+        columns
+            .iter()
+            .filter(|column| others.contains(column))
+            .cloned()
+            .collect()
     };
     expected
         .iter()
@@ -83,8 +94,12 @@ impl CatalogDiff {
     pub fn without(mut self, waived: impl Fn(&ObjectId, Option<&str>) -> bool) -> Self {
         self.changes.retain_mut(|change| match &mut change.kind {
             ChangeKind::Changed { expected, actual } => {
-                let names: BTreeSet<String> =
-                    expected.attributes.keys().chain(actual.attributes.keys()).cloned().collect();
+                let names: BTreeSet<String> = expected
+                    .attributes
+                    .keys()
+                    .chain(actual.attributes.keys())
+                    .cloned()
+                    .collect();
                 for name in names {
                     if expected.attributes.get(&name) != actual.attributes.get(&name)
                         && waived(&change.id, Some(&name))
@@ -116,7 +131,11 @@ impl Change {
         let ChangeKind::Changed { expected, actual } = &self.kind else {
             return Vec::new();
         };
-        let names: BTreeSet<&String> = expected.attributes.keys().chain(actual.attributes.keys()).collect();
+        let names: BTreeSet<&String> = expected
+            .attributes
+            .keys()
+            .chain(actual.attributes.keys())
+            .collect();
         names
             .into_iter()
             .map(|name| AttributeChange {

@@ -67,14 +67,25 @@ impl From<Catalog> for Document {
             schema: id.schema,
             parent: id.parent,
             name: id.name,
-            attributes: object.attributes.into_iter().map(|(name, value)| (name, Lines(value))).collect(),
+            attributes: object
+                .attributes
+                .into_iter()
+                .map(|(name, value)| (name, Lines(value)))
+                .collect(),
         });
-        let orders = catalog.column_order.into_iter().map(|(table, columns)| ColumnOrderEntry {
-            schema: table.schema,
-            name: table.name,
-            columns,
-        });
-        Self { format: FORMAT, objects: objects.collect(), column_order: orders.collect() }
+        let orders = catalog
+            .column_order
+            .into_iter()
+            .map(|(table, columns)| ColumnOrderEntry {
+                schema: table.schema,
+                name: table.name,
+                columns,
+            });
+        Self {
+            format: FORMAT,
+            objects: objects.collect(),
+            column_order: orders.collect(),
+        }
     }
 }
 
@@ -90,14 +101,25 @@ impl TryFrom<Document> for Catalog {
         }
         let mut objects = BTreeMap::new();
         for entry in document.objects {
-            let id = ObjectId { kind: entry.kind, schema: entry.schema, parent: entry.parent, name: entry.name };
-            let attributes = entry.attributes.into_iter().map(|(name, lines)| (name, lines.0)).collect();
+            let id = ObjectId {
+                kind: entry.kind,
+                schema: entry.schema,
+                parent: entry.parent,
+                name: entry.name,
+            };
+            let attributes = entry
+                .attributes
+                .into_iter()
+                .map(|(name, lines)| (name, lines.0))
+                .collect();
             if objects.insert(id.clone(), Object { attributes }).is_some() {
                 return Err(format!("`{id}` is in it twice"));
             }
         }
         let orders = document.column_order.into_iter();
-        let orders = orders.map(|entry| (TableName::new(entry.schema, entry.name), entry.columns)).collect();
+        let orders = orders
+            .map(|entry| (TableName::new(entry.schema, entry.name), entry.columns))
+            .collect();
         Ok(Self::new(objects, orders))
     }
 }
@@ -152,12 +174,21 @@ mod tests {
 
     fn catalog() -> Catalog {
         let object = |facts: &[(&str, &str)]| Object {
-            attributes: facts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            attributes: facts
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
         };
         Catalog::new(
             BTreeMap::from([
-                (ObjectId::new(ObjectKind::Table, "public", "t"), object(&[("kind", "table")])),
-                (ObjectId::new(ObjectKind::Column, "public", "a").of("t"), object(&[("type", "text")])),
+                (
+                    ObjectId::new(ObjectKind::Table, "public", "t"),
+                    object(&[("kind", "table")]),
+                ),
+                (
+                    ObjectId::new(ObjectKind::Column, "public", "a").of("t"),
+                    object(&[("type", "text")]),
+                ),
                 (
                     ObjectId::new(ObjectKind::View, "public", "v"),
                     object(&[("definition", " SELECT a\n   FROM t;"), ("comment", "")]),
@@ -170,16 +201,24 @@ mod tests {
     #[test]
     fn a_file_brings_the_catalog_back() {
         let text = catalog().to_json_pretty();
-        assert!(text.contains("\"   FROM t;\""), "each line stands alone:\n{text}");
+        assert!(
+            text.contains("\"   FROM t;\""),
+            "each line stands alone:\n{text}"
+        );
         assert_eq!(Catalog::from_json(&text).unwrap(), catalog());
     }
 
     #[test]
     fn another_format_is_refused() {
-        let text = catalog().to_json_pretty().replace("\"format\": 1", "\"format\": 2");
+        let text = catalog()
+            .to_json_pretty()
+            .replace("\"format\": 1", "\"format\": 2");
         let error = Catalog::from_json(&text).unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert!(cause.starts_with("format 2 is not supported, only 1"), "{cause}");
+        assert!(
+            cause.starts_with("format 2 is not supported, only 1"),
+            "{cause}"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::TableName;
 use super::name::readable;
 
 /// Declares the kinds once: the variant, its name as text, its documentation.
@@ -102,7 +103,12 @@ pub struct ObjectId {
 impl ObjectId {
     /// Names an object that is in a schema, or in none if `schema` is empty.
     pub fn new(kind: ObjectKind, schema: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { kind, schema: schema.into(), parent: None, name: name.into() }
+        Self {
+            kind,
+            schema: schema.into(),
+            parent: None,
+            name: name.into(),
+        }
     }
 
     /// Says which table, view or domain it belongs to.
@@ -112,9 +118,9 @@ impl ObjectId {
         self
     }
 
-    /// Whether this object goes and comes with `other`: a column with its table.
-    pub(super) fn belongs_to(&self, other: &Self) -> bool {
-        other.parent.is_none() && self.schema == other.schema && self.parent.as_ref() == Some(&other.name)
+    /// The table, view or domain that it goes and comes with.
+    pub(super) fn owner(&self) -> Option<TableName> {
+        Some(TableName::new(&*self.schema, self.parent.as_deref()?))
     }
 }
 
@@ -127,7 +133,9 @@ impl fmt::Display for ObjectId {
         }
         match (self.kind, &self.parent) {
             (Kind::Function | Kind::Procedure | Kind::Aggregate, _) => f.write_str(&self.name),
-            (Kind::Column, Some(parent)) => write!(f, "{}.{}", readable(parent), readable(&self.name)),
+            (Kind::Column, Some(parent)) => {
+                write!(f, "{}.{}", readable(parent), readable(&self.name))
+            }
             (Kind::Constraint | Kind::Trigger | Kind::Rule | Kind::Policy, Some(parent)) => {
                 write!(f, "{} / {}", readable(parent), readable(&self.name))
             }
@@ -143,13 +151,34 @@ mod tests {
     #[test]
     fn ids_read_as_people_say_them() {
         let check = |id: ObjectId, expected: &str| assert_eq!(id.to_string(), expected);
-        check(ObjectId::new(ObjectKind::Table, "public", "orders"), "table public.orders");
-        check(ObjectId::new(ObjectKind::Column, "public", "total").of("orders"), "column public.orders.total");
-        check(ObjectId::new(ObjectKind::Column, "s", "A b").of("T\"x"), r#"column s."T""x"."A b""#);
-        check(ObjectId::new(ObjectKind::Index, "public", "orders_pkey").of("orders"), "index public.orders_pkey");
-        check(ObjectId::new(ObjectKind::Constraint, "public", "c").of("orders"), "constraint public.orders / c");
-        check(ObjectId::new(ObjectKind::Function, "public", "f(integer)"), "function public.f(integer)");
-        check(ObjectId::new(ObjectKind::Extension, "", "citext"), "extension citext");
+        check(
+            ObjectId::new(ObjectKind::Table, "public", "orders"),
+            "table public.orders",
+        );
+        check(
+            ObjectId::new(ObjectKind::Column, "public", "total").of("orders"),
+            "column public.orders.total",
+        );
+        check(
+            ObjectId::new(ObjectKind::Column, "s", "A b").of("T\"x"),
+            r#"column s."T""x"."A b""#,
+        );
+        check(
+            ObjectId::new(ObjectKind::Index, "public", "orders_pkey").of("orders"),
+            "index public.orders_pkey",
+        );
+        check(
+            ObjectId::new(ObjectKind::Constraint, "public", "c").of("orders"),
+            "constraint public.orders / c",
+        );
+        check(
+            ObjectId::new(ObjectKind::Function, "public", "f(integer)"),
+            "function public.f(integer)",
+        );
+        check(
+            ObjectId::new(ObjectKind::Extension, "", "citext"),
+            "extension citext",
+        );
     }
 
     #[test]

@@ -58,8 +58,14 @@ pub struct Object {
 
 impl Catalog {
     /// A catalog from its parts; what [`Catalog::read`] does with a database's.
-    pub fn new(objects: BTreeMap<ObjectId, Object>, column_order: BTreeMap<TableName, Vec<String>>) -> Self {
-        Self { objects, column_order }
+    pub fn new(
+        objects: BTreeMap<ObjectId, Object>,
+        column_order: BTreeMap<TableName, Vec<String>>,
+    ) -> Self {
+        Self {
+            objects,
+            column_order,
+        }
     }
 
     /// Every object, in the order of [`ObjectId`].
@@ -81,7 +87,12 @@ impl Catalog {
             hasher.update(text.as_bytes());
         };
         for (id, object) in &self.objects {
-            for part in [id.kind.as_str(), &id.schema, id.parent.as_deref().unwrap_or_default(), &id.name] {
+            for part in [
+                id.kind.as_str(),
+                &id.schema,
+                id.parent.as_deref().unwrap_or_default(),
+                &id.name,
+            ] {
                 field(part);
             }
             field(&object.attributes.len().to_string());

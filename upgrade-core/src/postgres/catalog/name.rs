@@ -28,7 +28,10 @@ pub struct TableName {
 impl TableName {
     /// Names a table.
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { schema: schema.into(), name: name.into() }
+        Self {
+            schema: schema.into(),
+            name: name.into(),
+        }
     }
 
     /// The name for use in a statement: both parts, always quoted.
@@ -39,15 +42,26 @@ impl TableName {
 
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}.{}", readable(&self.schema), readable(&self.name)))
+        f.pad(&format!(
+            "{}.{}",
+            readable(&self.schema),
+            readable(&self.name)
+        ))
     }
 }
 
 /// A name as a person reads it: in quotes only if it is not plain. Key words stay as they are, so
 /// this is not for statements.
 pub(super) fn readable(name: &str) -> String {
-    let plain = name.bytes().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'$'));
-    if plain && name.bytes().next().is_some_and(|c| matches!(c, b'a'..=b'z' | b'_')) {
+    let plain = name
+        .bytes()
+        .all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'$'));
+    if plain
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|c| matches!(c, b'a'..=b'z' | b'_'))
+    {
         name.to_owned()
     } else {
         quote_ident(name)

@@ -7,7 +7,10 @@ use sqlx::{PgConnection, Row as _};
 
 use super::kinds::{self, Query};
 use super::session::{Pinned, server_version_num};
-use super::{Catalog, CatalogError, CatalogScope, Object, ObjectId, ObjectKind, ScopeOids, TableName, viewdef};
+use super::{
+    Catalog, CatalogError, CatalogScope, Object, ObjectId, ObjectKind, ScopeOids, TableName,
+    viewdef,
+};
 
 impl Catalog {
     /// Reads the schema of the database that `conn` is connected to.
@@ -23,15 +26,15 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::OldServer`] below PostgreSQL 14, [`CatalogError::Query`] when a query fails.
     pub async fn read(conn: &mut PgConnection, scope: &CatalogScope) -> Result<Self, CatalogError> {
-        let failed = |source| CatalogError::Query { what: "settings", source };
+        let failed = |source| CatalogError::Query {
+            what: "settings",
+            source,
+        };
         let mut session = Pinned::begin(conn).await.map_err(failed)?;
         let version = server_version_num(session.conn()).await.map_err(failed)?;
         if version < 140_000 {
             return Err(CatalogError::OldServer { found: version });
         }
-        // Many small queries whose costs the planner overrates: compiling them would take longer
-        // than running them.
-        sqlx::raw_sql("SET LOCAL jit = off").execute(session.conn()).await.map_err(failed)?;
         let oids = ScopeOids::resolve(session.conn(), scope).await?;
         let mut reader = Reader::default();
         for query in kinds::ALL {
@@ -61,7 +64,10 @@ struct Reader {
 
 impl Reader {
     fn add(&mut self, query: &Query, row: &PgRow) -> Result<(), CatalogError> {
-        let failed = |source| CatalogError::Query { what: query.what, source };
+        let failed = |source| CatalogError::Query {
+            what: query.what,
+            source,
+        };
         let kind: &str = row.try_get("kind").map_err(failed)?;
         let kind = ObjectKind::from_name(kind).expect("the queries name kinds that exist");
         let id = ObjectId {
@@ -73,11 +79,16 @@ impl Reader {
         let position: Option<i32> = row.try_get("position").map_err(failed)?;
         if let (Some(position), Some(parent)) = (position, &id.parent) {
             let table = TableName::new(&*id.schema, &**parent);
-            self.positions.entry(table).or_default().insert(position, id.name.clone());
+            self.positions
+                .entry(table)
+                .or_default()
+                .insert(position, id.name.clone());
         }
         let facts: &str = row.try_get("attributes").map_err(failed)?;
-        let attributes =
-            serde_json::from_str(facts).map_err(|source| CatalogError::Row { what: query.what, source })?;
+        let attributes = serde_json::from_str(facts).map_err(|source| CatalogError::Row {
+            what: query.what,
+            source,
+        })?;
         self.objects.insert(id, Object { attributes });
         Ok(())
     }
@@ -93,7 +104,9 @@ impl Reader {
             }
         }
         let columns = self.positions.into_iter();
-        let columns = columns.map(|(table, columns)| (table, columns.into_values().collect())).collect();
+        let columns = columns
+            .map(|(table, columns)| (table, columns.into_values().collect()))
+            .collect();
         Catalog::new(self.objects, columns)
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use similar::TextDiff;
 
 use super::name::readable;
-use super::{CatalogDiff, Change, ChangeKind, Object, ObjectId};
+use super::{CatalogDiff, Change, ChangeKind, Object, ObjectId, ObjectKind, TableName};
 
 impl CatalogDiff {
     /// The difference as text: for each object a unified diff of its facts, `-` for what should be
@@ -28,38 +28,75 @@ impl CatalogDiff {
     }
 
     fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        let owners = self.owners();
+        let owner_of = |change: &Change| owners.get(&(change.id.owner()?, side(change)?)).copied();
         let mut members: BTreeMap<&ObjectId, Vec<&ObjectId>> = BTreeMap::new();
-        let mut separator = "";
         for change in &self.changes {
-            if let Some(owner) = self.owner(change) {
+            if let Some(owner) = owner_of(change) {
                 members.entry(owner).or_default().push(&change.id);
             }
         }
-        for change in self.changes.iter().filter(|change| self.owner(change).is_none()) {
+        let mut separator = "";
+        for change in self
+            .changes
+            .iter()
+            .filter(|change| owner_of(change).is_none())
+        {
             f.write_str(separator)?;
             separator = "\n";
-            write_change(f, change, members.get(&change.id).map_or(&[], Vec::as_slice))?;
+            write_change(
+                f,
+                change,
+                members.get(&change.id).map_or(&[], Vec::as_slice),
+            )?;
         }
         for moved in self.position_changes() {
             f.write_str(separator)?;
             separator = "\n";
-            let list = |columns: &[String]| columns.iter().map(|name| readable(name)).collect::<Vec<_>>().join(", ");
-            writeln!(f, "note: the columns of {} stand in another order", moved.table)?;
+            let list = |columns: &[String]| {
+                columns
+                    .iter()
+                    .map(|name| readable(name))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            writeln!(
+                f,
+                "note: the columns of {} stand in another order",
+                moved.table
+            )?;
             writeln!(f, "-{}", list(&moved.expected))?;
             writeln!(f, "+{}", list(&moved.actual))?;
         }
         Ok(())
     }
 
-    /// The object that went or came together with this one.
-    fn owner(&self, change: &Change) -> Option<&ObjectId> {
-        self.changes.iter().map(|owner| (&owner.id, &owner.kind)).find_map(|(id, kind)| {
-            let together = matches!(
-                (kind, &change.kind),
-                (ChangeKind::Added(_), ChangeKind::Added(_)) | (ChangeKind::Removed(_), ChangeKind::Removed(_))
-            );
-            (together && change.id.belongs_to(id)).then_some(id)
-        })
+    /// What went or came and may have taken others along, by its name and the side it is on.
+    fn owners(&self) -> BTreeMap<(TableName, char), &ObjectId> {
+        let owners = self.changes.iter().filter(|change| {
+            matches!(
+                change.id.kind,
+                ObjectKind::Table
+                    | ObjectKind::View
+                    | ObjectKind::MaterializedView
+                    | ObjectKind::Type
+            )
+        });
+        owners
+            .filter_map(|change| {
+                let name = TableName::new(&*change.id.schema, &*change.id.name);
+                Some(((name, side(change)?), &change.id))
+            })
+            .collect()
+    }
+}
+
+/// The sign of the one side that the object is on; none if it is on both.
+fn side(change: &Change) -> Option<char> {
+    match change.kind {
+        ChangeKind::Added(_) => Some('+'),
+        ChangeKind::Removed(_) => Some('-'),
+        ChangeKind::Changed { .. } => None,
     }
 }
 
@@ -81,13 +118,22 @@ fn write_change(f: &mut impl fmt::Write, change: &Change, members: &[&ObjectId])
         }
     }
     if !members.is_empty() {
-        let names: Vec<String> = members.iter().map(|id| format!("{} {}", id.kind, readable(&id.name))).collect();
+        let names: Vec<String> = members
+            .iter()
+            .map(|id| format!("{} {}", id.kind, readable(&id.name)))
+            .collect();
         writeln!(f, "  with {}", names.join(", "))?;
     }
     Ok(())
 }
 
-fn write_one_side(f: &mut impl fmt::Write, verb: &str, sign: char, id: &ObjectId, object: &Object) -> fmt::Result {
+fn write_one_side(
+    f: &mut impl fmt::Write,
+    verb: &str,
+    sign: char,
+    id: &ObjectId,
+    object: &Object,
+) -> fmt::Result {
     writeln!(f, "{verb} {id}")?;
     for line in object.to_text().lines() {
         writeln!(f, "{sign}{line}")?;

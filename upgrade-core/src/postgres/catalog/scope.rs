@@ -48,18 +48,23 @@ impl CatalogScope {
         name: impl Into<String>,
         reason: impl Into<String>,
     ) -> Self {
-        self.tables.insert(TableName::new(schema, name), reason.into());
+        self.tables
+            .insert(TableName::new(schema, name), reason.into());
         self
     }
 
     /// The excluded schemas, each with the reason.
     pub fn excluded_schemas(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.schemas.iter().map(|(name, reason)| (name.as_str(), reason.as_str()))
+        self.schemas
+            .iter()
+            .map(|(name, reason)| (name.as_str(), reason.as_str()))
     }
 
     /// The excluded tables, each with the reason.
     pub fn excluded_tables(&self) -> impl Iterator<Item = (&TableName, &str)> {
-        self.tables.iter().map(|(name, reason)| (name, reason.as_str()))
+        self.tables
+            .iter()
+            .map(|(name, reason)| (name, reason.as_str()))
     }
 }
 
@@ -99,12 +104,26 @@ const HIDDEN: &str = "
 
 impl ScopeOids {
     /// Looks the names up.
-    pub(in crate::postgres) async fn resolve(conn: &mut PgConnection, scope: &CatalogScope) -> Result<Self, CatalogError> {
-        let failed = |source| CatalogError::Query { what: "scope", source };
+    pub(in crate::postgres) async fn resolve(
+        conn: &mut PgConnection,
+        scope: &CatalogScope,
+    ) -> Result<Self, CatalogError> {
+        let failed = |source| CatalogError::Query {
+            what: "scope",
+            source,
+        };
         let schemas: Vec<&str> = scope.schemas.keys().map(String::as_str).collect();
-        let (table_schemas, table_names): (Vec<&str>, Vec<&str>) =
-            scope.tables.keys().map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
-        let schemas = sqlx::query(SCHEMAS).persistent(false).bind(schemas).fetch_all(&mut *conn).await.map_err(failed)?;
+        let (table_schemas, table_names): (Vec<&str>, Vec<&str>) = scope
+            .tables
+            .keys()
+            .map(|table| (table.schema.as_str(), table.name.as_str()))
+            .unzip();
+        let schemas = sqlx::query(SCHEMAS)
+            .persistent(false)
+            .bind(schemas)
+            .fetch_all(&mut *conn)
+            .await
+            .map_err(failed)?;
         let hidden = sqlx::query(HIDDEN)
             .persistent(false)
             .bind(table_schemas)
@@ -113,8 +132,16 @@ impl ScopeOids {
             .await
             .map_err(failed)?;
         Ok(Self {
-            schemas: schemas.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failed)?,
-            hidden: hidden.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(failed)?,
+            schemas: schemas
+                .iter()
+                .map(|row| row.try_get(0))
+                .collect::<Result<_, _>>()
+                .map_err(failed)?,
+            hidden: hidden
+                .iter()
+                .map(|row| row.try_get(0))
+                .collect::<Result<_, _>>()
+                .map_err(failed)?,
         })
     }
 }

@@ -55,7 +55,11 @@ fn tokens(definition: &str) -> Vec<Token<'_>> {
         let (kind, length) = match first {
             '"' => (Kind::Name, quoted(rest, '"')),
             '\'' => (Kind::Text, quoted(rest, '\'')),
-            c if c.is_whitespace() => (Kind::Space, rest.find(|c: char| !c.is_whitespace()).unwrap_or(rest.len())),
+            c if c.is_whitespace() => (
+                Kind::Space,
+                rest.find(|c: char| !c.is_whitespace())
+                    .unwrap_or(rest.len()),
+            ),
             c if c.is_ascii_digit() => (Kind::Text, rest.find(|c| !word(c)).unwrap_or(rest.len())),
             c if word(c) => (Kind::Name, rest.find(|c| !word(c)).unwrap_or(rest.len())),
             c => (Kind::Other, c.len_utf8()),
@@ -65,10 +69,17 @@ fn tokens(definition: &str) -> Vec<Token<'_>> {
             open.pop();
         }
         let nested = open.last().copied().unwrap_or(false);
-        tokens.push(Token { text, kind, depth: open.len(), nested });
+        tokens.push(Token {
+            text,
+            kind,
+            depth: open.len(),
+            nested,
+        });
         if text == "(" {
             let next = after.trim_start();
-            let query = ["SELECT", "WITH", "VALUES"].iter().any(|word| next.starts_with(word));
+            let query = ["SELECT", "WITH", "VALUES"]
+                .iter()
+                .any(|word| next.starts_with(word));
             open.push(nested || query);
         }
         rest = after;
@@ -91,25 +102,41 @@ fn quoted(text: &str, quote: char) -> usize {
 /// what it reads from, if that is one thing.
 fn single_source<'a>(tokens: &[Token<'a>]) -> Option<(std::ops::Range<usize>, &'a str)> {
     let outer = |token: &Token<'_>, words: &[&str]| token.depth == 0 && words.contains(&token.text);
-    if tokens.iter().any(|token| outer(token, &["UNION", "INTERSECT", "EXCEPT"])) {
+    if tokens
+        .iter()
+        .any(|token| outer(token, &["UNION", "INTERSECT", "EXCEPT"]))
+    {
         return None;
     }
     let from = tokens.iter().position(|token| outer(token, &["FROM"]))?;
-    let ends = ["WHERE", "GROUP", "HAVING", "WINDOW", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR", ";"];
-    let end = from + tokens[from..].iter().position(|token| outer(token, &ends)).unwrap_or(tokens.len() - from);
+    let ends = [
+        "WHERE", "GROUP", "HAVING", "WINDOW", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR", ";",
+    ];
+    let end = from
+        + tokens[from..]
+            .iter()
+            .position(|token| outer(token, &ends))
+            .unwrap_or(tokens.len() - from);
     let clause = &tokens[from + 1..end];
     if clause.iter().any(|token| outer(token, &[",", "JOIN"])) {
         return None;
     }
-    let sample = clause.iter().position(|token| outer(token, &["TABLESAMPLE"]));
-    let source: Vec<&Token<'_>> =
-        clause[..sample.unwrap_or(clause.len())].iter().filter(|token| token.kind != Kind::Space).collect();
+    let sample = clause
+        .iter()
+        .position(|token| outer(token, &["TABLESAMPLE"]));
+    let source: Vec<&Token<'_>> = clause[..sample.unwrap_or(clause.len())]
+        .iter()
+        .filter(|token| token.kind != Kind::Space)
+        .collect();
     // A parenthesis that is no query encloses joins.
     let first = source.first()?;
     if first.text == "(" && !source.get(1)?.nested {
         return None;
     }
-    let alias = source.iter().rev().find(|token| token.depth == 0 && token.kind == Kind::Name)?;
+    let alias = source
+        .iter()
+        .rev()
+        .find(|token| token.depth == 0 && token.kind == Kind::Name)?;
     Some((from..end, alias.text))
 }
 
@@ -117,7 +144,10 @@ fn single_source<'a>(tokens: &[Token<'a>]) -> Option<(std::ops::Range<usize>, &'
 fn is_needless(tokens: &[Token<'_>], index: usize, alias: &str) -> bool {
     let token = tokens[index];
     let at = |offset: usize| tokens.get(index + offset);
-    let before = tokens[..index].iter().rev().find(|token| token.kind != Kind::Space);
+    let before = tokens[..index]
+        .iter()
+        .rev()
+        .find(|token| token.kind != Kind::Space);
     token.text == alias
         && token.kind == Kind::Name
         && !token.nested
@@ -137,11 +167,26 @@ mod tests {
 
     #[test]
     fn one_source_needs_no_qualifiers() {
-        check(" SELECT orders.id,\n    orders.total\n   FROM public.orders;", " SELECT id,\n    total\n   FROM public.orders;");
-        check(r#" SELECT "T x"."A" FROM public."T x" WHERE ("T x"."A" > 1);"#, r#" SELECT "A" FROM public."T x" WHERE ("A" > 1);"#);
-        check(" SELECT o.id FROM public.orders o(id);", " SELECT id FROM public.orders o(id);");
-        check(" SELECT g.n FROM generate_series(1, 2) g(n);", " SELECT n FROM generate_series(1, 2) g(n);");
-        check(" SELECT s.a FROM ( SELECT t.a FROM t) s;", " SELECT a FROM ( SELECT t.a FROM t) s;");
+        check(
+            " SELECT orders.id,\n    orders.total\n   FROM public.orders;",
+            " SELECT id,\n    total\n   FROM public.orders;",
+        );
+        check(
+            r#" SELECT "T x"."A" FROM public."T x" WHERE ("T x"."A" > 1);"#,
+            r#" SELECT "A" FROM public."T x" WHERE ("A" > 1);"#,
+        );
+        check(
+            " SELECT o.id FROM public.orders o(id);",
+            " SELECT id FROM public.orders o(id);",
+        );
+        check(
+            " SELECT g.n FROM generate_series(1, 2) g(n);",
+            " SELECT n FROM generate_series(1, 2) g(n);",
+        );
+        check(
+            " SELECT s.a FROM ( SELECT t.a FROM t) s;",
+            " SELECT a FROM ( SELECT t.a FROM t) s;",
+        );
         check(
             " WITH w AS ( SELECT t.a FROM t) SELECT w.a FROM w;",
             " WITH w AS ( SELECT t.a FROM t) SELECT a FROM w;",

@@ -68,8 +68,13 @@ macro_rules! comment {
     };
     ($class:literal, $oid:literal, $column:literal) => {
         concat!(
-            " LEFT JOIN pg_description d ON d.classoid = '", $class, "'::regclass AND d.objoid = ", $oid,
-            " AND d.objsubid = ", $column, " "
+            " LEFT JOIN pg_description d ON d.classoid = '",
+            $class,
+            "'::regclass AND d.objoid = ",
+            $oid,
+            " AND d.objsubid = ",
+            $column,
+            " "
         )
     };
 }
@@ -78,7 +83,10 @@ macro_rules! comment {
 macro_rules! not_of_extension {
     ($class:literal, $oid:literal) => {
         concat!(
-            "NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = '", $class, "'::regclass AND x.objid = ", $oid,
+            "NOT EXISTS (SELECT FROM pg_depend x WHERE x.classid = '",
+            $class,
+            "'::regclass AND x.objid = ",
+            $oid,
             " AND x.deptype = 'e')"
         )
     };
@@ -111,19 +119,64 @@ pub(super) struct Query {
 
 /// Every query. The order does not matter.
 pub(super) const ALL: &[Query] = &[
-    Query { what: "extensions", sql: extensions::SQL },
-    Query { what: "schemas", sql: schemas::SQL },
-    Query { what: "collations", sql: collations::SQL },
-    Query { what: "types", sql: types::SQL },
-    Query { what: "sequences", sql: sequences::SQL },
-    Query { what: "tables", sql: tables::SQL },
-    Query { what: "views", sql: views::SQL },
-    Query { what: "columns", sql: columns::SQL },
-    Query { what: "constraints", sql: constraints::SQL },
-    Query { what: "indexes", sql: indexes::SQL },
-    Query { what: "statistics", sql: statistics::SQL },
-    Query { what: "functions", sql: routines::SQL },
-    Query { what: "triggers", sql: triggers::SQL },
-    Query { what: "rules", sql: rules::SQL },
-    Query { what: "policies", sql: policies::SQL },
+    Query {
+        what: "extensions",
+        sql: extensions::SQL,
+    },
+    Query {
+        what: "schemas",
+        sql: schemas::SQL,
+    },
+    Query {
+        what: "collations",
+        sql: collations::SQL,
+    },
+    Query {
+        what: "types",
+        sql: types::SQL,
+    },
+    Query {
+        what: "sequences",
+        sql: sequences::SQL,
+    },
+    Query {
+        what: "tables",
+        sql: tables::SQL,
+    },
+    Query {
+        what: "views",
+        sql: views::SQL,
+    },
+    Query {
+        what: "columns",
+        sql: columns::SQL,
+    },
+    Query {
+        what: "constraints",
+        sql: constraints::SQL,
+    },
+    Query {
+        what: "indexes",
+        sql: indexes::SQL,
+    },
+    Query {
+        what: "statistics",
+        sql: statistics::SQL,
+    },
+    Query {
+        what: "functions",
+        sql: routines::SQL,
+    },
+    Query {
+        what: "triggers",
+        sql: triggers::SQL,
+    },
+    Query {
+        what: "rules",
+        sql: rules::SQL,
+    },
+    Query {
+        what: "policies",
+        sql: policies::SQL,
+    },
 ];
