@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::TableName;
 use super::name::readable;
 
 /// Declares the kinds once: the variant, its name as text, its documentation.
@@ -117,11 +118,9 @@ impl ObjectId {
         self
     }
 
-    /// Whether this object goes and comes with `other`: a column with its table.
-    pub(super) fn belongs_to(&self, other: &Self) -> bool {
-        other.parent.is_none()
-            && self.schema == other.schema
-            && self.parent.as_ref() == Some(&other.name)
+    /// The table, view or domain that it goes and comes with.
+    pub(super) fn owner(&self) -> Option<TableName> {
+        Some(TableName::new(&*self.schema, self.parent.as_deref()?))
     }
 }
 

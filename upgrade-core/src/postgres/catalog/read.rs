@@ -35,12 +35,6 @@ impl Catalog {
         if version < 140_000 {
             return Err(CatalogError::OldServer { found: version });
         }
-        // Many small queries whose costs the planner overrates: compiling them would take longer
-        // than running them.
-        sqlx::raw_sql("SET LOCAL jit = off")
-            .execute(session.conn())
-            .await
-            .map_err(failed)?;
         let oids = ScopeOids::resolve(session.conn(), scope).await?;
         let mut reader = Reader::default();
         for query in kinds::ALL {

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use similar::TextDiff;
 
 use super::name::readable;
-use super::{CatalogDiff, Change, ChangeKind, Object, ObjectId};
+use super::{CatalogDiff, Change, ChangeKind, Object, ObjectId, ObjectKind, TableName};
 
 impl CatalogDiff {
     /// The difference as text: for each object a unified diff of its facts, `-` for what should be
@@ -28,17 +28,19 @@ impl CatalogDiff {
     }
 
     fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
+        let owners = self.owners();
+        let owner_of = |change: &Change| owners.get(&(change.id.owner()?, side(change)?)).copied();
         let mut members: BTreeMap<&ObjectId, Vec<&ObjectId>> = BTreeMap::new();
-        let mut separator = "";
         for change in &self.changes {
-            if let Some(owner) = self.owner(change) {
+            if let Some(owner) = owner_of(change) {
                 members.entry(owner).or_default().push(&change.id);
             }
         }
+        let mut separator = "";
         for change in self
             .changes
             .iter()
-            .filter(|change| self.owner(change).is_none())
+            .filter(|change| owner_of(change).is_none())
         {
             f.write_str(separator)?;
             separator = "\n";
@@ -69,19 +71,32 @@ impl CatalogDiff {
         Ok(())
     }
 
-    /// The object that went or came together with this one.
-    fn owner(&self, change: &Change) -> Option<&ObjectId> {
-        self.changes
-            .iter()
-            .map(|owner| (&owner.id, &owner.kind))
-            .find_map(|(id, kind)| {
-                let together = matches!(
-                    (kind, &change.kind),
-                    (ChangeKind::Added(_), ChangeKind::Added(_))
-                        | (ChangeKind::Removed(_), ChangeKind::Removed(_))
-                );
-                (together && change.id.belongs_to(id)).then_some(id)
+    /// What went or came and may have taken others along, by its name and the side it is on.
+    fn owners(&self) -> BTreeMap<(TableName, char), &ObjectId> {
+        let owners = self.changes.iter().filter(|change| {
+            matches!(
+                change.id.kind,
+                ObjectKind::Table
+                    | ObjectKind::View
+                    | ObjectKind::MaterializedView
+                    | ObjectKind::Type
+            )
+        });
+        owners
+            .filter_map(|change| {
+                let name = TableName::new(&*change.id.schema, &*change.id.name);
+                Some(((name, side(change)?), &change.id))
             })
+            .collect()
+    }
+}
+
+/// The sign of the one side that the object is on; none if it is on both.
+fn side(change: &Change) -> Option<char> {
+    match change.kind {
+        ChangeKind::Added(_) => Some('+'),
+        ChangeKind::Removed(_) => Some('-'),
+        ChangeKind::Changed { .. } => None,
     }
 }
 

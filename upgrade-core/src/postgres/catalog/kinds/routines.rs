@@ -13,7 +13,7 @@ pub(super) const SQL: &str = concat!(
                 ELSE concat_ws(E'\\n',
                     'arguments ' || pg_get_function_arguments(p.oid),
                     'returns ' || pg_get_function_result(p.oid),
-                    'kind ' || ag.aggkind,
+                    'kind ' || ag.aggkind::text,
                     'state function ' || ag.aggtransfn,
                     'state type ' || format_type(ag.aggtranstype, NULL),
                     'initial state ' || quote_literal(ag.agginitval),
@@ -27,7 +27,7 @@ pub(super) const SQL: &str = concat!(
                     'moving state type ' || format_type(nullif(ag.aggmtranstype, 0), NULL),
                     'moving initial state ' || quote_literal(ag.aggminitval),
                     'sort operator ' || nullif(ag.aggsortop, 0)::regoperator,
-                    'parallel ' || p.proparallel)
+                    'parallel ' || p.proparallel::text)
                 END,
             'owner', pg_get_userbyid(p.proowner),
             'acl', ",

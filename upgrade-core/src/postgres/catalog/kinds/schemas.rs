@@ -10,9 +10,9 @@ pub(super) const SQL: &str = concat!(
             'owner', CASE WHEN n.nspname <> 'public'
                     OR n.nspowner NOT IN (10, (SELECT r.oid FROM pg_roles r WHERE r.rolname = 'pg_database_owner'))
                 THEN pg_get_userbyid(n.nspowner) END,
-            'acl', CASE WHEN i.initprivs @> n.nspacl AND i.initprivs <@ n.nspacl THEN NULL ELSE ",
+            'acl', CASE WHEN i.initprivs @> n.nspacl AND i.initprivs <@ n.nspacl THEN NULL ELSE coalesce(",
     acl!("n.nspacl", "n", "n.nspowner"),
-    " END,
+    ", CASE WHEN i.initprivs IS NOT NULL THEN 'owner only' END) END,
             'comment', d.description
         ))::text AS attributes
     FROM pg_namespace n
