@@ -1,5 +1,10 @@
 //! A throw-away server for one test: in memory, Unix socket only, gone when it is dropped.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test helper: what fails here fails the test"
+)]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
