@@ -24,6 +24,7 @@ pub use layout::Layout;
 pub use problem::{FolderProblem, ProblemKind, Severity};
 
 use layouts::Step;
+pub(crate) use read::is_content;
 
 /// A file of the folder that is no migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
