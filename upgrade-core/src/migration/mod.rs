@@ -12,6 +12,8 @@ mod process;
 mod session;
 #[cfg(feature = "postgres")]
 pub mod source;
+#[cfg(feature = "postgres")]
+mod sql;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +28,8 @@ use crate::error::Result;
 pub use command::CommandMigration;
 #[cfg(feature = "postgres")]
 pub use process::CommandLine;
+#[cfg(feature = "postgres")]
+pub use sql::SqlMigration;
 
 /// Names a migration: the version by which its tool orders it, and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

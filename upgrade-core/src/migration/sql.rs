@@ -7,8 +7,10 @@ use std::time::Instant;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
-use super::folder::{Delivery, MigrationFile, MigrationFolder, Script, TransactionMode};
-use super::history::{AppliedRow, History};
+use super::folder::{
+    Delivery, MigrationFile, MigrationFolder, MigrationKind, Script, TransactionMode,
+};
+use super::history::{AppliedRow, History, HistoryError, HistoryOptions};
 use super::session::{Sent, execute, failed, in_session};
 use super::{Checksum, Migration, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
@@ -21,30 +23,37 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct SqlMigration {
     id: MigrationId,
     file: MigrationFile,
+    /// The migration that comes before it, for tools that record only the latest.
+    previous: Option<MigrationFile>,
     history: Arc<History>,
 }
 
 impl SqlMigration {
-    /// A migration from its file and the record of its tool.
-    pub fn new(file: MigrationFile, history: Arc<History>) -> Self {
+    /// A migration from its file, the file before it, and the record of its tool.
+    pub fn new(file: MigrationFile, previous: Option<MigrationFile>, history: Arc<History>) -> Self {
         let id = MigrationId::new(&file.version_text, &file.name);
-        Self { id, file, history }
+        Self { id, file, previous, history }
     }
 
-    /// Every migration of a folder, in the order of its tool.
+    /// Every migration of a folder, in the order of its tool, recorded in the tool's usual table.
     pub fn all(folder: &MigrationFolder) -> Vec<Arc<dyn Migration>> {
-        let history = Arc::new(History::of(folder.layout()));
-        Self::of_files(folder.migrations(), &history)
+        let history = History::for_layout(folder.layout(), HistoryOptions::new());
+        Self::chain(folder.migrations(), None, &Arc::new(history))
     }
 
-    /// These files, in their order.
-    pub fn of_files(files: &[MigrationFile], history: &Arc<History>) -> Vec<Arc<dyn Migration>> {
-        files
-            .iter()
-            .map(|file| {
-                Arc::new(Self::new(file.clone(), Arc::clone(history))) as Arc<dyn Migration>
-            })
-            .collect()
+    /// These files, in their order; `previous` is what is applied last before them.
+    pub fn chain(
+        files: &[MigrationFile],
+        previous: Option<&MigrationFile>,
+        history: &Arc<History>,
+    ) -> Vec<Arc<dyn Migration>> {
+        let mut previous = previous.cloned();
+        let mut migrations: Vec<Arc<dyn Migration>> = Vec::new();
+        for file in files {
+            let before = previous.replace(file.clone());
+            migrations.push(Arc::new(Self::new(file.clone(), before, Arc::clone(history))));
+        }
+        migrations
     }
 
     /// The file.
@@ -53,14 +62,21 @@ impl SqlMigration {
     }
 
     fn judge(&self, rows: &[AppliedRow]) -> Status {
-        let Some(row) = rows.iter().find(|row| self.history.is_row_of(row, &self.file)) else {
-            return Status::Pending;
-        };
+        let latest_only = self.history.keeps_only_latest();
+        let row = rows.iter().find(|row| {
+            row.version == self.file.version || (latest_only && row.version > self.file.version)
+        });
+        let Some(row) = row else { return Status::Pending };
         if !row.success {
-            return Status::Dirty;
+            // Where only the latest is recorded, what lies below it has ended well.
+            let below = row.version != self.file.version;
+            return if below { Status::Applied } else { Status::Dirty };
         }
         match &row.checksum {
             Some(recorded) if *recorded != self.file.checksum.bytes => {
+                if self.file.kind == MigrationKind::Repeatable {
+                    return Status::Pending;
+                }
                 Status::Divergent { recorded: Checksum::from_bytes(recorded) }
             }
             _ => Status::Applied,
@@ -72,7 +88,7 @@ impl SqlMigration {
         Ok(self.judge(&rows))
     }
 
-    fn unknown(&self, source: impl Into<crate::BoxError>) -> Error {
+    fn unknown(&self, source: HistoryError) -> Error {
         Error::new(
             ErrorKind::Database,
             format!("the record of migrations in `{}` could not be used", self.history.table()),
@@ -146,8 +162,12 @@ impl SqlMigration {
             TransactionMode::None => None,
         };
         let record_inside = begin.is_some() && self.history.in_transaction();
+        let becomes_latest = match direction {
+            Direction::Up => Some(&self.file),
+            Direction::Down => self.previous.as_ref(),
+        };
         self.history
-            .before(session, &self.file, direction == Direction::Up)
+            .record_started(session, becomes_latest)
             .await
             .map_err(|source| self.unknown(source))?;
         if let Some(begin) = begin {
@@ -216,7 +236,7 @@ impl SqlMigration {
             Direction::Up => {
                 self.history.record_applied(session, &self.file, started.elapsed()).await
             }
-            Direction::Down => self.history.record_reverted(session, &self.file).await,
+            Direction::Down => self.history.record_reverted(session, &self.file, self.previous.as_ref()).await,
         };
         // A script that leaves the session changed, a `SET search_path` say, shows here.
         recorded.map_err(|source| {

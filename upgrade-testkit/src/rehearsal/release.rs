@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::{FolderProblem, MigrationFolder, ProblemKind, Severity};
-use upgrade_core::migration::history::History;
-use upgrade_core::migration::source::{self, From};
+use upgrade_core::migration::history::{History, HistoryOptions};
+use upgrade_core::migration::source::{PendingProblem, PendingProblemKind, Release, Source, pending};
 use upgrade_core::{BoxError, Error, ErrorKind, Finding, Migration, Result, Version};
 
 use super::{Head, Rehearsal};
@@ -29,22 +29,24 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
         Head::Folder(folder) => (**folder).clone(),
         Head::Built { applied, pending } => return Ok(built(applied, pending)),
     };
-    let from = match &rehearsal.from {
-        Some(text) => text.parse::<From>().map_err(unusable)?,
-        None => From::default(),
-    };
-    let previous = source::previous(&from, &head).map_err(unusable)?;
-    let split = source::pending(&previous, &head).map_err(unusable)?;
-    let history = Arc::new(History::of(head.layout()));
-    let mut findings: Vec<Finding> = Vec::new();
-    findings.extend(head.problems().iter().map(|problem| finding(problem, rehearsal.reversible)));
+    let previous = match &rehearsal.from {
+        Some(text) => Source::parse(text).and_then(|source| source.resolve(&head)),
+        None => Release::previous_of(&head),
+    }
+    .map_err(unusable)?;
+    let split = pending(&previous, &head);
+    let history = Arc::new(History::for_layout(head.layout(), HistoryOptions::new()));
+    let problems = head.problems();
+    let mut findings: Vec<Finding> =
+        problems.iter().map(|problem| of_folder(problem, rehearsal.reversible)).collect();
+    findings.extend(split.problems.iter().map(between_releases));
     Ok(Releases {
-        from: Version::new(previous.name()),
+        from: Version::new(&previous.name),
         to: Version::new(split.pending.last().map_or("head", |file| file.version_text.as_str())),
-        applied: SqlMigration::of_files(&split.applied, &history),
-        pending: SqlMigration::of_files(&split.pending, &history),
+        applied: SqlMigration::chain(&split.applied, None, &history),
+        pending: SqlMigration::chain(&split.pending, split.applied.last(), &history),
         findings,
-        reason: previous.reason().to_owned(),
+        reason: format!("{} ({})", previous.name, previous.reason),
     })
 }
 
@@ -68,7 +70,7 @@ fn unusable(source: impl Into<BoxError>) -> Error {
 
 /// A problem of the folder as a finding. A way back that is missing or empty is one only where
 /// every migration is asked to have one.
-fn finding(problem: &FolderProblem, reversible: bool) -> Finding {
+fn of_folder(problem: &FolderProblem, reversible: bool) -> Finding {
     let mut subject = problem.path.display().to_string();
     if let Some(line) = problem.line {
         subject.push_str(&format!(":{line}"));
@@ -82,4 +84,15 @@ fn finding(problem: &FolderProblem, reversible: bool) -> Finding {
         _ => Finding::warning,
     };
     make(problem.kind.id().to_owned(), subject, problem.message.clone()).with_help(&problem.help)
+}
+
+/// Where two releases do not fit together. What edits or removes a released file fails; tools
+/// apply a late version without a word, so that is for a person to look at.
+fn between_releases(problem: &PendingProblem) -> Finding {
+    let subject = problem.path.display().to_string();
+    let make = match problem.kind {
+        PendingProblemKind::LateVersion => Finding::warning,
+        _ => Finding::error,
+    };
+    make(problem.kind.id().to_owned(), subject, problem.message.clone()).with_help(problem.help)
 }
