@@ -2,6 +2,7 @@
 //!
 //! Run them with `--include-ignored` where Docker is promised.
 #![cfg(feature = "docker")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};

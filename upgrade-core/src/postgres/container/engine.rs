@@ -54,12 +54,19 @@ impl Engine {
         &self.address
     }
 
-    /// Whether a port that the engine publishes on its loopback is reached from here. It is not if
-    /// the engine is on another machine, or this process itself is in a container.
-    pub(super) fn shares_loopback(&self) -> bool {
+    /// Whether the engine's loopback is ours. It is not if the engine is on another machine, or if
+    /// this process is in a container itself.
+    pub(super) async fn shares_loopback(&self) -> bool {
         let is_socket = std::env::var("DOCKER_HOST")
             .map_or(true, |host| host.is_empty() || host.starts_with("unix:"));
-        is_socket && !Path::new("/.dockerenv").exists()
+        if !is_socket || !Path::new("/.dockerenv").exists() {
+            return is_socket;
+        }
+        // The root folder of a virtual machine that was made from an image has that file as well,
+        // but it has the name of the engine's machine, too; a container has a name of its own.
+        let engine_name = self.docker.info().await.ok().and_then(|info| info.name);
+        let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        engine_name.is_some() && engine_name.as_deref() == own_name.as_deref().map(str::trim_end)
     }
 
     /// Whether the engine has the image.

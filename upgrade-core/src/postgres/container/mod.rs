@@ -2,7 +2,8 @@
 //! version that this machine has no binaries of.
 //!
 //! [`ContainerServer::start`] runs a throw-away server through the Docker engine: no durability, data
-//! in memory, a random password, a port of the loopback. Each container is registered in a folder
+//! in memory, a random password, a port of the loopback (of all addresses, if the engine's loopback is
+//! not this process's own: a remote engine, a process in a container). Each container is registered in a folder
 //! before it is made and removed when its owner is gone, however that ended: by
 //! [`ContainerServer::stop`], by the destructor as a net, and after `kill -9` by [`sweep_containers`],
 //! which every start begins with.
@@ -106,15 +107,18 @@ impl ContainerServer {
         };
         let lease = Lease::take(&engine, &registry, &record)?;
         let password = Secret::new(random_hex(Path::new("a password"))?);
-        let request = request(
-            &image,
-            &options,
+        let on_loopback = engine.shares_loopback().await;
+        let request = request(&image, &options, &record, &registry, &password, on_loopback);
+        match launch(
+            &engine,
+            request,
             &record,
-            &registry,
+            options.ready_within(),
             &password,
-            engine.shares_loopback(),
-        );
-        match launch(&engine, request, &record, options.ready_within(), &password).await {
+            on_loopback,
+        )
+        .await
+        {
             Ok((host, port)) => Ok(Self {
                 lease,
                 image,
@@ -238,7 +242,7 @@ fn request(
         .with_host_config_modifier(move |host: &mut HostConfig| {
             host.tmpfs = Some(data_dir.clone());
             if on_loopback {
-                // testcontainers publishes on all addresses; nobody else on the network is invited.
+                // The default is all addresses; nobody else on the network is invited.
                 let binding = PortBinding {
                     host_ip: Some("127.0.0.1".to_owned()),
                     host_port: None,
@@ -259,6 +263,7 @@ async fn launch(
     record: &Record,
     within: Duration,
     password: &Secret,
+    on_loopback: bool,
 ) -> Result<(String, u16)> {
     let begun = Instant::now();
     let waiting = ready::Waiting {
@@ -278,18 +283,15 @@ async fn launch(
         Err(TestcontainersError::WaitContainer(_)) => return Err(waiting.not_ready(None).await),
         Err(error) => return Err(refused(error.into())),
     };
-    let host = container
-        .get_host()
-        .await
-        .map_err(|error| refused(error.into()))?
-        .to_string();
-    let port = waiting.published_port(PORT).await?;
-    // The port is published on an IPv4 address, which `localhost` may not be.
-    let host = if host == "localhost" {
-        "127.0.0.1".to_owned()
-    } else {
-        host
+    let host = match on_loopback {
+        true => "127.0.0.1".to_owned(),
+        false => container
+            .get_host()
+            .await
+            .map_err(|error| refused(error.into()))?
+            .to_string(),
     };
+    let port = waiting.published_port(PORT).await?;
     waiting
         .until_ready(&connect_options(&host, port, password))
         .await?;

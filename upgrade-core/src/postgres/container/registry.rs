@@ -107,7 +107,7 @@ impl Registry {
                 .map_err(failed("write", &path))?;
             return Ok(Entry {
                 path,
-                file,
+                _file: file,
                 record: Some(record.clone()),
             });
         }
@@ -142,7 +142,8 @@ impl Registry {
 #[derive(Debug)]
 pub(super) struct Entry {
     path: PathBuf,
-    file: File,
+    /// Held for its lock.
+    _file: File,
     record: Option<Record>,
 }
 
@@ -155,12 +156,12 @@ impl Entry {
 
     /// Removes the entry: its container is gone.
     pub(super) fn release(self) -> Result<()> {
+        // The lock goes with the file at the end: nobody takes an entry that is about to go.
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(failed("remove", &self.path)(error))
             }
-            // Unlocked only now, by closing: nobody takes an entry that is about to go.
-            _ => Ok(drop(self.file)),
+            _ => Ok(()),
         }
     }
 }
@@ -183,7 +184,7 @@ fn take_if_abandoned(path: PathBuf) -> Result<Option<Entry>> {
     file.read_to_end(&mut text).map_err(failed("read", &path))?;
     Ok(Some(Entry {
         path,
-        file,
+        _file: file,
         record: serde_json::from_slice(&text).ok(),
     }))
 }
