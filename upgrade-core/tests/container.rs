@@ -432,6 +432,7 @@ async fn owners_killed_at_any_point_leave_nothing_after_the_next_sweep() {
 }
 
 /// The child of the tests above.
+#[expect(clippy::print_stdout, reason = "the parent reads it")]
 async fn own_a_server_until_killed(dir: &Path) {
     let run = dir.file_name().unwrap().to_str().unwrap();
     let server = ContainerServer::start(ContainerOptions::new(run).with_registry_dir(dir))
