@@ -234,25 +234,20 @@ async fn the_password_is_needed_and_shown_nowhere() {
 #[tokio::test]
 async fn no_engine_fails_at_once() {
     if std::env::var_os(CHILD).is_some() {
+        let begun = Instant::now();
         let error = ContainerServer::start(ContainerOptions::new("none"))
             .await
             .unwrap_err();
+        assert!(
+            begun.elapsed() < Duration::from_secs(1),
+            "it took {:?}",
+            begun.elapsed()
+        );
         println!("<{error}>");
         return;
     }
-    let socket = "unix:///nowhere/docker.sock";
-    let begun = Instant::now();
-    let output = child(
-        "no_engine_fails_at_once",
-        &[(CHILD, "x"), ("DOCKER_HOST", socket)],
-    )
-    .output()
-    .unwrap();
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "it took {:?}",
-        begun.elapsed()
-    );
+    let env = [(CHILD, "x"), ("DOCKER_HOST", "unix:///nowhere/docker.sock")];
+    let output = child("no_engine_fails_at_once", &env).output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     let expected = "<no Docker engine answers at `unix:///nowhere/docker.sock` (start it, or set DOCKER_HOST)>";
     assert!(printed.contains(expected), "{printed}");
@@ -303,7 +298,7 @@ async fn a_container_that_exits_shows_its_last_lines() {
 #[ignore = "needs Docker"]
 async fn a_server_that_never_answers_ends_at_the_deadline() {
     let fixture = Fixture::new();
-    let limit = Duration::from_secs(4);
+    let limit = Duration::from_secs(8);
     // The server comes up, but behind a port that nobody published.
     let options = fixture
         .options()

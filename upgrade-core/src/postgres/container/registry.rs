@@ -20,14 +20,14 @@ const ENTRY_SUFFIX: &str = ".json";
 /// Where containers are registered unless another folder is given: below `XDG_RUNTIME_DIR`, else
 /// below the temporary folder, for this user alone.
 pub fn default_registry_dir() -> PathBuf {
-    match env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|dir| dir.is_dir())
-    {
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    match runtime.filter(|dir| dir.is_dir()) {
         Some(dir) => dir.join("upgrade/containers"),
-        None => env::temp_dir()
-            .join(format!("upgrade-{}", rustix::process::getuid().as_raw()))
-            .join("containers"),
+        // A single level: nobody else can own a folder above it but the sticky one.
+        None => {
+            let user = rustix::process::getuid().as_raw();
+            env::temp_dir().join(format!("upgrade-containers-{user}"))
+        }
     }
 }
 
