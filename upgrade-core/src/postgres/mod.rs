@@ -5,6 +5,8 @@
 //! for rows, [`sql`] cuts scripts into statements and quotes names.
 
 pub mod catalog;
+#[cfg(feature = "docker")]
+pub mod container;
 pub mod database;
 pub mod fingerprint;
 mod observe;
