@@ -66,9 +66,10 @@ impl Server {
         // Removes the data when the life line is cut, after the server has stopped.
         let script = r#"
             "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$2/log" 2>&1 || exit 1
-            "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off >>"$2/log" 2>&1 &
+            "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off \
+                -c dynamic_shared_memory_type=mmap >>"$2/log" 2>&1 &
             cat >/dev/null
-            kill -QUIT $!
+            kill -INT $!
             wait
             rm -rf "$2"/* "$2"
         "#;
