@@ -176,7 +176,7 @@ impl Args {
                 }
                 _ => return Err(expected(name, value)),
             },
-            _ => self.krate = Some(text(name, value)?.parse()?),
+            _ => self.krate = Some(crate_path(&text(name, value)?)?),
         }
         Ok(())
     }
@@ -237,6 +237,23 @@ fn path(name: &str, value: &Expr) -> syn::Result<Path> {
     match value {
         Expr::Path(path) if path.qself.is_none() => Ok(path.path.clone()),
         _ => Err(expected(name, value)),
+    }
+}
+
+/// The generated code stands in modules of its own, where a relative path means something else.
+fn crate_path(text: &LitStr) -> syn::Result<Path> {
+    let path: Path = text.parse().map_err(|error| {
+        Error::new(
+            text.span(),
+            format!("`crate` expects the path of a crate: {error}"),
+        )
+    })?;
+    match path.segments.first() {
+        Some(first) if first.ident == "self" || first.ident == "super" => Err(Error::new(
+            text.span(),
+            "`crate` expects a path that begins with a crate (write `crate::...` for your own)",
+        )),
+        _ => Ok(path),
     }
 }
 
@@ -499,6 +516,11 @@ mod tests {
             quote! { upgrade = f, migrations = "m" },
             "`migrations` conflicts with `upgrade`",
         );
+        check(
+            quote! { crate = "super::kit" },
+            "a path that begins with a crate",
+        );
+        check(quote! { crate = "a b" }, "expects the path of a crate: ");
         check(quote! { 7 }, "expected an option (migrations, ");
     }
 

@@ -130,7 +130,7 @@ fn module(args: &Args, signature: &Signature, attributes: &CaseAttributes) -> To
     let krate = args
         .krate
         .as_ref()
-        .map_or_else(|| quote!(::upgrade_testkit), |path| from_within(path).0);
+        .map_or_else(|| quote!(::upgrade_testkit), ToTokens::to_token_stream);
     let private = quote!(#krate::__private);
     let name = &signature.ident;
     let module_attributes = &attributes.module;
@@ -275,5 +275,233 @@ fn from_within(path: &Path) -> (TokenStream, TokenStream) {
                 use super::*;
             ),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The expansion as text, with single spaces.
+    fn text(args: TokenStream, item: TokenStream) -> String {
+        expand(args, item).to_string()
+    }
+
+    #[track_caller]
+    fn has(text: &str, tokens: &TokenStream) {
+        assert!(
+            text.contains(&tokens.to_string()),
+            "no `{tokens}` in\n{text}"
+        );
+    }
+
+    #[track_caller]
+    fn has_not(text: &str, part: &str) {
+        assert!(!text.contains(part), "`{part}` in\n{text}");
+    }
+
+    fn function() -> TokenStream {
+        quote!(
+            async fn orders(cx: UpgradeContext) -> Result<()> {
+                cx.go().await
+            }
+        )
+    }
+
+    #[test]
+    fn the_function_stays_and_every_scenario_is_a_case() {
+        let text = text(quote!(), function());
+        assert!(text.starts_with(&function().to_string()), "{text}");
+        for (name, variant) in SCENARIOS {
+            let (name, variant) = (format_ident!("{name}"), format_ident!("{variant}"));
+            has(
+                &text,
+                &quote! {
+                    #[::core::prelude::v1::test]
+                    fn #name() {
+                        ::upgrade_testkit::__private::run(
+                            body(),
+                            spec().with_scenario(::upgrade_testkit::__private::Scenario::#variant),
+                        );
+                    }
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn versions_are_cases_below_their_scenario() {
+        let text = text(
+            quote!(postgres = [15, 17], scenarios = [straight]),
+            function(),
+        );
+        has_not(&text, "control");
+        let (_, below) = text.split_once("mod straight {").expect("a module");
+        has(below, &quote!(#[::core::prelude::v1::test] fn pg15()));
+        has(&text, &quote!(.with_postgres(17u16)));
+        has(&text, &quote!(super::body(), super::spec()));
+    }
+
+    #[test]
+    fn options_are_passed_on() {
+        let text = text(
+            quote! {
+                migrations = "db", from = "v1", rollback_within = "5m", rows = 50, seed = 7,
+                reversible = true, crate = "kit::inner",
+            },
+            function(),
+        );
+        has(
+            &text,
+            &quote! {
+                kit::inner::__private::TestSpec::new(kit::inner::__private::origin!())
+                    .with_migrations("db")
+                    .with_from("v1")
+                    .with_rollback_within_ms(300000u64)
+                    .with_rows(50u32)
+                    .with_seed(7u64)
+                    .with_reversible()
+            },
+        );
+        has_not(&text, "upgrade_testkit");
+    }
+
+    #[test]
+    fn attributes_go_where_they_belong() {
+        let function = function();
+        let text = text(
+            quote!(scenarios = [straight]),
+            quote! {
+                /// Text.
+                #[ignore = "needs a server"]
+                #[should_panic(expected = "no")]
+                #[cfg(unix)]
+                #function
+            },
+        );
+        has(
+            &text,
+            &quote!(#[doc = r" Text."] #[cfg(unix)] #function #[cfg(unix)] mod orders),
+        );
+        has(
+            &text,
+            &quote! {
+                #[::core::prelude::v1::test]
+                #[ignore = "needs a server"]
+                #[should_panic(expected = "no")]
+                fn straight()
+            },
+        );
+        has(&text, &quote!(.with_ignored()));
+    }
+
+    #[test]
+    fn the_path_of_an_upgrade_is_read_where_it_was_written() {
+        #[track_caller]
+        fn check(path: TokenStream, expected: TokenStream) {
+            has(
+                &text(quote!(upgrade = #path), function()),
+                &quote!(boxed(#expected(cx))),
+            );
+        }
+        check(quote!(build), quote!(build));
+        check(quote!(crate::a::build), quote!(crate::a::build));
+        check(quote!(::a::build), quote!(::a::build));
+        check(quote!(self::a::build), quote!(super::a::build));
+        check(quote!(super::build), quote!(super::super::build));
+    }
+
+    #[test]
+    fn a_mistake_leaves_the_function() {
+        let text = text(quote!(colour = 1), function());
+        has(&text, &function());
+        assert_eq!(text.matches("compile_error").count(), 1);
+        has_not(&text, "mod orders");
+    }
+
+    #[test]
+    fn what_is_no_function_stays_as_well() {
+        let text = text(
+            quote!(),
+            quote!(
+                struct Orders;
+            ),
+        );
+        has(
+            &text,
+            &quote!(
+                struct Orders;
+            ),
+        );
+        has(&text, &quote!(compile_error));
+    }
+
+    #[test]
+    fn signatures() {
+        #[track_caller]
+        fn check(item: TokenStream, expected: &[&str]) {
+            let text = text(quote!(), item);
+            for message in expected {
+                assert!(text.contains(message), "no `{message}` in\n{text}");
+            }
+            assert_eq!(
+                text.matches("compile_error").count(),
+                expected.len(),
+                "{text}"
+            );
+        }
+        check(
+            quote!(
+                fn f(cx: C) {}
+            ),
+            &["must be an `async fn`"],
+        );
+        check(
+            quote!(
+                async fn f() {}
+            ),
+            &["takes one argument (write"],
+        );
+        check(
+            quote!(
+                async fn f(a: C, b: C) {}
+            ),
+            &["one argument, an `UpgradeContext`"],
+        );
+        check(
+            quote!(
+                async fn f(&self) {}
+            ),
+            &["cannot be a method"],
+        );
+        check(
+            quote!(
+                async fn f<T>(cx: T) {}
+            ),
+            &["cannot be generic"],
+        );
+        check(
+            quote!(
+                async fn f(cx: C)
+                where
+                    C: Copy,
+                {
+                }
+            ),
+            &["cannot have a `where` clause"],
+        );
+        check(
+            quote!(
+                const unsafe extern "C" fn f(cx: C) {}
+            ),
+            &["`async fn`", "`const`", "`unsafe`", "an ABI"],
+        );
+        check(
+            quote!(
+                #[tokio::test]
+                async fn f(cx: C) {}
+            ),
+            &["second test attribute `#[tokio::test]`"],
+        );
     }
 }
