@@ -115,7 +115,7 @@ impl TestCase {
     }
 
     /// Has something done when the test has ended, on its runtime, also after a panic; the last
-    /// one first. `what` names it in errors. It has [a minute](crate::case::DISPOSAL_WITHIN).
+    /// one first. `what` names it in errors, such as "database `x`". It has [a minute](crate::case::DISPOSAL_WITHIN).
     pub fn defer<F, Fut>(&self, what: impl Into<String>, act: F)
     where
         F: FnOnce(Disposal) -> Fut + Send + 'static,

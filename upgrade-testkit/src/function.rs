@@ -9,26 +9,24 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 use upgrade_core::{Result, Upgrade, UpgradeContext};
 
-/// An `async fn(UpgradeContext)`.
+/// An `async fn(UpgradeContext)` with this result.
+///
+/// The result is a parameter and not an associated type: of a function that is no test it stays
+/// unknown, and the compiler has nothing to complain about a second time.
 #[diagnostic::on_unimplemented(
     message = "an upgrade test takes one argument, an `UpgradeContext`",
     label = "expected `UpgradeContext`",
     note = "write `async fn name(cx: UpgradeContext) -> Result<()>`"
 )]
-pub trait TestFn {
-    /// What its future gives.
-    type Output;
-
+pub trait TestFn<T> {
     /// The function with its future boxed. The future stays on the thread of the test.
-    fn boxed(self) -> BoxedFn<Self::Output>;
+    fn boxed(self) -> BoxedFn<T>;
 }
 
-impl<Fut> TestFn for fn(UpgradeContext) -> Fut
+impl<Fut> TestFn<Fut::Output> for fn(UpgradeContext) -> Fut
 where
     Fut: Future + 'static,
 {
-    type Output = Fut::Output;
-
     fn boxed(self) -> BoxedFn<Fut::Output> {
         Box::new(move |cx| self(cx).boxed_local())
     }
@@ -69,7 +67,7 @@ impl fmt::Debug for Body {
 }
 
 /// Checks the argument of a test.
-pub fn takes_context<F: TestFn>(f: F) -> BoxedFn<F::Output> {
+pub fn takes_context<F: TestFn<T>, T>(f: F) -> BoxedFn<T> {
     f.boxed()
 }
 

@@ -8,6 +8,14 @@ use std::time::Duration;
 use upgrade_testkit::case::{DEFAULT_ROWS, Disposal};
 use upgrade_testkit::prelude::*;
 
+/// The harness names the thread of a test after it, unless there is only the main thread.
+#[track_caller]
+fn assert_path(path: &str) {
+    let thread = std::thread::current();
+    let name = thread.name().expect("the harness names its threads");
+    assert!(name == path || name == "main", "{path} runs on {name}");
+}
+
 #[upgrade_test(scenarios = [control, straight])]
 async fn cells(cx: UpgradeContext) {
     let case = TestCase::of(&cx).unwrap();
@@ -17,8 +25,7 @@ async fn cells(cx: UpgradeContext) {
         spec.scenario(),
         Scenario::Control | Scenario::Straight
     ));
-    // The harness names the thread of a test after its path.
-    assert_eq!(std::thread::current().name(), Some(spec.path().as_str()));
+    assert_path(&spec.path());
     assert_eq!(spec.crate_name(), "harness");
     assert_eq!(spec.package(), "upgrade-testkit");
     assert!(spec.file().ends_with("harness.rs"));
@@ -48,7 +55,7 @@ async fn shop(cx: UpgradeContext) -> Result<Upgrade> {
 async fn options(cx: UpgradeContext) -> Result<()> {
     let case = TestCase::of(&cx)?;
     let spec = case.spec();
-    assert_eq!(std::thread::current().name(), Some(spec.path().as_str()));
+    assert_path(&spec.path());
     assert!(matches!(spec.postgres(), Some(15 | 17)));
     assert_eq!(spec.rollback_within(), Some(Duration::from_secs(90)));
     assert_eq!((case.seed(), case.rows(), cx.seed()), (7, 9, 7));
@@ -104,26 +111,10 @@ async fn errors(_cx: UpgradeContext) -> Result<()> {
     Err(Error::new(ErrorKind::Failed, "it did not hold").with_phase(upgrade_core::Phase::Soak))
 }
 
-#[upgrade_test(scenarios = [control], seed = 3)]
-#[ignore = "fails, for the tests below"]
-async fn fails(cx: UpgradeContext) -> Result<()> {
-    let case = TestCase::of(&cx)?;
-    for name in ["first", "second"] {
-        case.defer(name, move |disposal| async move {
-            tokio::task::yield_now().await;
-            println!("{name} {}", disposal == Disposal::Keep);
-            Ok(())
-        });
-    }
-    panic!("in the body");
-}
-
 #[upgrade_test(scenarios = [control])]
-#[ignore = "leaves something, for the tests below"]
-async fn leaves(cx: UpgradeContext) -> Result<()> {
-    TestCase::of(&cx)?.defer("the database `x`", |_| async {
-        Err(Error::new(ErrorKind::Database, "it is still in use"))
-    });
+#[ignore = "is listed and run by the tests below"]
+async fn ignored(cx: UpgradeContext) -> Result<()> {
+    assert!(TestCase::of(&cx)?.spec().is_ignored());
     Ok(())
 }
 
@@ -179,55 +170,71 @@ fn cases_are_listed_under_readable_paths() {
 
 #[test]
 fn ignore_stands_on_every_case() {
-    assert_eq!(
-        listed(&["--list", "--ignored"]),
-        ["fails::control", "leaves::control"]
-    );
+    assert_eq!(listed(&["--list", "--ignored"]), ["ignored::control"]);
 }
 
-#[test]
-fn a_panic_is_reported_and_what_was_made_is_removed() {
-    let run = harness(&["fails::control", "--exact", "--ignored"], &[]);
-    assert!(!run.success);
-    assert!(run.output.contains("in the body"), "{}", run.output);
-    assert!(
-        run.output.contains("second false\nfirst false\n"),
-        "{}",
-        run.output
-    );
-    assert!(
-        run.output.contains(
+/// Set for a case that a test of this file runs once more, to look at it from the outside.
+const INNER: &str = "UPGRADE_HARNESS_INNER";
+
+fn inner() -> bool {
+    std::env::var_os(INNER).is_some()
+}
+
+/// Fails when it is run by itself, and checks how that reads.
+#[upgrade_test(scenarios = [control], seed = 3)]
+async fn fails(cx: UpgradeContext) -> Result<()> {
+    if inner() {
+        let case = TestCase::of(&cx)?;
+        for name in ["first", "second"] {
+            case.defer(name, move |disposal| async move {
+                tokio::task::yield_now().await;
+                println!("{name} {disposal:?}");
+                Ok(())
+            });
+        }
+        assert_eq!(Disposal::Keep, Disposal::Remove, "in the body");
+    }
+    for (keep, said) in [
+        ("0", "second Remove\nfirst Remove\n"),
+        ("1", "second Keep\nfirst Keep\n"),
+    ] {
+        let run = harness(
+            &["fails::control", "--exact"],
+            &[(INNER, "1"), ("UPGRADE_TEST_KEEP", keep)],
+        );
+        assert!(!run.success);
+        for part in [
+            "in the body",
+            said,
             "to run it again: UPGRADE_TEST_SEED=3 cargo test -p upgrade-testkit --test harness \
-             fails::control -- --exact --include-ignored\n"
-        ),
-        "{}",
-        run.output
-    );
+             fails::control -- --exact\n",
+        ] {
+            assert!(run.output.contains(part), "{}", run.output);
+        }
+    }
+    Ok(())
 }
 
-#[test]
-fn what_a_failed_test_made_is_kept_on_request() {
-    let run = harness(
-        &["fails::control", "--exact", "--ignored"],
-        &[("UPGRADE_TEST_KEEP", "1")],
-    );
-    assert!(
-        run.output.contains("second true\nfirst true\n"),
-        "{}",
-        run.output
-    );
-}
-
-#[test]
-fn a_test_that_leaves_something_fails() {
-    let run = harness(&["leaves::control", "--exact", "--ignored"], &[]);
+/// Leaves something when it is run by itself.
+#[upgrade_test(scenarios = [control])]
+async fn leaves(cx: UpgradeContext) -> Result<()> {
+    if inner() {
+        let case = TestCase::of(&cx)?;
+        case.defer("database `x`", |_| async {
+            Err(Error::new(ErrorKind::Database, "it is still in use"))
+        });
+        case.defer("folder `y`", |_| async { panic!("no folder") });
+        return Ok(());
+    }
+    let run = harness(&["leaves::control", "--exact"], &[(INNER, "1")]);
     assert!(!run.success);
-    assert!(
-        run.output
-            .contains("the test has left `the database `x``: it is still in use"),
-        "{}",
-        run.output
-    );
+    for part in [
+        "the test has left database `x`: it is still in use",
+        "the test has left folder `y`: its removal panicked",
+    ] {
+        assert!(run.output.contains(part), "{}", run.output);
+    }
+    Ok(())
 }
 
 #[test]
@@ -245,27 +252,24 @@ fn a_bad_variable_is_named() {
     );
 }
 
+/// Runs the line that a failure prints, as far as the arguments of the test program go.
 #[upgrade_test(scenarios = [straight])]
 async fn reproduced(cx: UpgradeContext) -> Result<()> {
     let case = TestCase::of(&cx)?;
-    let line = case.reproduce();
-    if std::env::var_os("REPRODUCED").is_some() {
+    if inner() {
         println!("again with {}", case.seed());
         return Ok(());
     }
-    let (front, filter) = line
-        .split_once(" --test harness ")
+    let line = case.reproduce();
+    let (seed, arguments) = line
+        .split_once(" cargo test -p upgrade-testkit --test harness ")
         .expect("this is an integration test");
-    let (seed, command) = front.split_once(' ').expect("the seed stands first");
-    assert_eq!(command.split(' ').next(), Some("cargo"), "{line}");
     let seed = seed
         .strip_prefix("UPGRADE_TEST_SEED=")
         .expect("the seed stands first");
-    let filter: Vec<&str> = filter.split(' ').filter(|word| *word != "--").collect();
-    let run = harness(
-        &[&filter[..], &["--show-output"]].concat(),
-        &[("UPGRADE_TEST_SEED", seed), ("REPRODUCED", "1")],
-    );
+    let mut arguments: Vec<&str> = arguments.split(' ').filter(|word| *word != "--").collect();
+    arguments.push("--show-output");
+    let run = harness(&arguments, &[("UPGRADE_TEST_SEED", seed), (INNER, "1")]);
     assert!(run.success, "{}", run.output);
     assert!(run.output.contains("1 passed"), "{}", run.output);
     assert!(
