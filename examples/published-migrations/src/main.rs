@@ -81,7 +81,7 @@ async fn rehearse(arguments: &Arguments) -> Result<Vec<Outcome>> {
 async fn one(set: &Set, crates: &Crates, arguments: &Arguments) -> Result<Outcome> {
     let started = Instant::now();
     let folder = set.read(crates)?;
-    let migrations = SqlMigration::all(&folder);
+    let migrations = SqlMigration::all(&folder)?;
     let mut outcome = Outcome::new(set.name, migrations.len());
     for from in 1..migrations.len() {
         let to_head = run(set, arguments, &migrations, from, migrations.len(), Scenario::Straight);

@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use super::folder::{
     Delivery, MigrationFile, MigrationFolder, MigrationKind, Script, TransactionMode,
 };
-use super::history::{AppliedRow, History, HistoryError, HistoryOptions};
+use super::history::{AppliedRow, History, HistoryError};
 use super::session::{Sent, execute, failed, in_session};
 use super::{Checksum, Migration, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
@@ -35,10 +35,16 @@ impl SqlMigration {
         Self { id, file, previous, history }
     }
 
-    /// Every migration of a folder, in the order of its tool, recorded in the tool's usual table.
-    pub fn all(folder: &MigrationFolder) -> Vec<Arc<dyn Migration>> {
-        let history = History::for_layout(folder.layout(), HistoryOptions::new());
-        Self::chain(folder.migrations(), None, &Arc::new(history))
+    /// Every migration of a folder, in the order of its tool, recorded where its tool does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when the tool's settings beside the folder cannot be read.
+    pub fn all(folder: &MigrationFolder) -> Result<Vec<Arc<dyn Migration>>> {
+        let history = History::of_folder(folder).map_err(|source| {
+            Error::new(ErrorKind::InvalidInput, "the settings of the migration tool cannot be used")
+                .with_source(source)
+        })?;
+        Ok(Self::chain(folder.migrations(), None, &Arc::new(history)))
     }
 
     /// These files, in their order; `previous` is what is applied last before them.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::{FolderProblem, MigrationFolder, ProblemKind, Severity};
-use upgrade_core::migration::history::{History, HistoryOptions};
+use upgrade_core::migration::history::History;
 use upgrade_core::migration::source::{PendingProblem, PendingProblemKind, Release, Source, pending};
 use upgrade_core::{BoxError, Error, ErrorKind, Finding, Migration, Result, Version};
 
@@ -35,7 +35,7 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
     }
     .map_err(unusable)?;
     let split = pending(&previous, &head);
-    let history = Arc::new(History::for_layout(head.layout(), HistoryOptions::new()));
+    let history = Arc::new(History::of_folder(&head).map_err(unusable)?);
     let problems = head.problems();
     let mut findings: Vec<Finding> =
         problems.iter().map(|problem| of_folder(problem, rehearsal.reversible)).collect();

@@ -93,6 +93,24 @@ impl History {
         }
     }
 
+    /// The bookkeeping of a folder's tool, with the settings that stand beside the folder: a
+    /// `sqlx.toml` may name another table.
+    ///
+    /// # Errors
+    /// [`HistoryError::Config`] when those settings cannot be parsed.
+    pub fn of_folder(folder: &MigrationFolder) -> Result<Self, HistoryError> {
+        let settings = folder.path().and_then(|path| path.parent()).map(|home| home.join("sqlx.toml"));
+        let text = match (folder.layout(), settings) {
+            (Layout::Sqlx, Some(path)) => std::fs::read_to_string(path).ok(),
+            _ => None,
+        };
+        let options = match text {
+            Some(text) => HistoryOptions::from_sqlx_toml(&text)?,
+            None => HistoryOptions::new(),
+        };
+        Ok(Self::for_layout(folder.layout(), options))
+    }
+
     /// The table. Without a schema the search path decides, as it does for the tool.
     pub fn table(&self) -> &TableName {
         &self.table
