@@ -12,14 +12,13 @@ mod outcome;
 mod sets;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Parser;
-use upgrade_core::migration::SqlMigration;
+use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::report::progress::Progress;
 use upgrade_core::rollback::SnapshotSwap;
-use upgrade_core::{Migration, Report, Result, Scenario};
+use upgrade_core::{Report, Result, Scenario};
 use upgrade_testkit::Rehearsal;
 
 use outcome::Outcome;
@@ -81,15 +80,18 @@ async fn rehearse(arguments: &Arguments) -> Result<Vec<Outcome>> {
 async fn one(set: &Set, crates: &Crates, arguments: &Arguments) -> Result<Outcome> {
     let started = Instant::now();
     let folder = set.read(crates)?;
-    let migrations = SqlMigration::all(&folder)?;
-    let mut outcome = Outcome::new(set.name, migrations.len());
-    for from in 1..migrations.len() {
-        let to_head = run(set, arguments, &migrations, from, migrations.len(), Scenario::Straight);
-        outcome.add(&to_head.await?);
+    let versions: Vec<&str> =
+        folder.migrations().iter().map(|file| file.version_text.as_str()).collect();
+    let head = versions.len() - 1;
+    let mut outcome = Outcome::new(set.name, versions.len());
+    for from in 0..head {
+        let rehearse = |to: usize, scenario| {
+            run(set, arguments, &folder, versions[from], versions[to], scenario)
+        };
+        outcome.add(&rehearse(head, Scenario::Straight).await?);
         // From the oldest rows every boundary, from later ones the next.
-        let to = if from == 1 { migrations.len() } else { from + 1 };
-        let back = run(set, arguments, &migrations, from, to, Scenario::RollbackAt);
-        outcome.add(&back.await?);
+        let to = if from == 0 { head } else { from + 1 };
+        outcome.add(&rehearse(to, Scenario::RollbackAt).await?);
     }
     outcome.elapsed_s = started.elapsed().as_secs_f64();
     Ok(outcome)
@@ -98,14 +100,15 @@ async fn one(set: &Set, crates: &Crates, arguments: &Arguments) -> Result<Outcom
 async fn run(
     set: &Set,
     arguments: &Arguments,
-    migrations: &[Arc<dyn Migration>],
-    from: usize,
-    to: usize,
+    folder: &MigrationFolder,
+    from: &str,
+    to: &str,
     scenario: Scenario,
 ) -> Result<Report> {
-    let (applied, pending) = (&migrations[..from], &migrations[from..to]);
     let mut rehearsal = Rehearsal::new(set.name)?
-        .built(applied.iter().cloned(), pending.iter().cloned())
+        .folder(folder.clone())
+        .from(format!("version:{from}"))
+        .to(to)
         .set_up_sql(set.set_up_sql)
         .without_template()
         .rollback(SnapshotSwap::new())

@@ -60,6 +60,7 @@ pub struct Rehearsal {
     base: PathBuf,
     head: Head,
     from: Option<String>,
+    to: Option<String>,
     set_up_sql: String,
     scenario: Scenario,
     seed: u64,
@@ -102,6 +103,7 @@ impl Rehearsal {
             base: PathBuf::from("."),
             head: Head::Path(PathBuf::from("migrations")),
             from: None,
+            to: None,
             set_up_sql: String::new(),
             scenario: Scenario::Straight,
             seed: settings.seed.unwrap_or(0),
@@ -132,6 +134,7 @@ impl Rehearsal {
                 spec.migrations().unwrap_or(crate::TestSpec::MIGRATIONS),
             )),
             from: spec.from().map(str::to_owned),
+            to: None,
             set_up_sql: String::new(),
             scenario: spec.scenario(),
             seed: case.seed(),
@@ -187,6 +190,13 @@ impl Rehearsal {
     #[must_use]
     pub fn from(mut self, release: impl Into<String>) -> Self {
         self.from = Some(release.into());
+        self
+    }
+
+    /// Goes only up to a migration of this version, instead of to the last one.
+    #[must_use]
+    pub fn to(mut self, version: impl Into<String>) -> Self {
+        self.to = Some(version.into());
         self
     }
 
@@ -319,8 +329,12 @@ impl Rehearsal {
     ///
     /// # Errors
     /// Any kind, when it could not be told whether the upgrade is good.
-    pub async fn report(self) -> Result<Report> {
-        let releases = release::resolve(&self)?;
+    pub async fn report(mut self) -> Result<Report> {
+        let releases = self.releases().await?;
+        if let Some((schema, table)) = &releases.record {
+            let reason = "the record of the migration tool";
+            self.observer = self.observer.without_table(schema, table, reason);
+        }
         let pool = Pool::connect(self.pool_options()?).await?;
         let failed = Arc::new(AtomicBool::new(false));
         let source = Populated::new(pool, &self, &releases, Arc::clone(&failed));
@@ -353,6 +367,19 @@ impl Rehearsal {
             display::print(&format!("report: {}", path.display()));
         }
         result
+    }
+
+    /// The two releases: from the function that the test names, or from the folder.
+    async fn releases(&mut self) -> Result<Releases> {
+        let Some(cx) = self.case.clone() else { return release::resolve(self) };
+        let Some(build) = TestCase::of(&cx)?.spec().upgrade() else { return release::resolve(self) };
+        let upgrade = build(cx.clone()).await?;
+        self.validators.extend(upgrade.validators().iter().cloned());
+        self.rollbacks.extend(upgrade.rollbacks().iter().cloned());
+        let changes = upgrade.expected_changes().iter();
+        self.expected_changes
+            .extend(changes.map(|change| (change.table.clone(), change.reason.clone())));
+        Ok(release::of_upgrade(&upgrade))
     }
 
     fn upgrade(&self, releases: &Releases) -> Upgrade {

@@ -6,7 +6,7 @@ use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::{FolderProblem, MigrationFolder, ProblemKind, Severity};
 use upgrade_core::migration::history::History;
 use upgrade_core::migration::source::{PendingProblem, PendingProblemKind, Release, Source, pending};
-use upgrade_core::{BoxError, Error, ErrorKind, Finding, Migration, Result, Version};
+use upgrade_core::{BoxError, Error, ErrorKind, Finding, Migration, Result, Upgrade, Version};
 
 use super::{Head, Rehearsal};
 
@@ -19,6 +19,8 @@ pub(super) struct Releases {
     pub(super) findings: Vec<Finding>,
     /// Why this is the previous release.
     pub(super) reason: String,
+    /// The schema and the table in which the tool keeps its record, where it names a schema.
+    pub(super) record: Option<(String, String)>,
 }
 
 pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
@@ -34,8 +36,22 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
         None => Release::previous_of(&head),
     }
     .map_err(unusable)?;
-    let split = pending(&previous, &head);
+    let mut split = pending(&previous, &head);
+    if let Some(to) = &rehearsal.to {
+        let last = head.get(to).and_then(|wanted| {
+            split.pending.iter().position(|file| file.version == wanted.version)
+        });
+        let Some(last) = last else {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("no migration with version `{to}` is pending after `{}`", previous.name),
+            )
+            .with_hint("name one of the migrations that come after the previous release"));
+        };
+        split.pending.truncate(last + 1);
+    }
     let history = Arc::new(History::of_folder(&head).map_err(unusable)?);
+    let record = history.table().schema.clone().map(|schema| (schema, history.table().name.clone()));
     let problems = head.problems();
     let mut findings: Vec<Finding> =
         problems.iter().map(|problem| of_folder(problem, rehearsal.reversible)).collect();
@@ -47,6 +63,7 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
         pending: SqlMigration::chain(&split.pending, split.applied.last(), &history),
         findings,
         reason: format!("{} ({})", previous.name, previous.reason),
+        record,
     })
 }
 
@@ -61,6 +78,21 @@ fn built(applied: &[Arc<dyn Migration>], pending: &[Arc<dyn Migration>]) -> Rele
         pending: pending.to_vec(),
         findings: Vec::new(),
         reason: "the migrations that the test names".to_owned(),
+        record: None,
+    }
+}
+
+/// What a function of the test's own has built. Its previous release has no migrations: what it
+/// needs is in the SQL that sets the database up.
+pub(super) fn of_upgrade(upgrade: &Upgrade) -> Releases {
+    Releases {
+        from: upgrade.from().clone(),
+        to: upgrade.to().clone(),
+        applied: Vec::new(),
+        pending: upgrade.migrations().to_vec(),
+        findings: upgrade.findings().to_vec(),
+        reason: "the upgrade that the test builds".to_owned(),
+        record: None,
     }
 }
 
