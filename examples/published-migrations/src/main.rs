@@ -41,7 +41,11 @@ struct Arguments {
 }
 
 #[tokio::main(flavor = "current_thread")]
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a program prints")]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program prints"
+)]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match rehearse(&arguments).await {
@@ -50,7 +54,11 @@ async fn main() -> ExitCode {
                 print!("{}", outcome::table(&outcomes));
             }
             let verified = outcomes.iter().all(Outcome::is_verified);
-            if verified && !outcomes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if verified && !outcomes.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Err(error) => {
             eprintln!("error: {error:?}");
@@ -80,13 +88,23 @@ async fn rehearse(arguments: &Arguments) -> Result<Vec<Outcome>> {
 async fn one(set: &Set, crates: &Crates, arguments: &Arguments) -> Result<Outcome> {
     let started = Instant::now();
     let folder = set.read(crates)?;
-    let versions: Vec<&str> =
-        folder.migrations().iter().map(|file| file.version_text.as_str()).collect();
+    let versions: Vec<&str> = folder
+        .migrations()
+        .iter()
+        .map(|file| file.version_text.as_str())
+        .collect();
     let head = versions.len() - 1;
     let mut outcome = Outcome::new(set.name, versions.len());
     for from in 0..head {
         let rehearse = |to: usize, scenario| {
-            run(set, arguments, &folder, versions[from], versions[to], scenario)
+            run(
+                set,
+                arguments,
+                &folder,
+                versions[from],
+                versions[to],
+                scenario,
+            )
         };
         outcome.add(&rehearse(head, Scenario::Straight).await?);
         // From the oldest rows every boundary, from later ones the next.

@@ -69,10 +69,13 @@ impl Outcome {
         for found in &report.findings {
             let finding = &found.finding;
             // What a kept copy would lose is said at every boundary; it is no finding about the set.
-            if finding.id == "rollback-loses" || seen.insert((&finding.id, &finding.subject), ()).is_some() {
+            if finding.id == "rollback-loses"
+                || seen.insert((&finding.id, &finding.subject), ()).is_some()
+            {
                 continue;
             }
-            let same = |known: &&mut Found| known.id == finding.id && known.subject == finding.subject;
+            let same =
+                |known: &&mut Found| known.id == finding.id && known.subject == finding.subject;
             match self.findings.iter_mut().find(same) {
                 Some(known) => known.seen += 1,
                 None => self.findings.push(Found {
@@ -102,7 +105,15 @@ impl Outcome {
 pub(crate) fn table(outcomes: &[Outcome]) -> String {
     let mut text = format!(
         "{:<28} {:>10} {:>7} {:>7} {:>10} {:>10} {:>9} {:>8} {:>8}\n",
-        "set", "migrations", "tables", "rows", "boundaries", "verified", "findings", "slowest", "elapsed"
+        "set",
+        "migrations",
+        "tables",
+        "rows",
+        "boundaries",
+        "verified",
+        "findings",
+        "slowest",
+        "elapsed"
     );
     for outcome in outcomes {
         let verified = format!("{}/{}", outcome.rollbacks_verified, outcome.rollbacks);
@@ -119,13 +130,21 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
             outcome.findings.len(),
         );
     }
-    for outcome in outcomes.iter().filter(|outcome| !outcome.findings.is_empty()) {
+    for outcome in outcomes
+        .iter()
+        .filter(|outcome| !outcome.findings.is_empty())
+    {
         let _ = writeln!(text, "\n{}", outcome.name);
         for found in &outcome.findings {
             let _ = writeln!(
                 text,
                 "  {}[{}] {}: {} (from {} of {} releases)",
-                found.severity, found.id, found.subject, found.message, found.seen, outcome.boundaries
+                found.severity,
+                found.id,
+                found.subject,
+                found.message,
+                found.seen,
+                outcome.boundaries
             );
         }
     }

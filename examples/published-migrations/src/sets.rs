@@ -26,7 +26,12 @@ pub(crate) const SETS: [Set; 3] = [
         set_up_sql: "",
         placeholder: None,
     },
-    Set { name: "apalis-postgres", folder: "migrations", set_up_sql: "", placeholder: None },
+    Set {
+        name: "apalis-postgres",
+        folder: "migrations",
+        set_up_sql: "",
+        placeholder: None,
+    },
     Set {
         name: "graphile_worker_migrations",
         folder: "src/sql",
@@ -45,8 +50,11 @@ impl Set {
     pub(crate) fn read(&self, crates: &Crates) -> Result<MigrationFolder> {
         let path = crates.folder(self.name)?.join(self.folder);
         let unusable = |source| {
-            Error::new(ErrorKind::InvalidInput, format!("the migrations of `{}` cannot be read", self.name))
-                .with_source(source)
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("the migrations of `{}` cannot be read", self.name),
+            )
+            .with_source(source)
         };
         let mut folder = MigrationFolder::read(&path).map_err(unusable)?;
         if let Some((placeholder, value)) = self.placeholder {
@@ -75,10 +83,18 @@ impl Crates {
     pub(crate) fn locate() -> Result<Self> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
-            .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
+            .args([
+                "metadata",
+                "--format-version",
+                "1",
+                "--locked",
+                "--manifest-path",
+            ])
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
             .output()
-            .map_err(|source| Error::new(ErrorKind::Io, "cargo could not be started").with_source(source))?;
+            .map_err(|source| {
+                Error::new(ErrorKind::Io, "cargo could not be started").with_source(source)
+            })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(Error::new(ErrorKind::Io, "`cargo metadata` failed")
@@ -87,7 +103,9 @@ impl Crates {
         }
         serde_json::from_slice(&output.stdout)
             .map(Self)
-            .map_err(|source| Error::new(ErrorKind::Io, "`cargo metadata` cannot be read").with_source(source))
+            .map_err(|source| {
+                Error::new(ErrorKind::Io, "`cargo metadata` cannot be read").with_source(source)
+            })
     }
 
     fn folder(&self, name: &str) -> Result<&Path> {
@@ -96,6 +114,11 @@ impl Crates {
             .iter()
             .find(|package| package.name == name)
             .and_then(|package| package.manifest_path.parent())
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("cargo knows no crate `{name}`")))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::NotFound,
+                    format!("cargo knows no crate `{name}`"),
+                )
+            })
     }
 }

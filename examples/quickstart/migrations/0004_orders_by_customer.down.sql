@@ -1,2 +1,1 @@
--- no-transaction
-drop index concurrently orders_customer_id_idx;
+drop index orders_customer_id_idx;

@@ -151,7 +151,6 @@ pub(super) fn failed(
         if let Some(PgErrorPosition::Original(position)) = error.position() {
             at = sent.begins + sql::line_of(sent.text, position) - 1;
         }
-        facts.push(("sqlstate", error.code().to_owned()));
         facts.extend(error.detail().map(|detail| ("detail", detail.to_owned())));
         facts.extend(error.hint().map(|hint| ("server's hint", hint.to_owned())));
         facts.extend(error.r#where().map(|place| ("where", place.to_owned())));

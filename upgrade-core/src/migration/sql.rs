@@ -30,9 +30,18 @@ pub struct SqlMigration {
 
 impl SqlMigration {
     /// A migration from its file, the file before it, and the record of its tool.
-    pub fn new(file: MigrationFile, previous: Option<MigrationFile>, history: Arc<History>) -> Self {
+    pub fn new(
+        file: MigrationFile,
+        previous: Option<MigrationFile>,
+        history: Arc<History>,
+    ) -> Self {
         let id = MigrationId::new(&file.version_text, &file.name);
-        Self { id, file, previous, history }
+        Self {
+            id,
+            file,
+            previous,
+            history,
+        }
     }
 
     /// Every migration of a folder, in the order of its tool, recorded where its tool does.
@@ -41,8 +50,11 @@ impl SqlMigration {
     /// [`ErrorKind::InvalidInput`] when the tool's settings beside the folder cannot be read.
     pub fn all(folder: &MigrationFolder) -> Result<Vec<Arc<dyn Migration>>> {
         let history = History::of_folder(folder).map_err(|source| {
-            Error::new(ErrorKind::InvalidInput, "the settings of the migration tool cannot be used")
-                .with_source(source)
+            Error::new(
+                ErrorKind::InvalidInput,
+                "the settings of the migration tool cannot be used",
+            )
+            .with_source(source)
         })?;
         Ok(Self::chain(folder.migrations(), None, &Arc::new(history)))
     }
@@ -57,7 +69,11 @@ impl SqlMigration {
         let mut migrations: Vec<Arc<dyn Migration>> = Vec::new();
         for file in files {
             let before = previous.replace(file.clone());
-            migrations.push(Arc::new(Self::new(file.clone(), before, Arc::clone(history))));
+            migrations.push(Arc::new(Self::new(
+                file.clone(),
+                before,
+                Arc::clone(history),
+            )));
         }
         migrations
     }
@@ -72,32 +88,47 @@ impl SqlMigration {
         let row = rows.iter().find(|row| {
             row.version == self.file.version || (latest_only && row.version > self.file.version)
         });
-        let Some(row) = row else { return Status::Pending };
+        let Some(row) = row else {
+            return Status::Pending;
+        };
         if !row.success {
             // Where only the latest is recorded, what lies below it has ended well.
             let below = row.version != self.file.version;
-            return if below { Status::Applied } else { Status::Dirty };
+            return if below {
+                Status::Applied
+            } else {
+                Status::Dirty
+            };
         }
         match &row.checksum {
             Some(recorded) if *recorded != self.file.checksum.bytes => {
                 if self.file.kind == MigrationKind::Repeatable {
                     return Status::Pending;
                 }
-                Status::Divergent { recorded: Checksum::from_bytes(recorded) }
+                Status::Divergent {
+                    recorded: Checksum::from_bytes(recorded),
+                }
             }
             _ => Status::Applied,
         }
     }
 
     async fn look_up(&self, session: &mut PgConnection) -> Result<Status> {
-        let rows = self.history.applied(session).await.map_err(|source| self.unknown(source))?;
+        let rows = self
+            .history
+            .applied(session)
+            .await
+            .map_err(|source| self.unknown(source))?;
         Ok(self.judge(&rows))
     }
 
     fn unknown(&self, source: HistoryError) -> Error {
         Error::new(
             ErrorKind::Database,
-            format!("the record of migrations in `{}` could not be used", self.history.table()),
+            format!(
+                "the record of migrations in `{}` could not be used",
+                self.history.table()
+            ),
         )
         .with_source(source)
         .with_context("migration", &self.id)
@@ -106,7 +137,10 @@ impl SqlMigration {
     fn dirty(&self) -> Error {
         Error::new(
             ErrorKind::Migration,
-            format!("migration `{}` was begun earlier and has not ended", self.id),
+            format!(
+                "migration `{}` was begun earlier and has not ended",
+                self.id
+            ),
         )
         .with_hint(format!(
             "look what of it is there, mend it, and correct its row in `{}`",
@@ -131,7 +165,10 @@ impl SqlMigration {
             Status::Divergent { recorded } => return Err(self.divergent(&recorded)),
             Status::Dirty => return Err(self.dirty()),
         }
-        self.history.ensure(session).await.map_err(|source| self.unknown(source))?;
+        self.history
+            .ensure(session)
+            .await
+            .map_err(|source| self.unknown(source))?;
         self.run(cx, session, &self.file.up, Direction::Up).await?;
         Ok(Outcome::Done)
     }
@@ -179,7 +216,8 @@ impl SqlMigration {
         if let Some(begin) = begin {
             execute(session, begin).await?;
         }
-        self.statements(cx, session, script, direction, begin.is_some()).await?;
+        self.statements(cx, session, script, direction, begin.is_some())
+            .await?;
         if record_inside {
             self.record(session, direction, started).await?;
         }
@@ -187,7 +225,11 @@ impl SqlMigration {
             execute(session, "commit").await.map_err(|source| {
                 let path = script.path.display().to_string();
                 let line = script.first_line;
-                let sent = Sent { text: "commit", begins: line, line };
+                let sent = Sent {
+                    text: "commit",
+                    begins: line,
+                    line,
+                };
                 failed(&self.id, direction.commits(), &path, sent, source)
             })?;
         }
@@ -207,7 +249,13 @@ impl SqlMigration {
     ) -> Result<()> {
         let path = script.path.display().to_string();
         let explain = |text: &str, begins, line, source| {
-            failed(&self.id, direction.runs(), &path, Sent { text, begins, line }, source)
+            failed(
+                &self.id,
+                direction.runs(),
+                &path,
+                Sent { text, begins, line },
+                source,
+            )
         };
         // In a transaction, one text and its statements one by one come to the same; so that a
         // crash can strike between two, and an error has its line, they go one by one.
@@ -224,9 +272,9 @@ impl SqlMigration {
             }
         } else {
             cx.reach(0, 1).await?;
-            execute(session, &script.sql)
-                .await
-                .map_err(|source| explain(&script.sql, script.first_line, script.first_line, source))?;
+            execute(session, &script.sql).await.map_err(|source| {
+                explain(&script.sql, script.first_line, script.first_line, source)
+            })?;
             cx.reach(1, 1).await?;
         }
         Ok(())
@@ -240,9 +288,15 @@ impl SqlMigration {
     ) -> Result<()> {
         let recorded = match direction {
             Direction::Up => {
-                self.history.record_applied(session, &self.file, started.elapsed()).await
+                self.history
+                    .record_applied(session, &self.file, started.elapsed())
+                    .await
             }
-            Direction::Down => self.history.record_reverted(session, &self.file, self.previous.as_ref()).await,
+            Direction::Down => {
+                self.history
+                    .record_reverted(session, &self.file, self.previous.as_ref())
+                    .await
+            }
         };
         // A script that leaves the session changed, a `SET search_path` say, shows here.
         recorded.map_err(|source| {
@@ -301,13 +355,17 @@ impl Migration for SqlMigration {
     fn reversibility(&self) -> Reversibility {
         match &self.file.down {
             Some(_) => Reversibility::Reversible,
-            None => Reversibility::Irreversible { reason: "there is no down for it".to_owned() },
+            None => Reversibility::Irreversible {
+                reason: "there is no down for it".to_owned(),
+            },
         }
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {
         let mut session = cx.connect().await?;
-        let status = cx.bounded("look a migration up", self.look_up(&mut session)).await??;
+        let status = cx
+            .bounded("look a migration up", self.look_up(&mut session))
+            .await??;
         crate::postgres::database::close(session).await;
         Ok(status)
     }

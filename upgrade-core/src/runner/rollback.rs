@@ -125,7 +125,7 @@ async fn timed(
         safety => {
             if let Safety::SafeWithLoss { losses } = safety {
                 let message = format!("loses {}", losses.join("; "));
-                findings.push(Finding::warning("rollback-loses", strategy, message));
+                findings.push(Finding::note("rollback-loses", strategy, message));
             }
             let started = Instant::now();
             let executed = rollback.execute(cx, &request).await;

@@ -99,7 +99,10 @@ impl History {
     /// # Errors
     /// [`HistoryError::Config`] when those settings cannot be parsed.
     pub fn of_folder(folder: &MigrationFolder) -> Result<Self, HistoryError> {
-        let settings = folder.path().and_then(|path| path.parent()).map(|home| home.join("sqlx.toml"));
+        let settings = folder
+            .path()
+            .and_then(|path| path.parent())
+            .map(|home| home.join("sqlx.toml"));
         let text = match (folder.layout(), settings) {
             (Layout::Sqlx, Some(path)) => std::fs::read_to_string(path).ok(),
             _ => None,
