@@ -1,6 +1,12 @@
 //! The cases that `#[upgrade_test]` makes, from the inside and from the outside: what their
 //! context carries, what the test harness lists, how a failure reads.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "the bodies of upgrade tests are tests, which the lints do not see"
+)]
+
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
