@@ -105,6 +105,15 @@ mod nested {
     }
 }
 
+/// A name that is a keyword.
+#[upgrade_test(scenarios = [control])]
+async fn r#loop(cx: UpgradeContext) -> Result<()> {
+    let spec = TestCase::of(&cx)?.spec();
+    assert_path(&spec.path());
+    assert_eq!(listed(&["--list", "--exact", &spec.path()]), [spec.path()]);
+    Ok(())
+}
+
 #[upgrade_test(scenarios = [control])]
 #[should_panic(expected = "the body's own words")]
 async fn panics(_cx: UpgradeContext) {
