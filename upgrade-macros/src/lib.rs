@@ -1,8 +1,8 @@
 //! The attribute `#[upgrade_test]` of `upgrade-testkit`.
 //!
 //! Use it through `upgrade-testkit`, which documents it and holds everything that the generated
-//! code calls. This crate reads the options ([`args`]), checks the function, and renders one
-//! libtest case for each scenario and server version ([`expand`]); it does nothing else.
+//! code calls. This crate reads the options (`args`), checks the function, and renders one
+//! libtest case for each scenario and server version (`expand`); it does nothing else.
 
 mod args;
 mod expand;

@@ -41,7 +41,10 @@ pub type BoxedFn<T> = Box<dyn FnOnce(UpgradeContext) -> LocalBoxFuture<'static, 
     label = "expected `()` or `Result<(), E>`"
 )]
 pub trait TestOutput {
-    /// Whether it went well, and if not, what to print.
+    /// Whether it went well.
+    ///
+    /// # Errors
+    /// What to print when it did not.
     fn outcome(self) -> Result<(), String>;
 }
 

@@ -1,6 +1,12 @@
 //! The cases that `#[upgrade_test]` makes, from the inside and from the outside: what their
 //! context carries, what the test harness lists, how a failure reads.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "the bodies of upgrade tests are tests, which the lints do not see"
+)]
+
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
@@ -97,6 +103,15 @@ mod nested {
         assert_eq!(build(cx.clone()).await?.name(), "shop");
         Ok(())
     }
+}
+
+/// A name that is a keyword.
+#[upgrade_test(scenarios = [control])]
+async fn r#loop(cx: UpgradeContext) -> Result<()> {
+    let spec = TestCase::of(&cx)?.spec();
+    assert_path(&spec.path());
+    assert_eq!(listed(&["--list", "--exact", &spec.path()]), [spec.path()]);
+    Ok(())
 }
 
 #[upgrade_test(scenarios = [control])]

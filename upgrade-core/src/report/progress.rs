@@ -8,7 +8,6 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::lines::{LineWriter, Lines};
-use super::text::seconds;
 use crate::event::{Event, EventRecord, EventSink};
 use crate::plan::{Plan, StepId};
 use crate::version::Phase;
@@ -130,14 +129,14 @@ impl State {
                 .map(|planned| planned.within_ms),
         });
         self.step = match within {
-            Some(within) => format!("of {}, {phase}: {title}", seconds(within)),
+            Some(within) => format!("of {:?}, {phase}: {title}", Duration::from_millis(within)),
             None => format!("{phase}: {title}"),
         };
         self.step.clone()
     }
 
     fn statement(&self, done: usize, of: usize) -> String {
-        format!("{} ({done} of {of} statements)", self.step)
+        format!("{}, statement {done} of {of}", self.step)
     }
 }
 
@@ -176,7 +175,7 @@ mod tests {
         assert_eq!(bar.bar.length(), Some(3));
         assert_eq!(
             bar.bar.message(),
-            "of 600.00 s, expand: apply 0002_lines (1 of 2 statements)"
+            "of 600s, expand: apply 0002_lines, statement 1 of 2"
         );
         feed(&bar, rest);
         assert_eq!(bar.bar.position(), 3);
@@ -194,7 +193,7 @@ mod tests {
         };
         assert_eq!(
             state.begin(StepId(1), Phase::Rollback, "roll back"),
-            "of 300.00 s, rollback: roll back"
+            "of 300s, rollback: roll back"
         );
         assert_eq!(
             state.begin(StepId(8), Phase::Verify, "look again"),
