@@ -124,7 +124,11 @@ impl TablePlan {
             for (way, strategies) in ways.iter().zip(&mut strategies) {
                 let drawn = match columns.get(&at) {
                     Some(strategy) => Ok(strategy.clone()),
-                    None => drawn(column, way.hints.get(&column.name), options),
+                    None => {
+                        let mut hints = way.hints.get(&column.name).cloned().unwrap_or_default();
+                        hints.sparse = table.excluding.contains(&at);
+                        drawn(column, &hints, options)
+                    }
                 };
                 match drawn {
                     Ok(strategy) => strategies[at] = Some(strategy),
@@ -221,9 +225,7 @@ fn ways_of(table: &Table) -> Vec<Alternative> {
 }
 
 /// A strategy for a cell: the type's values, and NULL where that is allowed.
-fn drawn(column: &Column, hints: Option<&Hints>, options: Options) -> Result<SBoxedStrategy<SqlValue>, String> {
-    let none = Hints::default();
-    let hints = hints.unwrap_or(&none);
+fn drawn(column: &Column, hints: &Hints, options: Options) -> Result<SBoxedStrategy<SqlValue>, String> {
     let null = Just(SqlValue::Null).sboxed();
     if hints.null == Some(true) && !column.required() {
         return Ok(null);

@@ -32,6 +32,8 @@ pub(crate) struct Table {
     pub(crate) unique: Vec<Unique>,
     /// CHECK expressions.
     pub(crate) checks: Vec<String>,
+    /// Positions of the columns that exclusion constraints cover.
+    pub(crate) excluding: BTreeSet<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -143,7 +145,7 @@ SELECT k.conrelid::int8 AS relation, k.conname::text AS name, k.contype::text AS
   JOIN pg_namespace n ON n.oid = k.connamespace
   LEFT JOIN pg_class p ON p.oid = k.confrelid
   LEFT JOIN pg_namespace pn ON pn.oid = p.relnamespace
- WHERE k.conrelid::int8 = ANY($1) AND k.contype IN ('c', 'f')
+ WHERE k.conrelid::int8 = ANY($1) AND k.contype IN ('c', 'f', 'x')
    -- A key to a partitioned table has one more row for each partition: children of the real one.
    AND (k.contype <> 'f' OR k.conparentid = 0
         OR NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = k.conparentid AND up.conrelid = k.conrelid))
@@ -178,6 +180,7 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             foreign_keys: Vec::new(),
             unique: Vec::new(),
             checks: Vec::new(),
+            excluding: BTreeSet::new(),
         });
     }
     let oids: Vec<i64> = tables.iter().map(|table| table.oid).collect();
@@ -206,8 +209,14 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
     }
     for row in sqlx::query(CONSTRAINTS).bind(&oids).fetch_all(&mut *conn).await? {
         let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
-        if row.try_get::<String, _>("kind")? == "c" {
+        let kind: String = row.try_get("kind")?;
+        if kind == "c" {
             table.checks.extend(row.try_get::<Option<String>, _>("expression")?);
+        } else if kind == "x" {
+            // An expression in the constraint has the number 0.
+            let key: Vec<i16> = row.try_get("key")?;
+            let columns: Vec<usize> = key.iter().filter_map(|number| table.position(*number)).collect();
+            table.excluding.extend(columns);
         } else if let Some(columns) = positions(table, &row.try_get::<Vec<i16>, _>("key")?) {
             let parent_schema: String = row.try_get("parent_schema")?;
             let parent: String = row.try_get("parent")?;

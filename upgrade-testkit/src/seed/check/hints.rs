@@ -97,6 +97,8 @@ pub(crate) struct Hints {
     pub(crate) letters: Option<Case>,
     /// `jsonb_typeof`.
     pub(crate) json: Option<String>,
+    /// An exclusion constraint covers it: ranges should be short and bounded, to leave room.
+    pub(crate) sparse: bool,
 }
 
 /// The case of letters.
@@ -141,6 +143,7 @@ impl Hints {
             (Some(a), Some(b)) if a != b => return None,
             (a, b) => a.or(b),
         };
+        self.sparse |= other.sparse;
         Some(self)
     }
 }

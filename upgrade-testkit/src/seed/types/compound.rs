@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::strategy::{Just, SBoxedStrategy, Strategy, Union};
 
-use super::{Options, SqlType, Texts, compare, constants, texts, weighted};
+use super::{Options, SqlType, Texts, compare, constants, number, texts, time, weighted};
 use crate::seed::check::Hints;
 
 /// In double quotes, with what the parsers of arrays, ranges and composites treat specially escaped.
@@ -32,17 +32,26 @@ pub(super) fn array(element: &SqlType, delimiter: char, hints: &Hints, options: 
         .sboxed())
 }
 
-pub(super) fn range(subtype: &SqlType, options: Options) -> Result<Texts, String> {
+pub(super) fn range(subtype: &SqlType, hints: &Hints, options: Options) -> Result<Texts, String> {
+    let short = subtype.base_name().and_then(|name| number::spans(name).or_else(|| time::spans(name)));
+    let short = short.map(|spans| spans.prop_map(|(a, b)| format!("[{},{})", quoted(&a), quoted(&b))).sboxed());
+    if let (true, Some(short)) = (hints.sparse, &short) {
+        return Ok(short.clone());
+    }
     // An infinite bound means something else inside a range, and is an edge of its own.
     let ends = texts(subtype, &Hints::default(), Options { extremes: false, ..options })?;
     let ordered = subtype.clone();
     let both = (ends.clone(), ends.clone()).prop_map(move |(a, b)| match compare(&ordered, &a, &b) {
         Some(order) if order.is_lt() => format!("[{},{})", quoted(&a), quoted(&b)),
         Some(order) if order.is_gt() => format!("[{},{})", quoted(&b), quoted(&a)),
-        _ => format!("[{},{}]", quoted(&a), quoted(&a)),
+        // The end of a discrete range that includes it is one more: there is none after the greatest.
+        Some(_) => format!("[{},)", quoted(&a)),
+        None => format!("[{},{}]", quoted(&a), quoted(&a)),
     });
+    let both = both.sboxed();
     Ok(weighted([
-        (10, both.sboxed()),
+        (6, short.unwrap_or_else(|| both.clone())),
+        (4, both),
         (1, ends.clone().prop_map(|a| format!("[{},)", quoted(&a))).sboxed()),
         (1, ends.prop_map(|a| format!("(,{})", quoted(&a))).sboxed()),
         (1, constants(&["empty", "(,)"])),

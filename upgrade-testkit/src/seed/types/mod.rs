@@ -96,7 +96,7 @@ pub(crate) fn texts(ty: &SqlType, hints: &Hints, options: Options) -> Result<Tex
             Ok(select(labels).sboxed())
         }
         Kind::Array { element, delimiter } => compound::array(element, *delimiter, hints, options),
-        Kind::Range(subtype) => compound::range(subtype, options),
+        Kind::Range(subtype) => compound::range(subtype, hints, options),
         Kind::Multirange(range) => compound::multirange(range, options),
         Kind::Composite(fields) => compound::composite(fields, options),
         Kind::Domain { .. } | Kind::Unknown => Err("no strategy for this type".to_owned()),
@@ -144,6 +144,9 @@ fn weighted(choices: impl IntoIterator<Item = (u32, Texts)>) -> Texts {
     let choices: Vec<(u32, Texts)> = choices.into_iter().filter(|(weight, _)| *weight > 0).collect();
     Union::new_weighted(choices).sboxed()
 }
+
+/// Two values, the first less than the second by little.
+type Spans = SBoxedStrategy<(String, String)>;
 
 /// One of some constants.
 fn constants(values: &[&str]) -> Texts {

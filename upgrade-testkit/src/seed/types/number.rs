@@ -4,7 +4,7 @@
 
 use proptest::strategy::{Just, Strategy, Union};
 
-use super::{Options, Texts, constants, weighted};
+use super::{Options, Spans, Texts, constants, weighted};
 use crate::seed::check::{Bound, Hints, Limit};
 
 pub(super) fn texts(name: &str, typmod: i32, hints: &Hints, options: Options) -> Option<Texts> {
@@ -22,6 +22,17 @@ pub(super) fn texts(name: &str, typmod: i32, hints: &Hints, options: Options) ->
         "bool" => constants(&["t", "f"]),
         _ => return None,
     })
+}
+
+/// Short spans of numbers.
+pub(super) fn spans(name: &str) -> Option<Spans> {
+    let spans = (-1_000_000_i64..1_000_000, 1_i64..20).prop_map(|(from, length)| (from, from + length));
+    match name {
+        "int4" | "int8" | "numeric" | "float8" | "float4" => {
+            Some(spans.prop_map(|(from, to)| (from.to_string(), to.to_string())).sboxed())
+        }
+        _ => None,
+    }
 }
 
 /// Precision and scale of a numeric's typmod. The scale is eleven bits with a sign.

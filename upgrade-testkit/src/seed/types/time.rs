@@ -2,7 +2,7 @@
 
 use proptest::strategy::{Strategy, Union};
 
-use super::{Options, Texts, constants, weighted};
+use super::{Options, Spans, Texts, constants, weighted};
 use crate::seed::check::{Bound, Hints, Limit};
 
 const DAY: i64 = 86_400_000_000;
@@ -19,6 +19,20 @@ pub(super) fn texts(name: &str, hints: &Hints, options: Options) -> Option<Texts
         "interval" => interval(hints),
         _ => return None,
     })
+}
+
+/// Short spans of time: days, or minutes to half a day.
+pub(super) fn spans(name: &str) -> Option<Spans> {
+    let (from, to) = (days(1990, 1, 1), days(2037, 12, 31));
+    let minutes = (from * 1440..to * 1440, 1_i64..720).prop_map(|(at, length)| (at, at + length));
+    let print = |zone: &'static str| move |minute: i64| format!("{}{zone}", timestamp(minute * 60_000_000));
+    let stamps = |zone| minutes.prop_map(move |(a, b)| (print(zone)(a), print(zone)(b))).sboxed();
+    match name {
+        "date" => Some((from..to, 1_i64..14).prop_map(|(at, length)| (date(at), date(at + length))).sboxed()),
+        "timestamp" => Some(stamps("")),
+        "timestamptz" => Some(stamps("+00")),
+        _ => None,
+    }
 }
 
 /// Days since 1970-01-01 as year, month and day of the proleptic Gregorian calendar.
