@@ -15,16 +15,22 @@
 #[doc(hidden)]
 pub mod __private;
 pub mod case;
+pub mod conformance;
 pub mod display;
 mod function;
+pub mod pool;
 pub mod prelude;
+pub mod rehearsal;
 pub mod report_file;
 pub mod reproduce;
 mod run;
+pub mod seed;
 pub mod settings;
 pub mod spec;
 
 pub use case::TestCase;
+pub use rehearsal::{Rehearsal, UpgradeContextExt};
+pub use seed::Seeder;
 pub use settings::Settings;
 pub use spec::TestSpec;
 
