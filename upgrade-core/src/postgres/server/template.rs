@@ -1,0 +1,280 @@
+//! The prepared data directory: `initdb` once for each set of binaries, a copy for each server.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustix::process::Signal;
+
+use super::binaries::ServerBinaries;
+use super::command;
+use super::directories::{Directories, make_passable};
+use super::error::ServerError;
+use super::lock;
+use super::processes;
+use super::user::RunUser;
+
+/// `initdb` takes under a second; a loaded machine gets two minutes.
+const INITDB_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Small write-ahead log files make a small copy. The template is synced once at the end.
+const FLAGS: [&str; 7] = [
+    "--no-sync",
+    "--no-instructions",
+    "--wal-segsize=1",
+    "--username=postgres",
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--no-locale",
+];
+
+/// Replaces `--no-locale` where the system has it: UTF-8 classes of letters, order by code point.
+const LOCALE: &str = "--locale=C.UTF-8";
+
+/// The prepared data directory of these binaries; made on the first call on a machine.
+pub(super) fn prepared(
+    binaries: &ServerBinaries,
+    directories: &Directories,
+    user: &RunUser,
+) -> Result<PathBuf, ServerError> {
+    let folder = directories.cache.join("initdb");
+    user.check_reach(
+        &folder,
+        "set `UPGRADE_CACHE_DIR` to a directory that every user can enter",
+    )?;
+    let key = key(binaries)?;
+    let template = folder.join(&key);
+    if template.is_dir() {
+        return Ok(template);
+    }
+    make_passable(&folder)?;
+    // The kernel knows processes by the real path of their working directory.
+    let real = folder
+        .canonicalize()
+        .map_err(ServerError::io("resolve", &folder))?;
+    let _lock = lock::take(
+        &folder.join(format!("{key}.lock")),
+        INITDB_DEADLINE + INITDB_DEADLINE,
+    )?;
+    if template.is_dir() {
+        return Ok(template);
+    }
+    // With the lock in hand, an unfinished one is of a process that died. Its `initdb` died with
+    // it, but what that had started may still be writing.
+    let unfinished = real.join(format!("{key}.new"));
+    processes::end_all(&unfinished)?;
+    processes::end_all(&unfinished.join("data"))?;
+    clear(&unfinished)?;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&unfinished)
+        .map_err(ServerError::io("create", &unfinished))?;
+    user.give(&unfinished)
+        .map_err(ServerError::io("give away", &unfinished))?;
+    let data = unfinished.join("data");
+    initdb(binaries, &data, user)?;
+    sync(&unfinished)?;
+    fs::rename(&data, &template).map_err(ServerError::io("rename", &data))?;
+    clear(&unfinished)?;
+    Ok(template)
+}
+
+/// Names the template by everything that went into it.
+fn key(binaries: &ServerBinaries) -> Result<String, ServerError> {
+    let folder = binaries.bin_dir();
+    let modified = fs::metadata(folder)
+        .and_then(|metadata| metadata.modified())
+        .map_err(ServerError::io("read", folder))?
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let mut hasher = blake3::Hasher::new();
+    let fields = [
+        binaries.version().text(),
+        &folder.to_string_lossy(),
+        &modified.as_nanos().to_string(),
+    ];
+    for field in fields.into_iter().chain(FLAGS).chain([LOCALE]) {
+        hasher.update(field.as_bytes()).update(&[0]);
+    }
+    let hash = hasher.finalize().to_hex();
+    Ok(format!(
+        "{}-{}",
+        binaries.version().major(),
+        &hash.as_str()[..16]
+    ))
+}
+
+fn initdb(binaries: &ServerBinaries, data: &Path, user: &RunUser) -> Result<(), ServerError> {
+    let (common, without_locale) = FLAGS.split_at(FLAGS.len() - 1);
+    let first = run_initdb(binaries, data, user, &[common, &[LOCALE]].concat());
+    match first {
+        Err(ServerError::Initdb { output, .. }) if output.contains("invalid locale name") => {
+            clear(data)?;
+            run_initdb(binaries, data, user, &[common, without_locale].concat())
+        }
+        other => other,
+    }
+}
+
+fn run_initdb(
+    binaries: &ServerBinaries,
+    data: &Path,
+    user: &RunUser,
+    flags: &[&str],
+) -> Result<(), ServerError> {
+    let program = binaries.program("initdb");
+    let folder = data.parent().expect("a data directory lies in a folder");
+    let mut initdb = command::server_command(&program, user, folder, Signal::KILL);
+    initdb.args(flags).arg("-D").arg(data);
+    let finished = command::run(initdb, INITDB_DEADLINE).map_err(|source| match source.kind() {
+        io::ErrorKind::TimedOut => ServerError::Timeout {
+            what: format!("`{}`", program.display()),
+            within: INITDB_DEADLINE,
+        },
+        _ => ServerError::Spawn {
+            program: program.clone(),
+            source,
+        },
+    })?;
+    if finished.status.success() {
+        return Ok(());
+    }
+    Err(ServerError::Initdb {
+        program,
+        status: finished.status,
+        output: finished.output.trim_end().to_owned(),
+    })
+}
+
+fn clear(path: &Path) -> Result<(), ServerError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ServerError::io("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the file system to disk once, so that a template that has its final name is whole even
+/// after the machine lost its power.
+#[cfg(target_os = "linux")]
+fn sync(folder: &Path) -> Result<(), ServerError> {
+    let file = File::open(folder).map_err(ServerError::io("open", folder))?;
+    rustix::fs::syncfs(file).map_err(|error| ServerError::io("sync", folder)(error.into()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn sync(folder: &Path) -> Result<(), ServerError> {
+    File::open(folder)
+        .and_then(|file| file.sync_all())
+        .map_err(ServerError::io("sync", folder))
+}
+
+/// Copies a data directory for `user`. Where the file system can, the blocks are shared.
+pub(super) fn copy(from: &Path, to: &Path, user: &RunUser) -> Result<(), ServerError> {
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(to)
+        .map_err(ServerError::io("create", to))?;
+    user.give(to).map_err(ServerError::io("give away", to))?;
+    for entry in fs::read_dir(from).map_err(ServerError::io("list", from))? {
+        let entry = entry.map_err(ServerError::io("list", from))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry
+            .file_type()
+            .map_err(ServerError::io("read", &source))?
+            .is_dir()
+        {
+            copy(&source, &target, user)?;
+        } else {
+            fs::copy(&source, &target).map_err(ServerError::io("copy to", &target))?;
+            user.give(&target)
+                .map_err(ServerError::io("give away", &target))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Binaries whose `initdb` is that script, in a folder that every user can enter.
+    fn binaries(folder: &Path, initdb: &str, user: &RunUser) -> ServerBinaries {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        let bin = folder.join("bin");
+        fs::create_dir(&bin).unwrap();
+        let postgres = "echo 'postgres (PostgreSQL) 15.1'";
+        for (name, script) in [("postgres", postgres), ("initdb", initdb)] {
+            fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        ServerBinaries::probe(&bin, user).unwrap().unwrap()
+    }
+
+    /// The last argument of `initdb` is the data directory.
+    const LAST: &str = "for data; do :; done; mkdir \"$data\"";
+
+    #[test]
+    fn a_failed_initdb_shows_its_output_and_makes_no_template() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = RunUser::of_this_process().unwrap();
+        let script = format!("{LAST}; echo 'No space left on device' >&2; exit 1");
+        let binaries = binaries(folder.path(), &script, &user);
+        let directories = Directories::below(folder.path());
+        let error = prepared(&binaries, &directories, &user).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("exit status: 1; its output:\nNo space left on device"),
+            "{error}"
+        );
+        // What the failure left is no obstacle to the next try.
+        let error = prepared(&binaries, &directories, &user).unwrap_err();
+        assert!(
+            error.to_string().contains("No space left on device"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_system_without_the_locale_gets_a_template_without_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = RunUser::of_this_process().unwrap();
+        let script = format!(
+            "{LAST}; case \"$*\" in *--locale=*) echo 'invalid locale name \"C.UTF-8\"'; exit 1;; esac\n\
+             echo \"$*\" > \"$data/flags\""
+        );
+        let binaries = binaries(folder.path(), &script, &user);
+        let template = prepared(&binaries, &Directories::below(folder.path()), &user).unwrap();
+        let flags = fs::read_to_string(template.join("flags")).unwrap();
+        assert!(
+            flags.contains("--no-locale") && flags.contains("--wal-segsize=1"),
+            "{flags}"
+        );
+    }
+
+    #[test]
+    fn a_copy_has_the_same_files_and_modes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::create_dir_all(from.join("base/1")).unwrap();
+        fs::write(from.join("base/1/112"), "rows").unwrap();
+        fs::set_permissions(from.join("base/1/112"), fs::Permissions::from_mode(0o600)).unwrap();
+        copy(&from, &to, &RunUser::of_this_process().unwrap()).unwrap();
+        assert_eq!(fs::read_to_string(to.join("base/1/112")).unwrap(), "rows");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            (
+                mode(&to),
+                mode(&to.join("base")),
+                mode(&to.join("base/1/112"))
+            ),
+            (0o700, 0o700, 0o600)
+        );
+    }
+}
