@@ -160,13 +160,13 @@ fn clear(path: &Path) -> Result<(), ServerError> {
 /// Writes the file system to disk once, so that a template that has its final name is whole even
 /// after the machine lost its power.
 #[cfg(target_os = "linux")]
-fn sync(folder: &Path) -> Result<(), ServerError> {
+pub(super) fn sync(folder: &Path) -> Result<(), ServerError> {
     let file = File::open(folder).map_err(ServerError::io("open", folder))?;
     rustix::fs::syncfs(file).map_err(|error| ServerError::io("sync", folder)(error.into()))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sync(folder: &Path) -> Result<(), ServerError> {
+pub(super) fn sync(folder: &Path) -> Result<(), ServerError> {
     File::open(folder)
         .and_then(|file| file.sync_all())
         .map_err(ServerError::io("sync", folder))
