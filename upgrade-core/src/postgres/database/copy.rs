@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use tokio::time::Instant;
 
-use super::{Database, Marker, quote_ident, quote_literal};
+use super::{Database, Marker, UNFINISHED_LIMIT, quote_ident, quote_literal};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How the server copies a database.
@@ -61,7 +61,7 @@ impl Database {
     ) -> Result<Self> {
         let copy = self.sibling(to);
         let sql = format!(
-            "create database {} template {}{}",
+            "create database {} template {} connection limit {UNFINISHED_LIMIT}{}",
             quote_ident(to),
             quote_ident(self.name()),
             strategy.clause()
@@ -94,7 +94,7 @@ impl Database {
                 Err(source) => return Err(self.failed("copy", source)),
             }
         }
-        copy.set_comment(admin, Some(&marker.to_comment())).await?;
+        copy.finish(admin, marker).await?;
         for statement in self.settings(admin, to).await? {
             copy.act(admin, "set up", &statement).await?;
         }

@@ -1,6 +1,15 @@
 //! The comment that proves that this library made a database.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+/// The connection limit that a database has from the moment it exists until its marker is written.
+///
+/// `CREATE DATABASE` and `COMMENT` cannot be one transaction. A process that dies between the two
+/// leaves a database without a marker; this limit, which no server can reach and nobody chooses,
+/// says that it is ours all the same.
+pub const UNFINISHED_LIMIT: i32 = 1_970_301_017;
 
 /// What every marked comment begins with.
 const PREFIX: &str = "upgrade:";
@@ -17,6 +26,9 @@ pub struct Marker {
     pub owner: String,
     /// The comment that the database it was copied from had.
     pub comment: Option<String>,
+    /// More facts, by name, for whoever wrote the marker.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
 }
 
 /// What a marked database is for.
@@ -42,7 +54,15 @@ impl Marker {
             kind,
             owner: owner.into(),
             comment: None,
+            notes: BTreeMap::new(),
         }
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn with_note(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.notes.insert(name.into(), value.into());
+        self
     }
 
     /// Remembers the comment of the database that was copied.
@@ -81,5 +101,14 @@ mod tests {
         ] {
             assert_eq!(Marker::from_comment(comment), None, "{comment}");
         }
+    }
+
+    #[test]
+    fn a_marker_without_notes_is_read_and_one_with_notes_comes_back() {
+        let plain = r#"upgrade:{"format":1,"kind":"test","owner":"r1","comment":null}"#;
+        let marker = Marker::from_comment(plain).unwrap();
+        assert_eq!(marker.to_comment(), plain);
+        let marker = marker.with_note("kept_until", "17");
+        assert_eq!(Marker::from_comment(&marker.to_comment()), Some(marker));
     }
 }

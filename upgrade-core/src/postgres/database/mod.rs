@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use tokio::time::Instant;
 
 pub use copy::CopyStrategy;
-pub use marker::{Marker, MarkerKind};
+pub use marker::{Marker, MarkerKind, UNFINISHED_LIMIT};
 
 use super::sql::{quote_ident, quote_literal};
 use crate::environment::Endpoint;
@@ -177,11 +177,32 @@ impl Database {
     /// [`ErrorKind::Database`] with what the server said; a database of that name exists, say.
     pub async fn create(&self, admin: &mut PgConnection, marker: &Marker) -> Result<()> {
         let sql = format!(
-            "create database {} template template0",
+            "create database {} template template0 connection limit {UNFINISHED_LIMIT}",
             quote_ident(&self.name)
         );
         self.act(admin, "create", &sql).await?;
-        self.set_comment(admin, Some(&marker.to_comment())).await
+        self.finish(admin, marker).await
+    }
+
+    /// Writes the marker of a database that was just made, and takes the limit away that stood
+    /// for it; both or none, in one round trip.
+    async fn finish(&self, admin: &mut PgConnection, marker: &Marker) -> Result<()> {
+        let sql = format!(
+            "{}; alter database {} connection limit -1",
+            self.comment_sql(Some(&marker.to_comment())),
+            quote_ident(&self.name)
+        );
+        self.act(admin, "mark", &sql).await
+    }
+
+    /// Replaces the marker of a database that this library made.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] unless it may be destroyed, [`ErrorKind::Database`] with what the
+    /// server said.
+    pub async fn remark(&self, admin: &mut PgConnection, marker: &Marker) -> Result<()> {
+        self.guard(admin, "marked").await?;
+        self.finish(admin, marker).await
     }
 
     /// Renames it, which no session may prevent: terminate them first.
@@ -261,9 +282,12 @@ impl Database {
         }
     }
 
-    /// Refuses unless the database was handed over or carries the marker.
+    /// Refuses unless the database was handed over, carries the marker, or was just being made.
     pub(crate) async fn guard(&self, admin: &mut PgConnection, act: &str) -> Result<()> {
-        if self.handed_over || self.marker(admin).await?.is_some() {
+        if self.handed_over
+            || self.marker(admin).await?.is_some()
+            || self.is_unfinished(admin).await?
+        {
             return Ok(());
         }
         Err(Error::new(
@@ -274,6 +298,19 @@ impl Database {
             ),
         )
         .with_hint("if you mean it, hand it over by its name"))
+    }
+
+    /// Whether its maker died before it wrote the marker; see [`UNFINISHED_LIMIT`].
+    async fn is_unfinished(&self, admin: &mut PgConnection) -> Result<bool> {
+        sqlx::query_scalar(
+            "select exists (select from pg_catalog.pg_database \
+             where datname = $1 and datconnlimit = $2)",
+        )
+        .bind(&self.name)
+        .bind(UNFINISHED_LIMIT)
+        .fetch_one(admin)
+        .await
+        .map_err(|source| self.failed("look up", source))
     }
 
     pub(crate) async fn comment(&self, admin: &mut PgConnection) -> Result<Option<String>> {

@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::directories::{Directories, check_ours, check_socket_path, make_passable};
@@ -136,7 +137,7 @@ pub(super) struct ServerDirectory {
     /// Held for as long as the directory is ours; never read.
     _lock: File,
     /// Whether dropping removes the directory.
-    ours_to_remove: bool,
+    ours_to_remove: AtomicBool,
 }
 
 impl ServerDirectory {
@@ -173,7 +174,7 @@ impl ServerDirectory {
                 home,
                 path,
                 _lock: lock,
-                ours_to_remove: true,
+                ours_to_remove: AtomicBool::new(true),
             }),
             Err(error) => {
                 // What cannot be removed here has no owner and goes with the next sweep.
@@ -191,7 +192,7 @@ impl ServerDirectory {
             home: home.to_owned(),
             path: path.to_owned(),
             _lock: lock,
-            ours_to_remove: false,
+            ours_to_remove: AtomicBool::new(false),
         }))
     }
 
@@ -207,21 +208,21 @@ impl ServerDirectory {
         self.path.join("log")
     }
 
-    /// Leaves the directory in place, without an owner, until then.
-    pub(super) fn keep(mut self, until: SystemTime) -> Result<PathBuf, ServerError> {
+    /// Leaves the directory in place until then, even when it has no owner any more.
+    pub(super) fn keep(&self, until: SystemTime) -> Result<PathBuf, ServerError> {
         let path = self.path.join(KEEP);
         let seconds = until
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
         fs::write(&path, format!("{seconds}\n")).map_err(ServerError::io("write", &path))?;
-        self.ours_to_remove = false;
+        self.ours_to_remove.store(false, Ordering::Relaxed);
         Ok(self.path.clone())
     }
 
     /// Ends what still runs here and removes the directory.
     pub(super) fn remove(&mut self) -> Result<(), ServerError> {
-        self.ours_to_remove = false;
+        self.ours_to_remove.store(false, Ordering::Relaxed);
         let data = self.data();
         processes::end_all(&data)?;
         gone(fs::remove_dir_all(&data)).map_err(ServerError::io("remove", &data))?;
@@ -234,7 +235,7 @@ impl ServerDirectory {
 
 impl Drop for ServerDirectory {
     fn drop(&mut self) {
-        if self.ours_to_remove
+        if self.ours_to_remove.load(Ordering::Relaxed)
             && let Err(error) = self.remove()
         {
             tracing::warn!(directory = %self.path.display(), %error, "a server's directory stays behind");
@@ -290,8 +291,8 @@ mod tests {
     fn a_sweep_leaves_what_has_an_owner_and_removes_what_has_none() {
         let (_folder, directories, home, user) = place();
         let owned = ServerDirectory::create(&home, &user).unwrap();
-        let mut abandoned = ServerDirectory::create(&home, &user).unwrap();
-        abandoned.ours_to_remove = false;
+        let abandoned = ServerDirectory::create(&home, &user).unwrap();
+        abandoned.ours_to_remove.store(false, Ordering::Relaxed);
         let path = abandoned.path().to_owned();
         fs::create_dir(abandoned.data()).unwrap();
         drop(abandoned);

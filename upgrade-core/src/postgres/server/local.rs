@@ -56,18 +56,46 @@ impl LocalServer {
         binaries: &ServerBinaries,
         options: ServerOptions,
     ) -> Result<Self, ServerError> {
+        Self::start_prepared(binaries, options, None).await
+    }
+
+    /// As [`start`](Self::start), on a copy of a data directory that
+    /// [`hand_over`](Self::hand_over) left, made by binaries of the same major version.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    pub async fn start_on_copy(
+        binaries: &ServerBinaries,
+        data: &Path,
+        options: ServerOptions,
+    ) -> Result<Self, ServerError> {
+        Self::start_prepared(binaries, options, Some(data.to_owned())).await
+    }
+
+    async fn start_prepared(
+        binaries: &ServerBinaries,
+        options: ServerOptions,
+        data: Option<PathBuf>,
+    ) -> Result<Self, ServerError> {
         let binaries = binaries.clone();
-        let server = blocking(move || Self::prepare(binaries, options)).await?;
+        let server = blocking(move || Self::prepare(binaries, options, data)).await?;
         server.launch().await?;
         Ok(server)
     }
 
-    fn prepare(binaries: ServerBinaries, options: ServerOptions) -> Result<Self, ServerError> {
+    fn prepare(
+        binaries: ServerBinaries,
+        options: ServerOptions,
+        data: Option<PathBuf>,
+    ) -> Result<Self, ServerError> {
         let directories = options.directories()?;
         let user = RunUser::of_this_process()?;
         // What cannot be swept does not stop a new server; it is in the log.
         sweep(&directories);
-        let template = template::prepared(&binaries, &directories, &user)?;
+        let template = match data {
+            Some(data) => data,
+            None => template::prepared(&binaries, &directories, &user)?,
+        };
         let directory = ServerDirectory::create(&directories.home_for(options.profile()), &user)?;
         let start = Instant::now();
         let data = directory.data();
@@ -292,6 +320,65 @@ impl LocalServer {
         blocking(move || self.directory.remove()).await
     }
 
+    /// Stops the server in order, copies its data directory to `to`, which must not exist, and
+    /// removes its own directory. The copy is on disk when this returns, and holds none of this
+    /// server's settings.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when the copy fails, with what there is of it in place, and when the
+    /// server did not stop in order, since its data would have to be recovered first.
+    pub async fn hand_over(mut self, to: &Path) -> Result<(), ServerError> {
+        self.end(Signal::INT).await;
+        let to = to.to_owned();
+        blocking(move || {
+            let data = self.directory.data();
+            let path = data.join("postgresql.conf");
+            let configuration =
+                fs::read_to_string(&path).map_err(ServerError::io("read", &path))?;
+            let initial = configuration
+                .split_once(ServerOptions::CONFIGURATION_MARK)
+                .map_or(configuration.as_str(), |(initial, _)| initial);
+            fs::write(&path, initial).map_err(ServerError::io("write", &path))?;
+            // A server that ended in order has removed this file; one that was killed has not.
+            let running = data.join("postmaster.pid");
+            if running.exists() {
+                return Err(ServerError::Io {
+                    action: "stop in order the server of",
+                    path: data,
+                    source: std::io::ErrorKind::ResourceBusy.into(),
+                });
+            }
+            template::copy(&data, &to, &self.user)?;
+            template::sync(&to)?;
+            self.directory.remove()
+        })
+        .await
+    }
+
+    /// Makes the directory stay for `time_limit` after the server's end, however it ends. The
+    /// server goes on; the returned commands start it again afterwards, and enter it.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when the directory cannot be marked as kept.
+    pub fn keep_directory(&self, time_limit: Duration) -> Result<KeptServer, ServerError> {
+        let until = SystemTime::now() + time_limit;
+        let postgres = quote(&self.binaries.program("postgres").to_string_lossy());
+        let data = self.directory.data();
+        let mut start = format!("{postgres} -D {}", quote(&data.to_string_lossy()));
+        if self.user.is_other() {
+            start = format!(
+                "setpriv --reuid={0} --regid=$(id -g {0}) --clear-groups {start}",
+                self.user.name()
+            );
+        }
+        Ok(KeptServer {
+            directory: self.directory.keep(until)?,
+            until,
+            start,
+            enter: self.psql_command("postgres"),
+        })
+    }
+
     /// Stops the server and leaves its directory for people to look at, for `time_limit`.
     ///
     /// The server itself does not stay: it would outlive this process, with nobody to end it. The
@@ -301,30 +388,7 @@ impl LocalServer {
     /// [`ServerError::Io`] when the directory cannot be marked as kept.
     pub async fn keep(self, time_limit: Duration) -> Result<KeptServer, ServerError> {
         self.end(Signal::INT).await;
-        let until = SystemTime::now() + time_limit;
-        let Self {
-            directory,
-            binaries,
-            user,
-            ..
-        } = self;
-        let data = directory.data();
-        let postgres = quote(&binaries.program("postgres").to_string_lossy());
-        let mut start = format!("{postgres} -D {}", quote(&data.to_string_lossy()));
-        if user.is_other() {
-            start = format!(
-                "setpriv --reuid={0} --regid=$(id -g {0}) --clear-groups {start}",
-                user.name()
-            );
-        }
-        let enter = psql_command(&binaries, directory.path(), "postgres");
-        let directory = blocking(move || directory.keep(until)).await?;
-        Ok(KeptServer {
-            directory,
-            until,
-            start,
-            enter,
-        })
+        blocking(move || self.keep_directory(time_limit)).await
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Process>> {

@@ -128,6 +128,9 @@ impl ServerOptions {
         promised
     }
 
+    /// What [`Self::configuration`] begins with.
+    pub(super) const CONFIGURATION_MARK: &str = "\n# Added by the supervisor of this server.\n";
+
     /// The lines to add to `postgresql.conf`. They stand in the file and not on the command line,
     /// so that a kept server started by hand is the same server.
     pub(super) fn configuration(&self, major: u16, socket_directory: &Path) -> String {
@@ -148,7 +151,7 @@ impl ServerOptions {
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_str())),
         );
-        let mut text = String::from("\n# Added by the supervisor of this server.\n");
+        let mut text = Self::CONFIGURATION_MARK.to_owned();
         for (name, value) in lines {
             let value = value.replace('\\', "\\\\").replace('\'', "''");
             writeln!(text, "{name} = '{value}'").expect("a string takes every line");

@@ -160,13 +160,13 @@ fn clear(path: &Path) -> Result<(), ServerError> {
 /// Writes the file system to disk once, so that a template that has its final name is whole even
 /// after the machine lost its power.
 #[cfg(target_os = "linux")]
-fn sync(folder: &Path) -> Result<(), ServerError> {
+pub(super) fn sync(folder: &Path) -> Result<(), ServerError> {
     let file = File::open(folder).map_err(ServerError::io("open", folder))?;
     rustix::fs::syncfs(file).map_err(|error| ServerError::io("sync", folder)(error.into()))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn sync(folder: &Path) -> Result<(), ServerError> {
+pub(super) fn sync(folder: &Path) -> Result<(), ServerError> {
     File::open(folder)
         .and_then(|file| file.sync_all())
         .map_err(ServerError::io("sync", folder))
@@ -195,4 +195,86 @@ pub(super) fn copy(from: &Path, to: &Path, user: &RunUser) -> Result<(), ServerE
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Binaries whose `initdb` is that script, in a folder that every user can enter.
+    fn binaries(folder: &Path, initdb: &str, user: &RunUser) -> ServerBinaries {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        let bin = folder.join("bin");
+        fs::create_dir(&bin).unwrap();
+        let postgres = "echo 'postgres (PostgreSQL) 15.1'";
+        for (name, script) in [("postgres", postgres), ("initdb", initdb)] {
+            fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        ServerBinaries::probe(&bin, user).unwrap().unwrap()
+    }
+
+    /// The last argument of `initdb` is the data directory.
+    const LAST: &str = "for data; do :; done; mkdir \"$data\"";
+
+    #[test]
+    fn a_failed_initdb_shows_its_output_and_makes_no_template() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = RunUser::of_this_process().unwrap();
+        let script = format!("{LAST}; echo 'No space left on device' >&2; exit 1");
+        let binaries = binaries(folder.path(), &script, &user);
+        let directories = Directories::below(folder.path());
+        let error = prepared(&binaries, &directories, &user).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("exit status: 1; its output:\nNo space left on device"),
+            "{error}"
+        );
+        // What the failure left is no obstacle to the next try.
+        let error = prepared(&binaries, &directories, &user).unwrap_err();
+        assert!(
+            error.to_string().contains("No space left on device"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_system_without_the_locale_gets_a_template_without_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = RunUser::of_this_process().unwrap();
+        let script = format!(
+            "{LAST}; case \"$*\" in *--locale=*) echo 'invalid locale name \"C.UTF-8\"'; exit 1;; esac\n\
+             echo \"$*\" > \"$data/flags\""
+        );
+        let binaries = binaries(folder.path(), &script, &user);
+        let template = prepared(&binaries, &Directories::below(folder.path()), &user).unwrap();
+        let flags = fs::read_to_string(template.join("flags")).unwrap();
+        assert!(
+            flags.contains("--no-locale") && flags.contains("--wal-segsize=1"),
+            "{flags}"
+        );
+    }
+
+    #[test]
+    fn a_copy_has_the_same_files_and_modes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::create_dir_all(from.join("base/1")).unwrap();
+        fs::write(from.join("base/1/112"), "rows").unwrap();
+        fs::set_permissions(from.join("base/1/112"), fs::Permissions::from_mode(0o600)).unwrap();
+        copy(&from, &to, &RunUser::of_this_process().unwrap()).unwrap();
+        assert_eq!(fs::read_to_string(to.join("base/1/112")).unwrap(), "rows");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            (
+                mode(&to),
+                mode(&to.join("base")),
+                mode(&to.join("base/1/112"))
+            ),
+            (0o700, 0o700, 0o600)
+        );
+    }
 }

@@ -1,0 +1,247 @@
+//! A thread with a runtime of its own, and the connections that belong to no test.
+//!
+//! Every test has its own runtime, and a connection lives and dies with the runtime that opened
+//! it. What outlives a test (leases, connections for making and dropping databases) therefore
+//! lives on the clerk's runtime; a test sends it work and waits for the answer. Dropping a test
+//! database needs no runtime for the same reason.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use upgrade_core::postgres::database::Database;
+
+use super::error::PoolError;
+
+/// Idle connections that are kept for the next job.
+const IDLE_LIMIT: usize = 4;
+
+/// How many released databases may wait before they are dropped while tests still run. A drop
+/// costs every test on the server a checkpoint, and every waiting database costs its size.
+const WAITING_LIMIT: usize = 16;
+
+/// What happens, when the clerk ends, to released databases that still wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtEnd {
+    /// Nothing: the server goes with them.
+    Leave,
+    /// They are dropped, for at most that long.
+    Drop(Duration),
+}
+
+/// The thread. Dropping it ends the thread.
+#[derive(Debug)]
+pub(super) struct Clerk {
+    desk: Arc<Desk>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the jobs of a clerk share.
+pub(super) struct Desk {
+    server: Database,
+    handle: Handle,
+    idle: Mutex<Vec<PgConnection>>,
+    waiting: Mutex<VecDeque<Database>>,
+    dropping: AtomicBool,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Clerk {
+    /// Starts the thread for a server, which `server` names through any of its databases.
+    pub(super) fn start(server: Database, at_end: AtEnd) -> Result<Self, PoolError> {
+        let failed = |source: std::io::Error| PoolError::Worker {
+            what: "could not be started",
+            source: source.into(),
+        };
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let desk = Arc::new(Desk {
+            server,
+            handle: runtime.handle().clone(),
+            idle: Mutex::default(),
+            waiting: Mutex::default(),
+            dropping: AtomicBool::new(false),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let (up, is_up) = mpsc::channel();
+        let its_desk = Arc::clone(&desk);
+        let thread = thread::Builder::new()
+            .name("upgrade-pool".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    // Nobody listens only if the pool is gone already.
+                    let _ = up.send(());
+                    let _ = stopped.await;
+                    if let AtEnd::Drop(limit) = at_end {
+                        let rest = its_desk.drop_waiting(0);
+                        if tokio::time::timeout(limit, rest).await.is_err() {
+                            tracing::debug!("test databases are left to the next sweep");
+                        }
+                    }
+                    lock(&its_desk.idle).clear();
+                });
+            })
+            .map_err(failed)?;
+        // The thread either says that it is up or has panicked, which the first job then reports.
+        let _ = is_up.recv();
+        Ok(Self {
+            desk,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+
+    /// Runs a job to its end, even if the caller stops waiting for it.
+    pub(super) async fn run<T, F>(&self, job: F) -> Result<T, PoolError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, PoolError>> + Send + 'static,
+    {
+        match self.desk.handle.spawn(job).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => Err(PoolError::Worker {
+                    what: "has ended",
+                    source: error.to_string().into(),
+                }),
+            },
+        }
+    }
+}
+
+impl Drop for Clerk {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            // The last handle may be dropped by a job.
+            && thread.thread().id() != thread::current().id()
+        {
+            // A panic of the thread has been printed, and a drop must not panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Desk {
+    /// A connection to the maintenance database: an idle one, or a new one.
+    pub(super) async fn admin(self: &Arc<Self>) -> Result<Admin, PoolError> {
+        let idle = lock(&self.idle).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self
+                .server
+                .connect_maintenance()
+                .await
+                .map_err(PoolError::database("connect to the server"))?,
+        };
+        Ok(Admin {
+            connection: Some(connection),
+            desk: Arc::clone(self),
+        })
+    }
+
+    /// The server, as any database on it.
+    pub(super) fn server(&self) -> &Database {
+        &self.server
+    }
+
+    /// Does a job in the background; needs no runtime of the caller.
+    pub(super) fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) {
+        drop(self.handle.spawn(job));
+    }
+
+    /// Takes a database that nobody uses any more, to drop it when that disturbs least.
+    pub(super) fn discard(self: &Arc<Self>, database: Database) {
+        let many = {
+            let mut waiting = lock(&self.waiting);
+            waiting.push_back(database);
+            waiting.len() > WAITING_LIMIT
+        };
+        if many && !self.dropping.swap(true, Ordering::AcqRel) {
+            let desk = Arc::clone(self);
+            self.spawn(async move {
+                desk.drop_waiting(WAITING_LIMIT / 2).await;
+                desk.dropping.store(false, Ordering::Release);
+            });
+        }
+    }
+
+    /// Drops what waits, oldest first, until only `leave` are left. What cannot be dropped is left
+    /// to the sweep.
+    async fn drop_waiting(self: &Arc<Self>, leave: usize) {
+        let Ok(mut admin) = self.admin().await else {
+            return;
+        };
+        loop {
+            let database = {
+                let mut waiting = lock(&self.waiting);
+                if waiting.len() <= leave {
+                    break;
+                }
+                waiting.pop_front()
+            };
+            let Some(database) = database else { break };
+            if let Err(error) = database.drop(&mut admin).await {
+                tracing::debug!(database = database.name(), %error, "a test database is left to the next sweep");
+            }
+        }
+        admin.give_back();
+    }
+}
+
+/// A connection of the clerk; closed when dropped, unless it is given back.
+pub(super) struct Admin {
+    connection: Option<PgConnection>,
+    desk: Arc<Desk>,
+}
+
+impl Admin {
+    /// Keeps it for the next job. Not after an error: its state is unknown then.
+    pub(super) fn give_back(mut self) {
+        let mut idle = lock(&self.desk.idle);
+        if idle.len() < IDLE_LIMIT {
+            idle.extend(self.connection.take());
+        }
+    }
+}
+
+impl Deref for Admin {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.connection.as_ref().expect("given back only by value")
+    }
+}
+
+impl DerefMut for Admin {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.connection.as_mut().expect("given back only by value")
+    }
+}
+
+/// A panic of one test must not take the others' databases away.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,287 @@
+//! The default: a server of its own for each test process, on a copy of a cached data directory.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Executor};
+use upgrade_core::BoxError;
+use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
+use upgrade_core::postgres::server::{LocalServer, Profile, ServerBinaries, ServerOptions};
+
+use super::cache::{Cache, LockMode, TemplateInfo};
+use super::clerk::{AtEnd, Clerk};
+use super::error::PoolError;
+use super::hand_out::{Host, KeepRule, TestDatabase};
+use super::options::PoolOptions;
+use super::registry::{Handle, Registry};
+use super::strategy;
+use super::template::Making;
+
+/// The name of the template in its data directory.
+pub(super) const TEMPLATE_NAME: &str = "upgrade_template";
+
+/// How long the sessions of a closure that has returned may take to end.
+const LEAVE: Duration = Duration::from_secs(10);
+
+/// How many lines of the log stand in an error.
+const LOG_LINES: usize = 20;
+
+/// The servers of this process, by everything that decides what they hold.
+static HOSTS: Registry<LocalHost> = Registry::new();
+
+/// A running server and the clerk that works on it.
+#[derive(Debug)]
+pub(super) struct LocalHost {
+    // Fields are dropped in this order: connections end before their server does.
+    pub(super) clerk: Clerk,
+    pub(super) server: LocalServer,
+}
+
+impl LocalHost {
+    /// A database of the server by its name.
+    pub(super) fn database(&self, name: &str) -> Database {
+        Database::new(&self.server.connect_options(), name)
+    }
+
+    /// The error as it is, unless the server is dead, which explains it.
+    pub(super) fn explain(&self, error: PoolError) -> PoolError {
+        if self.server.pid().is_some() {
+            return error;
+        }
+        PoolError::ServerDied {
+            log: self.server.log_tail(LOG_LINES),
+            source: Box::new(error),
+        }
+    }
+}
+
+/// Where local servers and their templates come from.
+#[derive(Debug)]
+pub(super) struct LocalBackend {
+    pub(super) binaries: ServerBinaries,
+    pub(super) cache: Cache,
+    options: PoolOptions,
+}
+
+impl LocalBackend {
+    pub(super) fn open(binaries: ServerBinaries, options: &PoolOptions) -> Result<Self, PoolError> {
+        let backend = Self {
+            binaries,
+            cache: Cache::open(&options.provider.directories.cache)?,
+            options: options.clone(),
+        };
+        // A bad setting is said here, before anything is built.
+        backend.server_options()?;
+        Ok(backend)
+    }
+
+    /// What decides the content of a template besides its key.
+    pub(super) fn fingerprint(&self) -> String {
+        format!(
+            "{} in {}",
+            self.binaries.version().text(),
+            self.binaries.bin_dir().display()
+        )
+    }
+
+    fn server_options(&self) -> Result<ServerOptions, PoolError> {
+        let mut options = ServerOptions::new(Profile::ThrowAway)
+            .with_directories(self.options.provider.directories.clone());
+        for (name, value) in &self.options.settings {
+            options = options.with_setting(name, value)?;
+        }
+        Ok(options)
+    }
+
+    /// The template of that hash: from the cache, or built now, by one process at a time.
+    pub(super) async fn template<F, Fut, E>(
+        &self,
+        hash: &str,
+        build: F,
+    ) -> Result<TemplateInfo, PoolError>
+    where
+        F: FnOnce(Database) -> Fut,
+        Fut: Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
+    {
+        if let Some(info) = self.cache.read(hash) {
+            self.cache.touch(hash);
+            return Ok(info);
+        }
+        let built = {
+            let _lock = self
+                .cache
+                .lock(hash, LockMode::Exclusive, self.options.build_deadline)
+                .await?;
+            if let Some(info) = self.cache.read(hash) {
+                self.cache.touch(hash);
+                return Ok(info);
+            }
+            let start = Instant::now();
+            let built = self.build(hash, build).await;
+            tracing::info!(
+                template = hash,
+                elapsed = ?start.elapsed(),
+                ok = built.is_ok(),
+                "built a template"
+            );
+            built
+        };
+        let place = self.cache.folder();
+        let info =
+            built.map_err(|error| error.or_disk_full("building a template", place, place))?;
+        self.cache.enforce(self.options.cache_limit, Some(hash))?;
+        Ok(info)
+    }
+
+    async fn build<F, Fut, E>(&self, hash: &str, build: F) -> Result<TemplateInfo, PoolError>
+    where
+        F: FnOnce(Database) -> Fut,
+        Fut: Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
+    {
+        let unfinished = self.cache.begin(hash)?;
+        // The log of the build is not kept, or every copy would carry it.
+        let options = self.server_options()?.with_setting("wal_recycle", "off")?;
+        let server = LocalServer::start(&self.binaries, options).await?;
+        let database = Database::new(&server.connect_options(), TEMPLATE_NAME);
+        let mut admin = database
+            .connect_maintenance()
+            .await
+            .map_err(PoolError::database("connect to the new server"))?;
+        let marker = Marker::new(MarkerKind::Template, hash);
+        database
+            .create(&mut admin, &marker)
+            .await
+            .map_err(PoolError::database("make the template"))?;
+        build(database.clone())
+            .await
+            .map_err(|source| PoolError::BuildFailed {
+                hash: short(hash),
+                source: source.into(),
+            })?;
+        settle(&database).await?;
+        shut(&mut admin, &database).await?;
+        let choice = strategy::choose(&mut admin, &database, Some(&server.data_dir())).await?;
+        // The server ends the connection in any case.
+        let _ = admin.close().await;
+        server.hand_over(&unfinished.data()).await?;
+        unfinished.publish(TemplateInfo::new(self.binaries.version().text(), choice))
+    }
+
+    /// The server of this process for a template, or for none; started if there is none yet.
+    pub(super) async fn host(&self, hash: Option<&str>) -> Result<Handle<LocalHost>, PoolError> {
+        let key = format!(
+            "{:?}",
+            (
+                self.cache.folder(),
+                self.binaries.bin_dir(),
+                &self.options.settings,
+                hash
+            )
+        );
+        // One that was killed is of no use to the tests to come.
+        let runs = |host: &LocalHost| host.server.pid().is_some();
+        HOSTS.get(key, runs, || self.start(hash)).await
+    }
+
+    /// Makes a database on a server of this process.
+    pub(super) async fn hand_out(
+        &self,
+        host: Handle<LocalHost>,
+        making: Making,
+        keep: KeepRule,
+    ) -> Result<TestDatabase, PoolError> {
+        let major = self.binaries.version().major();
+        let (desk, its_host) = (Arc::clone(host.clerk.desk()), host.clone());
+        // The answer is the guard itself: if nobody waits for it any more, it cleans up.
+        let job = async move {
+            let mut admin = desk.admin().await?;
+            let mut n = 1;
+            loop {
+                let database = its_host.database(&making.name(n));
+                if making.make(&mut admin, &database).await? {
+                    admin.give_back();
+                    let host = Host::Local(its_host);
+                    return Ok(TestDatabase::new(database, host, major, keep, None));
+                }
+                n += 1;
+            }
+        };
+        let made = host.clerk.run(job).await;
+        made.map_err(|error| {
+            let place = host.server.data_dir();
+            host.explain(error.or_disk_full("copying a template", &place, self.cache.folder()))
+        })
+    }
+
+    async fn start(&self, hash: Option<&str>) -> Result<LocalHost, PoolError> {
+        let options = self.server_options()?;
+        let start = Instant::now();
+        let started = match hash {
+            None => LocalServer::start(&self.binaries, options).await,
+            Some(hash) => {
+                let _lock = self
+                    .cache
+                    .lock(hash, LockMode::Shared, self.options.build_deadline)
+                    .await?;
+                self.cache.touch(hash);
+                LocalServer::start_on_copy(&self.binaries, &self.cache.data(hash), options).await
+            }
+        };
+        let place = &self.options.provider.directories.disk;
+        let server = started.map_err(|error| {
+            PoolError::from(error).or_disk_full("starting a server", place, self.cache.folder())
+        })?;
+        tracing::debug!(elapsed = ?start.elapsed(), template = hash, "started a server for test databases");
+        let any = Database::new(&server.connect_options(), TEMPLATE_NAME);
+        Ok(LocalHost {
+            clerk: Clerk::start(any, AtEnd::Leave)?,
+            server,
+        })
+    }
+}
+
+/// Leaves the database as a well-kept one is: statistics are there and hint bits are set, so that
+/// copies neither plan badly nor write on their first read.
+pub(super) async fn settle(database: &Database) -> Result<(), PoolError> {
+    let failed = || format!("vacuum template `{}`", database.name());
+    let mut connection = database
+        .connect()
+        .await
+        .map_err(PoolError::database(failed()))?;
+    connection
+        .execute("vacuum (analyze)")
+        .await
+        .map_err(PoolError::database(failed()))?;
+    connection
+        .close()
+        .await
+        .map_err(PoolError::database(failed()))
+}
+
+/// Ends all sessions of a template and lets nobody in any more. The flag that says that it is
+/// complete comes last.
+pub(super) async fn shut(admin: &mut PgConnection, database: &Database) -> Result<(), PoolError> {
+    let failed = || format!("shut template `{}`", database.name());
+    let name = upgrade_core::postgres::sql::quote_ident(database.name());
+    database
+        .terminate_sessions(admin, LEAVE)
+        .await
+        .map_err(PoolError::database(failed()))?;
+    for act in ["is_template true", "allow_connections false"] {
+        let sql = format!("alter database {name} {act}");
+        admin
+            .execute(sqlx::AssertSqlSafe(sql))
+            .await
+            .map_err(PoolError::database(failed()))?;
+    }
+    Ok(())
+}
+
+/// As much of a hash as people compare.
+pub(super) fn short(hash: &str) -> String {
+    hash[..hash.len().min(16)].to_owned()
+}

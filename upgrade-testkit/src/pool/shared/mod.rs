@@ -1,0 +1,396 @@
+//! Test databases on a server that is there already, which other processes use as well.
+//!
+//! Templates are databases, built under an advisory lock and marked complete last. A test database
+//! is leased before it is made: its owner's session holds an advisory lock on its name, so the
+//! lease ends with the process, and any later process may drop what is not leased. Before a test
+//! gets a database it gets one of as many slots as the server has connections for.
+
+mod budget;
+mod lease;
+mod sweep;
+mod template;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sqlx::Executor;
+use sqlx::postgres::PgConnection;
+use upgrade_core::Secret;
+use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
+use upgrade_core::postgres::server::OLDEST_MAJOR;
+
+use super::clerk::{AtEnd, Clerk};
+use super::error::PoolError;
+use super::hand_out::{Host, KeepRule, TestDatabase};
+use super::options::PoolOptions;
+use super::registry::{Handle, Registry};
+use super::template::Making;
+pub use budget::BudgetFacts;
+use lease::Owner;
+pub(super) use lease::lease_key;
+pub use sweep::Swept;
+use sweep::{KEPT_UNTIL, Reach};
+
+/// What the name of a test database begins with.
+pub(super) const TEST_PREFIX: &str = "upgrade_test_";
+
+/// What the name of a template begins with.
+const TEMPLATE_PREFIX: &str = "upgrade_tpl_";
+
+/// How many abandoned databases a starting process drops: the one that comes after a crash of many
+/// must not do the work of all.
+const SWEEP_LIMIT: usize = 20;
+
+/// How long the end of a process may take for dropping its databases.
+const END_LIMIT: Duration = Duration::from_secs(2);
+
+/// The shared servers of this process.
+static HOSTS: Registry<SharedHost> = Registry::new();
+
+/// The connections of this process to a shared server, and its locks there.
+pub(super) struct SharedHost {
+    // Fields are dropped in this order: the clerk's last drops come before the leases end.
+    clerk: Clerk,
+    owner: Arc<Owner>,
+    server: Database,
+    facts: Facts,
+    budget: BudgetFacts,
+    slot_deadline: Duration,
+}
+
+impl fmt::Debug for SharedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedHost")
+            .field("server", &self.server)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is asked of a server before it is used.
+#[derive(Debug)]
+struct Facts {
+    major: u16,
+    /// Version and collation, as far as they decide what a template holds.
+    content: String,
+}
+
+impl Facts {
+    async fn read(admin: &mut PgConnection, place: &str) -> Result<Self, PoolError> {
+        let (version, text, in_recovery, role, may_create, collation): (
+            i32,
+            String,
+            bool,
+            String,
+            bool,
+            String,
+        ) = sqlx::query_as(
+            "select current_setting('server_version_num')::int, version(), pg_is_in_recovery(), \
+             current_user::text, r.rolcreatedb or r.rolsuper, \
+             concat_ws(' ', d.datcollate, d.datctype, to_jsonb(d) ->> 'datcollversion', \
+             pg_encoding_to_char(d.encoding)) \
+             from pg_catalog.pg_roles r, pg_catalog.pg_database d \
+             where r.rolname = current_user and d.datname = 'template0'",
+        )
+        .fetch_one(admin)
+        .await
+        .map_err(PoolError::database("ask the server what it is"))?;
+        let major = u16::try_from(version / 10_000).unwrap_or_default();
+        let place = place.to_owned();
+        if major < OLDEST_MAJOR {
+            return Err(PoolError::TooOld {
+                place,
+                found: major,
+                oldest: OLDEST_MAJOR,
+            });
+        }
+        if in_recovery {
+            return Err(PoolError::InRecovery { place });
+        }
+        if !may_create {
+            return Err(PoolError::NoCreateDb { place, role });
+        }
+        Ok(Self {
+            major,
+            content: format!("{text} {collation}"),
+        })
+    }
+}
+
+impl SharedHost {
+    /// The connections of this process to a server; made if there are none yet.
+    pub(super) async fn open(
+        url: &Secret,
+        options: &PoolOptions,
+    ) -> Result<Handle<Self>, PoolError> {
+        // Not the URL itself: it may hold a password.
+        let key = format!(
+            "{} {} {:?}",
+            blake3::hash(url.expose().as_bytes()),
+            options.connections_per_test,
+            options.slot_deadline
+        );
+        let is_of_use = |host: &Self| !host.owner.is_lost();
+        let host = HOSTS
+            .get(key, is_of_use, || Self::start(url, options))
+            .await?;
+        match options.major {
+            Some(wanted) if wanted != host.facts.major => Err(PoolError::WrongMajor {
+                place: place(&host.server),
+                wanted,
+                found: host.facts.major,
+            }),
+            _ => Ok(host),
+        }
+    }
+
+    async fn start(url: &Secret, options: &PoolOptions) -> Result<Self, PoolError> {
+        let server =
+            Database::from_url(url).map_err(PoolError::database("read the URL of the server"))?;
+        let clerk = Clerk::start(server.clone(), AtEnd::Drop(END_LIMIT))?;
+        let (place, per_test) = (place(&server), options.connections_per_test);
+        let (job_server, job_desk) = (server.clone(), Arc::clone(clerk.desk()));
+        let job = async move {
+            let mut session = job_server
+                .connect_maintenance()
+                .await
+                .map_err(PoolError::database("connect to the server"))?;
+            let facts = Facts::read(&mut session, &place).await?;
+            let budget = BudgetFacts::read(&mut session, per_test).await?;
+            // It has nothing to say for as long as the process lives.
+            session
+                .execute("set idle_session_timeout = 0; set application_name = 'upgrade lease'")
+                .await
+                .map_err(PoolError::database("prepare the session of the leases"))?;
+            Ok((facts, budget, Arc::new(Owner::new(place, session))))
+        };
+        let (facts, budget, owner) = clerk.run(job).await?;
+        clerk.desk().spawn(async move {
+            if let Err(error) = sweep::sweep(&job_desk, Reach::Abandoned, SWEEP_LIMIT).await {
+                tracing::warn!(%error, "cannot sweep the server of the test databases");
+            }
+        });
+        Ok(Self {
+            clerk,
+            owner,
+            server,
+            facts,
+            budget,
+            slot_deadline: options.slot_deadline,
+        })
+    }
+
+    pub(super) fn major(&self) -> u16 {
+        self.facts.major
+    }
+
+    /// What decides the content of a template besides its key.
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.facts.content
+    }
+
+    /// A database of the server by its name.
+    pub(super) fn database(&self, name: &str) -> Database {
+        self.server.sibling(name)
+    }
+
+    /// Waits for a slot, then makes a database under a lease.
+    pub(super) async fn hand_out(
+        this: &Handle<Self>,
+        making: Making,
+        keep: KeepRule,
+    ) -> Result<TestDatabase, PoolError> {
+        let host = this.clone();
+        // The answer is the guard itself: if nobody waits for it any more, it cleans up.
+        let job = async move {
+            let slot = host.owner.slot(&host.budget, host.slot_deadline).await?;
+            match host.make_leased(&making).await {
+                Ok(database) => {
+                    let major = host.facts.major;
+                    Ok(TestDatabase::new(
+                        database,
+                        Host::Shared(host),
+                        major,
+                        keep,
+                        Some(slot),
+                    ))
+                }
+                Err(error) => {
+                    host.owner.end_slot(slot).await?;
+                    Err(error)
+                }
+            }
+        };
+        this.clerk.run(job).await
+    }
+
+    async fn make_leased(&self, making: &Making) -> Result<Database, PoolError> {
+        let mut admin = self.clerk.desk().admin().await?;
+        let mut n = 1;
+        loop {
+            let name = making.name(n);
+            n += 1;
+            // Leased before it is made: at no moment is it there without an owner.
+            if !self.owner.lease(&name).await? {
+                continue;
+            }
+            let database = self.database(&name);
+            match making.make(&mut admin, &database).await {
+                Ok(true) => {
+                    admin.give_back();
+                    return Ok(database);
+                }
+                Ok(false) => self.owner.end_lease(&name).await?,
+                Err(error) => {
+                    self.owner.end_lease(&name).await?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Ends a test's use of a database, in the background: its sessions, its slot, its lease, and
+    /// later the database itself unless it is kept.
+    pub(super) fn release(&self, database: &Database, slot: Option<u32>, kept: bool) {
+        let (owner, desk, database) = (
+            Arc::clone(&self.owner),
+            Arc::clone(self.clerk.desk()),
+            database.clone(),
+        );
+        self.clerk.desk().spawn(async move {
+            let released = async {
+                let mut admin = desk.admin().await?;
+                // What the test left open still counts against the connections of the server.
+                database
+                    .terminate_sessions(&mut admin, Duration::from_secs(2))
+                    .await
+                    .map_err(PoolError::database("end the sessions of a test"))?;
+                admin.give_back();
+                Ok::<_, PoolError>(())
+            };
+            let mut results = vec![released.await, owner.end_lease(database.name()).await];
+            if let Some(slot) = slot {
+                results.push(owner.end_slot(slot).await);
+            }
+            for error in results.into_iter().filter_map(Result::err) {
+                tracing::debug!(database = database.name(), %error, "a test database was not released in order");
+            }
+            if !kept {
+                desk.discard(database);
+            }
+        });
+    }
+
+    /// Marks a database as kept; answers until when.
+    pub(super) async fn keep(
+        &self,
+        database: &Database,
+        keep_for: Duration,
+    ) -> Result<SystemTime, PoolError> {
+        let (desk, database) = (Arc::clone(self.clerk.desk()), database.clone());
+        let until = SystemTime::now() + keep_for;
+        self.clerk
+            .run(async move {
+                let mut admin = desk.admin().await?;
+                mark_kept(&mut admin, &database, until).await?;
+                admin.give_back();
+                Ok(until)
+            })
+            .await
+    }
+
+    /// As [`Self::keep`] and [`Self::release`], for a caller without a runtime.
+    pub(super) fn keep_in_background(
+        this: &Handle<Self>,
+        database: &Database,
+        slot: Option<u32>,
+        keep_for: Duration,
+    ) {
+        let (host, database) = (this.clone(), database.clone());
+        this.clerk.desk().spawn(async move {
+            let kept = host.keep(&database, keep_for).await;
+            if let Err(error) = &kept {
+                tracing::warn!(database = database.name(), %error, "cannot keep a test database");
+            }
+            host.release(&database, slot, kept.is_ok());
+        });
+    }
+
+    /// Drops at most `limit` databases whose owner is dead.
+    pub(super) async fn sweep(&self, limit: usize) -> Result<Swept, PoolError> {
+        let desk = Arc::clone(self.clerk.desk());
+        self.clerk
+            .run(async move { sweep::sweep(&desk, Reach::Abandoned, limit).await })
+            .await
+    }
+
+    /// Drops all templates and kept databases that nobody uses.
+    pub(super) async fn clean(&self) -> Result<Swept, PoolError> {
+        let desk = Arc::clone(self.clerk.desk());
+        self.clerk
+            .run(async move { sweep::sweep(&desk, Reach::Everything, usize::MAX).await })
+            .await
+    }
+
+    /// The shell command that enters a database, without a password: `psql` asks for it.
+    pub(super) fn enter_command(&self, name: &str) -> String {
+        let options = self.server.connect_options();
+        let host = match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => options.get_host().to_owned(),
+        };
+        let words = [
+            "-h",
+            &host,
+            "-p",
+            &options.get_port().to_string(),
+            "-U",
+            options.get_username(),
+            "-d",
+            name,
+        ]
+        .map(quote);
+        format!("psql {}", words.join(" "))
+    }
+}
+
+async fn mark_kept(
+    admin: &mut PgConnection,
+    database: &Database,
+    until: SystemTime,
+) -> Result<(), PoolError> {
+    let failed = || format!("keep database `{}`", database.name());
+    let seconds = until
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let marker = database
+        .marker(admin)
+        .await
+        .map_err(PoolError::database(failed()))?
+        .unwrap_or_else(|| Marker::new(MarkerKind::Test, "kept"))
+        .with_note(KEPT_UNTIL, seconds.to_string());
+    database
+        .remark(admin, &marker)
+        .await
+        .map_err(PoolError::database(failed()))
+}
+
+/// Where a server is, without user and password.
+fn place(server: &Database) -> String {
+    let options = server.connect_options();
+    match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
+
+/// Quotes a word for a shell, if it needs it.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
