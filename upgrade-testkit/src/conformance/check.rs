@@ -118,6 +118,34 @@ impl Clause {
         )
     }
 
+    /// Two texts that show a system, told apart by the first line that differs.
+    pub(super) fn same_text(
+        self,
+        what: &str,
+        expected: &str,
+        found: &str,
+    ) -> Result<(), ClauseFailed> {
+        if expected == found {
+            return Ok(());
+        }
+        let end = "(the text ends)";
+        let (mut expected, mut found) = (expected.lines(), found.lines());
+        for number in 1.. {
+            let (left, right) = (expected.next(), found.next());
+            if left != right {
+                let left = left.unwrap_or(end);
+                return Err(self.failed(
+                    format!("{what}, line {number}: {left}"),
+                    right.unwrap_or(end),
+                ));
+            }
+            if left.is_none() {
+                break;
+            }
+        }
+        Err(self.failed(what, "the same lines, with other line ends"))
+    }
+
     /// Two observations, told apart by what differs.
     pub(super) fn same_observation(
         self,

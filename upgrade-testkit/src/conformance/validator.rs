@@ -201,7 +201,7 @@ pub async fn judging_changes_nothing(fixture: &dyn ValidatorFixture) -> ClauseRe
         let before = clause.fixture("state", fixture.state(cx).await)?;
         judge(clause, &*fixture.validator(), cx).await?;
         let after = clause.fixture("state", fixture.state(cx).await)?;
-        clause.equal("the state before `validate`", &before, &after)?;
+        clause.same_text("the state before `validate`", &before, &after)?;
     }
     clause.holds()
 }

@@ -35,7 +35,7 @@ pub async fn observing_changes_nothing(fixture: &dyn EnvironmentFixture) -> Clau
         let before = clause.fixture("state", fixture.state(cx).await)?;
         live(clause, environment, cx).await?;
         let after = clause.fixture("state", fixture.state(cx).await)?;
-        clause.equal("the state before `observe`", &before, &after)?;
+        clause.same_text("the state before `observe`", &before, &after)?;
         clause.holds()
     })
     .await

@@ -46,7 +46,6 @@ pub async fn a_label_that_is_taken_again_is_overwritten(
         keep(clause, environment, cx).await?;
         clause.fixture("disturb", fixture.disturb(cx).await)?;
         let second = keep(clause, environment, cx).await?;
-        clause.fixture("disturb", fixture.disturb(cx).await)?;
         let at = At::Snapshot("kept".to_owned());
         let seen = environment.observe(cx, &at, &Scope::All).await;
         let seen = clause.ok("`observe` of the label", seen)?;

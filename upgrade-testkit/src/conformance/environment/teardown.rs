@@ -59,7 +59,7 @@ pub async fn what_was_handed_over_is_left_as_it_is(
     let before = given!(clause.fixture("handed_over", fixture.handed_over().await)?);
     left_by(clause, fixture, UpgradeContext::clone).await?;
     let after = given!(clause.fixture("handed_over", fixture.handed_over().await)?);
-    clause.equal("what was handed over", &before, &after)?;
+    clause.same_text("what was handed over", &before, &after)?;
     clause.holds()
 }
 

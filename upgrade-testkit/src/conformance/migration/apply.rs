@@ -37,7 +37,7 @@ pub async fn apply_twice_does_nothing(fixture: &dyn MigrationFixture) -> ClauseR
     let outcome = clause.ok("`apply` again", fixture.migration().apply(&cx).await)?;
     clause.equal("the second outcome", &Outcome::NothingToDo, &outcome)?;
     let after = seen(clause, fixture, &cx).await?;
-    clause.equal("the system after the first `apply`", &before, &after)?;
+    clause.same_text("the system after the first `apply`", &before, &after)?;
     clause.holds()
 }
 
@@ -61,7 +61,7 @@ pub async fn a_failed_apply_is_never_applied(fixture: &dyn MigrationFixture) -> 
         Status::Dirty => {}
         Status::Pending => {
             let after = clause.fixture("state", fixture.state(&cx).await)?;
-            clause.equal("the state of a pending migration", &before, &after)?;
+            clause.same_text("the state of a pending migration", &before, &after)?;
         }
         found => {
             return Err(clause.failed(
@@ -90,6 +90,6 @@ pub async fn divergent_content_is_not_applied(fixture: &dyn MigrationFixture) ->
         &[ErrorKind::Divergent],
     )?;
     let after = seen(clause, fixture, &cx).await?;
-    clause.equal("the system before the edited one", &before, &after)?;
+    clause.same_text("the system before the edited one", &before, &after)?;
     clause.holds()
 }

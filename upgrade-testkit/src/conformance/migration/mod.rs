@@ -119,21 +119,14 @@ where
 }
 
 /// Everything that can be seen: the state, and the tool's record.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    state: String,
-    record: String,
-}
-
 async fn seen(
     clause: Clause,
     fixture: &dyn MigrationFixture,
     cx: &UpgradeContext,
-) -> Result<Seen, ClauseFailed> {
-    Ok(Seen {
-        state: clause.fixture("state", fixture.state(cx).await)?,
-        record: clause.fixture("record", fixture.record(cx).await)?,
-    })
+) -> Result<String, ClauseFailed> {
+    let state = clause.fixture("state", fixture.state(cx).await)?;
+    let record = clause.fixture("record", fixture.record(cx).await)?;
+    Ok(format!("{state}\nrecord of migrations: {record}"))
 }
 
 /// Applies what must be pending.

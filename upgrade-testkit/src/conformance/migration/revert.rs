@@ -22,7 +22,7 @@ pub async fn revert_of_a_pending_one_does_nothing(fixture: &dyn MigrationFixture
     let outcome = clause.ok("`revert`", migration.revert(&cx).await)?;
     clause.equal("the outcome of `revert`", &Outcome::NothingToDo, &outcome)?;
     let after = clause.fixture("state", fixture.state(&cx).await)?;
-    clause.equal("the state before `revert`", &before, &after)?;
+    clause.same_text("the state before `revert`", &before, &after)?;
     let found = status(clause, &migration, &cx).await?;
     clause.equal("the status", &Status::Pending, &found)?;
     clause.holds()
@@ -43,7 +43,7 @@ pub async fn revert_undoes_apply(fixture: &dyn MigrationFixture) -> ClauseResult
     apply(clause, &migration, &cx).await?;
     clause.ok("`revert`", migration.revert(&cx).await)?;
     let after = clause.fixture("state", fixture.state(&cx).await)?;
-    clause.equal("the state before `apply`", &before, &after)?;
+    clause.same_text("the state before `apply`", &before, &after)?;
     clause.holds()
 }
 
@@ -67,7 +67,7 @@ pub async fn a_failed_revert_is_never_pending(fixture: &dyn MigrationFixture) ->
         Status::Dirty => {}
         Status::Applied => {
             let after = clause.fixture("state", fixture.state(&cx).await)?;
-            clause.equal("the state of an applied migration", &applied, &after)?;
+            clause.same_text("the state of an applied migration", &applied, &after)?;
         }
         found => {
             return Err(clause.failed(
@@ -99,6 +99,6 @@ pub async fn revert_of_an_irreversible_one_is_unsupported(
     let refused = migration.revert(&cx).await;
     clause.kind("`revert`", refused, &[ErrorKind::Unsupported])?;
     let after = seen(clause, fixture, &cx).await?;
-    clause.equal("the system before `revert`", &before, &after)?;
+    clause.same_text("the system before `revert`", &before, &after)?;
     clause.holds()
 }

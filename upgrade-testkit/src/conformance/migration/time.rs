@@ -4,7 +4,7 @@ use tokio::time::{Instant, sleep};
 use upgrade_core::migration::Status;
 use upgrade_core::{ErrorKind, Migration};
 
-use super::{MigrationFixture, seen, status};
+use super::{MigrationFixture, status};
 use crate::conformance::check::{Clause, cancelled};
 use crate::conformance::{ClauseResult, DEADLINE, MARGIN};
 
@@ -27,7 +27,7 @@ pub async fn a_cancelled_apply_is_not_applied(fixture: &dyn MigrationFixture) ->
     )?;
     if found == Status::Pending {
         let after = clause.fixture("state", fixture.state(&cx).await)?;
-        clause.equal("the state of a pending migration", &before, &after)?;
+        clause.same_text("the state of a pending migration", &before, &after)?;
     }
     clause.holds()
 }
@@ -73,7 +73,7 @@ pub async fn what_was_begun_is_stopped(fixture: &dyn MigrationFixture) -> Clause
     let clause = Clause("what_was_begun_is_stopped");
     let cx = clause.fixture("context", fixture.context().await)?;
     let migration = fixture.slow();
-    let before = seen(clause, fixture, &cx).await?;
+    let before = clause.fixture("state", fixture.state(&cx).await)?;
     let brief = cx.clone().with_deadline(Instant::now() + DEADLINE);
     // An apply that does not end in time is the matter of another clause; here it is dropped.
     let ended = tokio::time::timeout(DEADLINE + MARGIN, migration.apply(&brief)).await;
@@ -96,12 +96,8 @@ pub async fn what_was_begun_is_stopped(fixture: &dyn MigrationFixture) -> Clause
     match status(clause, &migration, &cx).await? {
         Status::Dirty => {}
         Status::Pending => {
-            let after = seen(clause, fixture, &cx).await?;
-            clause.equal(
-                "the state of a pending migration",
-                &before.state,
-                &after.state,
-            )?;
+            let after = clause.fixture("state", fixture.state(&cx).await)?;
+            clause.same_text("the state of a pending migration", &before, &after)?;
         }
         found => {
             return Err(clause.failed("the status is pending or dirty", format!("{found:?}")));

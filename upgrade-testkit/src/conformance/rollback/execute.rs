@@ -79,7 +79,7 @@ pub async fn execute_without_prepare_is_refused(fixture: &dyn RollbackFixture) -
     let executed = rollback.execute(&cx, &request).await;
     clause.kind("`execute`", executed, &[ErrorKind::Refused])?;
     let after = clause.fixture("state", fixture.state(&cx).await)?;
-    clause.equal("the state before `execute`", &before, &after)?;
+    clause.same_text("the state before `execute`", &before, &after)?;
     clause.holds()
 }
 
@@ -101,7 +101,7 @@ pub async fn another_system_is_left_alone(fixture: &dyn RollbackFixture) -> Clau
     clause.ok("`finalize`", rollback.finalize(cx).await)?;
 
     let after = clause.fixture("state", fixture.state(&other.cx).await)?;
-    clause.equal("the state of the other system", &before, &after)?;
+    clause.same_text("the state of the other system", &before, &after)?;
     let executed = other.rollback.execute(&other.cx, &request_of_other).await;
     clause.ok("`execute` in the other system", executed)?;
     other.arrived(clause, fixture).await?;

@@ -166,6 +166,6 @@ impl Prepared {
         fixture: &dyn RollbackFixture,
     ) -> Result<(), ClauseFailed> {
         let state = clause.fixture("state", fixture.state(&self.cx).await)?;
-        clause.equal("the state at `prepare`", &self.state, &state)
+        clause.same_text("the state at `prepare`", &self.state, &state)
     }
 }
