@@ -1,0 +1,425 @@
+//! Databases: made, copied, renamed, dropped, and only those that may be.
+//!
+//! A [`Database`] is a name on a server. What destroys (drop, rename, terminate) is done only to
+//! databases that this library made, which their [`Marker`] proves, or that the user
+//! [handed over](Database::handed_over) by name.
+
+mod copy;
+mod marker;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+use tokio::time::Instant;
+
+pub use copy::CopyStrategy;
+pub use marker::{Marker, MarkerKind};
+
+use super::sql::{quote_ident, quote_literal};
+use crate::environment::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
+
+/// The longest name that Postgres keeps, in bytes.
+pub const NAME_LIMIT: usize = 63;
+
+/// The database to which one connects in order to make, rename or drop another one.
+const MAINTENANCE: &str = "postgres";
+
+/// A database by its name on a server. Making the value touches nothing.
+#[derive(Clone)]
+pub struct Database {
+    server: PgConnectOptions,
+    name: String,
+    handed_over: bool,
+}
+
+impl Database {
+    /// A database of that name; destructive acts need its marker.
+    pub fn new(server: &PgConnectOptions, name: impl Into<String>) -> Self {
+        Self {
+            server: quiet(server.clone()),
+            name: name.into(),
+            handed_over: false,
+        }
+    }
+
+    /// The database that a URL names; destructive acts need its marker.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when it is no Postgres URL or names no database; the message
+    /// does not repeat the URL.
+    pub fn from_url(url: &Secret) -> Result<Self> {
+        // The source of an error may quote the URL, and with it a password: it is left out.
+        let text = url.expose();
+        let of_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        let options = of_postgres
+            .then(|| PgConnectOptions::from_str(text).ok())
+            .flatten();
+        let Some(options) = options else {
+            return Err(
+                Error::new(ErrorKind::InvalidInput, "the database URL cannot be read")
+                    .with_hint("write it as `postgres://user:password@host:5432/database`"),
+            );
+        };
+        let Some(name) = options.get_database().map(str::to_owned) else {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the database URL names no database",
+            )
+            .with_hint("append the name, as in `postgres://user@host:5432/database`"));
+        };
+        Ok(Self::new(&options, name))
+    }
+
+    /// The same database, handed over: the user names it, and may have it renamed and dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] when the name that is confirmed is not its name.
+    pub fn handed_over(mut self, confirmed: &str) -> Result<Self> {
+        if confirmed != self.name {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "database `{}` was not handed over: `{confirmed}` was confirmed",
+                    self.name
+                ),
+            )
+            .with_hint("confirm it by its own name"));
+        }
+        self.handed_over = true;
+        Ok(self)
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Another database on the same server.
+    pub fn sibling(&self, name: impl Into<String>) -> Self {
+        Self {
+            server: self.server.clone(),
+            name: name.into(),
+            handed_over: false,
+        }
+    }
+
+    /// How to connect to it.
+    pub fn connect_options(&self) -> PgConnectOptions {
+        self.server.clone().database(&self.name)
+    }
+
+    /// Where it can be reached, for an environment to offer.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(Secret::new(
+            self.connect_options().to_url_lossy().to_string(),
+        ))
+    }
+
+    /// Connects to it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] with what the server said.
+    pub async fn connect(&self) -> Result<PgConnection> {
+        self.connect_options().connect().await.map_err(|source| {
+            let error = Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "no connection to database `{}` at {}",
+                    self.name,
+                    place(&self.server)
+                ),
+            )
+            .with_source(source);
+            error.with_hint("is the server up, and are user and password right?")
+        })
+    }
+
+    /// Connects to the maintenance database of its server.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_maintenance(&self) -> Result<PgConnection> {
+        self.sibling(MAINTENANCE).connect().await
+    }
+
+    /// Whether it exists.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Database`] when the server cannot be asked.
+    pub async fn exists(&self, admin: &mut PgConnection) -> Result<bool> {
+        sqlx::query_scalar("select exists (select from pg_catalog.pg_database where datname = $1)")
+            .bind(&self.name)
+            .fetch_one(admin)
+            .await
+            .map_err(|source| self.failed("look up", source))
+    }
+
+    /// Its marker, if this library made it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Database`] when the server cannot be asked.
+    pub async fn marker(&self, admin: &mut PgConnection) -> Result<Option<Marker>> {
+        Ok(self
+            .comment(admin)
+            .await?
+            .as_deref()
+            .and_then(Marker::from_comment))
+    }
+
+    /// Makes it, empty and marked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Database`] with what the server said; a database of that name exists, say.
+    pub async fn create(&self, admin: &mut PgConnection, marker: &Marker) -> Result<()> {
+        let sql = format!(
+            "create database {} template template0",
+            quote_ident(&self.name)
+        );
+        self.act(admin, "create", &sql).await?;
+        self.set_comment(admin, Some(&marker.to_comment())).await
+    }
+
+    /// Renames it, which no session may prevent: terminate them first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] unless it may be destroyed, [`ErrorKind::Database`] with what the
+    /// server said.
+    pub async fn rename(&self, admin: &mut PgConnection, to: &str) -> Result<Self> {
+        self.guard(admin, "renamed").await?;
+        let sql = format!(
+            "alter database {} rename to {}",
+            quote_ident(&self.name),
+            quote_ident(to)
+        );
+        self.act(admin, "rename", &sql).await?;
+        Ok(Self {
+            server: self.server.clone(),
+            name: to.to_owned(),
+            handed_over: false,
+        })
+    }
+
+    /// Drops it, and its sessions with it; a database that does not exist is no error.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] unless it may be destroyed, [`ErrorKind::Database`] with what the
+    /// server said.
+    pub async fn drop(&self, admin: &mut PgConnection) -> Result<()> {
+        if !self.exists(admin).await? {
+            return Ok(());
+        }
+        self.guard(admin, "dropped").await?;
+        let name = quote_ident(&self.name);
+        self.act(
+            admin,
+            "drop",
+            &format!("drop database if exists {name} with (force)"),
+        )
+        .await
+    }
+
+    /// Ends every session of it but the caller's, and waits until they are gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] unless it may be destroyed, [`ErrorKind::Timeout`] when sessions
+    /// are still there after `within`.
+    pub async fn terminate_sessions(
+        &self,
+        admin: &mut PgConnection,
+        within: Duration,
+    ) -> Result<()> {
+        self.guard(admin, "cleared of sessions").await?;
+        let deadline = Instant::now() + within;
+        loop {
+            let left: i64 = sqlx::query_scalar(
+                "select count(pg_catalog.pg_terminate_backend(pid)) \
+                 from pg_catalog.pg_stat_activity \
+                 where datname = $1 and pid <> pg_catalog.pg_backend_pid()",
+            )
+            .bind(&self.name)
+            .fetch_one(&mut *admin)
+            .await
+            .map_err(|source| self.failed("end the sessions of", source))?;
+            if left == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::new(
+                    ErrorKind::Timeout,
+                    format!(
+                        "{left} sessions of database `{}` did not end in {within:?}",
+                        self.name
+                    ),
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await; // poll
+        }
+    }
+
+    /// Refuses unless the database was handed over or carries the marker.
+    pub(crate) async fn guard(&self, admin: &mut PgConnection, act: &str) -> Result<()> {
+        if self.handed_over || self.marker(admin).await?.is_some() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "database `{}` was not made by this library and is not {act}",
+                self.name
+            ),
+        )
+        .with_hint("if you mean it, hand it over by its name"))
+    }
+
+    pub(crate) async fn comment(&self, admin: &mut PgConnection) -> Result<Option<String>> {
+        sqlx::query_scalar::<_, Option<String>>(
+            "select pg_catalog.shobj_description(oid, 'pg_database') \
+             from pg_catalog.pg_database where datname = $1",
+        )
+        .bind(&self.name)
+        .fetch_optional(admin)
+        .await
+        .map(Option::flatten)
+        .map_err(|source| self.failed("read the comment of", source))
+    }
+
+    pub(crate) async fn set_comment(
+        &self,
+        admin: &mut PgConnection,
+        comment: Option<&str>,
+    ) -> Result<()> {
+        self.act(admin, "comment on", &self.comment_sql(comment))
+            .await
+    }
+
+    pub(crate) fn comment_sql(&self, comment: Option<&str>) -> String {
+        let comment = comment.map_or_else(|| "null".to_owned(), quote_literal);
+        format!(
+            "comment on database {} is {comment}",
+            quote_ident(&self.name)
+        )
+    }
+
+    /// Runs one statement about this database.
+    pub(crate) async fn act(&self, admin: &mut PgConnection, what: &str, sql: &str) -> Result<()> {
+        admin
+            .execute(sqlx::raw_sql(AssertSqlSafe(sql)))
+            .await
+            .map(drop)
+            .map_err(|source| self.failed(what, source))
+    }
+
+    pub(crate) fn failed(&self, what: &str, source: sqlx::Error) -> Error {
+        Error::new(
+            ErrorKind::Database,
+            format!("failed to {what} database `{}`", self.name),
+        )
+        .with_source(source)
+    }
+}
+
+/// The name and the place; never a password.
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("name", &self.name)
+            .field("server", &place(&self.server))
+            .field("handed_over", &self.handed_over)
+            .finish()
+    }
+}
+
+/// Where a server is, without user and password.
+fn place(options: &PgConnectOptions) -> String {
+    match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
+
+/// Statements belong into reports, not into the log of every user.
+fn quiet(options: PgConnectOptions) -> PgConnectOptions {
+    options.disable_statement_logging()
+}
+
+/// Closes a connection; that it is closed already is no error.
+pub(crate) async fn close(connection: PgConnection) {
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "a connection did not close in order");
+    }
+}
+
+/// A name that starts with `base`, ends with `suffix`, and is short enough.
+pub(crate) fn derived_name(base: &str, suffix: &str) -> String {
+    let room = NAME_LIMIT - suffix.len() - 1;
+    if base.len() <= room {
+        return format!("{base}_{suffix}");
+    }
+    let hash = blake3::hash(base.as_bytes()).to_hex();
+    let mut cut = room - 9;
+    while !base.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    format!("{}_{}_{suffix}", &base[..cut], &hash[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_read_and_never_printed() {
+        let database =
+            Database::from_url(&Secret::new("postgres://u:hunter2@db.test:5433/orders")).unwrap();
+        assert_eq!(database.name(), "orders");
+        let text = format!("{database:?} {database:#?}");
+        assert!(
+            text.contains("db.test:5433") && !text.contains("hunter2"),
+            "{text}"
+        );
+        for bad in [
+            "mysql://u:hunter2@h/x",
+            "hunter2",
+            "postgres://u:hunter2@h:port/x",
+        ] {
+            let error = Database::from_url(&Secret::new(bad)).unwrap_err();
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_of_a_socket_is_read_back() {
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket("/run/pg x")
+            .username("u");
+        let endpoint = Database::new(&options, "orders").endpoint();
+        let back = Database::from_url(endpoint.url()).unwrap();
+        assert_eq!(back.name(), "orders");
+        assert_eq!(place(&back.server), "/run/pg x");
+    }
+
+    #[test]
+    fn handing_over_needs_the_name() {
+        let database = Database::new(&PgConnectOptions::new_without_pgpass(), "orders");
+        assert_eq!(
+            database.clone().handed_over("order").unwrap_err().kind(),
+            ErrorKind::Refused
+        );
+        assert!(database.handed_over("orders").is_ok());
+    }
+
+    #[test]
+    fn derived_names_fit_and_differ() {
+        assert_eq!(derived_name("orders", "kept"), "orders_kept");
+        let (a, b) = ("a".repeat(63), format!("{}b", "a".repeat(62)));
+        let (x, y) = (derived_name(&a, "kept"), derived_name(&b, "kept"));
+        assert!(x.len() <= NAME_LIMIT && y.len() <= NAME_LIMIT);
+        assert_ne!(x, y);
+        assert!(derived_name(&"ü".repeat(31), "kept").len() <= NAME_LIMIT);
+    }
+}
