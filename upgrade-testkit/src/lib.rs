@@ -10,6 +10,7 @@
 //! - [`case`]: one case while it runs: its seed, what it has to remove, where its report goes.
 //! - [`reproduce`]: the line that runs a case again.
 //! - [`display`]: a run as lines in the captured output of a test.
+//! - [`conformance`]: whether an implementation of one of the four traits keeps its promises.
 //! - [`report_file`]: reports and plans as files.
 
 #[doc(hidden)]
