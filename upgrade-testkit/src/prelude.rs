@@ -6,6 +6,6 @@ pub use upgrade_core::{
 };
 
 pub use crate::case::TestCase;
+pub use crate::rehearsal::{Rehearsal, UpgradeContextExt};
+pub use crate::seed::Seeder;
 pub use crate::upgrade_test;
-
-// rehearsal

@@ -17,18 +17,21 @@ use upgrade_core::report::StepOutcome;
 use upgrade_core::rollback::{DEFAULT_BUDGET, RevertMigrations, SnapshotSwap};
 use upgrade_core::validator::Invariant;
 use upgrade_core::{
-    Environment, Error, ErrorKind, Event, EventSink, Migration, Plan, Report, Result, Rollback, Runner, Scenario,
-    Upgrade, UpgradeContext, Validator,
+    Environment, Error, ErrorKind, Event, EventSink, Migration, Plan, Report, Result, Rollback,
+    Runner, Scenario, Upgrade, UpgradeContext, Validator,
 };
 
 use crate::case::{DEFAULT_ROWS, TestCase};
 use crate::display::{self, CapturedLines};
-use crate::pool::{Pool, PoolOptions};
+use crate::pool::{Keep, Pool, PoolOptions};
 use crate::seed::Seeder;
 use crate::settings::Settings;
 
 use populated::Populated;
 use release::Releases;
+
+/// How long the database of a failed test is kept where that is asked for.
+const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the test kit adds to a context.
 pub trait UpgradeContextExt {
@@ -42,7 +45,8 @@ pub trait UpgradeContextExt {
 
 impl UpgradeContextExt for UpgradeContext {
     fn upgrade(&self) -> Rehearsal {
-        let case = TestCase::of(self).expect("`cx.upgrade()` needs the context of an #[upgrade_test]");
+        let case =
+            TestCase::of(self).expect("`cx.upgrade()` needs the context of an #[upgrade_test]");
         Rehearsal::of_case(self, case)
     }
 }
@@ -75,7 +79,6 @@ pub struct Rehearsal {
     observer: Observer,
     templates: bool,
     keep: bool,
-    settings: Settings,
     sinks: Vec<Arc<dyn EventSink>>,
     /// The test that it belongs to, as its context.
     case: Option<UpgradeContext>,
@@ -87,7 +90,10 @@ enum Head {
     Path(PathBuf),
     Folder(Box<MigrationFolder>),
     /// Migrations that are not files: those of the previous release, and those that are pending.
-    Built { applied: Vec<Arc<dyn Migration>>, pending: Vec<Arc<dyn Migration>> },
+    Built {
+        applied: Vec<Arc<dyn Migration>>,
+        pending: Vec<Arc<dyn Migration>>,
+    },
 }
 
 impl Rehearsal {
@@ -118,7 +124,6 @@ impl Rehearsal {
             observer: Observer::default(),
             templates: true,
             keep: settings.keep,
-            settings,
             sinks: Vec::new(),
             case: None,
         })
@@ -126,7 +131,7 @@ impl Rehearsal {
 
     fn of_case(cx: &UpgradeContext, case: &TestCase) -> Self {
         let spec = case.spec();
-        let settings = case.settings().clone();
+        let settings = case.settings();
         Self {
             name: spec.name().to_owned(),
             base: PathBuf::from(spec.manifest_dir()),
@@ -149,7 +154,6 @@ impl Rehearsal {
             observer: Observer::default(),
             templates: true,
             keep: settings.keep,
-            settings,
             sinks: Vec::new(),
             case: Some(cx.clone()),
         }
@@ -371,8 +375,12 @@ impl Rehearsal {
 
     /// The two releases: from the function that the test names, or from the folder.
     async fn releases(&mut self) -> Result<Releases> {
-        let Some(cx) = self.case.clone() else { return release::resolve(self) };
-        let Some(build) = TestCase::of(&cx)?.spec().upgrade() else { return release::resolve(self) };
+        let Some(cx) = self.case.clone() else {
+            return release::resolve(self);
+        };
+        let Some(build) = TestCase::of(&cx)?.spec().upgrade() else {
+            return release::resolve(self);
+        };
         let upgrade = build(cx.clone()).await?;
         self.validators.extend(upgrade.validators().iter().cloned());
         self.rollbacks.extend(upgrade.rollbacks().iter().cloned());
@@ -411,7 +419,14 @@ impl Rehearsal {
     }
 
     fn pool_options(&self) -> Result<PoolOptions> {
-        Ok(PoolOptions::from_settings(&self.settings)?.with_major(self.postgres))
+        let keep = if self.keep {
+            Keep::OnFailure
+        } else {
+            Keep::Never
+        };
+        Ok(PoolOptions::from_env()?
+            .with_major(self.postgres)
+            .with_keep(keep, KEPT_FOR))
     }
 }
 

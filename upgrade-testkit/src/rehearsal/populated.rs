@@ -12,7 +12,7 @@ use upgrade_core::{BoxError, Error, ErrorKind, Migration, Result, UpgradeContext
 use super::release::Releases;
 use super::{Rehearsal, SetUp};
 use crate::display;
-use crate::pool::{Pool, TemplateKey, TestDatabase};
+use crate::pool::{Outcome, Pool, TemplateKey, TestDatabase};
 use crate::seed::Seeder;
 
 /// Hands out databases at the previous release.
@@ -21,8 +21,7 @@ pub(super) struct Populated {
     key: TemplateKey,
     recipe: Recipe,
     templates: bool,
-    /// Whether the database is to be kept when the run has failed, and whether it has.
-    keep: bool,
+    /// Whether the run has failed; the pool knows what then has to be kept.
     failed: Arc<AtomicBool>,
     held: Mutex<Option<TestDatabase>>,
 }
@@ -56,7 +55,6 @@ impl Populated {
             key: recipe.key(),
             recipe,
             templates: rehearsal.templates,
-            keep: rehearsal.keep,
             failed,
             held: Mutex::new(None),
         }
@@ -94,8 +92,11 @@ impl Recipe {
                 .execute(&mut connection)
                 .await
                 .map_err(|source| {
-                    Error::new(ErrorKind::InvalidInput, "the SQL that sets the database up failed")
-                        .with_source(source)
+                    Error::new(
+                        ErrorKind::InvalidInput,
+                        "the SQL that sets the database up failed",
+                    )
+                    .with_source(source)
                 })?;
         }
         let endpoints = Endpoints::default().with(DATABASE, database.endpoint());
@@ -103,7 +104,7 @@ impl Recipe {
         for migration in &self.applied {
             migration.apply(&cx).await?;
         }
-        let seeder = Seeder::new(self.seed).rows(self.rows as usize);
+        let seeder = Seeder::new(self.seed).rows(u64::from(self.rows));
         let seeder = match &self.seeder {
             Some(set_up) => set_up(seeder),
             None => seeder,
@@ -118,7 +119,10 @@ impl DatabaseSource for Populated {
     async fn provision(&self, cx: &UpgradeContext) -> Result<Database> {
         let recipe = self.recipe.clone();
         if self.templates {
-            let template = self.pool.template(&self.key, |database| recipe.make(database)).await?;
+            let template = self
+                .pool
+                .template(&self.key, |database| recipe.make(database))
+                .await?;
             let test = template.hand_out(cx.run_id()).await?;
             let database = test.database().clone();
             self.held(|held| *held = Some(test));
@@ -128,25 +132,40 @@ impl DatabaseSource for Populated {
         let database = test.database().clone();
         self.held(|held| *held = Some(test));
         recipe.make(database.clone()).await.map_err(|source| {
-            Error::new(ErrorKind::Environment, "the previous release could not be made")
-                .with_source(source)
+            Error::new(
+                ErrorKind::Environment,
+                "the previous release could not be made",
+            )
+            .with_source(source)
         })?;
         Ok(database)
     }
 
     async fn release(&self, _: &UpgradeContext, _: Database) -> Result<()> {
-        let Some(test) = self.held(Option::take) else { return Ok(()) };
-        if self.keep && self.failed.load(Ordering::SeqCst) {
-            let enter = test.keep().await?;
-            display::print(&format!("the database is kept; to enter it:\n  {enter}"));
+        let Some(test) = self.held(Option::take) else {
             return Ok(());
+        };
+        let failed = self.failed.load(Ordering::SeqCst);
+        let outcome = if failed {
+            Outcome::Failed
+        } else {
+            Outcome::Passed
+        };
+        if let Some(kept) = test.release(outcome).await? {
+            let start = kept
+                .start
+                .map(|start| format!("\n  {start}"))
+                .unwrap_or_default();
+            let enter = kept.enter;
+            display::print(&format!(
+                "the database is kept; to enter it:{start}\n  {enter}"
+            ));
         }
-        test.release().await?;
         Ok(())
     }
 
     fn log_tail(&self, lines: usize) -> Vec<LogTail> {
-        let tail = self.held(|held| held.as_ref().map(|test| test.server_log_tail(lines)));
+        let tail = self.held(|held| held.as_ref().and_then(|test| test.server_log_tail(lines)));
         tail.filter(|text| !text.is_empty())
             .map(|text| LogTail {
                 source: "the server".to_owned(),
@@ -159,13 +178,17 @@ impl DatabaseSource for Populated {
 
 impl fmt::Debug for Populated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Populated").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Populated")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 
 /// The running program, as far as it can be told from another one.
 fn program() -> String {
     let path = std::env::current_exe().unwrap_or_default();
-    let changed = std::fs::metadata(&path).ok().map(|file| (file.len(), file.modified().ok()));
+    let changed = std::fs::metadata(&path)
+        .ok()
+        .map(|file| (file.len(), file.modified().ok()));
     format!("{} {changed:?}", path.display())
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::{FolderProblem, MigrationFolder, ProblemKind, Severity};
 use upgrade_core::migration::history::History;
-use upgrade_core::migration::source::{PendingProblem, PendingProblemKind, Release, Source, pending};
+use upgrade_core::migration::source::{
+    PendingProblem, PendingProblemKind, Release, Source, pending,
+};
 use upgrade_core::{BoxError, Error, ErrorKind, Finding, Migration, Result, Upgrade, Version};
 
 use super::{Head, Rehearsal};
@@ -25,9 +27,7 @@ pub(super) struct Releases {
 
 pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
     let head = match &rehearsal.head {
-        Head::Path(path) => {
-            MigrationFolder::read(rehearsal.base.join(path)).map_err(unusable)?
-        }
+        Head::Path(path) => MigrationFolder::read(rehearsal.base.join(path)).map_err(unusable)?,
         Head::Folder(folder) => (**folder).clone(),
         Head::Built { applied, pending } => return Ok(built(applied, pending)),
     };
@@ -39,26 +39,43 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
     let mut split = pending(&previous, &head);
     if let Some(to) = &rehearsal.to {
         let last = head.get(to).and_then(|wanted| {
-            split.pending.iter().position(|file| file.version == wanted.version)
+            split
+                .pending
+                .iter()
+                .position(|file| file.version == wanted.version)
         });
         let Some(last) = last else {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                format!("no migration with version `{to}` is pending after `{}`", previous.name),
+                format!(
+                    "no migration with version `{to}` is pending after `{}`",
+                    previous.name
+                ),
             )
             .with_hint("name one of the migrations that come after the previous release"));
         };
         split.pending.truncate(last + 1);
     }
     let history = Arc::new(History::of_folder(&head).map_err(unusable)?);
-    let record = history.table().schema.clone().map(|schema| (schema, history.table().name.clone()));
+    let record = history
+        .table()
+        .schema
+        .clone()
+        .map(|schema| (schema, history.table().name.clone()));
     let problems = head.problems();
-    let mut findings: Vec<Finding> =
-        problems.iter().map(|problem| of_folder(problem, rehearsal.reversible)).collect();
+    let mut findings: Vec<Finding> = problems
+        .iter()
+        .map(|problem| of_folder(problem, rehearsal.reversible))
+        .collect();
     findings.extend(split.problems.iter().map(between_releases));
     Ok(Releases {
         from: Version::new(&previous.name),
-        to: Version::new(split.pending.last().map_or("head", |file| file.version_text.as_str())),
+        to: Version::new(
+            split
+                .pending
+                .last()
+                .map_or("head", |file| file.version_text.as_str()),
+        ),
         applied: SqlMigration::chain(&split.applied, None, &history),
         pending: SqlMigration::chain(&split.pending, split.applied.last(), &history),
         findings,
@@ -69,7 +86,11 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
 
 fn built(applied: &[Arc<dyn Migration>], pending: &[Arc<dyn Migration>]) -> Releases {
     let last = |migrations: &[Arc<dyn Migration>], none: &str| {
-        Version::new(migrations.last().map_or(none, |migration| migration.id().version()))
+        Version::new(
+            migrations
+                .last()
+                .map_or(none, |migration| migration.id().version()),
+        )
     };
     Releases {
         from: last(applied, "nothing"),
@@ -107,15 +128,22 @@ fn of_folder(problem: &FolderProblem, reversible: bool) -> Finding {
     if let Some(line) = problem.line {
         subject.push_str(&format!(":{line}"));
     }
-    let about_the_way_back =
-        matches!(problem.kind, ProblemKind::DownMissing | ProblemKind::DownEmpty);
+    let about_the_way_back = matches!(
+        problem.kind,
+        ProblemKind::DownMissing | ProblemKind::DownEmpty
+    );
     let make = match problem.kind.severity() {
         Severity::Error => Finding::error,
         _ if about_the_way_back && reversible => Finding::error,
         _ if about_the_way_back => Finding::note,
         _ => Finding::warning,
     };
-    make(problem.kind.id().to_owned(), subject, problem.message.clone()).with_help(&problem.help)
+    make(
+        problem.kind.id().to_owned(),
+        subject,
+        problem.message.clone(),
+    )
+    .with_help(&problem.help)
 }
 
 /// Where two releases do not fit together. What edits or removes a released file fails; tools
@@ -126,5 +154,10 @@ fn between_releases(problem: &PendingProblem) -> Finding {
         PendingProblemKind::LateVersion => Finding::warning,
         _ => Finding::error,
     };
-    make(problem.kind.id().to_owned(), subject, problem.message.clone()).with_help(problem.help)
+    make(
+        problem.kind.id().to_owned(),
+        subject,
+        problem.message.clone(),
+    )
+    .with_help(problem.help)
 }

@@ -13,7 +13,10 @@ pub(crate) fn runner(seed: u64, parts: &[&str]) -> TestRunner {
         hash.update(part.as_bytes());
     }
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, hash.finalize().as_bytes());
-    let config = Config { failure_persistence: None, ..Config::default() };
+    let config = Config {
+        failure_persistence: None,
+        ..Config::default()
+    };
     TestRunner::new_with_rng(config, rng)
 }
 

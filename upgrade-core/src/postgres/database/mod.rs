@@ -325,15 +325,6 @@ impl Database {
         .map_err(|source| self.failed("read the comment of", source))
     }
 
-    pub(crate) async fn set_comment(
-        &self,
-        admin: &mut PgConnection,
-        comment: Option<&str>,
-    ) -> Result<()> {
-        self.act(admin, "comment on", &self.comment_sql(comment))
-            .await
-    }
-
     pub(crate) fn comment_sql(&self, comment: Option<&str>) -> String {
         let comment = comment.map_or_else(|| "null".to_owned(), quote_literal);
         format!(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use upgrade_core::ErrorKind;
 use upgrade_core::environment::At;
-use upgrade_core::observation::Scope;
+use upgrade_core::observation::{Columns, Reading, Scope};
 
 use super::{EnvironmentFixture, live, prepared};
 use crate::conformance::ClauseResult;
@@ -86,7 +86,11 @@ pub async fn observing_reads_its_scope_only(fixture: &dyn EnvironmentFixture) ->
         let Some((table, columns)) = named else {
             return Err(clause.failed("a table with a column", "none"));
         };
-        let scope = Scope::Columns(BTreeMap::from([(table.clone(), columns.clone())]));
+        let wanted: Columns = columns
+            .iter()
+            .map(|column| (column.clone(), Reading::Value))
+            .collect();
+        let scope = Scope::Columns(BTreeMap::from([(table.clone(), wanted)]));
         let few = environment.observe(cx, &At::Live, &scope).await;
         let few = clause.ok("`observe` of one column", few)?;
         let read: Vec<(&String, BTreeSet<String>)> = few
