@@ -1,4 +1,5 @@
 //! The seeder against a real server.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod seed_support;
 
@@ -9,25 +10,23 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use upgrade_testkit::seed::{Row, SeedError, Seeder, SqlValue};
 
 async fn number(conn: &mut PgConnection, query: &str) -> i64 {
-    sqlx::query_scalar(AssertSqlSafe(query.to_owned())).persistent(false).fetch_one(conn).await.unwrap()
+    sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
+        .persistent(false)
+        .fetch_one(conn)
+        .await
+        .unwrap()
 }
 
 async fn texts(conn: &mut PgConnection, query: &str) -> Vec<String> {
-    sqlx::query_scalar(AssertSqlSafe(query.to_owned())).persistent(false).fetch_all(conn).await.unwrap()
+    sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
+        .persistent(false)
+        .fetch_all(conn)
+        .await
+        .unwrap()
 }
 
-const TYPES: &[&str] = &[
-    "smallint", "integer", "bigint", "numeric", "numeric(10,2)", "numeric(5,-2)", "numeric(3,5)", "numeric(1000,500)",
-    "numeric(38,10)", "real", "double precision", "boolean", "text", "varchar", "varchar(1)", "varchar(300)", "char(3)",
-    "\"char\"", "name", "citext", "bytea", "uuid", "date", "time", "time(0)", "timetz", "timestamp", "timestamp(0)",
-    "timestamptz", "interval", "interval day to second", "inet", "cidr", "macaddr", "macaddr8", "json", "jsonb",
-    "jsonpath", "bit", "bit(7)", "varbit", "varbit(9)", "money", "point", "line", "lseg", "box", "path", "polygon",
-    "circle", "tsvector", "tsquery", "xml", "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange",
-    "int4multirange", "tstzmultirange", "mood", "positive", "short_code", "nested", "textrange", "oid", "regclass",
-    "regtype", "regproc", "regprocedure", "regoper", "regoperator", "regrole", "regnamespace", "regconfig",
-    "regdictionary", "regcollation", "pg_lsn", "tid", "xid", "cid", "xid8", "pg_snapshot", "txid_snapshot",
-    "int2vector", "oidvector", "refcursor", "hstore", "ltree", "lquery", "ltxtquery", "cube",
-];
+/// One type a line.
+const TYPES: &str = include_str!("seed_support/types.txt");
 
 #[tokio::test]
 async fn every_type_is_filled() {
@@ -41,66 +40,99 @@ async fn every_type_is_filled() {
          CREATE TYPE nested AS (p pair, moods mood[], code positive);
          CREATE TYPE textrange AS RANGE (subtype = text);",
     );
-    for (at, ty) in TYPES.iter().enumerate() {
-        schema.push_str(&format!("CREATE TABLE t{at} (plain {ty} NOT NULL, many {ty}[] NOT NULL, maybe {ty});"));
+    for (at, ty) in TYPES.lines().enumerate() {
+        schema.push_str(&format!(
+            "CREATE TABLE t{at} (plain {ty} NOT NULL, many {ty}[] NOT NULL, maybe {ty});"
+        ));
     }
     let mut conn = server.database("types", &schema).await;
-    for seeder in [Seeder::new(1).rows(120), Seeder::new(2).rows(120).extremes()] {
+    for seeder in [
+        Seeder::new(1).rows(120),
+        Seeder::new(2).rows(120).extremes(),
+    ] {
         let report = seeder.fill(&mut conn).await.unwrap();
         assert_eq!(report.left_out(), [], "{report}");
-        for (at, ty) in TYPES.iter().enumerate() {
+        for (at, ty) in TYPES.lines().enumerate() {
             let table = report.table(&format!("public.t{at}")).unwrap();
             assert_eq!((table.inserted, table.refused), (120, 0), "{ty}: {report}");
         }
     }
-    for (at, ty) in TYPES.iter().enumerate() {
-        let distinct = number(&mut conn, &format!("SELECT count(DISTINCT plain::text) FROM t{at}")).await;
+    for (at, ty) in TYPES.lines().enumerate() {
+        let distinct = number(
+            &mut conn,
+            &format!("SELECT count(DISTINCT plain::text) FROM t{at}"),
+        )
+        .await;
         assert!(distinct > 1, "{ty} has {distinct} values");
     }
-    assert!(number(&mut conn, "SELECT count(*) FROM t12 WHERE plain = ''").await > 0, "empty text");
+    assert!(
+        number(&mut conn, "SELECT count(*) FROM t12 WHERE plain = ''").await > 0,
+        "empty text"
+    );
 }
 
-const SHOP: &str = "
-CREATE TYPE state AS ENUM ('new', 'paid', 'sent');
-CREATE TABLE tenants (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), name text NOT NULL UNIQUE, made timestamptz NOT NULL DEFAULT now());
-CREATE TABLE customers (
-  tenant_id uuid NOT NULL REFERENCES tenants, id bigint GENERATED ALWAYS AS IDENTITY,
-  email varchar(40) NOT NULL CHECK (email ~ '^[^@]+@[a-z]+\\.[a-z]{2,3}$'), referrer_id bigint,
-  initials char(2) GENERATED ALWAYS AS (upper(left(email, 2))) STORED, tags state[] NOT NULL DEFAULT '{}',
-  PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, email),
-  FOREIGN KEY (tenant_id, referrer_id) REFERENCES customers (tenant_id, id));
-CREATE TABLE profiles (
-  tenant_id uuid, customer_id bigint, bio text, age smallint CHECK (age BETWEEN 18 AND 120),
-  PRIMARY KEY (tenant_id, customer_id), FOREIGN KEY (tenant_id, customer_id) REFERENCES customers (tenant_id, id));
-CREATE TABLE coupons (tenant_id uuid NOT NULL REFERENCES tenants, id serial, percent numeric(5,2) NOT NULL CHECK (percent > 0 AND percent <= 100),
-  starts date NOT NULL, ends date NOT NULL, CHECK (starts < ends), PRIMARY KEY (tenant_id, id));
-CREATE TABLE orders (
-  id bigserial PRIMARY KEY, tenant_id uuid NOT NULL, customer_id bigint NOT NULL, coupon_id int, state state NOT NULL,
-  email text, phone text, sent_at timestamptz, meta jsonb NOT NULL CHECK (jsonb_typeof(meta) = 'object'),
-  FOREIGN KEY (tenant_id, customer_id) REFERENCES customers (tenant_id, id),
-  FOREIGN KEY (tenant_id, coupon_id) REFERENCES coupons (tenant_id, id),
-  CHECK (num_nonnulls(email, phone) = 1), CHECK ((state = 'sent') = (sent_at IS NOT NULL)), CHECK (sent_at <= now()));
-CREATE TABLE lines (order_id bigint REFERENCES orders ON DELETE CASCADE, position int CHECK (position >= 1), quantity int NOT NULL DEFAULT 1 CHECK (quantity <> 0 AND quantity > -5 AND quantity < 1000),
-  kind text NOT NULL CHECK (kind IN ('a', 'b', 'it''s')), note text CHECK (btrim(note) <> ''), PRIMARY KEY (order_id, position));
-CREATE UNIQUE INDEX ON lines (lower(note)) WHERE kind = 'a';
-";
+const SHOP: &str = include_str!("seed_support/shop.sql");
 
 #[tokio::test]
 async fn every_kind_of_constraint_is_satisfied() {
     let server = Server::start().await;
     let mut conn = server.database("shop", SHOP).await;
-    let report = Seeder::new(3).rows(40).table_rows("public.lines", 700).fill(&mut conn).await.unwrap();
+    let report = Seeder::new(3)
+        .rows(40)
+        .table_rows("public.lines", 700)
+        .fill(&mut conn)
+        .await
+        .unwrap();
     for table in report.tables() {
         assert_eq!(table.inserted, table.wanted, "{report}");
         assert_eq!(table.total, table.inserted, "{report}");
-        assert!(table.refused <= table.wanted / 10, "{} refused {}", table.table, table.refused);
+        assert!(
+            table.refused <= table.wanted / 10,
+            "{} refused {}",
+            table.table,
+            table.refused
+        );
     }
-    let order: Vec<&str> = report.tables().iter().map(|table| table.table.as_str()).collect();
-    assert_eq!(order, ["public.tenants", "public.coupons", "public.customers", "public.orders", "public.lines", "public.profiles"]);
-    assert!(number(&mut conn, "SELECT count(*) FROM customers WHERE referrer_id IS NOT NULL").await > 5);
-    assert!(number(&mut conn, "SELECT count(*) FROM orders WHERE coupon_id IS NOT NULL").await > 5);
-    assert_eq!(number(&mut conn, "SELECT count(DISTINCT state) FROM orders").await, 3);
-    assert_eq!(number(&mut conn, "SELECT count(DISTINCT kind) FROM lines").await, 3);
+    let order: Vec<&str> = report
+        .tables()
+        .iter()
+        .map(|table| table.table.as_str())
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "public.tenants",
+            "public.coupons",
+            "public.customers",
+            "public.orders",
+            "public.lines",
+            "public.profiles"
+        ]
+    );
+    assert!(
+        number(
+            &mut conn,
+            "SELECT count(*) FROM customers WHERE referrer_id IS NOT NULL"
+        )
+        .await
+            > 5
+    );
+    assert!(
+        number(
+            &mut conn,
+            "SELECT count(*) FROM orders WHERE coupon_id IS NOT NULL"
+        )
+        .await
+            > 5
+    );
+    assert_eq!(
+        number(&mut conn, "SELECT count(DISTINCT state) FROM orders").await,
+        3
+    );
+    assert_eq!(
+        number(&mut conn, "SELECT count(DISTINCT kind) FROM lines").await,
+        3
+    );
     // The application's next row does not collide.
     number(&mut conn, "INSERT INTO coupons (tenant_id, percent, starts, ends) SELECT tenant_id, 1, '2024-01-01', '2024-01-02' FROM coupons LIMIT 1 RETURNING id::int8").await;
 }
@@ -121,7 +153,12 @@ async fn the_same_seed_gives_the_same_data_and_a_new_column_changes_no_other() {
     assert!(dumps[0] == dumps[1], "two fills with one seed differ");
     let names = "SELECT name || made FROM tenants ORDER BY id";
     let mut first = server.database("third", SHOP).await;
-    let mut wider = server.database("fourth", &format!("{SHOP} ALTER TABLE tenants ADD plan text NOT NULL; CREATE TABLE a (x int)")).await;
+    let mut wider = server
+        .database(
+            "fourth",
+            &format!("{SHOP} ALTER TABLE tenants ADD plan text NOT NULL; CREATE TABLE a (x int)"),
+        )
+        .await;
     let mut other = server.database("fifth", SHOP).await;
     seeder.fill(&mut first).await.unwrap();
     seeder.fill(&mut wider).await.unwrap();
@@ -144,8 +181,12 @@ async fn cycles_and_self_references_are_closed() {
         CREATE TABLE nodes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, root bigint NOT NULL REFERENCES nodes);
         CREATE TABLE peers (name text PRIMARY KEY, next text NOT NULL REFERENCES peers);";
     let mut conn = server.database("cycles", schema).await;
-    let report = Seeder::new(5).rows(30).fill(&mut conn).await.unwrap();
-    assert!(report.tables().iter().all(|table| table.inserted == 30), "{report}");
+    let seeder = Seeder::new(5).rows(30);
+    let report = seeder.fill(&mut conn).await.unwrap();
+    assert!(
+        report.tables().iter().all(|table| table.inserted == 30),
+        "{report}"
+    );
     assert_eq!(report.left_out(), []);
     assert!(number(&mut conn, "SELECT count(head_id) FROM departments").await > 15);
     assert!(number(&mut conn, "SELECT count(parent_id) FROM departments").await > 15);
@@ -154,7 +195,18 @@ async fn cycles_and_self_references_are_closed() {
         UNION ALL SELECT up.id, d.parent_id, depth + 1 FROM up JOIN departments d ON d.id = up.parent_id WHERE depth < 40)
         SELECT max(depth)::int8 FROM up";
     let depth = number(&mut conn, deepest).await;
-    assert!((3..40).contains(&depth), "a tree without cycles is {depth} deep");
+    assert!(
+        (3..40).contains(&depth),
+        "a tree without cycles is {depth} deep"
+    );
+
+    // Rows that were there keep what they had, NULL too.
+    let kept = "SELECT id || ':' || coalesce(parent_id, 0) || ':' || coalesce(head_id, 0)
+        FROM departments WHERE id <= 30 ORDER BY id";
+    let before = texts(&mut conn, kept).await;
+    let again = Seeder::new(6).rows(30).fill(&mut conn).await.unwrap();
+    assert_eq!(again.table("public.departments").unwrap().total, 60);
+    assert_eq!(texts(&mut conn, kept).await, before);
 }
 
 #[tokio::test]
@@ -164,7 +216,10 @@ async fn a_cycle_that_cannot_be_broken_is_named() {
         ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b; CREATE TABLE c (id int PRIMARY KEY)";
     let mut conn = server.database("hopeless", schema).await;
     let error = Seeder::new(1).fill(&mut conn).await.unwrap_err();
-    assert!(matches!(&error, SeedError::Cycle { tables } if tables == "public.a, public.b"), "{error}");
+    assert!(
+        matches!(&error, SeedError::Cycle { tables } if tables == "public.a, public.b"),
+        "{error}"
+    );
     let report = Seeder::new(1).lenient().fill(&mut conn).await.unwrap();
     assert_eq!(report.table("public.c").unwrap().inserted, 20);
     assert_eq!(report.left_out().len(), 2);
@@ -197,10 +252,29 @@ async fn partitions_are_hit() {
         CREATE TABLE none (k int) PARTITION BY LIST (k);";
     let mut conn = server.database("partitions", schema).await;
     let report = Seeder::new(9).rows(60).fill(&mut conn).await.unwrap();
-    assert!(report.tables().iter().all(|table| table.inserted == 60), "{report}");
+    assert!(
+        report.tables().iter().all(|table| table.inserted == 60),
+        "{report}"
+    );
     assert_eq!(report.left_out()[0].object, "public.none");
-    for leaf in ["logs_23", "logs_24", "sales_eu_1", "sales_us", "hashed_0", "hashed_1", "wide_0", "wide_1", "named_a", "named_b", "rest_1", "rest_d"] {
-        assert!(number(&mut conn, &format!("SELECT count(*) FROM {leaf}")).await > 3, "{leaf}");
+    for leaf in [
+        "logs_23",
+        "logs_24",
+        "sales_eu_1",
+        "sales_us",
+        "hashed_0",
+        "hashed_1",
+        "wide_0",
+        "wide_1",
+        "named_a",
+        "named_b",
+        "rest_1",
+        "rest_d",
+    ] {
+        assert!(
+            number(&mut conn, &format!("SELECT count(*) FROM {leaf}")).await > 3,
+            "{leaf}"
+        );
     }
 }
 
@@ -224,11 +298,23 @@ async fn checks_are_learned_where_they_cannot_be_solved() {
         CREATE TABLE guarded (n int NOT NULL);
         CREATE TRIGGER guard BEFORE INSERT ON guarded FOR EACH ROW EXECUTE FUNCTION even_only();";
     let mut conn = server.database("learned", schema).await;
-    let report = Seeder::new(21).rows(25).table_rows("checks", 8).fill(&mut conn).await.unwrap();
-    assert_eq!(report.table("public.checks").unwrap().inserted, 8, "{report}");
+    let report = Seeder::new(21)
+        .rows(25)
+        .table_rows("checks", 8)
+        .fill(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(
+        report.table("public.checks").unwrap().inserted,
+        8,
+        "{report}"
+    );
     let single = report.table("public.single").unwrap();
     assert_eq!(single.inserted, 1);
-    assert!(single.short.as_ref().unwrap().contains("single_pkey"), "{report}");
+    assert!(
+        single.short.as_ref().unwrap().contains("single_pkey"),
+        "{report}"
+    );
     assert_eq!(report.table("public.guarded").unwrap().inserted, 25);
     assert_eq!(number(&mut conn, "SELECT count(*) FROM audit").await, 50);
     assert_eq!(report.table("public.audit").unwrap().total, 50);
@@ -240,11 +326,21 @@ async fn one_to_one_makes_no_more_rows_than_parents() {
     let schema = "CREATE TABLE users (id serial PRIMARY KEY); CREATE TABLE avatars (user_id int PRIMARY KEY REFERENCES users, url text);
         CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE ab (a int REFERENCES a, u int REFERENCES users, PRIMARY KEY (a, u));";
     let mut conn = server.database("pairs", schema).await;
-    let seeder = Seeder::new(2).rows(7).table_rows("avatars", 30).table_rows("ab", 49);
+    let seeder = Seeder::new(2)
+        .rows(7)
+        .table_rows("avatars", 30)
+        .table_rows("ab", 49);
     let report = seeder.fill(&mut conn).await.unwrap();
     let avatars = report.table("public.avatars").unwrap();
     assert_eq!(avatars.inserted, 7);
-    assert!(avatars.short.as_ref().unwrap().contains("referred to already"), "{report}");
+    assert!(
+        avatars
+            .short
+            .as_ref()
+            .unwrap()
+            .contains("referred to already"),
+        "{report}"
+    );
     assert_eq!(report.table("public.ab").unwrap().inserted, 49, "{report}");
     // Existing rows count and stay: no parent is used twice.
     let report = seeder.fill(&mut conn).await.unwrap();
@@ -258,18 +354,41 @@ async fn a_column_that_cannot_be_filled_is_named_and_can_be_supplied() {
     let schema = "CREATE EXTENSION seg; CREATE TABLE places (id serial PRIMARY KEY, area seg NOT NULL, spare seg);
         CREATE TABLE picky (n int NOT NULL CONSTRAINT only_sevens CHECK ((n & -1) = 7777777));";
     let mut conn = server.database("unknown", schema).await;
-    let error = Seeder::new(1).skip("picky").fill(&mut conn).await.unwrap_err();
+    let error = Seeder::new(1)
+        .skip("picky")
+        .fill(&mut conn)
+        .await
+        .unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("`public.places.area` of type `seg`") && text.contains(".column(\"public.places.area\""), "{text}");
+    assert!(
+        text.contains("`public.places.area` of type `seg`")
+            && text.contains(".column(\"public.places.area\""),
+        "{text}"
+    );
     let supplied = || Seeder::new(1).rows(5).column("places.area", "[0-9]{1,3}");
     let error = supplied().fill(&mut conn).await.unwrap_err();
-    assert!(matches!(&error, SeedError::CannotFill { table, part, tries: 100, sqlstate, .. }
-        if table == "public.picky" && part.contains("only_sevens") && sqlstate == "23514"), "{error}");
-    assert_eq!(number(&mut conn, "SELECT count(*) FROM places").await, 0, "nothing stays behind");
+    assert!(
+        matches!(&error, SeedError::CannotFill { table, part, tries: 100, sqlstate, .. }
+        if table == "public.picky" && part.contains("only_sevens") && sqlstate == "23514"),
+        "{error}"
+    );
+    assert_eq!(
+        number(&mut conn, "SELECT count(*) FROM places").await,
+        0,
+        "nothing stays behind"
+    );
     let report = supplied().lenient().fill(&mut conn).await.unwrap();
-    let left_out: Vec<&str> = report.left_out().iter().map(|item| item.object.as_str()).collect();
+    let left_out: Vec<&str> = report
+        .left_out()
+        .iter()
+        .map(|item| item.object.as_str())
+        .collect();
     assert_eq!(left_out, ["public.picky", "public.places.spare"]);
-    let report = supplied().column("public.picky.n", proptest::strategy::Just(7_777_777)).fill(&mut conn).await.unwrap();
+    let report = supplied()
+        .column("public.picky.n", proptest::strategy::Just(7_777_777))
+        .fill(&mut conn)
+        .await
+        .unwrap();
     assert_eq!(report.table("public.picky").unwrap().inserted, 5);
 }
 
@@ -280,8 +399,13 @@ async fn users_decide_rows_and_columns() {
         CREATE TABLE _sqlx_migrations (version int); CREATE TABLE \"Odd.Name\" (\"a b\" text);
         CREATE TABLE events (id int GENERATED ALWAYS AS IDENTITY, kind text, n int); CREATE SCHEMA other; CREATE TABLE other.events (id int);";
     let mut conn = server.database("decided", schema).await;
-    let fixed = vec![Row::from([("key", "currency"), ("value", "EUR")]), Row::new().with("key", "x").with("made", SqlValue::Default)];
-    let pairs = (1_i32..5).prop_map(|n| Row::new().with("kind", format!("k{n}")).with("n", n)).sboxed();
+    let fixed = vec![
+        Row::from([("key", "currency"), ("value", "EUR")]),
+        Row::new().with("key", "x").with("made", SqlValue::Default),
+    ];
+    let pairs = (1_i32..5)
+        .prop_map(|n| Row::new().with("kind", format!("k{n}")).with("n", n))
+        .sboxed();
     let seeder = Seeder::new(4)
         .rows(10)
         .table("settings", fixed)
@@ -290,18 +414,62 @@ async fn users_decide_rows_and_columns() {
         .skip("other.events")
         .skip("flyway_schema_history");
     let report = seeder.fill(&mut conn).await.unwrap();
-    assert_eq!(texts(&mut conn, "SELECT key FROM settings ORDER BY 1").await, ["currency", "x"]);
-    assert_eq!(number(&mut conn, "SELECT count(*) FROM settings WHERE key = 'x' AND made = '2001-02-03' OR value = 'EUR'").await, 2);
-    assert_eq!(number(&mut conn, "SELECT count(*) FROM events WHERE kind = 'k' || n").await, 10);
-    assert_eq!(number(&mut conn, "SELECT count(*) FROM \"Odd.Name\" WHERE \"a b\" IS NULL OR \"a b\" ~ '^[xyz]$'").await, 10);
-    let left_out: Vec<&str> = report.left_out().iter().map(|item| item.object.as_str()).collect();
+    assert_eq!(
+        texts(&mut conn, "SELECT key FROM settings ORDER BY 1").await,
+        ["currency", "x"]
+    );
+    assert_eq!(
+        number(
+            &mut conn,
+            "SELECT count(*) FROM settings WHERE key = 'x' AND made = '2001-02-03' OR value = 'EUR'"
+        )
+        .await,
+        2
+    );
+    assert_eq!(
+        number(
+            &mut conn,
+            "SELECT count(*) FROM events WHERE kind = 'k' || n"
+        )
+        .await,
+        10
+    );
+    assert_eq!(
+        number(
+            &mut conn,
+            "SELECT count(*) FROM \"Odd.Name\" WHERE \"a b\" IS NULL OR \"a b\" ~ '^[xyz]$'"
+        )
+        .await,
+        10
+    );
+    let left_out: Vec<&str> = report
+        .left_out()
+        .iter()
+        .map(|item| item.object.as_str())
+        .collect();
     assert_eq!(left_out, ["other.events", "public._sqlx_migrations"]);
 
     for (seeder, expected) in [
         (Seeder::new(1).skip("nope"), "no table `nope`"),
-        (Seeder::new(1).skip("events"), "`events` names several tables: other.events, public.events"),
-        (Seeder::new(1).column("settings.nope", "x"), "no column `settings.nope`"),
-        (Seeder::new(1).table("settings", vec![Row::new().with("nope", 1)]), "no column `public.settings.nope`"),
+        (
+            Seeder::new(1).skip("events"),
+            "`events` names several tables: other.events, public.events",
+        ),
+        (
+            Seeder::new(1).table(
+                "settings",
+                proptest::strategy::Just(Row::new().with("nope", 1)).sboxed(),
+            ),
+            "no column `public.settings.nope`",
+        ),
+        (
+            Seeder::new(1).column("settings.nope", "x"),
+            "no column `settings.nope`",
+        ),
+        (
+            Seeder::new(1).table("settings", vec![Row::new().with("nope", 1)]),
+            "no column `public.settings.nope`",
+        ),
     ] {
         let error = seeder.fill(&mut conn).await.unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
@@ -320,12 +488,20 @@ async fn a_row_strategy_draws_and_shrinks_rows_that_the_table_accepts() {
         let mut tree = rows.new_tree(&mut runner).unwrap();
         while tree.simplify() {}
         let row = tree.current();
-        let text = |name: &str| row.get(name).and_then(SqlValue::as_text).unwrap().to_owned();
+        let text = |name: &str| {
+            row.get(name)
+                .and_then(SqlValue::as_text)
+                .unwrap()
+                .to_owned()
+        };
         assert!(row.get("id").is_none(), "the sequence gives it");
         assert!(text("starts") < text("ends"));
         let insert = format!(
             "INSERT INTO coupons (tenant_id, percent, starts, ends) VALUES ('{}', '{}', '{}', '{}') RETURNING 1::int8",
-            text("tenant_id"), text("percent"), text("starts"), text("ends")
+            text("tenant_id"),
+            text("percent"),
+            text("starts"),
+            text("ends")
         );
         number(&mut conn, &insert).await;
     }
@@ -339,7 +515,10 @@ async fn a_fill_can_be_spawned() {
     let server = Server::start().await;
     let mut conn = server.database("spawned", "CREATE TABLE t (id int)").await;
     let seeder = Seeder::new(1);
-    assert_eq!(is_send(seeder.fill(&mut conn)).await.unwrap().inserted(), 20);
+    assert_eq!(
+        is_send(seeder.fill(&mut conn)).await.unwrap().inserted(),
+        20
+    );
 }
 
 #[tokio::test]
@@ -358,7 +537,10 @@ async fn ten_thousand_rows_against_a_bare_copy() {
     sqlx::raw_sql("CREATE TABLE copy (LIKE facts INCLUDING ALL); ALTER TABLE copy ADD FOREIGN KEY (parent) REFERENCES parents;
         COPY facts TO '/dev/shm/seed-speed.copy'").execute(&mut conn).await.unwrap();
     let started = std::time::Instant::now();
-    sqlx::raw_sql("COPY copy FROM '/dev/shm/seed-speed.copy'").execute(&mut conn).await.unwrap();
+    sqlx::raw_sql("COPY copy FROM '/dev/shm/seed-speed.copy'")
+        .execute(&mut conn)
+        .await
+        .unwrap();
     let copied = started.elapsed();
     std::fs::remove_file("/dev/shm/seed-speed.copy").unwrap();
     let refused: u64 = report.tables().iter().map(|table| table.refused).sum();

@@ -48,7 +48,13 @@ impl DrawnRow {
 #[derive(Debug)]
 pub(crate) enum Stop {
     Reject(Reject),
-    Error(SeedError),
+    Error(Box<SeedError>),
+}
+
+impl From<SeedError> for Stop {
+    fn from(error: SeedError) -> Self {
+        Self::Error(Box::new(error))
+    }
 }
 
 pub(crate) struct Drawer {
@@ -78,8 +84,17 @@ impl Drawer {
         Self {
             of_way: of("way", ""),
             of_given: of("row", ""),
-            of_column: plan.table.columns.iter().map(|column| of("column", &column.name)).collect(),
-            of_key: plan.keys.iter().map(|key| of("key", &plan.table.foreign_keys[key.at].name)).collect(),
+            of_column: plan
+                .table
+                .columns
+                .iter()
+                .map(|column| of("column", &column.name))
+                .collect(),
+            of_key: plan
+                .keys
+                .iter()
+                .map(|key| of("key", &plan.table.foreign_keys[key.at].name))
+                .collect(),
             seen: vec![BTreeSet::new(); plan.table.unique.len()],
             plan,
             pools,
@@ -94,8 +109,14 @@ impl Drawer {
             Given::Fixed(rows) => rows.pop_front(),
             Given::Nothing | Given::Drawn(_) => None,
         };
-        let sequences = self.sequences.iter_mut().filter_map(|(at, values)| Some((*at, values.pop_front()?)));
-        Base { fixed, sequences: sequences.collect() }
+        let sequences = self
+            .sequences
+            .iter_mut()
+            .filter_map(|(at, values)| Some((*at, values.pop_front()?)));
+        Base {
+            fixed,
+            sequences: sequences.collect(),
+        }
     }
 
     /// Whether the user fixed rows of this table.
@@ -120,7 +141,11 @@ impl Drawer {
                 Some(index) => {
                     let part = format!("unique index `{}`", self.plan.table.unique[index].name);
                     let reason = format!("{LOCAL_TRIES} rows drawn in a row repeat values of it");
-                    last = Some(Reject::Exhausted { part, reason, none_ever: false });
+                    last = Some(Reject::Exhausted {
+                        part,
+                        reason,
+                        none_ever: false,
+                    });
                 }
             }
         }
@@ -145,8 +170,8 @@ impl Drawer {
         let given = match (&base.fixed, &self.given) {
             (Some(row), _) => Some(row.clone()),
             (None, Given::Drawn(strategy)) => {
-                let drawn = draw(&mut self.of_given, strategy);
-                Some(drawn.map_err(|reason| self.failed_strategy("*", reason))?)
+                let strategy = strategy.clone();
+                Some(self.given_row(&strategy)?)
             }
             (None, _) => None,
         };
@@ -157,16 +182,21 @@ impl Drawer {
             let column = &self.plan.table.columns[at];
             // Drawn even where the row decides, so that deciding one cell moves no other row's.
             let drawn = match &self.plan.ways[way].strategies[at] {
-                Some(strategy) if *cell == Cell::Drawn => match draw(&mut self.of_column[at], strategy) {
-                    Ok(value) => Some(value),
-                    Err(reason) => {
-                        let column = format!("{}.{}", self.plan.table.label(), column.name);
-                        return Err(Stop::Error(SeedError::Draw { column, reason }));
+                Some(strategy) if *cell == Cell::Drawn => {
+                    match draw(&mut self.of_column[at], strategy) {
+                        Ok(value) => Some(value),
+                        Err(reason) => {
+                            let column = format!("{}.{}", self.plan.table.label(), column.name);
+                            return Err(SeedError::Draw { column, reason }.into());
+                        }
                     }
-                },
+                }
                 _ => None,
             };
-            let decided = given.as_ref().and_then(|row| row.get(&column.name)).cloned();
+            let decided = given
+                .as_ref()
+                .and_then(|row| row.get(&column.name))
+                .cloned();
             let value = decided.or(drawn).or_else(|| match cell {
                 Cell::Null => Some(SqlValue::Null),
                 Cell::Sequence => base
@@ -178,19 +208,22 @@ impl Drawer {
             });
             match (cell, value) {
                 (Cell::Missing(reason), None) => {
-                    return Err(Stop::Error(SeedError::CannotFillColumn {
+                    return Err(SeedError::CannotFillColumn {
                         table: self.plan.table.label(),
                         column: column.name.clone(),
                         type_name: column.ty.name.clone(),
                         reason: reason.clone(),
-                    }));
+                    }
+                    .into());
                 }
                 (_, value) => cells.push(value.filter(|value| *value != SqlValue::Default)),
             }
         }
         let mut picks = Vec::with_capacity(self.of_key.len());
         for source in &mut self.of_key {
-            picks.push(draw(source, &proptest::num::u64::ANY).expect("an integer is never rejected"));
+            picks.push(
+                draw(source, &proptest::num::u64::ANY).expect("an integer is never rejected"),
+            );
         }
         resolve(&self.plan, way, cells, &picks, &self.pools).map_err(Stop::Reject)
     }
@@ -199,8 +232,28 @@ impl Drawer {
         draw(&mut self.of_way, &(0..ways)).expect("a range is never rejected")
     }
 
-    fn failed_strategy(&self, column: &str, reason: String) -> Stop {
-        Stop::Error(SeedError::Draw { column: format!("{}.{column}", self.plan.table.label()), reason })
+    /// A row of the user's strategy, whose columns are known only now.
+    fn given_row(&mut self, strategy: &SBoxedStrategy<Row>) -> Result<Row, SeedError> {
+        let label = self.plan.table.label();
+        let drawn = draw(&mut self.of_given, strategy);
+        let row = drawn.map_err(|reason| SeedError::Draw {
+            column: format!("{label}.*"),
+            reason,
+        })?;
+        let known = |name: &str| {
+            self.plan
+                .table
+                .columns
+                .iter()
+                .any(|column| column.name == name)
+        };
+        let unknown = row.iter().map(|(name, _)| name).find(|name| !known(name));
+        match unknown.map(str::to_owned) {
+            Some(name) => Err(SeedError::UnknownColumn {
+                name: format!("{label}.{name}"),
+            }),
+            None => Ok(row),
+        }
     }
 
     fn repeated(&self, cells: &Cells) -> Option<usize> {
@@ -216,13 +269,18 @@ impl Drawer {
         for (unique, seen) in self.plan.table.unique.iter().zip(&mut self.seen) {
             seen.extend(unique_values(&cells, &unique.columns));
         }
-        let taken = self.pools.iter_mut().zip(places).map(|(pool, place)| pool.take(place?)).collect();
+        let taken = self
+            .pools
+            .iter_mut()
+            .zip(places)
+            .map(|(pool, place)| pool.take(place?))
+            .collect();
         for at in 0..self.plan.keys.len() {
             // Later rows may refer to this one.
-            if self.plan.keys[at].to_self {
-                if let Some(key) = referenced(&self.plan, at, &cells) {
-                    self.pools[at].push(key);
-                }
+            if self.plan.keys[at].to_self
+                && let Some(key) = referenced(&self.plan, at, &cells)
+            {
+                self.pools[at].push(key);
             }
         }
         DrawnRow { cells, base, taken }
@@ -231,5 +289,8 @@ impl Drawer {
 
 /// The values of a unique index, if all are known and none is NULL.
 fn unique_values(cells: &Cells, columns: &[usize]) -> Option<Vec<String>> {
-    columns.iter().map(|column| Some(cells[*column].as_ref()?.as_text()?.to_owned())).collect()
+    columns
+        .iter()
+        .map(|column| Some(cells[*column].as_ref()?.as_text()?.to_owned()))
+        .collect()
 }

@@ -96,6 +96,9 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for Result<T, sqlx::Error> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, SeedError> {
-        self.map_err(|source| SeedError::Query { doing: what(), source })
+        self.map_err(|source| SeedError::Query {
+            doing: what(),
+            source,
+        })
     }
 }

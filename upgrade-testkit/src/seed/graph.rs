@@ -38,30 +38,46 @@ pub(crate) fn order(tables: &[usize], edges: &[Edge]) -> Result<Vec<Step>, Vec<u
     let mut steps = Vec::new();
     while !open.is_empty() {
         let waits = |table: usize| -> Vec<usize> {
-            let blocks = |edge: &Edge| edge.child == table && edge.parent != table && open.contains(&edge.parent);
+            let blocks = |edge: &Edge| {
+                edge.child == table && edge.parent != table && open.contains(&edge.parent)
+            };
             (0..edges.len()).filter(|at| blocks(&edges[*at])).collect()
         };
         let in_order = || tables.iter().copied().filter(|table| open.contains(table));
         let step = match in_order().find(|table| waits(*table).is_empty()) {
-            Some(table) => Step { table, postponed: Vec::new() },
+            Some(table) => Step {
+                table,
+                postponed: Vec::new(),
+            },
             None => {
                 // The table on a cycle that asks for the least: fewest deferred keys, then fewest keys.
                 let breakable = |table: &usize| {
                     let waiting = waits(*table);
                     let all = waiting.iter().all(|at| {
-                        edges[*at].breakable != Breakable::No && reaches(edges[*at].parent, *table, edges, &open)
+                        edges[*at].breakable != Breakable::No
+                            && reaches(edges[*at].parent, *table, edges, &open)
                     });
-                    let deferred = waiting.iter().filter(|at| edges[**at].breakable == Breakable::Defer).count();
+                    let deferred = waiting
+                        .iter()
+                        .filter(|at| edges[**at].breakable == Breakable::Defer)
+                        .count();
                     all.then_some((deferred, waiting.len()))
                 };
-                let best = in_order().filter_map(|table| Some((breakable(&table)?, table))).min_by_key(|(cost, _)| *cost);
+                let best = in_order()
+                    .filter_map(|table| Some((breakable(&table)?, table)))
+                    .min_by_key(|(cost, _)| *cost);
                 let Some((_, table)) = best else {
                     let on_cycle = |table: &usize| {
-                        waits(*table).iter().any(|at| reaches(edges[*at].parent, *table, edges, &open))
+                        waits(*table)
+                            .iter()
+                            .any(|at| reaches(edges[*at].parent, *table, edges, &open))
                     };
                     return Err(in_order().filter(on_cycle).collect());
                 };
-                Step { table, postponed: waits(table) }
+                Step {
+                    table,
+                    postponed: waits(table),
+                }
             }
         };
         open.remove(&step.table);
@@ -79,7 +95,12 @@ fn reaches(from: usize, to: usize, edges: &[Edge], open: &BTreeSet<usize>) -> bo
             return true;
         }
         if open.contains(&table) && seen.insert(table) {
-            next.extend(edges.iter().filter(|edge| edge.child == table).map(|edge| edge.parent));
+            next.extend(
+                edges
+                    .iter()
+                    .filter(|edge| edge.child == table)
+                    .map(|edge| edge.parent),
+            );
         }
     }
     false
@@ -91,31 +112,66 @@ mod tests {
     use super::*;
 
     fn edges(list: &[(usize, usize, Breakable)]) -> Vec<Edge> {
-        list.iter().map(|&(child, parent, breakable)| Edge { child, parent, breakable }).collect()
+        list.iter()
+            .map(|&(child, parent, breakable)| Edge {
+                child,
+                parent,
+                breakable,
+            })
+            .collect()
     }
 
     #[test]
     fn orders() {
         type Expected = Result<Vec<(usize, Vec<usize>)>, Vec<usize>>;
         let cases: [(&str, usize, Vec<Edge>, Expected); 8] = [
-            ("nothing refers", 2, edges(&[]), Ok(vec![(0, vec![]), (1, vec![])])),
-            ("parents first", 3, edges(&[(0, 2, No), (2, 1, No)]), Ok(vec![(1, vec![]), (2, vec![]), (0, vec![])])),
+            (
+                "nothing refers",
+                2,
+                edges(&[]),
+                Ok(vec![(0, vec![]), (1, vec![])]),
+            ),
+            (
+                "parents first",
+                3,
+                edges(&[(0, 2, No), (2, 1, No)]),
+                Ok(vec![(1, vec![]), (2, vec![]), (0, vec![])]),
+            ),
             ("itself", 1, edges(&[(0, 0, No)]), Ok(vec![(0, vec![])])),
             ("elsewhere", 1, edges(&[(0, 7, No)]), Ok(vec![(0, vec![])])),
-            ("cycle by NULL", 2, edges(&[(0, 1, No), (1, 0, Null)]), Ok(vec![(1, vec![1]), (0, vec![])])),
-            ("NULL before deferred", 2, edges(&[(0, 1, Defer), (1, 0, Null)]), Ok(vec![(1, vec![1]), (0, vec![])])),
+            (
+                "cycle by NULL",
+                2,
+                edges(&[(0, 1, No), (1, 0, Null)]),
+                Ok(vec![(1, vec![1]), (0, vec![])]),
+            ),
+            (
+                "NULL before deferred",
+                2,
+                edges(&[(0, 1, Defer), (1, 0, Null)]),
+                Ok(vec![(1, vec![1]), (0, vec![])]),
+            ),
             (
                 "only a key on the cycle waits",
                 3,
                 edges(&[(0, 1, Null), (1, 2, No), (2, 1, Null)]),
                 Ok(vec![(2, vec![2]), (1, vec![]), (0, vec![])]),
             ),
-            ("hopeless", 3, edges(&[(0, 1, No), (1, 0, No), (2, 0, No)]), Err(vec![0, 1])),
+            (
+                "hopeless",
+                3,
+                edges(&[(0, 1, No), (1, 0, No), (2, 0, No)]),
+                Err(vec![0, 1]),
+            ),
         ];
         for (name, tables, edges, expected) in cases {
             let tables: Vec<usize> = (0..tables).collect();
-            let steps = order(&tables, &edges)
-                .map(|steps| steps.into_iter().map(|step| (step.table, step.postponed)).collect());
+            let steps = order(&tables, &edges).map(|steps| {
+                steps
+                    .into_iter()
+                    .map(|step| (step.table, step.postponed))
+                    .collect()
+            });
             assert_eq!(steps, expected, "{name}");
         }
     }

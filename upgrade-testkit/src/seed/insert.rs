@@ -30,7 +30,9 @@ impl Refusal {
     /// Whether other values may be accepted: data exceptions, violated constraints, an exception
     /// that a trigger raised, and keys too long for an index.
     pub(crate) fn depends_on_values(&self) -> bool {
-        ["22", "23", "P0", "54"].iter().any(|class| self.sqlstate.starts_with(class))
+        ["22", "23", "P0", "54"]
+            .iter()
+            .any(|class| self.sqlstate.starts_with(class))
     }
 
     /// Whether it means that there is no room for more rows.
@@ -44,14 +46,22 @@ impl Refusal {
             (None, Some(column)) => format!("column `{column}`"),
             (None, None) => match error.r#where() {
                 Some(context) if context.contains("PL/pgSQL function") => {
-                    let function = context.split_whitespace().skip_while(|word| *word != "function").nth(1);
+                    let function = context
+                        .split_whitespace()
+                        .skip_while(|word| *word != "function")
+                        .nth(1);
                     format!("function `{}`", function.unwrap_or("?"))
                 }
-                Some(context) => copy_column(context).map_or("the table".to_owned(), |c| format!("column `{c}`")),
+                Some(context) => {
+                    copy_column(context).map_or("the table".to_owned(), |c| format!("column `{c}`"))
+                }
                 None => "the table".to_owned(),
             },
         };
-        let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+        let detail = error
+            .detail()
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default();
         Self {
             sqlstate: error.code().to_owned(),
             part,
@@ -63,9 +73,15 @@ impl Refusal {
 
 /// The number in `COPY orders, line 17, column ..`.
 fn copy_line(context: &str) -> Option<usize> {
-    let line = context.lines().rev().find(|line| line.starts_with("COPY "))?;
+    let line = context
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("COPY "))?;
     let (_, rest) = line.split_once(", line ")?;
-    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    rest.split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 fn copy_column(context: &str) -> Option<&str> {
@@ -80,9 +96,13 @@ pub(crate) async fn insert(
     table: &Table,
     rows: &[&Cells],
 ) -> Result<Result<(), Refusal>, SeedError> {
-    let named: BTreeSet<usize> =
-        rows.iter().flat_map(|row| (0..row.len()).filter(|at| row[*at].is_some())).collect();
-    let complete = rows.iter().all(|row| named.iter().all(|at| row[*at].is_some()));
+    let named: BTreeSet<usize> = rows
+        .iter()
+        .flat_map(|row| (0..row.len()).filter(|at| row[*at].is_some()))
+        .collect();
+    let complete = rows
+        .iter()
+        .all(|row| named.iter().all(|at| row[*at].is_some()));
     let sent = if complete && !named.is_empty() && rows.len() >= COPY_FROM {
         match by_copy(conn, table, &named, rows).await {
             // Row-level security and rules of foreign servers know INSERT only.
@@ -108,9 +128,9 @@ pub(crate) async fn settle(
         return Ok(Ok(()));
     };
     let refusal = match &error {
-        sqlx::Error::Database(database) => {
-            database.try_downcast_ref::<PgDatabaseError>().map(Refusal::new)
-        }
+        sqlx::Error::Database(database) => database
+            .try_downcast_ref::<PgDatabaseError>()
+            .map(Refusal::new),
         _ => None,
     };
     match refusal {
@@ -123,18 +143,28 @@ pub(crate) async fn settle(
 }
 
 async fn roll_back(conn: &mut PgConnection) -> Result<(), SeedError> {
-    let rolled_back = conn.execute("ROLLBACK TO SAVEPOINT upgrade_seed; RELEASE SAVEPOINT upgrade_seed").await;
-    rolled_back.map(drop).doing(|| "go back to the savepoint before a refused row".to_owned())
+    let rolled_back = conn
+        .execute("ROLLBACK TO SAVEPOINT upgrade_seed; RELEASE SAVEPOINT upgrade_seed")
+        .await;
+    rolled_back
+        .map(drop)
+        .doing(|| "go back to the savepoint before a refused row".to_owned())
 }
 
 fn sqlstate(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error()?.code().map(|code| code.into_owned())
+    error
+        .as_database_error()?
+        .code()
+        .map(|code| code.into_owned())
 }
 
 /// Runs statements in the savepoint; one round trip.
 pub(crate) async fn run(conn: &mut PgConnection, statements: &str) -> Result<(), sqlx::Error> {
     let script = format!("SAVEPOINT upgrade_seed; {statements}; RELEASE SAVEPOINT upgrade_seed");
-    sqlx::raw_sql(AssertSqlSafe(script)).execute(conn).await.map(drop)
+    sqlx::raw_sql(AssertSqlSafe(script))
+        .execute(conn)
+        .await
+        .map(drop)
 }
 
 async fn by_copy(
@@ -154,7 +184,11 @@ async fn by_copy(
         data.push('\n');
     }
     conn.execute("SAVEPOINT upgrade_seed").await?;
-    let statement = format!("COPY {} ({}) FROM STDIN", table.sql(), column_list(table, named));
+    let statement = format!(
+        "COPY {} ({}) FROM STDIN",
+        table.sql(),
+        column_list(table, named)
+    );
     let mut copy = conn.copy_in_raw(&statement).await?;
     copy.send(data.into_bytes()).await?;
     copy.finish().await?;
@@ -197,13 +231,28 @@ async fn by_insert(
         })
         .collect();
     let identity = named.iter().any(|at| table.columns[*at].identity);
-    let overriding = if identity { " OVERRIDING SYSTEM VALUE" } else { "" };
+    let overriding = if identity {
+        " OVERRIDING SYSTEM VALUE"
+    } else {
+        ""
+    };
     let columns = column_list(table, named);
-    run(conn, &format!("INSERT INTO {target} ({columns}){overriding} VALUES {}", values.join(", "))).await
+    run(
+        conn,
+        &format!(
+            "INSERT INTO {target} ({columns}){overriding} VALUES {}",
+            values.join(", ")
+        ),
+    )
+    .await
 }
 
 fn column_list(table: &Table, named: &BTreeSet<usize>) -> String {
-    named.iter().map(|at| quote(&table.columns[*at].name)).collect::<Vec<_>>().join(", ")
+    named
+        .iter()
+        .map(|at| quote(&table.columns[*at].name))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// A cell as an SQL literal without type: Postgres reads it as the column's.

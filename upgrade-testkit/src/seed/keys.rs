@@ -19,8 +19,13 @@ impl Pool {
 
     /// A pool of which each key may be used once, and some are used already.
     pub(crate) fn exclusive(keys: Vec<Vec<String>>, used: &BTreeSet<Vec<String>>) -> Self {
-        let left = (0..keys.len()).filter(|at| !used.contains(&keys[*at])).collect();
-        Self { keys, left: Some(left) }
+        let left = (0..keys.len())
+            .filter(|at| !used.contains(&keys[*at]))
+            .collect();
+        Self {
+            keys,
+            left: Some(left),
+        }
     }
 
     fn len(&self) -> usize {
@@ -46,11 +51,19 @@ impl Pool {
     }
 
     /// As [`choose`](Self::choose), among the first `end` keys.
-    pub(crate) fn choose_before(&self, decided: &[Option<String>], pick: u64, end: usize) -> Option<usize> {
+    pub(crate) fn choose_before(
+        &self,
+        decided: &[Option<String>],
+        pick: u64,
+        end: usize,
+    ) -> Option<usize> {
         let end = end.min(self.len());
         let start = usize::try_from(pick.checked_rem(end as u64)?).ok()?;
         let agrees = |place: &usize| {
-            self.key(*place).iter().zip(decided).all(|(key, decided)| decided.as_ref().is_none_or(|d| d == key))
+            self.key(*place)
+                .iter()
+                .zip(decided)
+                .all(|(key, decided)| decided.as_ref().is_none_or(|d| d == key))
         };
         (start..end).chain(0..start).find(agrees)
     }
@@ -97,7 +110,9 @@ mod tests {
     use super::*;
 
     fn keys(list: &[[&str; 2]]) -> Vec<Vec<String>> {
-        list.iter().map(|key| key.iter().map(|part| (*part).to_owned()).collect()).collect()
+        list.iter()
+            .map(|key| key.iter().map(|part| (*part).to_owned()).collect())
+            .collect()
     }
 
     #[test]
@@ -112,11 +127,17 @@ mod tests {
 
     #[test]
     fn an_exclusive_key_is_used_once() {
-        let mut pool = Pool::exclusive(keys(&[["1", "a"], ["2", "b"]]), &keys(&[["2", "b"]]).into_iter().collect());
+        let mut pool = Pool::exclusive(
+            keys(&[["1", "a"], ["2", "b"]]),
+            &keys(&[["2", "b"]]).into_iter().collect(),
+        );
         let place = pool.choose(&[None, None], 0).expect("one is left");
         let taken = pool.take(place).expect("it is exclusive");
         assert!(pool.is_empty() && pool.had_keys());
         pool.give_back(taken);
-        assert_eq!(pool.key(pool.choose(&[None, None], 9).expect("it is back")), ["1", "a"]);
+        assert_eq!(
+            pool.key(pool.choose(&[None, None], 9).expect("it is back")),
+            ["1", "a"]
+        );
     }
 }

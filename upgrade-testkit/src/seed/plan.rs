@@ -79,10 +79,17 @@ pub(crate) fn free_columns(
     at: usize,
     overridden: &BTreeMap<usize, SBoxedStrategy<SqlValue>>,
 ) -> Vec<usize> {
-    let elsewhere =
-        |column: &usize| (0..).zip(&table.foreign_keys).any(|(other, key)| other != at && key.columns.contains(column));
+    let elsewhere = |column: &usize| {
+        (0..)
+            .zip(&table.foreign_keys)
+            .any(|(other, key)| other != at && key.columns.contains(column))
+    };
     let key = &table.foreign_keys[at];
-    key.columns.iter().copied().filter(|c| !overridden.contains_key(c) && !elsewhere(c)).collect()
+    key.columns
+        .iter()
+        .copied()
+        .filter(|c| !overridden.contains_key(c) && !elsewhere(c))
+        .collect()
 }
 
 /// How a key can be postponed.
@@ -93,7 +100,10 @@ pub(crate) fn breakable(
 ) -> Breakable {
     let key = &table.foreign_keys[at];
     let free = free_columns(table, at, overridden);
-    let nullable = free.iter().filter(|column| !table.columns[**column].required()).count();
+    let nullable = free
+        .iter()
+        .filter(|column| !table.columns[**column].required())
+        .count();
     if nullable > 0 && (!key.full || nullable == key.columns.len()) {
         Breakable::Null
     } else if key.deferrable && !free.is_empty() {
@@ -106,14 +116,32 @@ pub(crate) fn breakable(
 impl TablePlan {
     /// Decides for every column where its cells come from.
     pub(crate) fn make(making: &Making<'_>) -> Self {
-        let Making { own, table, columns, postponed, options } = *making;
+        let Making {
+            own,
+            table,
+            columns,
+            postponed,
+            options,
+        } = *making;
         let keys: Vec<KeyPlan> = (0..)
             .zip(&table.foreign_keys)
-            .filter(|(at, key)| !postponed.contains(at) && !key.columns.iter().all(|c| columns.contains_key(c)))
-            .map(|(at, key)| KeyPlan { at, to_self: key.parent == Some(own), exclusive: exclusive(table, key) })
+            .filter(|(at, key)| {
+                !postponed.contains(at) && !key.columns.iter().all(|c| columns.contains_key(c))
+            })
+            .map(|(at, key)| KeyPlan {
+                at,
+                to_self: key.parent == Some(own),
+                exclusive: exclusive(table, key),
+            })
             .collect();
         let ways = ways_of(table);
-        let mut plan = Self { table: table.clone(), cells: Vec::new(), ways: Vec::new(), keys, left_out: Vec::new() };
+        let mut plan = Self {
+            table: table.clone(),
+            cells: Vec::new(),
+            ways: Vec::new(),
+            keys,
+            left_out: Vec::new(),
+        };
         let mut strategies = vec![vec![None; table.columns.len()]; ways.len()];
         for (at, column) in table.columns.iter().enumerate() {
             let cell = plan.cell(at, column, making);
@@ -145,7 +173,11 @@ impl TablePlan {
             .zip(strategies)
             .map(|(way, strategies)| Way {
                 strategies,
-                null: table.columns.iter().map(|c| way.hints.get(&c.name).and_then(|hints| hints.null)).collect(),
+                null: table
+                    .columns
+                    .iter()
+                    .map(|c| way.hints.get(&c.name).and_then(|hints| hints.null))
+                    .collect(),
                 relations: way
                     .relations
                     .iter()
@@ -170,14 +202,19 @@ impl TablePlan {
         }
         let waits = |key: &&usize| table.foreign_keys[**key].columns.contains(&at);
         if let Some(key) = making.postponed.iter().find(waits) {
-            let null = breakable(table, *key, making.columns) == Breakable::Null && !column.required();
+            let null =
+                breakable(table, *key, making.columns) == Breakable::Null && !column.required();
             return if null { Cell::Null } else { Cell::Drawn };
         }
-        if column.from_sequence() {
+        if column.is_sequence() {
             let own_key = |key: &KeyPlan| {
                 key.to_self && table.foreign_keys[key.at].referenced.contains(&column.name)
             };
-            return if self.keys.iter().any(own_key) { Cell::Sequence } else { Cell::Omitted };
+            return if self.keys.iter().any(own_key) {
+                Cell::Sequence
+            } else {
+                Cell::Omitted
+            };
         }
         Cell::Drawn
     }
@@ -189,7 +226,11 @@ impl TablePlan {
             (None, false) => Cell::Null,
             (None, true) => return Cell::Missing(reason),
         };
-        let kept = if cell == Cell::Null { "NULL" } else { "its default" };
+        let kept = if cell == Cell::Null {
+            "NULL"
+        } else {
+            "its default"
+        };
         let reason = format!("{reason} `{}`, left at {kept}", column.ty.name);
         self.left_out.push((column.name.clone(), reason));
         cell
@@ -198,13 +239,23 @@ impl TablePlan {
 
 /// Whether a unique index makes each parent usable once.
 fn exclusive(table: &Table, key: &ForeignKey) -> bool {
-    table.unique.iter().any(|unique| unique.columns.iter().all(|column| key.columns.contains(column)))
+    table.unique.iter().any(|unique| {
+        unique
+            .columns
+            .iter()
+            .all(|column| key.columns.contains(column))
+    })
 }
 
 /// The ways of satisfying every CHECK, and of landing in some partition.
 fn ways_of(table: &Table) -> Vec<Alternative> {
     let mut ways = vec![Alternative::default()];
-    let bounds: Vec<Alternative> = table.leaves.iter().flatten().flat_map(|bound| solve(bound)).collect();
+    let bounds: Vec<Alternative> = table
+        .leaves
+        .iter()
+        .flatten()
+        .flat_map(|bound| solve(bound))
+        .collect();
     if !bounds.is_empty() {
         // Not combined: a table with hundreds of partitions has as many ways.
         ways = bounds;
@@ -212,10 +263,18 @@ fn ways_of(table: &Table) -> Vec<Alternative> {
     for check in &table.checks {
         ways = combine(&ways, &solve(check));
     }
-    let required: Vec<&str> =
-        table.columns.iter().filter(|column| column.required()).map(|column| column.name.as_str()).collect();
+    let required: Vec<&str> = table
+        .columns
+        .iter()
+        .filter(|column| column.required())
+        .map(|column| column.name.as_str())
+        .collect();
     let possible = |way: &Alternative| {
-        let null = |name: &&str| way.hints.get(*name).is_some_and(|hints| hints.null == Some(true));
+        let null = |name: &&str| {
+            way.hints
+                .get(*name)
+                .is_some_and(|hints| hints.null == Some(true))
+        };
         !required.iter().any(null)
     };
     if ways.iter().any(possible) {
@@ -225,12 +284,18 @@ fn ways_of(table: &Table) -> Vec<Alternative> {
 }
 
 /// A strategy for a cell: the type's values, and NULL where that is allowed.
-fn drawn(column: &Column, hints: &Hints, options: Options) -> Result<SBoxedStrategy<SqlValue>, String> {
+fn drawn(
+    column: &Column,
+    hints: &Hints,
+    options: Options,
+) -> Result<SBoxedStrategy<SqlValue>, String> {
     let null = Just(SqlValue::Null).sboxed();
     if hints.null == Some(true) && !column.required() {
         return Ok(null);
     }
-    let values = types::texts(&column.ty, hints, options)?.prop_map(SqlValue::Text).sboxed();
+    let values = types::texts(&column.ty, hints, options)?
+        .prop_map(SqlValue::Text)
+        .sboxed();
     if column.required() || hints.null == Some(false) {
         return Ok(values);
     }

@@ -42,7 +42,10 @@ struct Target {
 
 impl Postponed<'_> {
     /// Sets the key in the rows of this run; gives how many had to stay without, and why.
-    pub(crate) async fn set(&self, conn: &mut PgConnection) -> Result<Option<(u64, Refusal)>, SeedError> {
+    pub(crate) async fn set(
+        &self,
+        conn: &mut PgConnection,
+    ) -> Result<Option<(u64, Refusal)>, SeedError> {
         let label = self.table.label();
         let mut source = runner(self.seed, &[&label, "key", &self.key.name]);
         let targets = self.targets(conn).await?;
@@ -57,20 +60,30 @@ impl Postponed<'_> {
             keys.extend(targets.iter().map(|target| target.own.clone()));
         }
         let mut pool = if self.exclusive {
-            Pool::exclusive(keys, &used_keys(conn, self.table, self.key, self.deferred).await?)
+            Pool::exclusive(
+                keys,
+                &used_keys(conn, self.table, self.key, self.deferred).await?,
+            )
         } else {
             Pool::new(keys)
         };
         let mut chosen = Vec::new();
         for (at, target) in targets.iter().enumerate() {
-            let end = if self.to_self && !self.exclusive { before + at } else { usize::MAX };
+            let end = if self.to_self && !self.exclusive {
+                before + at
+            } else {
+                usize::MAX
+            };
             if let Some(values) = self.choose(&mut pool, &mut source, target, end) {
                 chosen.push((at, end, values));
             }
         }
         let mut refused: Option<(u64, Refusal)> = None;
         for batch in chosen.chunks(BATCH) {
-            let rows: Vec<_> = batch.iter().map(|(at, _, values)| (&targets[*at], values)).collect();
+            let rows: Vec<_> = batch
+                .iter()
+                .map(|(at, _, values)| (&targets[*at], values))
+                .collect();
             if self.update(conn, &rows).await?.is_ok() {
                 continue;
             }
@@ -95,24 +108,43 @@ impl Postponed<'_> {
     }
 
     /// The values for the free columns of one row; nothing if it is to stay NULL.
-    fn choose(&self, pool: &mut Pool, source: &mut TestRunner, target: &Target, end: usize) -> Option<Vec<String>> {
+    fn choose(
+        &self,
+        pool: &mut Pool,
+        source: &mut TestRunner,
+        target: &Target,
+        end: usize,
+    ) -> Option<Vec<String>> {
         let pick = draw(source, &proptest::num::u64::ANY).expect("an integer is never rejected");
         if !self.deferred && pick.is_multiple_of(u64::from(NULL_IN)) {
             return None;
         }
-        let fixed = |column: usize| if self.free.contains(&column) { None } else { target.current.get(&column) };
+        let fixed = |column: usize| {
+            if self.free.contains(&column) {
+                None
+            } else {
+                target.current.get(&column)
+            }
+        };
         let given = decided(self.key, fixed).ok()?;
         let place = pool.choose_before(&given, pick / u64::from(NULL_IN), end)?;
         let key = pool.key(place).to_vec();
         pool.take(place);
         let at = |column: &usize| self.key.columns.iter().position(|c| c == column);
-        self.free.iter().map(|column| Some(key[at(column)?].clone())).collect()
+        self.free
+            .iter()
+            .map(|column| Some(key[at(column)?].clone()))
+            .collect()
     }
 
     /// The rows of this run, in the order of their text: one that does not depend on where they lie.
     async fn targets(&self, conn: &mut PgConnection) -> Result<Vec<Target>, SeedError> {
-        let mut columns: Vec<String> =
-            self.key.columns.iter().map(|at| text_of(&self.table.columns[*at].name)).collect();
+        let mut columns: Vec<String> = self
+            .key
+            .columns
+            .iter()
+            .map(|at| text_of(&self.table.columns[*at].name))
+            .collect();
         if self.to_self {
             columns.extend(self.key.referenced.iter().map(|name| text_of(name)));
         }
@@ -122,19 +154,34 @@ impl Postponed<'_> {
             self.table.sql(),
         );
         let doing = || format!("read the rows of `{}`", self.table.label());
-        let rows = sqlx::query(AssertSqlSafe(query)).persistent(false).fetch_all(conn).await.doing(doing)?;
+        let rows = sqlx::query(AssertSqlSafe(query))
+            .persistent(false)
+            .fetch_all(conn)
+            .await
+            .doing(doing)?;
         let width = self.key.columns.len();
         rows.iter()
             .map(|row| {
                 let mut current = BTreeMap::new();
                 for (at, column) in self.key.columns.iter().enumerate() {
-                    current.insert(*column, SqlValue::from(row.try_get::<Option<String>, _>(at + 2)?));
+                    current.insert(
+                        *column,
+                        SqlValue::from(row.try_get::<Option<String>, _>(at + 2)?),
+                    );
                 }
                 let mut own = Vec::new();
                 for at in 0..if self.to_self { width } else { 0 } {
-                    own.push(row.try_get::<Option<String>, _>(at + 2 + width)?.unwrap_or_default());
+                    own.push(
+                        row.try_get::<Option<String>, _>(at + 2 + width)?
+                            .unwrap_or_default(),
+                    );
                 }
-                Ok(Target { relation: row.try_get(0)?, place: row.try_get(1)?, current, own })
+                Ok(Target {
+                    relation: row.try_get(0)?,
+                    place: row.try_get(1)?,
+                    current,
+                    own,
+                })
             })
             .collect::<Result<_, sqlx::Error>>()
             .doing(doing)
@@ -145,16 +192,27 @@ impl Postponed<'_> {
         conn: &mut PgConnection,
         rows: &[(&Target, &Vec<String>)],
     ) -> Result<Result<(), Refusal>, SeedError> {
-        let columns = || self.free.iter().map(|at| &self.table.columns[*at]).enumerate();
-        let set: Vec<String> =
-            columns().map(|(at, column)| format!("{} = v.c{at}::{}", quote(&column.name), column.ty.name)).collect();
+        let columns = || {
+            self.free
+                .iter()
+                .map(|at| &self.table.columns[*at])
+                .enumerate()
+        };
+        let set: Vec<String> = columns()
+            .map(|(at, column)| format!("{} = v.c{at}::{}", quote(&column.name), column.ty.name))
+            .collect();
         let names: Vec<String> = columns().map(|(at, _)| format!("c{at}")).collect();
         let values: Vec<String> = rows
             .iter()
             .map(|(target, values)| {
                 let literals: Vec<String> =
                     values.iter().map(|value| literal_text(value)).collect();
-                format!("('{}'::tid, {}::oid, {})", target.place, target.relation, literals.join(", "))
+                format!(
+                    "('{}'::tid, {}::oid, {})",
+                    target.place,
+                    target.relation,
+                    literals.join(", ")
+                )
             })
             .collect();
         let statement = format!(
@@ -166,7 +224,10 @@ impl Postponed<'_> {
             names.join(", "),
         );
         let sent = run(conn, &statement).await;
-        settle(conn, sent, || format!("set the keys of `{}`", self.table.label())).await
+        settle(conn, sent, || {
+            format!("set the keys of `{}`", self.table.label())
+        })
+        .await
     }
 }
 
@@ -179,7 +240,10 @@ fn text_of(column: &str) -> String {
 }
 
 /// All keys that a foreign key can refer to, in the order of their text.
-pub(crate) async fn read_keys(conn: &mut PgConnection, key: &ForeignKey) -> Result<Vec<Vec<String>>, SeedError> {
+pub(crate) async fn read_keys(
+    conn: &mut PgConnection,
+    key: &ForeignKey,
+) -> Result<Vec<Vec<String>>, SeedError> {
     let columns: Vec<String> = key.referenced.iter().map(|name| text_of(name)).collect();
     read_texts(conn, &key.target, &columns).await
 }
@@ -194,14 +258,31 @@ pub(crate) async fn used_keys(
     if stand_ins {
         return Ok(BTreeSet::new());
     }
-    let columns: Vec<String> = key.columns.iter().map(|at| text_of(&child.columns[*at].name)).collect();
-    Ok(read_texts(conn, &child.sql(), &columns).await?.into_iter().collect())
+    let columns: Vec<String> = key
+        .columns
+        .iter()
+        .map(|at| text_of(&child.columns[*at].name))
+        .collect();
+    Ok(read_texts(conn, &child.sql(), &columns)
+        .await?
+        .into_iter()
+        .collect())
 }
 
 /// Rows of texts without NULL.
-async fn read_texts(conn: &mut PgConnection, table: &str, columns: &[String]) -> Result<Vec<Vec<String>>, SeedError> {
-    let not_null: Vec<String> = columns.iter().map(|column| format!("{column} IS NOT NULL")).collect();
-    let order: Vec<String> = columns.iter().map(|column| format!("{column} COLLATE \"C\"")).collect();
+async fn read_texts(
+    conn: &mut PgConnection,
+    table: &str,
+    columns: &[String],
+) -> Result<Vec<Vec<String>>, SeedError> {
+    let not_null: Vec<String> = columns
+        .iter()
+        .map(|column| format!("{column} IS NOT NULL"))
+        .collect();
+    let order: Vec<String> = columns
+        .iter()
+        .map(|column| format!("{column} COLLATE \"C\""))
+        .collect();
     let query = format!(
         "SELECT {} FROM {table} AS r WHERE {} ORDER BY {}",
         columns.join(", "),
@@ -209,9 +290,17 @@ async fn read_texts(conn: &mut PgConnection, table: &str, columns: &[String]) ->
         order.join(", "),
     );
     let doing = || format!("read the keys of {table}");
-    let rows = sqlx::query(AssertSqlSafe(query)).persistent(false).fetch_all(conn).await.doing(doing)?;
+    let rows = sqlx::query(AssertSqlSafe(query))
+        .persistent(false)
+        .fetch_all(conn)
+        .await
+        .doing(doing)?;
     rows.iter()
-        .map(|row| (0..columns.len()).map(|at| row.try_get::<String, _>(at)).collect())
+        .map(|row| {
+            (0..columns.len())
+                .map(|at| row.try_get::<String, _>(at))
+                .collect()
+        })
         .collect::<Result<_, _>>()
         .doing(doing)
 }

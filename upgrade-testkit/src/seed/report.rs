@@ -63,7 +63,12 @@ impl SeedReport {
 
 impl fmt::Display for SeedReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seeded {} rows into {} tables", self.inserted(), self.tables.len())?;
+        writeln!(
+            f,
+            "seeded {} rows into {} tables",
+            self.inserted(),
+            self.tables.len()
+        )?;
         for table in &self.tables {
             write!(f, "  {}: {} rows", table.table, table.inserted)?;
             if let Some(reason) = &table.short {

@@ -15,7 +15,11 @@ pub(crate) enum Reject {
     /// Other cells may do.
     Again { part: String, reason: String },
     /// No cells will do any more: each key is used, or there is none.
-    Exhausted { part: String, reason: String, none_ever: bool },
+    Exhausted {
+        part: String,
+        reason: String,
+        none_ever: bool,
+    },
 }
 
 /// A row, and the places of the keys that it took from each pool.
@@ -52,17 +56,30 @@ fn copy_key(
     let key_plan = &plan.keys[at];
     let key = &plan.table.foreign_keys[key_plan.at];
     let null_of_way = |column: usize| plan.ways[way].null[column];
-    let open: Vec<usize> = key.columns.iter().copied().filter(|column| cells[*column].is_none()).collect();
+    let open: Vec<usize> = key
+        .columns
+        .iter()
+        .copied()
+        .filter(|column| cells[*column].is_none())
+        .collect();
     if open.is_empty() {
         return Ok(None);
     }
     let nullable: Vec<usize> = open
         .iter()
         .copied()
-        .filter(|column| !plan.table.columns[*column].required() && null_of_way(*column) != Some(false))
+        .filter(|column| {
+            !plan.table.columns[*column].required() && null_of_way(*column) != Some(false)
+        })
         .collect();
-    let nullable = if key.full && nullable.len() < key.columns.len() { Vec::new() } else { nullable };
-    let must = nullable.iter().any(|column| null_of_way(*column) == Some(true));
+    let nullable = if key.full && nullable.len() < key.columns.len() {
+        Vec::new()
+    } else {
+        nullable
+    };
+    let must = nullable
+        .iter()
+        .any(|column| null_of_way(*column) == Some(true));
     let given = decided(key, |column| cells[column].as_ref());
     let (given, null_given) = match given {
         Ok(given) => (given, false),
@@ -70,15 +87,22 @@ fn copy_key(
     };
     let own = || own_key(plan, at, cells);
     // The low bits choose NULL, the rest a key.
-    let wants_null = must || null_given || pick.is_multiple_of(u64::from(NULL_IN)) && !nullable.is_empty();
+    let wants_null =
+        must || null_given || pick.is_multiple_of(u64::from(NULL_IN)) && !nullable.is_empty();
     let pick = pick / u64::from(NULL_IN);
-    let itself = if key_plan.to_self && (pool.is_empty() || pick.is_multiple_of(4)) { own() } else { None };
+    let itself = if key_plan.to_self && (pool.is_empty() || pick.is_multiple_of(4)) {
+        own()
+    } else {
+        None
+    };
     let chosen = match itself {
         Some(_) => None,
         None => pool.choose(&given, pick),
     };
-    let values: Option<Vec<String>> = itself.or_else(|| chosen.map(|place| pool.key(place).to_vec()));
-    let set_null = wants_null && (!nullable.is_empty() || null_given) || values.is_none() && !nullable.is_empty();
+    let values: Option<Vec<String>> =
+        itself.or_else(|| chosen.map(|place| pool.key(place).to_vec()));
+    let set_null = wants_null && (!nullable.is_empty() || null_given)
+        || values.is_none() && !nullable.is_empty();
     for (column, position) in key.columns.iter().zip(0..) {
         if cells[*column].is_some() {
             continue;
@@ -100,22 +124,41 @@ fn own_key(plan: &TablePlan, at: usize, cells: &Cells) -> Option<Vec<String>> {
 /// The columns that a key to the same table refers to, of this row.
 pub(crate) fn referenced(plan: &TablePlan, at: usize, cells: &Cells) -> Option<Vec<String>> {
     let names = &plan.table.foreign_keys[plan.keys[at].at].referenced;
-    let place = |name: &String| plan.table.columns.iter().position(|column| column.name == *name);
-    names.iter().map(|name| Some(cells[place(name)?].as_ref()?.as_text()?.to_owned())).collect()
+    let place = |name: &String| {
+        plan.table
+            .columns
+            .iter()
+            .position(|column| column.name == *name)
+    };
+    names
+        .iter()
+        .map(|name| Some(cells[place(name)?].as_ref()?.as_text()?.to_owned()))
+        .collect()
 }
 
 fn no_key(key: &super::schema::ForeignKey, pool: &Pool, given: &[Option<String>]) -> Reject {
     let part = format!("foreign key `{}`", key.name);
     if !pool.had_keys() {
         let reason = format!("{} has no row to refer to", key.target);
-        return Reject::Exhausted { part, reason, none_ever: true };
+        return Reject::Exhausted {
+            part,
+            reason,
+            none_ever: true,
+        };
     }
     if pool.is_empty() {
         let reason = format!("every row of {} is referred to already", key.target);
-        return Reject::Exhausted { part, reason, none_ever: false };
+        return Reject::Exhausted {
+            part,
+            reason,
+            none_ever: false,
+        };
     }
     let given: Vec<&str> = given.iter().flatten().map(String::as_str).collect();
-    Reject::Again { part, reason: format!("no row of {} goes with {}", key.target, given.join(", ")) }
+    Reject::Again {
+        part,
+        reason: format!("no row of {} goes with {}", key.target, given.join(", ")),
+    }
 }
 
 /// Makes `a < b` and the like true: by swapping two drawn cells, or by copying one for equality.
@@ -131,7 +174,11 @@ fn relate(plan: &TablePlan, way: usize, cells: &mut Cells) -> Result<(), Reject>
             let a = cells[left].as_ref()?.as_text()?;
             let b = cells[right].as_ref()?.as_text()?;
             let by_type = compare(ty, a, b);
-            if matches!(op, Op::Eq | Op::Ne) { Some(by_type.unwrap_or_else(|| a.cmp(b))) } else { by_type }
+            if matches!(op, Op::Eq | Op::Ne) {
+                Some(by_type.unwrap_or_else(|| a.cmp(b)))
+            } else {
+                by_type
+            }
         };
         let holds = |cells: &Cells| order(cells).is_none_or(|order| op.holds(order));
         if holds(cells) {
@@ -145,7 +192,10 @@ fn relate(plan: &TablePlan, way: usize, cells: &mut Cells) -> Result<(), Reject>
         }
         if !holds(cells) {
             let part = format!("`{}` and `{}`", columns[left].name, columns[right].name);
-            return Err(Reject::Again { part, reason: "they must be related otherwise".to_owned() });
+            return Err(Reject::Again {
+                part,
+                reason: "they must be related otherwise".to_owned(),
+            });
         }
     }
     Ok(())

@@ -49,8 +49,12 @@ pub(crate) struct Column {
 
 impl Column {
     /// Whether a sequence gives the value: reproducible, and the application goes on from there.
-    pub(crate) fn from_sequence(&self) -> bool {
-        self.identity || self.default.as_ref().is_some_and(|default| default.contains("nextval("))
+    pub(crate) fn is_sequence(&self) -> bool {
+        self.identity
+            || self
+                .default
+                .as_ref()
+                .is_some_and(|default| default.contains("nextval("))
     }
 
     /// Whether the column must have a value.
@@ -96,7 +100,9 @@ impl Table {
     }
 
     fn position(&self, number: i16) -> Option<usize> {
-        self.columns.iter().position(|column| column.number == number)
+        self.columns
+            .iter()
+            .position(|column| column.number == number)
     }
 }
 
@@ -160,12 +166,15 @@ SELECT i.indrelid::int8 AS relation, c.relname::text AS name,
 
 /// Reads all tables outside the system schemas.
 pub(crate) async fn read(conn: &mut PgConnection) -> Result<Schema, SeedError> {
-    read_catalog(conn).await.doing(|| "read the catalog".to_owned())
+    read_catalog(conn)
+        .await
+        .doing(|| "read the catalog".to_owned())
 }
 
 async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
-    let encoding: String =
-        sqlx::query_scalar("SELECT current_setting('server_encoding')").fetch_one(&mut *conn).await?;
+    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+        .fetch_one(&mut *conn)
+        .await?;
     let types = TypeCatalog::read(conn).await?;
     let mut tables = Vec::new();
     for row in sqlx::query(TABLES).fetch_all(&mut *conn).await? {
@@ -186,36 +195,64 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
     let oids: Vec<i64> = tables.iter().map(|table| table.oid).collect();
     let at: BTreeMap<i64, usize> = oids.iter().enumerate().map(|(i, oid)| (*oid, i)).collect();
 
-    for row in sqlx::query(COLUMNS).bind(&oids).fetch_all(&mut *conn).await? {
+    for row in sqlx::query(COLUMNS)
+        .bind(&oids)
+        .fetch_all(&mut *conn)
+        .await?
+    {
         let ty = types.resolve(row.try_get("type")?, row.try_get("typmod")?);
-        tables[at[&row.try_get::<i64, _>("relation")?]].columns.push(Column {
-            number: row.try_get("number")?,
-            name: row.try_get("name")?,
-            ty,
-            not_null: row.try_get("not_null")?,
-            default: row.try_get("default_value")?,
-            identity: row.try_get("identity")?,
-            generated: row.try_get("generated")?,
-        });
+        tables[at[&row.try_get::<i64, _>("relation")?]]
+            .columns
+            .push(Column {
+                number: row.try_get("number")?,
+                name: row.try_get("name")?,
+                ty,
+                not_null: row.try_get("not_null")?,
+                default: row.try_get("default_value")?,
+                identity: row.try_get("identity")?,
+                generated: row.try_get("generated")?,
+            });
     }
-    for row in sqlx::query(LEAVES).bind(&oids).fetch_all(&mut *conn).await? {
-        tables[at[&row.try_get::<i64, _>("root")?]].leaves.push(row.try_get("bound")?);
+    for row in sqlx::query(LEAVES)
+        .bind(&oids)
+        .fetch_all(&mut *conn)
+        .await?
+    {
+        tables[at[&row.try_get::<i64, _>("root")?]]
+            .leaves
+            .push(row.try_get("bound")?);
     }
-    for row in sqlx::query(UNIQUE).bind(&oids).fetch_all(&mut *conn).await? {
+    for row in sqlx::query(UNIQUE)
+        .bind(&oids)
+        .fetch_all(&mut *conn)
+        .await?
+    {
         let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
         if let Some(columns) = positions(table, &row.try_get::<Vec<i16>, _>("key")?) {
-            table.unique.push(Unique { name: row.try_get("name")?, columns });
+            table.unique.push(Unique {
+                name: row.try_get("name")?,
+                columns,
+            });
         }
     }
-    for row in sqlx::query(CONSTRAINTS).bind(&oids).fetch_all(&mut *conn).await? {
+    for row in sqlx::query(CONSTRAINTS)
+        .bind(&oids)
+        .fetch_all(&mut *conn)
+        .await?
+    {
         let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
         let kind: String = row.try_get("kind")?;
         if kind == "c" {
-            table.checks.extend(row.try_get::<Option<String>, _>("expression")?);
+            table
+                .checks
+                .extend(row.try_get::<Option<String>, _>("expression")?);
         } else if kind == "x" {
             // An expression in the constraint has the number 0.
             let key: Vec<i16> = row.try_get("key")?;
-            let columns: Vec<usize> = key.iter().filter_map(|number| table.position(*number)).collect();
+            let columns: Vec<usize> = key
+                .iter()
+                .filter_map(|number| table.position(*number))
+                .collect();
             table.excluding.extend(columns);
         } else if let Some(columns) = positions(table, &row.try_get::<Vec<i16>, _>("key")?) {
             let parent_schema: String = row.try_get("parent_schema")?;
@@ -234,18 +271,32 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
     }
     for table in &mut tables {
         // The widest first: a narrower key over some of the same columns then has to agree with it.
-        table.foreign_keys.sort_by_key(|key| std::cmp::Reverse(key.columns.len()));
+        table
+            .foreign_keys
+            .sort_by_key(|key| std::cmp::Reverse(key.columns.len()));
         drop_repeated(&mut table.foreign_keys);
     }
-    Ok(Schema { tables, unicode: encoding == "UTF8" })
+    Ok(Schema {
+        tables,
+        unicode: encoding == "UTF8",
+    })
 }
 
 fn positions(table: &Table, numbers: &[i16]) -> Option<Vec<usize>> {
-    numbers.iter().map(|number| table.position(*number)).collect()
+    numbers
+        .iter()
+        .map(|number| table.position(*number))
+        .collect()
 }
 
 /// The same key declared twice is one key.
 fn drop_repeated(keys: &mut Vec<ForeignKey>) {
     let mut seen = BTreeSet::new();
-    keys.retain(|key| seen.insert((key.columns.clone(), key.target.clone(), key.referenced.clone())));
+    keys.retain(|key| {
+        seen.insert((
+            key.columns.clone(),
+            key.target.clone(),
+            key.referenced.clone(),
+        ))
+    });
 }

@@ -97,7 +97,8 @@ impl Seeder {
         S: Strategy + Send + Sync + 'static,
         S::Value: Into<SqlValue>,
     {
-        self.columns.push((column.into(), strategy.prop_map(Into::into).sboxed()));
+        self.columns
+            .push((column.into(), strategy.prop_map(Into::into).sboxed()));
         self
     }
 
@@ -148,18 +149,28 @@ impl Seeder {
         let mut resolved = Resolved::default();
         for (at, table) in schema.tables.iter().enumerate() {
             if BOOKKEEPING.contains(&table.name.as_str()) {
-                resolved.skipped.insert(at, "a migration tool keeps its books in it".to_owned());
+                resolved
+                    .skipped
+                    .insert(at, "a migration tool keeps its books in it".to_owned());
             } else if let Some(extension) = &table.extension {
-                resolved.skipped.insert(at, format!("it belongs to the extension `{extension}`"));
+                resolved
+                    .skipped
+                    .insert(at, format!("it belongs to the extension `{extension}`"));
             } else if table.partitioned && table.leaves.is_empty() {
-                resolved.skipped.insert(at, "it is partitioned and has no partition".to_owned());
+                resolved
+                    .skipped
+                    .insert(at, "it is partitioned and has no partition".to_owned());
             }
         }
         for name in &self.skipped {
             // Skipping a tool's table that is not there is no mistake: one list serves many schemas.
             match find_table(schema, name) {
                 Err(SeedError::UnknownTable { .. }) if BOOKKEEPING.contains(&last_part(name)) => {}
-                found => drop(resolved.skipped.insert(found?, "skipped as asked".to_owned())),
+                found => drop(
+                    resolved
+                        .skipped
+                        .insert(found?, "skipped as asked".to_owned()),
+                ),
             }
         }
         for (name, rows) in &self.table_rows {
@@ -169,10 +180,16 @@ impl Seeder {
             let at = find_table(schema, name)?;
             if let TableRows::Fixed(rows) = rows {
                 let table = &schema.tables[at];
-                let named: BTreeSet<&str> = rows.iter().flat_map(Row::iter).map(|(column, _)| column).collect();
+                let named: BTreeSet<&str> = rows
+                    .iter()
+                    .flat_map(Row::iter)
+                    .map(|(column, _)| column)
+                    .collect();
                 for column in named {
                     if !table.columns.iter().any(|known| known.name == column) {
-                        return Err(SeedError::UnknownColumn { name: format!("{}.{column}", table.label()) });
+                        return Err(SeedError::UnknownColumn {
+                            name: format!("{}.{column}", table.label()),
+                        });
                     }
                 }
             }
@@ -180,7 +197,11 @@ impl Seeder {
         }
         for (name, strategy) in &self.columns {
             let (table, column) = find_column(schema, name)?;
-            resolved.columns.entry(table).or_default().insert(column, strategy.clone());
+            resolved
+                .columns
+                .entry(table)
+                .or_default()
+                .insert(column, strategy.clone());
         }
         Ok(resolved)
     }
@@ -206,7 +227,11 @@ pub(crate) fn find_table(schema: &Schema, name: &str) -> Result<usize, SeedError
         }),
         _ => Err(SeedError::Ambiguous {
             name: name.to_owned(),
-            matches: found.iter().map(|at| schema.tables[*at].label()).collect::<Vec<_>>().join(", "),
+            matches: found
+                .iter()
+                .map(|at| schema.tables[*at].label())
+                .collect::<Vec<_>>()
+                .join(", "),
         }),
     }
 }
@@ -223,17 +248,32 @@ fn find_column(schema: &Schema, name: &str) -> Result<(usize, usize), SeedError>
     }
     match found[..] {
         [place] => Ok(place),
-        [] => Err(SeedError::UnknownColumn { name: name.to_owned() }),
+        [] => Err(SeedError::UnknownColumn {
+            name: name.to_owned(),
+        }),
         _ => Err(SeedError::Ambiguous {
             name: name.to_owned(),
-            matches: found.iter().map(|(at, _)| schema.tables[*at].label()).collect::<Vec<_>>().join(", "),
+            matches: found
+                .iter()
+                .map(|(at, _)| schema.tables[*at].label())
+                .collect::<Vec<_>>()
+                .join(", "),
         }),
     }
 }
 
 /// The first few tables, for a message.
 fn known(schema: &Schema) -> String {
-    let names: Vec<String> = schema.tables.iter().take(12).map(super::schema::Table::label).collect();
-    let more = if schema.tables.len() > names.len() { ", .." } else { "" };
+    let names: Vec<String> = schema
+        .tables
+        .iter()
+        .take(12)
+        .map(super::schema::Table::label)
+        .collect();
+    let more = if schema.tables.len() > names.len() {
+        ", .."
+    } else {
+        ""
+    };
     format!("{}{more}", names.join(", "))
 }

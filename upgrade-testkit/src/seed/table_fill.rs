@@ -44,22 +44,41 @@ struct Progress {
 
 impl TableFill<'_> {
     /// Fills the table and adds it to the report, also when fewer rows than wanted found room.
-    pub(crate) async fn fill(self, conn: &mut PgConnection, report: &mut SeedReport) -> Result<(), SeedError> {
+    pub(crate) async fn fill(
+        self,
+        conn: &mut PgConnection,
+        report: &mut SeedReport,
+    ) -> Result<(), SeedError> {
         let label = self.plan.table.label();
         let existing = self.count(conn).await?;
         let (given, wanted) = match self.rows {
             None => (Given::Nothing, self.wanted),
-            Some(TableRows::Fixed(rows)) => (Given::Fixed(rows.iter().cloned().collect()), rows.len() as u64),
+            Some(TableRows::Fixed(rows)) => (
+                Given::Fixed(rows.iter().cloned().collect()),
+                rows.len() as u64,
+            ),
             Some(TableRows::Drawn(strategy)) => (Given::Drawn(strategy.clone()), self.wanted),
         };
-        let mut progress = Progress { left: wanted, inserted: 0, refused: 0, existing, short: None };
+        let mut progress = Progress {
+            left: wanted,
+            inserted: 0,
+            refused: 0,
+            existing,
+            short: None,
+        };
         if wanted > 0 {
             let pools = pools(conn, &self.plan).await?;
             let sequences = self.sequences(conn, wanted).await?;
-            let mut drawer = Drawer::new(self.seeder.seed, self.plan.clone(), pools, given, sequences);
+            let mut drawer =
+                Drawer::new(self.seeder.seed, self.plan.clone(), pools, given, sequences);
             self.send(conn, &mut drawer, &mut progress).await?;
         }
-        tracing::debug!(table = label, inserted = progress.inserted, refused = progress.refused, "seeded");
+        tracing::debug!(
+            table = label,
+            inserted = progress.inserted,
+            refused = progress.refused,
+            "seeded"
+        );
         report.tables.push(TableReport {
             table: label,
             existing,
@@ -93,14 +112,18 @@ impl TableFill<'_> {
                         self.stop_short(drawer, progress, queue.len(), reject)?;
                     }
                     Err(Stop::Reject(reject)) => self.stop_short(drawer, progress, 0, reject)?,
-                    Err(Stop::Error(error)) => return Err(error),
+                    Err(Stop::Error(error)) => return Err(*error),
                 }
             }
             let size = batch.min(queue.len());
             if size == 0 {
                 return Ok(());
             }
-            let cells: Vec<&Cells> = queue.iter().take(size).map(|waiting| &waiting.row.cells).collect();
+            let cells: Vec<&Cells> = queue
+                .iter()
+                .take(size)
+                .map(|waiting| &waiting.row.cells)
+                .collect();
             match insert(conn, &self.plan.table, &cells).await? {
                 Ok(()) => {
                     queue.drain(..size);
@@ -161,7 +184,7 @@ impl TableFill<'_> {
                 Ok(())
             }
             Err(Stop::Reject(reject)) => self.stop_short(drawer, progress, queue.len(), reject),
-            Err(Stop::Error(error)) => Err(error),
+            Err(Stop::Error(error)) => Err(*error),
         }
     }
 
@@ -175,7 +198,11 @@ impl TableFill<'_> {
     ) -> Result<(), SeedError> {
         let (part, reason, none_ever) = match reject {
             Reject::Again { part, reason } => (part, reason, false),
-            Reject::Exhausted { part, reason, none_ever } => (part, reason, none_ever),
+            Reject::Exhausted {
+                part,
+                reason,
+                none_ever,
+            } => (part, reason, none_ever),
         };
         let has_rows = progress.existing + progress.inserted > 0 || queued > 0;
         if has_rows && !none_ever && !drawer.is_fixed() {
@@ -203,8 +230,13 @@ impl TableFill<'_> {
 
     async fn count(&self, conn: &mut PgConnection) -> Result<u64, SeedError> {
         let query = format!("SELECT count(*) FROM {}", self.plan.table.sql());
-        let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(query)).persistent(false).fetch_one(conn).await;
-        Ok(count.doing(|| format!("count the rows of `{}`", self.plan.table.label()))?.unsigned_abs())
+        let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(query))
+            .persistent(false)
+            .fetch_one(conn)
+            .await;
+        Ok(count
+            .doing(|| format!("count the rows of `{}`", self.plan.table.label()))?
+            .unsigned_abs())
     }
 
     /// Values of sequences, read ahead for the columns that need it.
@@ -223,13 +255,23 @@ impl TableFill<'_> {
                 Some(default) => default.clone(),
                 None => {
                     let quoted = upgrade_core::postgres::sql::quote_literal;
-                    format!("nextval(pg_get_serial_sequence({}, {}))", quoted(&table.sql()), quoted(&column.name))
+                    format!(
+                        "nextval(pg_get_serial_sequence({}, {}))",
+                        quoted(&table.sql()),
+                        quoted(&column.name)
+                    )
                 }
             };
             let query = format!("SELECT ({next})::text FROM generate_series(1, {rows})");
             let values = sqlx::query_scalar::<_, String>(AssertSqlSafe(query)).persistent(false);
             let values = values.fetch_all(&mut *conn).await;
-            let values = values.doing(|| format!("read the sequence of `{}.{}`", table.label(), quote(&column.name)))?;
+            let values = values.doing(|| {
+                format!(
+                    "read the sequence of `{}.{}`",
+                    table.label(),
+                    quote(&column.name)
+                )
+            })?;
             sequences.insert(at, values.into());
         }
         Ok(sequences)
@@ -237,7 +279,10 @@ impl TableFill<'_> {
 }
 
 /// The keys that each foreign key of a plan can refer to.
-pub(crate) async fn pools(conn: &mut PgConnection, plan: &TablePlan) -> Result<Vec<Pool>, SeedError> {
+pub(crate) async fn pools(
+    conn: &mut PgConnection,
+    plan: &TablePlan,
+) -> Result<Vec<Pool>, SeedError> {
     let mut pools = Vec::new();
     for key_plan in &plan.keys {
         let key = &plan.table.foreign_keys[key_plan.at];

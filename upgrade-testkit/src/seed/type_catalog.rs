@@ -86,7 +86,11 @@ impl TypeCatalog {
     }
 
     fn resolve_at(&self, oid: i64, typmod: i32, depth: usize) -> SqlType {
-        let unknown = |name: &str| SqlType { name: name.to_owned(), typmod, kind: Kind::Unknown };
+        let unknown = |name: &str| SqlType {
+            name: name.to_owned(),
+            typmod,
+            kind: Kind::Unknown,
+        };
         let Some(entry) = self.types.get(&oid) else {
             return unknown("?");
         };
@@ -95,10 +99,12 @@ impl TypeCatalog {
         }
         let inner = |oid, typmod| Box::new(self.resolve_at(oid, typmod, depth + 1));
         let kind = match entry.kind.as_str() {
-            "b" if entry.is_array && !matches!(entry.name.as_str(), "int2vector" | "oidvector") => Kind::Array {
-                element: inner(entry.element, typmod),
-                delimiter: entry.delimiter.chars().next().unwrap_or(','),
-            },
+            "b" if entry.is_array && !matches!(entry.name.as_str(), "int2vector" | "oidvector") => {
+                Kind::Array {
+                    element: inner(entry.element, typmod),
+                    delimiter: entry.delimiter.chars().next().unwrap_or(','),
+                }
+            }
             "b" => Kind::Base(entry.name.clone()),
             "e" => Kind::Enum(entry.labels.clone()),
             "d" => Kind::Domain {
@@ -106,8 +112,12 @@ impl TypeCatalog {
                 not_null: entry.not_null,
                 checks: entry.checks.clone(),
             },
-            "r" => entry.subtype.map_or(Kind::Unknown, |subtype| Kind::Range(inner(subtype, -1))),
-            "m" => entry.range.map_or(Kind::Unknown, |range| Kind::Multirange(inner(range, -1))),
+            "r" => entry
+                .subtype
+                .map_or(Kind::Unknown, |subtype| Kind::Range(inner(subtype, -1))),
+            "m" => entry
+                .range
+                .map_or(Kind::Unknown, |range| Kind::Multirange(inner(range, -1))),
             "c" => {
                 let types = entry.field_types.iter().zip(&entry.field_typmods);
                 let types = types.map(|(oid, typmod)| *inner(*oid, *typmod));
@@ -115,6 +125,10 @@ impl TypeCatalog {
             }
             _ => Kind::Unknown,
         };
-        SqlType { name: entry.printed.clone(), typmod, kind }
+        SqlType {
+            name: entry.printed.clone(),
+            typmod,
+            kind,
+        }
     }
 }

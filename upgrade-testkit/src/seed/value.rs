@@ -55,7 +55,9 @@ macro_rules! from_display {
         }
     )*};
 }
-from_display!(String, bool, char, i8, i16, i32, i64, i128, u8, u16, u32, u64, f32, f64);
+from_display!(
+    String, bool, char, i8, i16, i32, i64, i128, u8, u16, u32, u64, f32, f64
+);
 from_display!(serde_json::Value);
 
 /// A row as far as somebody has decided it: columns by name.
@@ -86,7 +88,9 @@ impl Row {
 
     /// The decided columns, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &SqlValue)> {
-        self.cells.iter().map(|(name, value)| (name.as_str(), value))
+        self.cells
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
     }
 }
 

@@ -16,24 +16,54 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        let root = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
-        let dir = tempfile::Builder::new().prefix("seed-").tempdir_in(root).unwrap();
+        let root = if std::path::Path::new("/dev/shm").is_dir() {
+            "/dev/shm".into()
+        } else {
+            std::env::temp_dir()
+        };
+        let dir = tempfile::Builder::new()
+            .prefix("seed-")
+            .tempdir_in(root)
+            .unwrap();
         std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         let bin = std::env::var("PG_BIN").unwrap_or("/usr/lib/postgresql/15/bin".to_owned());
         let command = |name: &str| {
             let mut command = Command::new(format!("{bin}/{name}"));
-            command.uid(NOBODY).gid(NOBODY).current_dir(dir.path()).stdout(Stdio::null()).stderr(Stdio::null());
+            command
+                .uid(NOBODY)
+                .gid(NOBODY)
+                .current_dir(dir.path())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             command
         };
         let data = dir.path().join("data");
         let made = command("initdb")
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
+            .args([
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "-N",
+                "-D",
+            ])
             .arg(&data)
             .status()
             .unwrap();
         assert!(made.success(), "initdb failed");
         let process = command("postgres")
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off", "-k"])
+            .args([
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "fsync=off",
+                "-c",
+                "full_page_writes=off",
+                "-k",
+            ])
             .arg(dir.path())
             .arg("-D")
             .arg(&data)
@@ -41,7 +71,10 @@ impl Server {
             .unwrap();
         let server = Self { process, dir };
         let deadline = Instant::now() + Duration::from_secs(30);
-        while PgConnection::connect(&server.url("postgres")).await.is_err() {
+        while PgConnection::connect(&server.url("postgres"))
+            .await
+            .is_err()
+        {
             assert!(Instant::now() < deadline, "the server does not answer");
             tokio::time::sleep(Duration::from_millis(20)).await; // poll
         }
@@ -56,9 +89,15 @@ impl Server {
     /// A new database with a schema.
     pub(crate) async fn database(&self, name: &str, schema: &str) -> PgConnection {
         let mut admin = PgConnection::connect(&self.url("postgres")).await.unwrap();
-        admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        admin
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .await
+            .unwrap();
         let mut conn = PgConnection::connect(&self.url(name)).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(schema.to_owned())).execute(&mut conn).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(schema.to_owned()))
+            .execute(&mut conn)
+            .await
+            .unwrap();
         conn
     }
 }

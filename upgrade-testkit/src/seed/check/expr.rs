@@ -18,7 +18,12 @@ pub(super) enum Expr {
     /// `left op right`; the operator as written.
     Binary(String, Box<Self>, Box<Self>),
     /// `left op ANY (right)` or `ALL`.
-    Each { op: String, all: bool, left: Box<Self>, right: Box<Self> },
+    Each {
+        op: String,
+        all: bool,
+        left: Box<Self>,
+        right: Box<Self>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +38,10 @@ enum Token {
 
 /// Parses a whole expression; nothing if it uses anything unknown.
 pub(super) fn parse(text: &str) -> Option<Expr> {
-    let mut parser = Parser { tokens: tokens(text)?, at: 0 };
+    let mut parser = Parser {
+        tokens: tokens(text)?,
+        at: 0,
+    };
     let expr = parser.or()?;
     (parser.at == parser.tokens.len()).then_some(expr)
 }
@@ -147,7 +155,11 @@ impl Parser {
         while self.word("or") {
             parts.push(self.and()?);
         }
-        if parts.len() == 1 { parts.pop() } else { Some(Expr::Or(parts)) }
+        if parts.len() == 1 {
+            parts.pop()
+        } else {
+            Some(Expr::Or(parts))
+        }
     }
 
     fn and(&mut self) -> Option<Expr> {
@@ -155,7 +167,11 @@ impl Parser {
         while self.word("and") {
             parts.push(self.not()?);
         }
-        if parts.len() == 1 { parts.pop() } else { Some(Expr::And(parts)) }
+        if parts.len() == 1 {
+            parts.pop()
+        } else {
+            Some(Expr::And(parts))
+        }
     }
 
     fn not(&mut self) -> Option<Expr> {
@@ -189,7 +205,12 @@ impl Parser {
             let all = self.word("all");
             if all || self.word("any") {
                 let right = self.postfix()?;
-                left = Expr::Each { op, all, left: Box::new(left), right: Box::new(right) };
+                left = Expr::Each {
+                    op,
+                    all,
+                    left: Box::new(left),
+                    right: Box::new(right),
+                };
             } else {
                 let right = self.postfix()?;
                 left = Expr::Binary(op, Box::new(left), Box::new(right));
@@ -255,7 +276,9 @@ impl Parser {
         }
         let arguments = self.list(')')?;
         Some(match name.as_str() {
-            "now" | "clock_timestamp" | "statement_timestamp" | "transaction_timestamp" => Expr::Now,
+            "now" | "clock_timestamp" | "statement_timestamp" | "transaction_timestamp" => {
+                Expr::Now
+            }
             _ => Expr::Call(name, arguments),
         })
     }
@@ -301,10 +324,9 @@ impl Parser {
         if self.punct('(') {
             self.list(')')?;
         }
-        if self.word("with") || self.word("without") {
-            if !(self.word("time") && self.word("zone")) {
-                return None;
-            }
+        let zoned = self.word("with") || self.word("without");
+        if zoned && !(self.word("time") && self.word("zone")) {
+            return None;
         }
         while self.punct('[') {
             if !self.punct(']') {
@@ -324,7 +346,10 @@ mod tests {
         let column = |name: &str| Expr::Column(name.to_owned());
         let text = |value: &str| Expr::Text(value.to_owned());
         let cases = [
-            ("(price > (0)::numeric)", Expr::Binary(">".into(), Box::new(column("price")), Box::new(text("0")))),
+            (
+                "(price > (0)::numeric)",
+                Expr::Binary(">".into(), Box::new(column("price")), Box::new(text("0"))),
+            ),
             (
                 "((kind)::text = ANY ((ARRAY['a'::character varying, 'it''s'::character varying(3)])::text[]))",
                 Expr::Each {
@@ -336,13 +361,32 @@ mod tests {
             ),
             (
                 "((at)::timestamp without time zone <= '2024-01-01 00:00:00'::timestamp without time zone)",
-                Expr::Binary("<=".into(), Box::new(column("at")), Box::new(text("2024-01-01 00:00:00"))),
+                Expr::Binary(
+                    "<=".into(),
+                    Box::new(column("at")),
+                    Box::new(text("2024-01-01 00:00:00")),
+                ),
             ),
-            ("(x >= '-5'::integer)", Expr::Binary(">=".into(), Box::new(column("x")), Box::new(text("-5")))),
-            ("(x >= (- 5))", Expr::Binary(">=".into(), Box::new(column("x")), Box::new(text("-5")))),
-            (r"(x ~ E'^\\d+$'::text)", Expr::Binary("~".into(), Box::new(column("x")), Box::new(text(r"^\d+$")))),
-            (r#"("Odd" IS NOT NULL)"#, Expr::Not(Box::new(Expr::IsNull(Box::new(column("Odd")))))),
-            ("pg_catalog.length(x)", Expr::Call("length".into(), vec![column("x")])),
+            (
+                "(x >= '-5'::integer)",
+                Expr::Binary(">=".into(), Box::new(column("x")), Box::new(text("-5"))),
+            ),
+            (
+                "(x >= (- 5))",
+                Expr::Binary(">=".into(), Box::new(column("x")), Box::new(text("-5"))),
+            ),
+            (
+                r"(x ~ E'^\\d+$'::text)",
+                Expr::Binary("~".into(), Box::new(column("x")), Box::new(text(r"^\d+$"))),
+            ),
+            (
+                r#"("Odd" IS NOT NULL)"#,
+                Expr::Not(Box::new(Expr::IsNull(Box::new(column("Odd"))))),
+            ),
+            (
+                "pg_catalog.length(x)",
+                Expr::Call("length".into(), vec![column("x")]),
+            ),
         ];
         for (input, expected) in cases {
             assert_eq!(parse(input), Some(expected), "{input}");
@@ -351,7 +395,12 @@ mod tests {
 
     #[test]
     fn gives_up_on_what_it_does_not_know() {
-        for input in ["CASE WHEN a THEN b ELSE c END", "(a > ", "a b", "(a IS DISTINCT FROM b)"] {
+        for input in [
+            "CASE WHEN a THEN b ELSE c END",
+            "(a > ",
+            "a b",
+            "(a IS DISTINCT FROM b)",
+        ] {
             assert_eq!(parse(input), None, "{input}");
         }
     }

@@ -26,13 +26,20 @@ pub(crate) struct Alternative {
 impl Alternative {
     fn hint(column: &str, hints: Hints) -> Vec<Self> {
         let hints = BTreeMap::from([(column.to_owned(), hints)]);
-        vec![Self { hints, relations: Vec::new() }]
+        vec![Self {
+            hints,
+            relations: Vec::new(),
+        }]
     }
 
     fn and(&self, other: &Self) -> Option<Self> {
         let mut both = self.clone();
         for (column, hints) in &other.hints {
-            let merged = both.hints.remove(column).unwrap_or_default().and(hints.clone())?;
+            let merged = both
+                .hints
+                .remove(column)
+                .unwrap_or_default()
+                .and(hints.clone())?;
             both.hints.insert(column.clone(), merged);
         }
         both.relations.extend(other.relations.iter().cloned());
@@ -43,19 +50,31 @@ impl Alternative {
 /// The ways of satisfying an expression printed by `pg_get_expr`. Never empty: an expression that
 /// is not understood has one way that knows nothing.
 pub(crate) fn solve(text: &str) -> Vec<Alternative> {
-    let ways = parse(text).map(|expr| ways(&expr, true)).unwrap_or_default();
-    if ways.is_empty() || ways.len() > MOST { unknown() } else { ways }
+    let ways = parse(text)
+        .map(|expr| ways(&expr, true))
+        .unwrap_or_default();
+    if ways.is_empty() || ways.len() > MOST {
+        unknown()
+    } else {
+        ways
+    }
 }
 
 /// The ways of satisfying both; `a` alone when that would be too many or there is none.
 pub(crate) fn combine(a: &[Alternative], b: &[Alternative]) -> Vec<Alternative> {
     let both = and(a, b);
     let most = MOST.max(a.len());
-    if both.is_empty() || both.len() > most { a.to_vec() } else { both }
+    if both.is_empty() || both.len() > most {
+        a.to_vec()
+    } else {
+        both
+    }
 }
 
 fn and(a: &[Alternative], b: &[Alternative]) -> Vec<Alternative> {
-    a.iter().flat_map(|left| b.iter().filter_map(move |right| left.and(right))).collect()
+    a.iter()
+        .flat_map(|left| b.iter().filter_map(move |right| left.and(right)))
+        .collect()
 }
 
 fn unknown() -> Vec<Alternative> {
@@ -67,15 +86,28 @@ fn ways(expr: &Expr, wanted: bool) -> Vec<Alternative> {
         Expr::Not(inner) => ways(inner, !wanted),
         Expr::And(parts) if wanted => all(parts, wanted),
         Expr::Or(parts) if !wanted => all(parts, wanted),
-        Expr::And(parts) | Expr::Or(parts) => parts.iter().flat_map(|part| ways(part, wanted)).collect(),
+        Expr::And(parts) | Expr::Or(parts) => {
+            parts.iter().flat_map(|part| ways(part, wanted)).collect()
+        }
         Expr::IsNull(inner) => match inner.as_ref() {
-            Expr::Column(name) => Alternative::hint(name, Hints { null: Some(wanted), ..Hints::default() }),
+            Expr::Column(name) => Alternative::hint(
+                name,
+                Hints {
+                    null: Some(wanted),
+                    ..Hints::default()
+                },
+            ),
             _ => unknown(),
         },
         Expr::Column(name) => one_of(name, &[if wanted { "t" } else { "f" }.to_owned()], true),
         Expr::Text(text) if (text == "t") == wanted => unknown(),
         Expr::Text(text) if text == "t" || text == "f" => Vec::new(),
-        Expr::Each { op, all, left, right } => each(op, *all, left, right, wanted),
+        Expr::Each {
+            op,
+            all,
+            left,
+            right,
+        } => each(op, *all, left, right, wanted),
         Expr::Binary(op, left, right) => match Op::parse(op) {
             Some(op) => compare(left, if wanted { op } else { op.negate() }, right),
             None if wanted => matching(op, left, right),
@@ -119,9 +151,10 @@ fn each(op: &str, all: bool, left: &Expr, right: &Expr, wanted: bool) -> Vec<Alt
     match (op, all) {
         ("=", false) => one_of(name, &values, wanted),
         ("<>", true) => one_of(name, &values, !wanted),
-        ("~~", false) if wanted => {
-            values.iter().flat_map(|pattern| regex(name, like_to_regex(pattern))).collect()
-        }
+        ("~~", false) if wanted => values
+            .iter()
+            .flat_map(|pattern| regex(name, like_to_regex(pattern)))
+            .collect(),
         _ => unknown(),
     }
 }
@@ -151,8 +184,15 @@ fn compare(left: &Expr, op: Op, right: &Expr) -> Vec<Alternative> {
     }
     match (left, right) {
         (Expr::Column(a), Expr::Column(b)) => {
-            let relation = Relation { left: a.clone(), op, right: b.clone() };
-            vec![Alternative { hints: BTreeMap::new(), relations: vec![relation] }]
+            let relation = Relation {
+                left: a.clone(),
+                op,
+                right: b.clone(),
+            };
+            vec![Alternative {
+                hints: BTreeMap::new(),
+                relations: vec![relation],
+            }]
         }
         (Expr::Column(name), _) => match limit(right) {
             Some(limit) => bound(name, op, limit),
@@ -162,15 +202,21 @@ fn compare(left: &Expr, op: Op, right: &Expr) -> Vec<Alternative> {
             Some(limit) => bound(name, op.flip(), limit),
             None => cased(right, op, left),
         },
-        (Expr::Call(function, arguments), Expr::Text(text)) => called(function, arguments, op, text),
-        (Expr::Text(text), Expr::Call(function, arguments)) => called(function, arguments, op.flip(), text),
+        (Expr::Call(function, arguments), Expr::Text(text)) => {
+            called(function, arguments, op, text)
+        }
+        (Expr::Text(text), Expr::Call(function, arguments)) => {
+            called(function, arguments, op.flip(), text)
+        }
         _ => unknown(),
     }
 }
 
 fn is_condition(expr: &Expr) -> bool {
-    matches!(expr, Expr::IsNull(_) | Expr::Not(_) | Expr::And(_) | Expr::Or(_) | Expr::Each { .. })
-        || matches!(expr, Expr::Binary(op, ..) if Op::parse(op).is_some())
+    matches!(
+        expr,
+        Expr::IsNull(_) | Expr::Not(_) | Expr::And(_) | Expr::Or(_) | Expr::Each { .. }
+    ) || matches!(expr, Expr::Binary(op, ..) if Op::parse(op).is_some())
 }
 
 /// A constant; a span from now counts as now.
@@ -216,7 +262,13 @@ fn cased(column: &Expr, op: Op, call: &Expr) -> Vec<Alternative> {
         "upper" => Case::Upper,
         _ => return unknown(),
     };
-    Alternative::hint(name, Hints { letters: Some(letters), ..Hints::default() })
+    Alternative::hint(
+        name,
+        Hints {
+            letters: Some(letters),
+            ..Hints::default()
+        },
+    )
 }
 
 /// `function(column) op constant`.
@@ -230,8 +282,11 @@ fn called(function: &str, arguments: &[Expr], op: Op, constant: &str) -> Vec<Alt
     }
     let (name, trimmed) = match arguments.first() {
         Some(Expr::Column(name)) => (name, false),
-        Some(Expr::Call(inner, inner_arguments)) => match (inner.as_str(), inner_arguments.first()) {
-            ("btrim" | "ltrim" | "rtrim" | "lower" | "upper", Some(Expr::Column(name))) => (name, true),
+        Some(Expr::Call(inner, inner_arguments)) => match (inner.as_str(), inner_arguments.first())
+        {
+            ("btrim" | "ltrim" | "rtrim" | "lower" | "upper", Some(Expr::Column(name))) => {
+                (name, true)
+            }
             _ => return unknown(),
         },
         _ => return unknown(),
@@ -241,8 +296,8 @@ fn called(function: &str, arguments: &[Expr], op: Op, constant: &str) -> Vec<Alt
         hints.letters = Some(Case::Lower);
     }
     match function {
-        "length" | "char_length" | "character_length" | "octet_length" | "bit_length" | "cardinality"
-        | "array_length" => {
+        "length" | "char_length" | "character_length" | "octet_length" | "bit_length"
+        | "cardinality" | "array_length" => {
             let Ok(n) = constant.parse::<i64>() else {
                 return unknown();
             };
@@ -292,9 +347,18 @@ fn counted(arguments: &[Expr], nulls: bool, op: Op, constant: &str) -> Vec<Alter
         .map(|choice| {
             let hints = names.iter().enumerate().map(|(i, name)| {
                 let null = (choice >> i & 1 == 1) == nulls;
-                ((*name).clone(), Hints { null: Some(null), ..Hints::default() })
+                (
+                    (*name).clone(),
+                    Hints {
+                        null: Some(null),
+                        ..Hints::default()
+                    },
+                )
             });
-            Alternative { hints: hints.collect(), relations: Vec::new() }
+            Alternative {
+                hints: hints.collect(),
+                relations: Vec::new(),
+            }
         })
         .collect()
 }
@@ -312,7 +376,13 @@ fn matching(op: &str, left: &Expr, right: &Expr) -> Vec<Alternative> {
 }
 
 fn regex(column: &str, pattern: String) -> Vec<Alternative> {
-    Alternative::hint(column, Hints { regex: Some(pattern), ..Hints::default() })
+    Alternative::hint(
+        column,
+        Hints {
+            regex: Some(pattern),
+            ..Hints::default()
+        },
+    )
 }
 
 fn like_to_regex(pattern: &str) -> String {
@@ -323,7 +393,11 @@ fn like_to_regex(pattern: &str) -> String {
             '%' => regex.push_str("[a-z0-9]{0,6}"),
             '_' => regex.push_str("[a-z0-9]"),
             _ => {
-                let c = if c == '\\' { chars.next().unwrap_or(c) } else { c };
+                let c = if c == '\\' {
+                    chars.next().unwrap_or(c)
+                } else {
+                    c
+                };
                 if !c.is_alphanumeric() && c.is_ascii() && !c.is_whitespace() {
                     regex.push('\\');
                 }

@@ -13,13 +13,25 @@ pub(super) fn texts(name: &str) -> Option<Texts> {
     Some(match name {
         "point" => point().sboxed(),
         "box" | "lseg" => points_of(name, point().sboxed()),
-        "line" => (1_i32..50, -50_i32..50, half()).prop_map(|(a, b, c)| format!("{{{a},{b},{c}}}")).sboxed(),
-        "circle" => (point(), 0_i32..100).prop_map(|(centre, r)| format!("<{centre},{r}>")).sboxed(),
+        "line" => (1_i32..50, -50_i32..50, half())
+            .prop_map(|(a, b, c)| format!("{{{a},{b},{c}}}"))
+            .sboxed(),
+        "circle" => (point(), 0_i32..100)
+            .prop_map(|(centre, r)| format!("<{centre},{r}>"))
+            .sboxed(),
         "polygon" => points(3).prop_map(|points| format!("({points})")).sboxed(),
         "path" => (points(2), proptest::bool::ANY)
-            .prop_map(|(points, open)| if open { format!("[{points}]") } else { format!("({points})") })
+            .prop_map(|(points, open)| {
+                if open {
+                    format!("[{points}]")
+                } else {
+                    format!("({points})")
+                }
+            })
             .sboxed(),
-        "cube" => (half(), half()).prop_map(|(a, b)| format!("({a}, {b})")).sboxed(),
+        "cube" => (half(), half())
+            .prop_map(|(a, b)| format!("({a}, {b})"))
+            .sboxed(),
         _ => return None,
     })
 }
@@ -27,6 +39,12 @@ pub(super) fn texts(name: &str) -> Option<Texts> {
 fn points_of(name: &str, point: Texts) -> Texts {
     let segment = name == "lseg";
     (point.clone(), point)
-        .prop_map(move |(a, b)| if segment { format!("[{a},{b}]") } else { format!("{a},{b}") })
+        .prop_map(move |(a, b)| {
+            if segment {
+                format!("[{a},{b}]")
+            } else {
+                format!("{a},{b}")
+            }
+        })
         .sboxed()
 }

@@ -48,8 +48,15 @@ pub(crate) enum Kind {
     /// A scalar, by its `typname`.
     Base(String),
     Enum(Vec<String>),
-    Domain { base: Box<SqlType>, not_null: bool, checks: Vec<String> },
-    Array { element: Box<SqlType>, delimiter: char },
+    Domain {
+        base: Box<SqlType>,
+        not_null: bool,
+        checks: Vec<String>,
+    },
+    Array {
+        element: Box<SqlType>,
+        delimiter: char,
+    },
     Range(Box<SqlType>),
     /// The range that it has many of.
     Multirange(Box<SqlType>),
@@ -88,8 +95,11 @@ pub(crate) fn texts(ty: &SqlType, hints: &Hints, options: Options) -> Result<Tex
     match &ty.kind {
         Kind::Base(name) => scalar(name, ty.typmod, hints, options),
         Kind::Enum(labels) => {
-            let labels: Vec<String> =
-                labels.iter().filter(|label| !hints.none_of.contains(label)).cloned().collect();
+            let labels: Vec<String> = labels
+                .iter()
+                .filter(|label| !hints.none_of.contains(label))
+                .cloned()
+                .collect();
             if labels.is_empty() {
                 return Err("the enum has no label that is allowed".to_owned());
             }
@@ -117,19 +127,30 @@ fn scalar(name: &str, typmod: i32, hints: &Hints, options: Options) -> Result<Te
 }
 
 /// A domain: each way of satisfying its checks that agrees with the hints.
-fn domain(base: &SqlType, checks: &[String], hints: &Hints, options: Options) -> Result<Texts, String> {
+fn domain(
+    base: &SqlType,
+    checks: &[String],
+    hints: &Hints,
+    options: Options,
+) -> Result<Texts, String> {
     let mut ways = vec![Alternative::default()];
     for check in checks {
         ways = super::check::combine(&ways, &solve(check));
     }
     let mut strategies = Vec::new();
     for way in ways {
-        let of_value = way.hints.iter().find(|(name, _)| name.eq_ignore_ascii_case("value"));
+        let of_value = way
+            .hints
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("value"));
         let of_value = of_value.map(|(_, hints)| hints.clone()).unwrap_or_default();
         if of_value.null == Some(true) {
             continue;
         }
-        if let Some(both) = hints.clone().and(Hints { null: None, ..of_value }) {
+        if let Some(both) = hints.clone().and(Hints {
+            null: None,
+            ..of_value
+        }) {
             strategies.push(texts(base, &both, options)?);
         }
     }
@@ -141,7 +162,10 @@ fn domain(base: &SqlType, checks: &[String], hints: &Hints, options: Options) ->
 
 /// A choice by weight; entries of weight zero are dropped.
 fn weighted(choices: impl IntoIterator<Item = (u32, Texts)>) -> Texts {
-    let choices: Vec<(u32, Texts)> = choices.into_iter().filter(|(weight, _)| *weight > 0).collect();
+    let choices: Vec<(u32, Texts)> = choices
+        .into_iter()
+        .filter(|(weight, _)| *weight > 0)
+        .collect();
     Union::new_weighted(choices).sboxed()
 }
 
@@ -150,7 +174,13 @@ type Spans = SBoxedStrategy<(String, String)>;
 
 /// One of some constants.
 fn constants(values: &[&str]) -> Texts {
-    select(values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>()).sboxed()
+    select(
+        values
+            .iter()
+            .map(|value| (*value).to_owned())
+            .collect::<Vec<_>>(),
+    )
+    .sboxed()
 }
 
 #[cfg(test)]

@@ -26,11 +26,14 @@ pub(super) fn texts(name: &str, typmod: i32, hints: &Hints, options: Options) ->
 
 /// Short spans of numbers.
 pub(super) fn spans(name: &str) -> Option<Spans> {
-    let spans = (-1_000_000_i64..1_000_000, 1_i64..20).prop_map(|(from, length)| (from, from + length));
+    let spans =
+        (-1_000_000_i64..1_000_000, 1_i64..20).prop_map(|(from, length)| (from, from + length));
     match name {
-        "int4" | "int8" | "numeric" | "float8" | "float4" => {
-            Some(spans.prop_map(|(from, to)| (from.to_string(), to.to_string())).sboxed())
-        }
+        "int4" | "int8" | "numeric" | "float8" | "float4" => Some(
+            spans
+                .prop_map(|(from, to)| (from.to_string(), to.to_string()))
+                .sboxed(),
+        ),
         _ => None,
     }
 }
@@ -47,7 +50,10 @@ fn numeric(typmod: i32, hints: &Hints, options: Options) -> Texts {
         let open = hints.min.is_empty() && hints.max.is_empty();
         return weighted([
             (12, plain),
-            (u32::from(open), constants(&["123456789012345678901234567890.123456789012345678901234567890"])),
+            (
+                u32::from(open),
+                constants(&["123456789012345678901234567890.123456789012345678901234567890"]),
+            ),
             (u32::from(open && options.extremes), constants(&["NaN"])),
         ]);
     };
@@ -55,7 +61,9 @@ fn numeric(typmod: i32, hints: &Hints, options: Options) -> Texts {
     let digits = (precision - scale).clamp(0, 18);
     let kept = scale.clamp(0, 18);
     // Leading zeros after the point that a scale above the precision demands.
-    let digits = (digits + kept).min(precision.max(1) - (scale - kept).max(0)).max(0);
+    let digits = (digits + kept)
+        .min(precision.max(1) - (scale - kept).max(0))
+        .max(0);
     let most = 10_i128.pow(digits.unsigned_abs()) - 1;
     scaled(-most, most, kept.unsigned_abs(), hints)
 }
@@ -71,8 +79,12 @@ fn scaled(lo: i128, hi: i128, scale: u32, hints: &Hints) -> Texts {
         .into_iter()
         .filter(|edge| (lo..=hi).contains(edge))
         .collect();
-    let excluded: Vec<i128> =
-        hints.none_of.iter().filter_map(|text| parse(text, scale)).map(|(value, _)| value).collect();
+    let excluded: Vec<i128> = hints
+        .none_of
+        .iter()
+        .filter_map(|text| parse(text, scale))
+        .map(|(value, _)| value)
+        .collect();
     Union::new_weighted(vec![
         (6, (near.max(small_lo)..=small_hi).sboxed()),
         (2, (small_lo..=small_hi).sboxed()),
@@ -95,12 +107,20 @@ fn narrowed(lo: i128, hi: i128, scale: u32, hints: &Hints) -> (i128, i128) {
     let (mut low, mut high) = (lo, hi);
     for bound in &hints.min {
         if let Some((floor, exact)) = limit(bound, scale) {
-            low = low.max(if exact && bound.inclusive { floor } else { floor + 1 });
+            low = low.max(if exact && bound.inclusive {
+                floor
+            } else {
+                floor + 1
+            });
         }
     }
     for bound in &hints.max {
         if let Some((floor, exact)) = limit(bound, scale) {
-            high = high.min(if exact && !bound.inclusive { floor - 1 } else { floor });
+            high = high.min(if exact && !bound.inclusive {
+                floor - 1
+            } else {
+                floor
+            });
         }
     }
     if low <= high { (low, high) } else { (lo, hi) }
@@ -154,10 +174,20 @@ fn float(greatest: f64, single: bool, hints: &Hints, options: Options) -> Texts 
     for bound in &hints.max {
         high = read(bound).map_or(high, |value| value.min(high));
     }
-    for bound in hints.min.iter().chain(&hints.max).filter(|bound| !bound.inclusive) {
+    for bound in hints
+        .min
+        .iter()
+        .chain(&hints.max)
+        .filter(|bound| !bound.inclusive)
+    {
         exclusive.extend(read(bound));
     }
-    exclusive.extend(hints.none_of.iter().filter_map(|text| text.parse::<f64>().ok()));
+    exclusive.extend(
+        hints
+            .none_of
+            .iter()
+            .filter_map(|text| text.parse::<f64>().ok()),
+    );
     if low > high {
         (low, high) = (-greatest, greatest);
     }
@@ -170,15 +200,26 @@ fn float(greatest: f64, single: bool, hints: &Hints, options: Options) -> Texts 
         (1, Just(near).sboxed()),
     ])
     .prop_map(move |value| {
-        let value = if single { f64::from(value as f32) } else { value };
-        let value = if exclusive.contains(&value) { middle } else { value };
+        let value = if single {
+            f64::from(value as f32)
+        } else {
+            value
+        };
+        let value = if exclusive.contains(&value) {
+            middle
+        } else {
+            value
+        };
         value.to_string()
     })
     .sboxed();
     weighted([
         (12, drawn),
         (u32::from(open), constants(&["-0", "1e-30", "0.1"])),
-        (u32::from(open && options.extremes), constants(&["NaN", "Infinity", "-Infinity"])),
+        (
+            u32::from(open && options.extremes),
+            constants(&["NaN", "Infinity", "-Infinity"]),
+        ),
     ])
 }
 
@@ -213,8 +254,15 @@ mod tests {
 
     #[test]
     fn bounds_narrow_by_their_inclusiveness() {
-        let bound = |text: &str, inclusive| Bound { limit: Limit::Text(text.into()), inclusive };
-        let hints = |min, max| Hints { min: vec![min], max: vec![max], ..Hints::default() };
+        let bound = |text: &str, inclusive| Bound {
+            limit: Limit::Text(text.into()),
+            inclusive,
+        };
+        let hints = |min, max| Hints {
+            min: vec![min],
+            max: vec![max],
+            ..Hints::default()
+        };
         let cases = [
             (bound("0", false), bound("9", false), (1, 8)),
             (bound("0", true), bound("9", true), (0, 9)),

@@ -26,9 +26,13 @@ pub(super) fn texts(name: &str, typmod: i32, hints: &Hints, options: Options) ->
         "json" | "jsonb" => json(hints.json.as_deref()),
         "jsonpath" => constants(&["$", "$.a", "$.a[*].b", "$.** ? (@ > 1)"]),
         "xml" => regex("<a b=\"[a-z]{0,5}\">[a-z ]{0,9}(<c/>)?</a>"),
-        "tsvector" => vec("[a-z]{1,7}", 0..5).prop_map(|words| numbered(&words)).sboxed(),
+        "tsvector" => vec("[a-z]{1,7}", 0..5)
+            .prop_map(|words| numbered(&words))
+            .sboxed(),
         "tsquery" => regex("[a-z]{2,7}( (&|\\|) !?[a-z]{2,7}){0,2}"),
-        "hstore" => vec(("[a-z]{1,5}", "[a-z \u{e9}]{0,5}"), 0..3).prop_map(|pairs| hstore(&pairs)).sboxed(),
+        "hstore" => vec(("[a-z]{1,5}", "[a-z \u{e9}]{0,5}"), 0..3)
+            .prop_map(|pairs| hstore(&pairs))
+            .sboxed(),
         "ltree" => regex("[a-z]{1,5}(\\.[a-z0-9_]{1,5}){0,4}"),
         "lquery" => regex("\\*\\.[a-z]{1,5}"),
         "ltxtquery" => regex("[a-z]{1,5} & [a-z]{1,5}"),
@@ -37,31 +41,50 @@ pub(super) fn texts(name: &str, typmod: i32, hints: &Hints, options: Options) ->
 }
 
 fn regex(pattern: &str) -> Texts {
-    string_regex(pattern).expect("patterns written here are valid").sboxed()
+    string_regex(pattern)
+        .expect("patterns written here are valid")
+        .sboxed()
 }
 
 /// `'word':1 'other':2`.
 fn numbered(words: &[String]) -> String {
-    let words = words.iter().enumerate().map(|(i, word)| format!("'{word}':{}", i + 1));
+    let words = words
+        .iter()
+        .enumerate()
+        .map(|(i, word)| format!("'{word}':{}", i + 1));
     words.collect::<Vec<_>>().join(" ")
 }
 
 fn hstore(pairs: &[(String, String)]) -> String {
-    let pairs = pairs.iter().map(|(key, value)| format!("\"{key}\"=>\"{value}\""));
+    let pairs = pairs
+        .iter()
+        .map(|(key, value)| format!("\"{key}\"=>\"{value}\""));
     pairs.collect::<Vec<_>>().join(", ")
 }
 
 fn characters(declared: Option<usize>, hints: &Hints, options: Options) -> Texts {
     let max_hint = hints.max_len.and_then(|n| usize::try_from(n).ok());
-    let least = hints.min_len.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    let least = hints
+        .min_len
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(0);
     let bounded = declared.into_iter().chain(max_hint).min();
     let most = bounded.unwrap_or(LONGEST.max(least + 20));
     if least > most {
-        return characters(None, &Hints { min_len: None, ..hints.clone() }, options);
+        return characters(
+            None,
+            &Hints {
+                min_len: None,
+                ..hints.clone()
+            },
+            options,
+        );
     }
     if let Some(strategy) = hints.regex.as_deref().and_then(matching) {
         let fits = move |text: &String| (least..=most).contains(&text.chars().count());
-        return strategy.prop_filter("the length and the pattern do not go together", fits).sboxed();
+        return strategy
+            .prop_filter("the length and the pattern do not go together", fits)
+            .sboxed();
     }
     let between = |class: &str, range: RangeInclusive<usize>| {
         regex(&format!("[{class}]{{{},{}}}", range.start(), range.end()))
@@ -83,10 +106,22 @@ fn characters(declared: Option<usize>, hints: &Hints, options: Options) -> Texts
         (2, between("a-zA-Z0-9 ", ordinary)),
         (u32::from(least == 0), constants(&[""])),
         (1, between("'\"\\\\;%_$\\t\\n,{}()<&-", wide.clone())),
-        (u32::from(options.unicode), between("\u{e0}-\u{ff}\u{3b1}-\u{3c9}\u{4e00}-\u{4e2f}\u{1f600}-\u{1f64f}", wide)),
+        (
+            u32::from(options.unicode),
+            between(
+                "\u{e0}-\u{ff}\u{3b1}-\u{3c9}\u{4e00}-\u{4e2f}\u{1f600}-\u{1f64f}",
+                wide,
+            ),
+        ),
         (u32::from(bounded.is_some()), between("a-z", full..=full)),
     ])
-    .prop_map(move |text| if none_of.contains(&text) { "x".repeat(least.max(1)) } else { text })
+    .prop_map(move |text| {
+        if none_of.contains(&text) {
+            "x".repeat(least.max(1))
+        } else {
+            text
+        }
+    })
     .sboxed()
 }
 
@@ -102,13 +137,21 @@ fn prefixed(start: Option<String>, end: Option<String>, most: usize) -> Texts {
     let start = start.unwrap_or_default();
     let room = most.saturating_sub(start.chars().count()).min(8);
     // Beginning with the lower bound itself is above it; below the upper one all else is kept to `a`.
-    let class = if start.is_empty() && end.is_some() { "0" } else { "a-z" };
-    regex(&format!("[{class}]{{0,{room}}}")).prop_map(move |rest| format!("{start}{rest}")).sboxed()
+    let class = if start.is_empty() && end.is_some() {
+        "0"
+    } else {
+        "a-z"
+    };
+    regex(&format!("[{class}]{{0,{room}}}"))
+        .prop_map(move |rest| format!("{start}{rest}"))
+        .sboxed()
 }
 
 /// A strategy for a Postgres regular expression, if the two dialects agree on it.
 fn matching(pattern: &str) -> Option<Texts> {
-    string_regex(&translated(pattern)?).ok().map(Strategy::sboxed)
+    string_regex(&translated(pattern)?)
+        .ok()
+        .map(Strategy::sboxed)
 }
 
 /// A pattern in which classes that mean "almost anything" are kept to plain letters and digits.
@@ -166,8 +209,15 @@ fn translated(pattern: &str) -> Option<String> {
 }
 
 fn bytes(hints: &Hints) -> Texts {
-    let least = hints.min_len.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-    let most = hints.max_len.and_then(|n| usize::try_from(n).ok()).unwrap_or(least + 32).min(least + 64);
+    let least = hints
+        .min_len
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(0);
+    let most = hints
+        .max_len
+        .and_then(|n| usize::try_from(n).ok())
+        .unwrap_or(least + 32)
+        .min(least + 64);
     vec(proptest::num::u8::ANY, least..=most.max(least))
         .prop_map(|bytes| {
             bytes.iter().fold("\\x".to_owned(), |mut text, byte| {
@@ -180,13 +230,26 @@ fn bytes(hints: &Hints) -> Texts {
 
 fn json(kind: Option<&str>) -> Texts {
     use serde_json::Value;
-    let word = || string_regex("[a-z\"\\\\ \u{e9}]{0,8}").expect("the pattern is valid").prop_map(Value::from).sboxed();
+    let word = || {
+        string_regex("[a-z\"\\\\ \u{e9}]{0,8}")
+            .expect("the pattern is valid")
+            .prop_map(Value::from)
+            .sboxed()
+    };
     let number = || (-1000_i64..1000).prop_map(Value::from).sboxed();
     let boolean = || proptest::bool::ANY.prop_map(Value::from).sboxed();
-    let scalar = Union::new(vec![word(), number(), boolean(), Just(Value::Null).sboxed()]).sboxed();
+    let scalar = Union::new(vec![
+        word(),
+        number(),
+        boolean(),
+        Just(Value::Null).sboxed(),
+    ])
+    .sboxed();
     let array = vec(scalar.clone(), 0..4).prop_map(Value::from).sboxed();
     let inner = Union::new_weighted(vec![(4, scalar), (1, array.clone())]);
-    let object = vec(("[a-z]{1,6}", inner), 0..4).prop_map(|pairs| pairs.into_iter().collect::<Value>()).sboxed();
+    let object = vec(("[a-z]{1,6}", inner), 0..4)
+        .prop_map(|pairs| pairs.into_iter().collect::<Value>())
+        .sboxed();
     let values = match kind {
         Some("object") => object,
         Some("array") => array,
@@ -194,7 +257,9 @@ fn json(kind: Option<&str>) -> Texts {
         Some("number") => number(),
         Some("boolean") => boolean(),
         Some("null") => Just(Value::Null).sboxed(),
-        _ => Union::new_weighted(vec![(6, object), (1, array), (1, word()), (1, number())]).sboxed(),
+        _ => {
+            Union::new_weighted(vec![(6, object), (1, array), (1, word()), (1, number())]).sboxed()
+        }
     };
     values.prop_map(|value| value.to_string()).sboxed()
 }
@@ -214,7 +279,10 @@ mod tests {
         for (input, expected) in cases {
             assert_eq!(translated(input).as_deref(), expected, "{input}");
         }
-        assert!(matching("^a$|^b$").is_none(), "anchors inside are left to retries");
+        assert!(
+            matching("^a$|^b$").is_none(),
+            "anchors inside are left to retries"
+        );
         assert!(matching("^[a-z][a-z0-9_-]*[[:digit:]]$").is_some());
     }
 }

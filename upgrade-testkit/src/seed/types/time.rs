@@ -9,7 +9,7 @@ const DAY: i64 = 86_400_000_000;
 
 pub(super) fn texts(name: &str, hints: &Hints, options: Options) -> Option<Texts> {
     Some(match name {
-        "date" => instants(1, hints, options, |days| date(days)),
+        "date" => instants(1, hints, options, date),
         "timestamp" => instants(DAY, hints, options, timestamp),
         "timestamptz" => instants(DAY, hints, options, |us| format!("{}+00", timestamp(us))),
         "time" => time_of_day(),
@@ -25,10 +25,19 @@ pub(super) fn texts(name: &str, hints: &Hints, options: Options) -> Option<Texts
 pub(super) fn spans(name: &str) -> Option<Spans> {
     let (from, to) = (days(1990, 1, 1), days(2037, 12, 31));
     let minutes = (from * 1440..to * 1440, 1_i64..720).prop_map(|(at, length)| (at, at + length));
-    let print = |zone: &'static str| move |minute: i64| format!("{}{zone}", timestamp(minute * 60_000_000));
-    let stamps = |zone| minutes.prop_map(move |(a, b)| (print(zone)(a), print(zone)(b))).sboxed();
+    let print =
+        |zone: &'static str| move |minute: i64| format!("{}{zone}", timestamp(minute * 60_000_000));
+    let stamps = |zone| {
+        minutes
+            .prop_map(move |(a, b)| (print(zone)(a), print(zone)(b)))
+            .sboxed()
+    };
     match name {
-        "date" => Some((from..to, 1_i64..14).prop_map(|(at, length)| (date(at), date(at + length))).sboxed()),
+        "date" => Some(
+            (from..to, 1_i64..14)
+                .prop_map(|(at, length)| (date(at), date(at + length)))
+                .sboxed(),
+        ),
         "timestamp" => Some(stamps("")),
         "timestamptz" => Some(stamps("+00")),
         _ => None,
@@ -45,7 +54,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -105,27 +118,50 @@ fn instants(per_day: i64, hints: &Hints, options: Options, print: fn(i64) -> Str
         Limit::Text(text) => parse(text, per_day),
         Limit::Now => Some(now),
     };
-    let mins = hints.min.iter().filter_map(|bound| Some(read(bound, future)? + i64::from(!bound.inclusive)));
-    let maxs = hints.max.iter().filter_map(|bound| Some(read(bound, past)? - i64::from(!bound.inclusive)));
+    let mins = hints
+        .min
+        .iter()
+        .filter_map(|bound| Some(read(bound, future)? + i64::from(!bound.inclusive)));
+    let maxs = hints
+        .max
+        .iter()
+        .filter_map(|bound| Some(read(bound, past)? - i64::from(!bound.inclusive)));
     let (min, max) = (mins.max(), maxs.min());
     let open = min.is_none() && max.is_none();
-    let low = min.unwrap_or_else(|| max.map_or(days(1990, 1, 1) * per_day, |max| max - 3650 * per_day));
-    let high = max.unwrap_or_else(|| min.map_or(days(2037, 12, 31) * per_day, |min| min + 3650 * per_day));
-    let (low, high) = if low <= high { (low, high) } else { (high, low) };
+    let low =
+        min.unwrap_or_else(|| max.map_or(days(1990, 1, 1) * per_day, |max| max - 3650 * per_day));
+    let high =
+        max.unwrap_or_else(|| min.map_or(days(2037, 12, 31) * per_day, |min| min + 3650 * per_day));
+    let (low, high) = if low <= high {
+        (low, high)
+    } else {
+        (high, low)
+    };
     let print = move |count| print(count);
-    let edges: Vec<i64> = [(1, 1, 1), (1900, 2, 28), (1969, 12, 31), (2000, 2, 29), (2024, 2, 29), (2038, 1, 20), (9999, 12, 31)]
-        .into_iter()
-        .map(|(y, m, d)| days(y, m, d) * per_day)
-        .filter(|edge| open || (low..=high).contains(edge))
-        .chain([low, high])
-        .collect();
+    let edges: Vec<i64> = [
+        (1, 1, 1),
+        (1900, 2, 28),
+        (1969, 12, 31),
+        (2000, 2, 29),
+        (2024, 2, 29),
+        (2038, 1, 20),
+        (9999, 12, 31),
+    ]
+    .into_iter()
+    .map(|(y, m, d)| days(y, m, d) * per_day)
+    .filter(|edge| open || (low..=high).contains(edge))
+    .chain([low, high])
+    .collect();
     let drawn = Union::new_weighted(vec![
         (10, (low..=high).sboxed()),
         (1, proptest::sample::select(edges).sboxed()),
     ]);
     weighted([
         (12, drawn.prop_map(print).sboxed()),
-        (u32::from(open && options.extremes), constants(&["infinity", "-infinity"])),
+        (
+            u32::from(open && options.extremes),
+            constants(&["infinity", "-infinity"]),
+        ),
     ])
 }
 
@@ -146,8 +182,16 @@ fn interval(hints: &Hints) -> Texts {
         .sboxed();
     weighted([
         (8, drawn),
-        (2, (1_i64..7200).prop_map(|seconds| format!("{seconds} secs")).sboxed()),
-        (u32::from(!bounded), constants(&["0", "-1 days", "1 mon", "-00:00:00.000001"])),
+        (
+            2,
+            (1_i64..7200)
+                .prop_map(|seconds| format!("{seconds} secs"))
+                .sboxed(),
+        ),
+        (
+            u32::from(!bounded),
+            constants(&["0", "-1 days", "1 mon", "-00:00:00.000001"]),
+        ),
     ])
 }
 
@@ -157,7 +201,12 @@ mod tests {
 
     #[test]
     fn calendar_goes_both_ways() {
-        let cases = [((1970, 1, 1), 0), ((2000, 2, 29), 11_016), ((1969, 12, 31), -1), ((1, 1, 1), -719_162)];
+        let cases = [
+            ((1970, 1, 1), 0),
+            ((2000, 2, 29), 11_016),
+            ((1969, 12, 31), -1),
+            ((1, 1, 1), -719_162),
+        ];
         for ((y, m, d), count) in cases {
             assert_eq!(days(y, m, d), count);
             assert_eq!(civil(count), (y, m, d));

@@ -15,14 +15,24 @@ fn shown(ways: &[Alternative]) -> String {
                             Limit::Text(text) => text.as_str(),
                             Limit::Now => "now",
                         };
-                        format!("{column}{sign}{}{limit}", if b.inclusive { "=" } else { "" })
+                        format!(
+                            "{column}{sign}{}{limit}",
+                            if b.inclusive { "=" } else { "" }
+                        )
                     })
                     .collect()
             };
-            parts.extend(h.null.map(|null| format!("{column} {}null", if null { "" } else { "not " })));
+            parts.extend(
+                h.null
+                    .map(|null| format!("{column} {}null", if null { "" } else { "not " })),
+            );
             parts.extend(ends(&h.min, ">"));
             parts.extend(ends(&h.max, "<"));
-            parts.extend(h.one_of.as_ref().map(|values| format!("{column} in {}", values.join(","))));
+            parts.extend(
+                h.one_of
+                    .as_ref()
+                    .map(|values| format!("{column} in {}", values.join(","))),
+            );
             parts.extend(h.none_of.iter().map(|value| format!("{column}!={value}")));
             parts.extend(h.min_len.map(|n| format!("len {column}>={n}")));
             parts.extend(h.max_len.map(|n| format!("len {column}<={n}")));
@@ -30,8 +40,16 @@ fn shown(ways: &[Alternative]) -> String {
             parts.extend(h.letters.map(|case| format!("{column} {case:?}")));
             parts.extend(h.json.as_ref().map(|json| format!("{column} is {json}")));
         }
-        parts.extend(way.relations.iter().map(|r| format!("{} {:?} {}", r.left, r.op, r.right)));
-        if parts.is_empty() { "any".to_owned() } else { parts.join(" & ") }
+        parts.extend(
+            way.relations
+                .iter()
+                .map(|r| format!("{} {:?} {}", r.left, r.op, r.right)),
+        );
+        if parts.is_empty() {
+            "any".to_owned()
+        } else {
+            parts.join(" & ")
+        }
     };
     ways.iter().map(one).collect::<Vec<_>>().join(" | ")
 }
@@ -61,9 +79,18 @@ fn checks_give_ways() {
         ("(x > CURRENT_DATE)", "x>now"),
         ("(a < b)", "a Lt b"),
         ("((a IS NULL) OR (a > b))", "a null | a Gt b"),
-        ("((a IS NULL) = (b IS NULL))", "a null & b null | a not null & b not null"),
-        ("((a IS NULL) <> (b IS NULL))", "a null & b not null | a not null & b null"),
-        ("(num_nonnulls(a, b) = 1)", "a not null & b null | a null & b not null"),
+        (
+            "((a IS NULL) = (b IS NULL))",
+            "a null & b null | a not null & b not null",
+        ),
+        (
+            "((a IS NULL) <> (b IS NULL))",
+            "a null & b not null | a not null & b null",
+        ),
+        (
+            "(num_nonnulls(a, b) = 1)",
+            "a not null & b null | a null & b not null",
+        ),
         ("(num_nulls(a, b) < 1)", "a not null & b not null"),
         ("(jsonb_typeof(j) = 'object'::text)", "j is object"),
         ("(active OR (NOT hidden))", "active in t | hidden in f"),
@@ -74,8 +101,14 @@ fn checks_give_ways() {
             "(((k = 'a'::text) AND (v IS NOT NULL)) OR ((k = 'b'::text) AND (v IS NULL)))",
             "k in a & v not null | k in b & v null",
         ),
-        ("((r IS NOT NULL) AND (r >= '2024-01-01'::date) AND (r < '2025-01-01'::date))", "r not null & r>=2024-01-01 & r<2025-01-01"),
-        ("(NOT ((x IS NOT NULL) AND (x = ANY (ARRAY[1, 2]))))", "x null | x!=1 & x!=2"),
+        (
+            "((r IS NOT NULL) AND (r >= '2024-01-01'::date) AND (r < '2025-01-01'::date))",
+            "r not null & r>=2024-01-01 & r<2025-01-01",
+        ),
+        (
+            "(NOT ((x IS NOT NULL) AND (x = ANY (ARRAY[1, 2]))))",
+            "x null | x!=1 & x!=2",
+        ),
     ];
     for (input, expected) in cases {
         assert_eq!(shown(&solve(input)), expected, "{input}");
