@@ -48,7 +48,13 @@ impl DrawnRow {
 #[derive(Debug)]
 pub(crate) enum Stop {
     Reject(Reject),
-    Error(SeedError),
+    Error(Box<SeedError>),
+}
+
+impl From<SeedError> for Stop {
+    fn from(error: SeedError) -> Self {
+        Self::Error(Box::new(error))
+    }
 }
 
 pub(crate) struct Drawer {
@@ -164,8 +170,8 @@ impl Drawer {
         let given = match (&base.fixed, &self.given) {
             (Some(row), _) => Some(row.clone()),
             (None, Given::Drawn(strategy)) => {
-                let drawn = draw(&mut self.of_given, strategy);
-                Some(drawn.map_err(|reason| self.failed_strategy("*", reason))?)
+                let strategy = strategy.clone();
+                Some(self.given_row(&strategy)?)
             }
             (None, _) => None,
         };
@@ -181,7 +187,7 @@ impl Drawer {
                         Ok(value) => Some(value),
                         Err(reason) => {
                             let column = format!("{}.{}", self.plan.table.label(), column.name);
-                            return Err(Stop::Error(SeedError::Draw { column, reason }));
+                            return Err(SeedError::Draw { column, reason }.into());
                         }
                     }
                 }
@@ -202,12 +208,13 @@ impl Drawer {
             });
             match (cell, value) {
                 (Cell::Missing(reason), None) => {
-                    return Err(Stop::Error(SeedError::CannotFillColumn {
+                    return Err(SeedError::CannotFillColumn {
                         table: self.plan.table.label(),
                         column: column.name.clone(),
                         type_name: column.ty.name.clone(),
                         reason: reason.clone(),
-                    }));
+                    }
+                    .into());
                 }
                 (_, value) => cells.push(value.filter(|value| *value != SqlValue::Default)),
             }
@@ -225,11 +232,28 @@ impl Drawer {
         draw(&mut self.of_way, &(0..ways)).expect("a range is never rejected")
     }
 
-    fn failed_strategy(&self, column: &str, reason: String) -> Stop {
-        Stop::Error(SeedError::Draw {
-            column: format!("{}.{column}", self.plan.table.label()),
+    /// A row of the user's strategy, whose columns are known only now.
+    fn given_row(&mut self, strategy: &SBoxedStrategy<Row>) -> Result<Row, SeedError> {
+        let label = self.plan.table.label();
+        let drawn = draw(&mut self.of_given, strategy);
+        let row = drawn.map_err(|reason| SeedError::Draw {
+            column: format!("{label}.*"),
             reason,
-        })
+        })?;
+        let known = |name: &str| {
+            self.plan
+                .table
+                .columns
+                .iter()
+                .any(|column| column.name == name)
+        };
+        let unknown = row.iter().map(|(name, _)| name).find(|name| !known(name));
+        match unknown.map(str::to_owned) {
+            Some(name) => Err(SeedError::UnknownColumn {
+                name: format!("{label}.{name}"),
+            }),
+            None => Ok(row),
+        }
     }
 
     fn repeated(&self, cells: &Cells) -> Option<usize> {
@@ -253,10 +277,10 @@ impl Drawer {
             .collect();
         for at in 0..self.plan.keys.len() {
             // Later rows may refer to this one.
-            if self.plan.keys[at].to_self {
-                if let Some(key) = referenced(&self.plan, at, &cells) {
-                    self.pools[at].push(key);
-                }
+            if self.plan.keys[at].to_self
+                && let Some(key) = referenced(&self.plan, at, &cells)
+            {
+                self.pools[at].push(key);
             }
         }
         DrawnRow { cells, base, taken }

@@ -206,7 +206,7 @@ impl TablePlan {
                 breakable(table, *key, making.columns) == Breakable::Null && !column.required();
             return if null { Cell::Null } else { Cell::Drawn };
         }
-        if column.from_sequence() {
+        if column.is_sequence() {
             let own_key = |key: &KeyPlan| {
                 key.to_self && table.foreign_keys[key.at].referenced.contains(&column.name)
             };

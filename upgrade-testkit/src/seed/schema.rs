@@ -49,7 +49,7 @@ pub(crate) struct Column {
 
 impl Column {
     /// Whether a sequence gives the value: reproducible, and the application goes on from there.
-    pub(crate) fn from_sequence(&self) -> bool {
+    pub(crate) fn is_sequence(&self) -> bool {
         self.identity
             || self
                 .default

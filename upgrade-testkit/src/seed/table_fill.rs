@@ -112,7 +112,7 @@ impl TableFill<'_> {
                         self.stop_short(drawer, progress, queue.len(), reject)?;
                     }
                     Err(Stop::Reject(reject)) => self.stop_short(drawer, progress, 0, reject)?,
-                    Err(Stop::Error(error)) => return Err(error),
+                    Err(Stop::Error(error)) => return Err(*error),
                 }
             }
             let size = batch.min(queue.len());
@@ -184,7 +184,7 @@ impl TableFill<'_> {
                 Ok(())
             }
             Err(Stop::Reject(reject)) => self.stop_short(drawer, progress, queue.len(), reject),
-            Err(Stop::Error(error)) => Err(error),
+            Err(Stop::Error(error)) => Err(*error),
         }
     }
 

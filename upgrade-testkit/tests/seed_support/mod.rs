@@ -1,6 +1,7 @@
 //! A throw-away server for the seeder's tests.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        let root = if std::path::Path::new("/dev/shm").is_dir() {
+        let root = if Path::new("/dev/shm").is_dir() {
             "/dev/shm".into()
         } else {
             std::env::temp_dir()
@@ -26,19 +27,8 @@ impl Server {
             .tempdir_in(root)
             .unwrap();
         std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-        let bin = std::env::var("PG_BIN").unwrap_or("/usr/lib/postgresql/15/bin".to_owned());
-        let command = |name: &str| {
-            let mut command = Command::new(format!("{bin}/{name}"));
-            command
-                .uid(NOBODY)
-                .gid(NOBODY)
-                .current_dir(dir.path())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            command
-        };
         let data = dir.path().join("data");
-        let made = command("initdb")
+        let made = command(dir.path(), "initdb")
             .args([
                 "-U",
                 "postgres",
@@ -54,7 +44,7 @@ impl Server {
             .status()
             .unwrap();
         assert!(made.success(), "initdb failed");
-        let process = command("postgres")
+        let process = command(dir.path(), "postgres")
             .args([
                 "-c",
                 "listen_addresses=",
@@ -104,7 +94,23 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        // Asked to stop, not killed: a killed server leaves its shared memory behind.
+        let stopped = command(self.dir.path(), "pg_ctl")
+            .args(["stop", "-m", "immediate", "-D"])
+            .arg(self.dir.path().join("data"))
+            .status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            let _ = self.process.kill();
+        }
         let _ = self.process.wait();
     }
+}
+
+/// A program of the server, as an unprivileged user.
+fn command(dir: &Path, name: &str) -> Command {
+    let bin = std::env::var("PG_BIN").unwrap_or("/usr/lib/postgresql/15/bin".to_owned());
+    let mut command = Command::new(format!("{bin}/{name}"));
+    command.uid(NOBODY).gid(NOBODY).current_dir(dir);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }

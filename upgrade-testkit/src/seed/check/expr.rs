@@ -324,10 +324,9 @@ impl Parser {
         if self.punct('(') {
             self.list(')')?;
         }
-        if self.word("with") || self.word("without") {
-            if !(self.word("time") && self.word("zone")) {
-                return None;
-            }
+        let zoned = self.word("with") || self.word("without");
+        if zoned && !(self.word("time") && self.word("zone")) {
+            return None;
         }
         while self.punct('[') {
             if !self.punct(']') {

@@ -9,7 +9,7 @@ const DAY: i64 = 86_400_000_000;
 
 pub(super) fn texts(name: &str, hints: &Hints, options: Options) -> Option<Texts> {
     Some(match name {
-        "date" => instants(1, hints, options, |days| date(days)),
+        "date" => instants(1, hints, options, date),
         "timestamp" => instants(DAY, hints, options, timestamp),
         "timestamptz" => instants(DAY, hints, options, |us| format!("{}+00", timestamp(us))),
         "time" => time_of_day(),
