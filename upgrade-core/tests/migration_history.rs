@@ -1,6 +1,9 @@
 //! The tables of the migration tools, against a real server.
 #![cfg(feature = "postgres")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: what fails here fails the test"
+)]
 
 mod support_history;
 
