@@ -105,7 +105,10 @@ impl InMemory {
             let columns: Vec<&str> = match scope {
                 Scope::All => all.to_vec(),
                 Scope::Columns(named) => match named.get(name) {
-                    Some(wanted) => all.into_iter().filter(|c| wanted.contains(*c)).collect(),
+                    Some(wanted) => all
+                        .into_iter()
+                        .filter(|c| wanted.contains_key(*c))
+                        .collect(),
                     None => continue,
                 },
                 _ => continue,

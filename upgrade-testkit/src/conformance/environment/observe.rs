@@ -1,10 +1,10 @@
 //! Clauses on measuring the system.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use upgrade_core::ErrorKind;
 use upgrade_core::environment::At;
-use upgrade_core::observation::Scope;
+use upgrade_core::observation::{Columns, Reading, Scope};
 
 use super::{EnvironmentFixture, live, prepared};
 use crate::conformance::ClauseResult;
@@ -81,22 +81,23 @@ pub async fn observing_reads_its_scope_only(fixture: &dyn EnvironmentFixture) ->
 
         let named = all.tables.iter().find_map(|(name, table)| {
             let column = table.columns.keys().next()?;
-            Some((name.clone(), BTreeSet::from([column.clone()])))
+            Some((name.clone(), column.clone()))
         });
-        let Some((table, columns)) = named else {
+        let Some((table, column)) = named else {
             return Err(clause.failed("a table with a column", "none"));
         };
-        let scope = Scope::Columns(BTreeMap::from([(table.clone(), columns.clone())]));
+        let columns = Columns::from([(column.clone(), Reading::Value)]);
+        let scope = Scope::Columns(BTreeMap::from([(table.clone(), columns)]));
         let few = environment.observe(cx, &At::Live, &scope).await;
         let few = clause.ok("`observe` of one column", few)?;
-        let read: Vec<(&String, BTreeSet<String>)> = few
+        let read: Vec<(&String, Vec<&String>)> = few
             .tables
             .iter()
-            .map(|(name, table)| (name, table.columns.keys().cloned().collect()))
+            .map(|(name, table)| (name, table.columns.keys().collect()))
             .collect();
         clause.equal(
             "the columns that were read",
-            &vec![(&table, columns)],
+            &vec![(&table, vec![&column])],
             &read,
         )?;
         clause.equal(
