@@ -144,27 +144,35 @@ impl UpgradeContext {
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] or [`ErrorKind::Cancelled`], naming `what`.
-    pub async fn bounded<F: Future>(&self, what: &str, future: F) -> Result<F::Output> {
-        let started = Instant::now();
-        let deadline = async {
-            match self.inner.deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = self.inner.cancellation.cancelled() => {
-                Err(Error::new(ErrorKind::Cancelled, format!("`{what}` was cancelled"))
+    pub fn bounded<F: Future>(
+        &self,
+        what: &str,
+        future: F,
+    ) -> impl Future<Output = Result<F::Output>> {
+        // On the heap: what waits here would otherwise be as large as all that it waits for.
+        let future = Box::pin(future);
+        async move {
+            let started = Instant::now();
+            let deadline = async {
+                match self.inner.deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.inner.cancellation.cancelled() => {
+                    Err(Error::new(ErrorKind::Cancelled, format!("`{what}` was cancelled"))
+                        .with_phase(self.inner.phase))
+                }
+                output = future => Ok(output),
+                () = deadline => {
+                    Err(Error::new(
+                        ErrorKind::Timeout,
+                        format!("`{what}` did not end in time: {:.1?}", started.elapsed()),
+                    )
                     .with_phase(self.inner.phase))
-            }
-            output = future => Ok(output),
-            () = deadline => {
-                Err(Error::new(
-                    ErrorKind::Timeout,
-                    format!("`{what}` did not end in time: {:.1?}", started.elapsed()),
-                )
-                .with_phase(self.inner.phase))
+                }
             }
         }
     }

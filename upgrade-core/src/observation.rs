@@ -29,6 +29,8 @@ pub struct TableState {
     pub rows: u64,
     /// A sum of hashes over the rows; equal sums over equal columns mean equal rows.
     pub sum: String,
+    /// What the system knows the table by, where that stays when the table is renamed.
+    pub identity: Option<u64>,
 }
 
 impl TableState {
@@ -38,7 +40,15 @@ impl TableState {
             columns,
             rows,
             sum: sum.into(),
+            identity: None,
         }
+    }
+
+    /// The same state of a table that the system knows by this number.
+    #[must_use]
+    pub fn with_identity(mut self, identity: u64) -> Self {
+        self.identity = Some(identity);
+        self
     }
 }
 

@@ -217,7 +217,7 @@ async fn tail(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let Some(mut stream) = stream else {
         return kept;
     };
-    let mut buffer = [0; 4096];
+    let mut buffer = vec![0; 4096];
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
         kept.extend_from_slice(&buffer[..read]);
         if kept.len() > 2 * KEPT {

@@ -104,7 +104,7 @@ impl Observer {
             }
             let mut picks = Vec::new();
             let mut types = BTreeMap::new();
-            for (column, shape) in &shape.columns {
+            for (column, column_shape) in &shape.columns {
                 let reading = match wanted {
                     None => Reading::Value,
                     Some(wanted) => match wanted.get(column) {
@@ -116,10 +116,10 @@ impl Observer {
                     Reading::Value => ColumnPick::new(column),
                     Reading::Text => ColumnPick::as_text(column),
                 });
-                types.insert(column.clone(), shape.type_name.clone());
+                types.insert(column.clone(), column_shape.type_name.clone());
             }
             requests.push((name.clone(), picks));
-            shapes.insert(name.clone(), types);
+            shapes.insert(name.clone(), (types, u64::from(shape.oid)));
         }
         let prints = fingerprint::fingerprint_all(connection, &requests, HashMode::Native)
             .await
@@ -127,10 +127,10 @@ impl Observer {
         Ok(prints
             .into_iter()
             .map(|(name, print): (TableName, _)| {
-                let types = shapes.remove(&name).unwrap_or_default();
+                let (types, oid) = shapes.remove(&name).unwrap_or_default();
                 (
                     name.to_string(),
-                    TableState::new(types, print.rows, print.sum),
+                    TableState::new(types, print.rows, print.sum).with_identity(oid),
                 )
             })
             .collect())

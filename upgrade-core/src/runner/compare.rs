@@ -6,7 +6,7 @@ use super::run::{Run, StepResult};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::Result;
-use crate::observation::{Columns, Observation, Reading, Scope};
+use crate::observation::{Columns, Observation, Reading, Scope, TableState};
 use crate::plan::Equal;
 use crate::validator::{Finding, Severity, Verdict};
 use crate::version::Phase;
@@ -84,10 +84,11 @@ async fn shared_rows(
     expected: &Observation,
 ) -> Result<Vec<Finding>> {
     let wanted = expected.shared_columns(expected);
-    let actual = run
+    let mut actual = run
         .environment
         .observe(cx, &At::Live, &Scope::Columns(wanted.clone()))
         .await?;
+    let mut findings = follow_renames(run, cx, expected, &mut actual).await?;
     let shared = actual.shared_columns(&actual);
     let past = At::Snapshot(with.to_owned());
     let before = if shared == wanted {
@@ -106,7 +107,7 @@ async fn shared_rows(
         }
         before
     };
-    let mut findings = before.row_findings(&actual, "rows-lost-by-up", "rows-changed-by-up");
+    findings.extend(before.row_findings(&actual, "rows-lost-by-up", "rows-changed-by-up"));
     // Equal values of two types may hash differently: those are compared once more, as text.
     let retyped = retyped(&before, &actual, &findings);
     if !retyped.is_empty() {
@@ -128,6 +129,45 @@ async fn shared_rows(
         } else if finding.id == "rows-lost-by-up" && finding.help.is_none() {
             finding.help =
                 Some("if that is meant, say so: `.expect_change(table, reason)`".to_owned());
+        }
+    }
+    Ok(findings)
+}
+
+/// Reads tables that have another name now as if they had the old one.
+async fn follow_renames(
+    run: &Run<'_>,
+    cx: &UpgradeContext,
+    expected: &Observation,
+    actual: &mut Observation,
+) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    if expected
+        .tables
+        .keys()
+        .all(|name| actual.tables.contains_key(name))
+    {
+        return Ok(findings);
+    }
+    let all = run.environment.observe(cx, &At::Live, &Scope::All).await?;
+    let wanted = expected.shared_columns(expected);
+    for (name, table) in &expected.tables {
+        if actual.tables.contains_key(name) || table.identity.is_none() {
+            continue;
+        }
+        let same = |(_, now): &(&String, &TableState)| now.identity == table.identity;
+        let Some((new, _)) = all.tables.iter().find(same) else {
+            continue;
+        };
+        let scope = Scope::Columns([(new.clone(), wanted[name].clone())].into());
+        let read = run.environment.observe(cx, &At::Live, &scope).await?;
+        if let Some(now) = read.tables.get(new) {
+            actual.tables.insert(name.clone(), now.clone());
+            findings.push(Finding::note(
+                "table-renamed",
+                format!("table {name}"),
+                format!("is called {new} now"),
+            ));
         }
     }
     Ok(findings)

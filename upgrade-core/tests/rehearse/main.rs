@@ -1,6 +1,11 @@
 //! Plans carried out on a real server: the shop of the quickstart, and folders that fail in the
 //! ways that folders fail.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test fail where it fails"
+)]
+
 mod support;
 
 use support::{Shop, findings};
@@ -68,6 +73,41 @@ async fn a_down_that_brings_a_column_back_without_its_values_is_seen() {
     let report = shop.run(folder, Scenario::RoundTrip).await;
     assert!(
         findings(&report).contains(&("data-changed-through-down", "table public.t")),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_table_that_is_renamed_keeps_its_rows_and_one_that_is_made_again_does_not() {
+    let shop = Shop::start().await;
+    let made = "create table t (id int primary key, a text); insert into t values (1, 'x');";
+    let renamed = shop.folder(&[
+        ("1_t.sql", made),
+        (
+            "2_u.sql",
+            "alter table t rename to u; alter table u add column b int;",
+        ),
+    ]);
+    let report = shop.run(renamed, Scenario::Straight).await;
+    assert!(report.passed, "{report}");
+    let notes: Vec<&str> = report
+        .findings
+        .iter()
+        .map(|f| f.finding.id.as_str())
+        .collect();
+    assert!(notes.contains(&"table-renamed"), "{report}");
+
+    let again = shop.folder(&[
+        ("1_t.sql", made),
+        (
+            "2_u.sql",
+            "drop table t; create table u (id int primary key, a text);",
+        ),
+    ]);
+    let report = shop.run(again, Scenario::Straight).await;
+    assert_eq!(
+        findings(&report),
+        [("rows-lost-by-up", "table public.t")],
         "{report}"
     );
 }

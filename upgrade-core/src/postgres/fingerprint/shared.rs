@@ -104,6 +104,7 @@ mod tests {
         });
         let shape = TableShape {
             columns: columns.collect(),
+            oid: 0,
             partitioned: false,
         };
         Tables {

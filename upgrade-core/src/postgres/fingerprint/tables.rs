@@ -23,6 +23,9 @@ pub struct Tables {
 pub struct TableShape {
     /// The live columns, by name. Generated ones are among them, because readers see them.
     pub columns: BTreeMap<String, ColumnShape>,
+    /// What the server knows the table by: it stays when the table is renamed, and in copies of
+    /// the database.
+    pub oid: u32,
     /// Whether rows are in partitions, so that a scan of the table has to include them.
     pub(super) partitioned: bool,
 }
@@ -51,7 +54,7 @@ impl TableShape {
 /// 64-bit function (2), itself or through a type of the same bits, as `varchar` has that of `text`.
 const TABLES: &str = "
     WITH RECURSIVE cols AS (
-        SELECT n.nspname::text AS schema, c.relname::text AS tbl, c.relkind = 'p' AS partitioned,
+        SELECT n.nspname::text AS schema, c.relname::text AS tbl, c.oid AS oid, c.relkind = 'p' AS partitioned,
             a.attname::text AS col, a.atttypid AS typ, a.attgenerated <> '' AS generated,
             format_type(a.atttypid, a.atttypmod) AS type_name,
             coalesce(NOT co.collisdeterministic, false) AS loose
@@ -110,7 +113,7 @@ const TABLES: &str = "
         JOIN pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
         JOIN pg_collation co ON co.oid = a.attcollation AND NOT co.collisdeterministic
     )
-    SELECT c.schema, c.tbl, c.partitioned, c.col, c.type_name, c.generated,
+    SELECT c.schema, c.tbl, c.oid, c.partitioned, c.col, c.type_name, c.generated,
         NOT c.loose AND NOT EXISTS (SELECT FROM unfit u WHERE u.root = c.typ) AS hashable
     FROM cols c
     ORDER BY c.schema, c.tbl, c.col";
@@ -158,6 +161,7 @@ impl Tables {
                 row.try_get::<String, _>("tbl").map_err(failed)?,
             );
             let table = tables.entry(name).or_default();
+            table.oid = row.try_get::<Oid, _>("oid").map_err(failed)?.0;
             table.partitioned = row.try_get("partitioned").map_err(failed)?;
             // Null if the table has no column at all.
             if let Some(column) = row.try_get::<Option<String>, _>("col").map_err(failed)? {
