@@ -16,7 +16,7 @@ use super::error::PoolError;
 use super::hand_out::{Host, KeepRule, TestDatabase};
 use super::options::PoolOptions;
 use super::registry::{Handle, Registry};
-use super::strategy;
+use super::strategy::{self, StrategyChoice};
 use super::template::Making;
 
 /// The name of the template in its data directory.
@@ -24,6 +24,9 @@ pub(super) const TEMPLATE_NAME: &str = "upgrade_template";
 
 /// How long the sessions of a closure that has returned may take to end.
 const LEAVE: Duration = Duration::from_secs(10);
+
+/// How long after a broken connection the server may take to be gone.
+const DEATH_WITHIN: Duration = Duration::from_secs(1);
 
 /// How many lines of the log stand in an error.
 const LOG_LINES: usize = 20;
@@ -44,16 +47,21 @@ impl LocalHost {
     pub(super) fn database(&self, name: &str) -> Database {
         Database::new(&self.server.connect_options(), name)
     }
+}
 
-    /// The error as it is, unless the server is dead, which explains it.
-    pub(super) fn explain(&self, error: PoolError) -> PoolError {
-        if self.server.pid().is_some() {
+/// The error as it is, unless the server is dead, which explains it.
+async fn explain(server: &LocalServer, error: PoolError) -> PoolError {
+    // A broken connection is seen before the process is seen to be gone.
+    let deadline = Instant::now() + DEATH_WITHIN;
+    while server.pid().is_some() {
+        if !error.is_disconnect() || Instant::now() >= deadline {
             return error;
         }
-        PoolError::ServerDied {
-            log: self.server.log_tail(LOG_LINES),
-            source: Box::new(error),
-        }
+        tokio::time::sleep(Duration::from_millis(5)).await; // poll
+    }
+    PoolError::ServerDied {
+        log: server.log_tail(LOG_LINES),
+        source: Box::new(error),
     }
 }
 
@@ -146,6 +154,26 @@ impl LocalBackend {
         // The log of the build is not kept, or every copy would carry it.
         let options = self.server_options()?.with_setting("wal_recycle", "off")?;
         let server = LocalServer::start(&self.binaries, options).await?;
+        let choice = match self.fill(&server, hash, build).await {
+            Ok(choice) => choice,
+            Err(error) => return Err(explain(&server, error).await),
+        };
+        server.hand_over(&unfinished.data()).await?;
+        unfinished.publish(TemplateInfo::new(self.binaries.version().text(), choice))
+    }
+
+    /// Makes the template on a server of its own.
+    async fn fill<F, Fut, E>(
+        &self,
+        server: &LocalServer,
+        hash: &str,
+        build: F,
+    ) -> Result<StrategyChoice, PoolError>
+    where
+        F: FnOnce(Database) -> Fut,
+        Fut: Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
+    {
         let database = Database::new(&server.connect_options(), TEMPLATE_NAME);
         let mut admin = database
             .connect_maintenance()
@@ -167,8 +195,7 @@ impl LocalBackend {
         let choice = strategy::choose(&mut admin, &database, Some(&server.data_dir())).await?;
         // The server ends the connection in any case.
         let _ = admin.close().await;
-        server.hand_over(&unfinished.data()).await?;
-        unfinished.publish(TemplateInfo::new(self.binaries.version().text(), choice))
+        Ok(choice)
     }
 
     /// The server of this process for a template, or for none; started if there is none yet.
@@ -210,11 +237,14 @@ impl LocalBackend {
                 n += 1;
             }
         };
-        let made = host.clerk.run(job).await;
-        made.map_err(|error| {
-            let place = host.server.data_dir();
-            host.explain(error.or_disk_full("copying a template", &place, self.cache.folder()))
-        })
+        match host.clerk.run(job).await {
+            Ok(database) => Ok(database),
+            Err(error) => {
+                let (place, cache) = (host.server.data_dir(), self.cache.folder());
+                let error = error.or_disk_full("copying a template", &place, cache);
+                Err(explain(&host.server, error).await)
+            }
+        }
     }
 
     async fn start(&self, hash: Option<&str>) -> Result<LocalHost, PoolError> {
