@@ -178,12 +178,19 @@ impl Desk {
 
     /// Does a job in the background; needs no runtime of the caller.
     pub(super) fn spawn(self: &Arc<Self>, job: impl Future<Output = ()> + Send + 'static) {
-        let desk = Arc::clone(self);
+        /// Counts a job, also one that panics or is never begun.
+        struct Counted(Arc<Desk>);
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                self.0.background.fetch_sub(1, Ordering::AcqRel);
+                self.0.job_done.notify_one();
+            }
+        }
         self.background.fetch_add(1, Ordering::AcqRel);
+        let counted = Counted(Arc::clone(self));
         drop(self.handle.spawn(async move {
+            let _counted = counted;
             job.await;
-            desk.background.fetch_sub(1, Ordering::AcqRel);
-            desk.job_done.notify_one();
         }));
     }
 

@@ -10,7 +10,7 @@ use upgrade_core::BoxError;
 use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
 use upgrade_core::postgres::server::{LocalServer, Profile, ServerBinaries, ServerOptions};
 
-use super::cache::{Cache, LockMode, TemplateInfo};
+use super::cache::{Cache, CacheLock, LockMode, TemplateInfo};
 use super::clerk::{AtEnd, Clerk};
 use super::error::PoolError;
 use super::hand_out::{Host, KeepRule, TestDatabase};
@@ -103,45 +103,45 @@ impl LocalBackend {
         Ok(options)
     }
 
-    /// The template of that hash: from the cache, or built now, by one process at a time.
+    /// The template of that hash: from the cache, or built now, by one process at a time. It stays
+    /// in the cache for as long as the lock is held that comes with it.
     pub(super) async fn template<F, Fut, E>(
         &self,
         hash: &str,
         build: F,
-    ) -> Result<TemplateInfo, PoolError>
+    ) -> Result<(TemplateInfo, CacheLock), PoolError>
     where
         F: FnOnce(Database) -> Fut,
         Fut: Future<Output = Result<(), E>>,
         E: Into<BoxError>,
     {
+        let within = self.options.build_deadline;
+        let shared = self.cache.lock(hash, LockMode::Shared, within).await?;
         if let Some(info) = self.cache.read(hash) {
             self.cache.touch(hash);
-            return Ok(info);
+            return Ok((info, shared));
         }
-        let built = {
-            let _lock = self
-                .cache
-                .lock(hash, LockMode::Exclusive, self.options.build_deadline)
-                .await?;
-            if let Some(info) = self.cache.read(hash) {
-                self.cache.touch(hash);
-                return Ok(info);
-            }
-            let start = Instant::now();
-            let built = self.build(hash, build).await;
-            tracing::info!(
-                template = hash,
-                elapsed = ?start.elapsed(),
-                ok = built.is_ok(),
-                "built a template"
-            );
-            built
-        };
+        drop(shared);
+        let lock = self.cache.lock(hash, LockMode::Exclusive, within).await?;
+        if let Some(info) = self.cache.read(hash) {
+            self.cache.touch(hash);
+            lock.share()?;
+            return Ok((info, lock));
+        }
+        let start = Instant::now();
+        let built = self.build(hash, build).await;
+        tracing::info!(
+            template = hash,
+            elapsed = ?start.elapsed(),
+            ok = built.is_ok(),
+            "built a template"
+        );
         let place = self.cache.folder();
         let info =
             built.map_err(|error| error.or_disk_full("building a template", place, place))?;
+        lock.share()?;
         self.cache.enforce(self.options.cache_limit, Some(hash))?;
-        Ok(info)
+        Ok((info, lock))
     }
 
     async fn build<F, Fut, E>(&self, hash: &str, build: F) -> Result<TemplateInfo, PoolError>
@@ -253,11 +253,6 @@ impl LocalBackend {
         let started = match hash {
             None => LocalServer::start(&self.binaries, options).await,
             Some(hash) => {
-                let _lock = self
-                    .cache
-                    .lock(hash, LockMode::Shared, self.options.build_deadline)
-                    .await?;
-                self.cache.touch(hash);
                 LocalServer::start_on_copy(&self.binaries, &self.cache.data(hash), options).await
             }
         };

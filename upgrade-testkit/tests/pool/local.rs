@@ -286,6 +286,23 @@ async fn the_limit_removes_the_template_that_was_not_used_for_longest() {
 }
 
 #[tokio::test]
+async fn a_template_in_use_outlives_a_limit_that_another_process_enforces() {
+    let place = Place::new();
+    let tiny = Pool::connect(place.options().with_cache_limit(1))
+        .await
+        .unwrap();
+    let first = place.template(&tiny, 1).await.unwrap();
+    // Nothing was copied from the first one yet.
+    let second = place.template(&tiny, 2).await.unwrap();
+    tiny.clean().await.unwrap();
+    assert_eq!(content(&*hand_out(&first).await).await, fresh());
+    assert_eq!(content(&*hand_out(&second).await).await, fresh());
+    drop(first);
+    drop(place.template(&tiny, 3).await.unwrap());
+    assert_eq!(folders(&place.templates()).len(), 2);
+}
+
+#[tokio::test]
 async fn a_home_directory_is_no_cache() {
     let place = Place::new();
     let thesis = place.directories().cache.join("thesis.tex");
