@@ -36,6 +36,7 @@ struct Inner {
     seed: u64,
     endpoints: Endpoints,
     events: EventHub,
+    upgraded: bool,
     crash: Option<Arc<CrashPoint>>,
     extension: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -55,6 +56,7 @@ impl UpgradeContext {
                 seed: 0,
                 endpoints: Endpoints::default(),
                 events: EventHub::default(),
+                upgraded: false,
                 crash: None,
                 extension: None,
             }),
@@ -79,6 +81,12 @@ impl UpgradeContext {
     /// Where in the upgrade we are.
     pub fn phase(&self) -> Phase {
         self.inner.phase
+    }
+
+    /// Whether the system is at [`to`](Self::to): all migrations are applied. A validator that has
+    /// to speak to each release in its own way asks this.
+    pub fn is_upgraded(&self) -> bool {
+        self.inner.upgraded
     }
 
     /// When this call must have ended.
@@ -191,6 +199,12 @@ impl UpgradeContext {
     #[must_use]
     pub fn with_phase(self, phase: Phase) -> Self {
         self.change(|inner| inner.phase = phase)
+    }
+
+    /// The same context, with the system at `to`, or not.
+    #[must_use]
+    pub fn with_upgraded(self, upgraded: bool) -> Self {
+        self.change(|inner| inner.upgraded = upgraded)
     }
 
     /// The same context with a deadline; an earlier one that it has already stays.

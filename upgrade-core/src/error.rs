@@ -86,7 +86,7 @@ impl Error {
     /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(plain(source.into()));
         self
     }
 
@@ -195,9 +195,63 @@ impl StdError for Error {
     }
 }
 
+/// What a server said, without what a driver puts around it: sqlx says the same text twice, once
+/// as itself and once as its source, and adds a line of the server's own source code.
+#[cfg(feature = "postgres")]
+fn plain(source: BoxError) -> BoxError {
+    match source.downcast::<sqlx::Error>() {
+        Ok(error) => match *error {
+            sqlx::Error::Database(said) => Box::new(Said {
+                message: said.message().to_owned(),
+                sqlstate: said.code().map(|code| code.into_owned()),
+            }),
+            other => Box::new(other),
+        },
+        Err(source) => source,
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+fn plain(source: BoxError) -> BoxError {
+    source
+}
+
+/// The message of a server and its SQLSTATE.
+#[cfg(feature = "postgres")]
+#[derive(Debug)]
+struct Said {
+    message: String,
+    sqlstate: Option<String>,
+}
+
+#[cfg(feature = "postgres")]
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.sqlstate {
+            Some(sqlstate) => write!(f, " (SQLSTATE {sqlstate})"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl StdError for Said {}
+
 impl From<std::io::Error> for Error {
     fn from(source: std::io::Error) -> Self {
         Self::new(ErrorKind::Io, "an input or output operation failed").with_source(source)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl From<crate::postgres::server::ServerError> for Error {
+    fn from(source: crate::postgres::server::ServerError) -> Self {
+        Self::new(
+            ErrorKind::Unavailable,
+            "there is no Postgres server to work with",
+        )
+        .with_source(source)
     }
 }
 

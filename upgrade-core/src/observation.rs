@@ -52,7 +52,21 @@ pub enum Scope {
     /// The schema, and no rows.
     Schema,
     /// The rows of these tables, in these columns only.
-    Columns(BTreeMap<String, BTreeSet<String>>),
+    Columns(BTreeMap<String, Columns>),
+}
+
+/// The columns of a table that are to be read, and how.
+pub type Columns = BTreeMap<String, Reading>;
+
+/// How the values of a column are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Reading {
+    /// As values of their type: `1.0` equals `1.00`.
+    #[default]
+    Value,
+    /// As text, so that values of two types can be compared.
+    Text,
 }
 
 impl Observation {
@@ -63,16 +77,16 @@ impl Observation {
 
     /// The columns that both observations have, by table: what can be compared across a change
     /// of the schema.
-    pub fn shared_columns(&self, other: &Self) -> BTreeMap<String, BTreeSet<String>> {
+    pub fn shared_columns(&self, other: &Self) -> BTreeMap<String, Columns> {
         self.tables
             .iter()
             .filter_map(|(name, table)| {
                 let other = other.tables.get(name)?;
-                let columns: BTreeSet<String> = table
+                let columns = table
                     .columns
                     .keys()
                     .filter(|column| other.columns.contains_key(*column))
-                    .cloned()
+                    .map(|column| (column.clone(), Reading::Value))
                     .collect();
                 Some((name.clone(), columns))
             })
@@ -265,6 +279,9 @@ mod tests {
         let after = observation(&[], &[("t", table(&["b", "c"], 0, ""))]);
         let shared = before.shared_columns(&after);
         assert_eq!(shared.len(), 1);
-        assert_eq!(shared["t"], BTreeSet::from(["b".to_owned()]));
+        assert_eq!(
+            shared["t"],
+            Columns::from([("b".to_owned(), Reading::Value)])
+        );
     }
 }

@@ -7,7 +7,7 @@ use crate::environment::Capabilities;
 use crate::migration::Migration;
 use crate::plan::{MigrationOutline, Outline, StrategyOutline};
 use crate::rollback::{DEFAULT_BUDGET, Rollback};
-use crate::validator::Validator;
+use crate::validator::{Finding, Validator};
 use crate::version::Version;
 
 /// What changes, `from` one release `to` the next: migrations, and the services that follow them;
@@ -24,6 +24,7 @@ pub struct Upgrade {
     step_within: Duration,
     reversible: bool,
     expected_changes: Vec<ExpectedChange>,
+    findings: Vec<Finding>,
 }
 
 /// A change of rows that an upgrade makes on purpose.
@@ -50,6 +51,7 @@ impl Upgrade {
             step_within: Duration::from_secs(600),
             reversible: false,
             expected_changes: Vec::new(),
+            findings: Vec::new(),
         }
     }
 
@@ -121,6 +123,14 @@ impl Upgrade {
         self
     }
 
+    /// Adds what is known about the migrations before any of them runs: a duplicate version, a
+    /// file that was edited after its release.
+    #[must_use]
+    pub fn with_findings(mut self, findings: impl IntoIterator<Item = Finding>) -> Self {
+        self.findings.extend(findings);
+        self
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
@@ -154,6 +164,11 @@ impl Upgrade {
     /// The changes of rows that are made on purpose.
     pub fn expected_changes(&self) -> &[ExpectedChange] {
         &self.expected_changes
+    }
+
+    /// What is known about the migrations before any of them runs.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
     }
 
     /// What the planner needs to know, without anything that could do IO.

@@ -1,2 +1,40 @@
-//! x
+//! Upgrade validations as ordinary `cargo test` suites.
+//!
+//! [`#[upgrade_test]`](upgrade_test) turns an `async fn(UpgradeContext)` into one test case for
+//! each [`Scenario`](upgrade_core::Scenario) and, where it is asked to, for each major version of
+//! Postgres. The cases are plain `#[test]` functions: `cargo test`, `cargo nextest`, filters,
+//! `#[ignore]` and `#[should_panic]` work as everywhere.
+//!
+//! - [`spec`]: what a test says about itself, as data.
+//! - [`settings`]: every environment variable, in one table.
+//! - [`case`]: one case while it runs: its seed, what it has to remove, where its report goes.
+//! - [`reproduce`]: the line that runs a case again.
+//! - [`display`]: a run as lines in the captured output of a test.
+//! - [`conformance`]: whether an implementation of one of the four traits keeps its promises.
+//! - [`report_file`]: reports and plans as files.
+
+#[doc(hidden)]
+pub mod __private;
+pub mod case;
+pub mod conformance;
+pub mod display;
+mod function;
 pub mod pool;
+pub mod prelude;
+pub mod rehearsal;
+pub mod report_file;
+pub mod reproduce;
+mod run;
+pub mod seed;
+pub mod settings;
+pub mod spec;
+
+pub use case::TestCase;
+pub use rehearsal::{Rehearsal, UpgradeContextExt};
+pub use seed::Seeder;
+pub use settings::Settings;
+pub use spec::TestSpec;
+
+#[doc(inline)]
+#[doc = include_str!("upgrade_test.md")]
+pub use upgrade_macros::upgrade_test;

@@ -1,5 +1,8 @@
 //! The system that is upgraded, as something that can be made, observed, put back and removed.
 
+#[cfg(feature = "postgres")]
+mod postgres;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,6 +14,9 @@ use crate::error::Result;
 use crate::observation::{Observation, Scope};
 use crate::secret::Secret;
 use crate::version::Version;
+
+#[cfg(feature = "postgres")]
+pub use postgres::{DatabaseSource, Existing, PostgresEnvironment};
 
 /// The name of the endpoint at which the database answers.
 pub const DATABASE: &str = "database";

@@ -1,5 +1,20 @@
 //! One change of the schema or the data, as something that can be applied and, perhaps, reverted.
 
+#[cfg(feature = "postgres")]
+mod command;
+#[cfg(feature = "postgres")]
+pub mod folder;
+#[cfg(feature = "postgres")]
+pub mod history;
+#[cfg(feature = "postgres")]
+mod process;
+#[cfg(feature = "postgres")]
+mod session;
+#[cfg(feature = "postgres")]
+pub mod source;
+#[cfg(feature = "postgres")]
+mod sql;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +23,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::UpgradeContext;
 use crate::error::Result;
+
+#[cfg(feature = "postgres")]
+pub use command::CommandMigration;
+#[cfg(feature = "postgres")]
+pub use process::CommandLine;
+#[cfg(feature = "postgres")]
+pub use sql::SqlMigration;
 
 /// Names a migration: the version by which its tool orders it, and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -145,9 +145,9 @@ pub enum Action {
     },
     /// Asks every validator.
     Validate,
-    /// Reports migrations that cannot be reverted although that was asked for.
-    RequireReversible {
-        /// Those migrations, each with the reason that it gives.
+    /// Reports what is known about the migrations before any of them runs.
+    Inspect {
+        /// Those that cannot be reverted although that was asked for, each with its reason.
         irreversible: Vec<(MigrationId, String)>,
     },
     /// Has a way back keep what it will need.
@@ -318,13 +318,7 @@ impl fmt::Display for Action {
                 write!(f, "compare rows with `{with}`, in the columns of both")
             }
             Self::Validate => f.write_str("validate"),
-            Self::RequireReversible { irreversible } => {
-                write!(
-                    f,
-                    "require every migration to be reversible ({} are not)",
-                    irreversible.len()
-                )
-            }
+            Self::Inspect { .. } => f.write_str("inspect the migrations as they are written"),
             Self::PrepareRollback { strategy } => write!(f, "prepare the rollback by {strategy}"),
             Self::CheckRollback { strategy, applied } => {
                 write!(f, "check the rollback by {strategy} of {}", many(applied))

@@ -137,7 +137,7 @@ impl Draft<'_> {
 
     fn straight(&mut self) {
         self.attempt = 1;
-        self.require_reversible();
+        self.inspect();
         let all = self.ids(0..self.outline.migrations.len());
         let strategy = self.preferred(&self.outline.migrations).cloned();
         if let Some(strategy) = &strategy {
@@ -183,7 +183,7 @@ impl Draft<'_> {
     fn round_trip(&mut self) {
         let outline = self.outline;
         self.attempt = 1;
-        self.require_reversible();
+        self.inspect();
         let mut before = BASELINE.to_owned();
         for migration in &outline.migrations {
             self.attempt += 1;
@@ -408,14 +408,13 @@ impl Draft<'_> {
         );
     }
 
-    fn require_reversible(&mut self) {
-        if !self.outline.reversible {
-            return;
-        }
+    fn inspect(&mut self) {
+        let asked = self.outline.reversible;
         let irreversible: Vec<_> = self
             .outline
             .migrations
             .iter()
+            .filter(|_| asked)
             .filter_map(|migration| match &migration.reversibility {
                 Reversibility::Reversible => None,
                 Reversibility::Irreversible { reason } => {
@@ -423,7 +422,7 @@ impl Draft<'_> {
                 }
             })
             .collect();
-        self.push(Phase::Preflight, Action::RequireReversible { irreversible });
+        self.push(Phase::Preflight, Action::Inspect { irreversible });
     }
 
     fn ids(
@@ -524,21 +523,22 @@ mod tests {
         assert_eq!(
             text.lines().map(str::trim).collect::<Vec<_>>(),
             [
-                "plan orders straight (1 -> 2), 13 steps, seed 7, rollback within 300s",
+                "plan orders straight (1 -> 2), 14 steps, seed 7, rollback within 300s",
                 "1  provision  provision the previous release",
                 "2  baseline   keep the state as `baseline`",
                 "3  baseline   observe schema and rows as `baseline`",
                 "4  baseline   validate",
                 "attempt 1",
-                "5  preflight  prepare the rollback by snapshot swap",
-                "6  preflight  check the rollback by snapshot swap of 0000_m to 0001_m",
-                "7  expand     apply 0000_m",
-                "8  expand     apply 0001_m",
-                "9  soak       validate",
-                "10  soak       compare rows with `baseline`, in the columns of both",
-                "11  finalize   make it final, give up the snapshot swap",
-                "12  verify     validate",
-                "13  teardown   remove everything",
+                "5  preflight  inspect the migrations as they are written",
+                "6  preflight  prepare the rollback by snapshot swap",
+                "7  preflight  check the rollback by snapshot swap of 0000_m to 0001_m",
+                "8  expand     apply 0000_m",
+                "9  expand     apply 0001_m",
+                "10  soak       validate",
+                "11  soak       compare rows with `baseline`, in the columns of both",
+                "12  finalize   make it final, give up the snapshot swap",
+                "13  verify     validate",
+                "14  teardown   remove everything",
             ]
         );
     }
@@ -576,13 +576,6 @@ mod tests {
         let plan = plan(&outline(&[false]), Scenario::RoundTrip, 0).unwrap();
         assert_eq!(
             count(&plan, |action| matches!(action, Action::Revert { .. })),
-            0
-        );
-        assert_eq!(
-            count(&plan, |action| matches!(
-                action,
-                Action::RequireReversible { .. }
-            )),
             0
         );
     }

@@ -5,7 +5,39 @@
 //! for rows, [`sql`] cuts scripts into statements and quotes names.
 
 pub mod catalog;
+#[cfg(feature = "docker")]
+pub mod container;
 pub mod database;
 pub mod fingerprint;
+mod observe;
 pub mod server;
 pub mod sql;
+
+use sqlx::postgres::PgConnection;
+
+pub use database::Database;
+pub use observe::{BOOKKEEPING, Observer};
+
+use crate::context::UpgradeContext;
+use crate::environment::DATABASE;
+use crate::error::Result;
+
+impl UpgradeContext {
+    /// The database that is upgraded.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when the environment has none.
+    pub fn database(&self) -> Result<Database> {
+        Database::from_url(self.endpoint(DATABASE)?.url())
+    }
+
+    /// Connects to the database that is upgraded, within the deadline of the context.
+    ///
+    /// # Errors
+    /// As [`Self::database`], and [`Unavailable`](crate::ErrorKind::Unavailable) when the server
+    /// does not let us in.
+    pub async fn connect(&self) -> Result<PgConnection> {
+        let database = self.database()?;
+        self.bounded("connect", database.connect()).await?
+    }
+}

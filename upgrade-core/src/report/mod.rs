@@ -3,6 +3,9 @@
 //! A report is data with a version ([`FORMAT`]); [`Report::to_json`] is for machines,
 //! [`Display`](std::fmt::Display) for people.
 
+pub mod lines;
+#[cfg(feature = "progress")]
+pub mod progress;
 mod text;
 
 use std::fmt;

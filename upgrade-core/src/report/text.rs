@@ -4,6 +4,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use super::lines::step_line;
 use super::{Report, StepOutcome};
 use crate::validator::Severity;
 
@@ -123,22 +124,14 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
             attempt = step.attempt;
             writeln!(f, "  attempt {attempt}")?;
         }
-        let outcome = match &step.outcome {
-            StepOutcome::Done => "ok",
-            StepOutcome::Failed => "FAILED",
-            StepOutcome::Inconclusive(_) => "inconclusive",
-            StepOutcome::Error(_) => "error",
-            StepOutcome::Skipped => "skipped",
-        };
-        writeln!(
-            f,
-            "  {:>4}  {:<9}  {:<12}  {:>8}  {}",
+        let line = step_line(
             step.id,
-            step.phase,
-            outcome,
-            seconds(step.elapsed_ms),
-            step.title
-        )?;
+            step.phase.as_str(),
+            &step.outcome,
+            step.elapsed_ms,
+            &step.title,
+        );
+        writeln!(f, "{line}")?;
     }
     if let Some(reproduce) = &report.reproduce {
         writeln!(f, "\nto run it again: {reproduce}")?;

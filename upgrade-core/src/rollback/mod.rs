@@ -1,5 +1,10 @@
 //! The way back: asked for before anything moves, taken within a budget, proven at its end.
 
+#[cfg(feature = "postgres")]
+mod revert;
+#[cfg(feature = "postgres")]
+mod swap;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +16,11 @@ use crate::context::UpgradeContext;
 use crate::error::Result;
 use crate::migration::MigrationId;
 use crate::validator::Verdict;
+
+#[cfg(feature = "postgres")]
+pub use revert::RevertMigrations;
+#[cfg(feature = "postgres")]
+pub use swap::SnapshotSwap;
 
 /// The time that a rollback may take where nothing else is said.
 pub const DEFAULT_BUDGET: Duration = Duration::from_secs(300);
@@ -86,7 +96,7 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     /// before the first change.
     ///
     /// # Behavior
-    /// - Users see no change.
+    /// - It changes nothing that an observation would see. Sessions may be ended.
     /// - Called again it replaces what it kept.
     ///
     /// # Errors
@@ -167,4 +177,27 @@ impl<T: Rollback + ?Sized> Rollback for Arc<T> {
     async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
         (**self).finalize(cx).await
     }
+}
+
+/// Compares the database with what was measured before the upgrade.
+#[cfg(feature = "postgres")]
+async fn confirm(
+    cx: &UpgradeContext,
+    observer: &crate::postgres::Observer,
+    baseline: &crate::observation::Observation,
+) -> Result<Verdict> {
+    let observe = async {
+        let mut connection = cx.connect().await?;
+        let now = observer
+            .observe(&mut connection, &crate::observation::Scope::All)
+            .await?;
+        crate::postgres::database::close(connection).await;
+        Ok::<_, crate::Error>(now)
+    };
+    let now = cx
+        .bounded("prove that the old state is back", observe)
+        .await??;
+    let mut findings = baseline.schema_findings(&now, "rollback-schema-differs");
+    findings.extend(baseline.row_findings(&now, "rollback-lost-rows", "rollback-changed-rows"));
+    Ok(Verdict::from_findings(findings))
 }

@@ -6,7 +6,7 @@ use super::run::{Run, StepResult};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::Result;
-use crate::observation::{Observation, Scope, TableState};
+use crate::observation::{Columns, Observation, Reading, Scope};
 use crate::plan::Equal;
 use crate::validator::{Finding, Severity, Verdict};
 use crate::version::Phase;
@@ -83,12 +83,12 @@ async fn shared_rows(
     with: &str,
     expected: &Observation,
 ) -> Result<Vec<Finding>> {
-    let wanted = columns(expected.tables.iter());
+    let wanted = expected.shared_columns(expected);
     let actual = run
         .environment
         .observe(cx, &At::Live, &Scope::Columns(wanted.clone()))
         .await?;
-    let shared = columns(actual.tables.iter());
+    let shared = actual.shared_columns(&actual);
     let past = At::Snapshot(with.to_owned());
     let before = if shared == wanted {
         expected.clone()
@@ -107,31 +107,17 @@ async fn shared_rows(
         before
     };
     let mut findings = before.row_findings(&actual, "rows-lost-by-up", "rows-changed-by-up");
+    // Equal values of two types may hash differently: those are compared once more, as text.
     let retyped = retyped(&before, &actual, &findings);
     if !retyped.is_empty() {
-        let scope = Scope::Columns(columns(retyped.iter()));
+        let scope = Scope::Columns(retyped.clone());
         let now = run.environment.observe(cx, &At::Live, &scope).await?;
         let then = run.environment.observe(cx, &past, &scope).await?;
-        for (name, table) in &retyped {
-            let subject = format!("table {name}");
-            let only_retyped = now.tables.get(name).map(|now| &now.sum)
-                == then.tables.get(name).map(|then| &then.sum);
-            if only_retyped {
-                findings.retain(|finding| finding.subject != subject);
-                let changed: Vec<&str> = before.tables[name]
-                    .columns
-                    .keys()
-                    .filter(|column| !table.columns.contains_key(*column))
-                    .map(String::as_str)
-                    .collect();
-                findings.push(Finding::note(
-                    "retyped-column",
-                    subject,
-                    format!(
-                        "columns with another type now, whose values hash differently: {}",
-                        changed.join(", ")
-                    ),
-                ));
+        for name in retyped.keys() {
+            if now.tables.get(name).map(|now| &now.sum)
+                == then.tables.get(name).map(|then| &then.sum)
+            {
+                findings.retain(|finding| finding.subject != format!("table {name}"));
             }
         }
     }
@@ -147,37 +133,33 @@ async fn shared_rows(
     Ok(findings)
 }
 
-fn columns<'a>(
-    tables: impl Iterator<Item = (&'a String, &'a TableState)>,
-) -> BTreeMap<String, std::collections::BTreeSet<String>> {
-    tables
-        .map(|(name, table)| (name.clone(), table.columns.keys().cloned().collect()))
-        .collect()
-}
-
-/// The tables that differ and have columns of another type: without those columns.
+/// The tables that differ and have columns of another type: those to be read as text.
 fn retyped(
     before: &Observation,
     actual: &Observation,
     findings: &[Finding],
-) -> BTreeMap<String, TableState> {
-    before
-        .tables
-        .iter()
-        .filter(|(name, _)| {
-            findings
-                .iter()
-                .any(|f| f.subject == format!("table {name}"))
-        })
-        .filter_map(|(name, table)| {
-            let now = actual.tables.get(name)?;
-            let mut kept = table.clone();
-            kept.columns
-                .retain(|column, of_type| now.columns.get(column) == Some(of_type));
-            (now.rows == table.rows && kept.columns.len() < table.columns.len())
-                .then(|| (name.clone(), kept))
-        })
-        .collect()
+) -> BTreeMap<String, Columns> {
+    let mut tables = BTreeMap::new();
+    for (name, then) in &before.tables {
+        let Some(now) = actual.tables.get(name) else {
+            continue;
+        };
+        let differs = findings
+            .iter()
+            .any(|finding| finding.subject == format!("table {name}"));
+        let reading = |(column, of_type): (&String, &String)| {
+            let same = now.columns.get(column) == Some(of_type);
+            (
+                column.clone(),
+                if same { Reading::Value } else { Reading::Text },
+            )
+        };
+        let columns: Columns = then.columns.iter().map(reading).collect();
+        if differs && columns.values().any(|reading| *reading == Reading::Text) {
+            tables.insert(name.clone(), columns);
+        }
+    }
+    tables
 }
 
 /// A change that the user declared, with a reason, is worth a note only.

@@ -35,10 +35,13 @@ pub(super) async fn automatic(
     failed: &Step,
     detect: Duration,
 ) {
-    let Some(strategy) = run.prepared.clone() else {
+    let Some((strategy, before)) = run.prepared.clone() else {
         return;
     };
-    let applied = run.begun.clone();
+    let applied = run.applied.get(before..).unwrap_or_default().to_vec();
+    if applied.is_empty() {
+        return;
+    }
     let action = Action::RollBack {
         strategy: strategy.clone(),
         applied: applied.clone(),
@@ -122,7 +125,7 @@ async fn timed(
         safety => {
             if let Safety::SafeWithLoss { losses } = safety {
                 let message = format!("loses {}", losses.join("; "));
-                findings.push(Finding::warning("rollback-loses", strategy, message));
+                findings.push(Finding::note("rollback-loses", strategy, message));
             }
             let started = Instant::now();
             let executed = rollback.execute(cx, &request).await;
@@ -163,7 +166,7 @@ async fn timed(
     }
     if report.confirmed {
         run.crashed = None;
-        run.begun.clear();
+        run.applied.retain(|id| !applied.contains(id));
         for id in applied {
             if let Some(migration) = run.migration_report(id) {
                 migration.rolled_back += 1;

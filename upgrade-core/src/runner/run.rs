@@ -1,6 +1,6 @@
 //! The loop over the steps of a plan, and what it remembers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -28,13 +28,15 @@ pub(super) struct Run<'a> {
     pub(super) environment: &'a dyn Environment,
     pub(super) plan: &'a Plan,
     pub(super) observations: BTreeMap<String, Observation>,
-    pub(super) snapshots: BTreeSet<String>,
+    /// The migrations that are applied, or begun, in each state that is kept.
+    pub(super) snapshots: BTreeMap<String, Vec<MigrationId>>,
     /// The migration that was interrupted last, until it is applied or undone.
     pub(super) crashed: Option<MigrationId>,
-    /// The way back that is prepared, until it is given up.
-    pub(super) prepared: Option<String>,
-    /// The migrations that were applied or begun since then.
-    pub(super) begun: Vec<MigrationId>,
+    /// The way back that is prepared, until it is given up, and how many migrations were applied
+    /// when it was.
+    pub(super) prepared: Option<(String, usize)>,
+    /// The migrations that are applied, or begun, now; oldest first.
+    pub(super) applied: Vec<MigrationId>,
     pub(super) report: Report,
 }
 
@@ -68,15 +70,18 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             environment: environment.as_ref(),
             plan,
             observations: BTreeMap::new(),
-            snapshots: BTreeSet::new(),
+            snapshots: BTreeMap::new(),
             crashed: None,
             prepared: None,
-            begun: Vec::new(),
+            applied: Vec::new(),
             report: blank(&upgrade, environment.name(), &cx, plan, reproduce),
         };
         let error = run.steps(&cx).await;
         if error.is_some() || run.report.steps.iter().any(|step| !step.outcome.is_done()) {
             run.collect_logs(&cx).await;
+        }
+        if environment.capabilities().snapshots {
+            run.give_up_copies(&cx).await;
         }
         let mut report = run.report;
         let error = teardown(environment, &cx, plan, &mut report)
@@ -127,7 +132,7 @@ impl Run<'_> {
                 continue;
             }
             ended = Some(step.attempt);
-            if plan.scenario == Scenario::Straight && !self.begun.is_empty() {
+            if plan.scenario == Scenario::Straight {
                 rollback::automatic(self, cx, step, began.elapsed()).await;
             }
             if error.is_some() {
@@ -140,7 +145,7 @@ impl Run<'_> {
     /// Whether the state that a step starts from was ever reached.
     fn reachable(&self, action: &Action) -> bool {
         match action {
-            Action::Restore { label } => self.snapshots.contains(label),
+            Action::Restore { label } => self.snapshots.contains_key(label),
             Action::Compare { with, .. } => self.observations.contains_key(with),
             _ => true,
         }
@@ -231,7 +236,9 @@ impl Run<'_> {
         within: Duration,
     ) -> UpgradeContext {
         let deadline = Instant::now() + within;
+        let all = self.upgrade.migrations().len();
         cx.clone()
+            .with_upgraded(self.applied.len() == all && all > 0 && self.crashed.is_none())
             .with_phase(phase)
             .with_deadline(deadline)
             .with_endpoints(self.environment.endpoints())
@@ -242,6 +249,22 @@ impl Run<'_> {
             .migrations
             .iter_mut()
             .find(|migration| migration.id == *id)
+    }
+
+    /// In staging nothing has to be kept for a person who wants to go back later. On a real system
+    /// what a way back keeps stays until it is given up on purpose.
+    async fn give_up_copies(&self, cx: &UpgradeContext) {
+        let cx = self
+            .context(cx, Phase::Teardown, Duration::from_secs(60))
+            .with_cancellation(tokio_util::sync::CancellationToken::new());
+        if cx.endpoints().iter().next().is_none() {
+            return;
+        }
+        for rollback in self.upgrade.rollbacks() {
+            if let Err(error) = rollback.finalize(&cx).await {
+                tracing::warn!(rollback = rollback.name(), ?error, "a copy may be left");
+            }
+        }
     }
 
     async fn collect_logs(&mut self, cx: &UpgradeContext) {

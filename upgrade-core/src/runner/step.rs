@@ -23,12 +23,12 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::Provision => provision(run, cx).await,
         Action::Snapshot { label } => {
             run.environment.snapshot(cx, label).await?;
-            run.snapshots.insert(label.clone());
+            run.snapshots.insert(label.clone(), run.applied.clone());
             Ok(Verdict::Pass)
         }
         Action::Restore { label } => {
             run.environment.restore(cx, label).await?;
-            run.begun.clear();
+            run.applied = run.snapshots.get(label).cloned().unwrap_or_default();
             run.crashed = None;
             Ok(Verdict::Pass)
         }
@@ -45,18 +45,21 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             compare::compare(run, cx, with, *equal, step.phase).await
         }
         Action::Validate => validate(run, cx).await,
-        Action::RequireReversible { irreversible } => Ok(Verdict::from_findings(
-            irreversible
-                .iter()
-                .map(|(id, reason)| {
-                    Finding::error("down-missing", format!("migration {id}"), reason.clone())
-                        .with_help("write its down, or do not ask for `reversible`")
-                })
-                .collect(),
-        )),
+        Action::Inspect { irreversible } => {
+            let mut findings = run.upgrade.findings().to_vec();
+            findings.extend(irreversible.iter().map(|(id, reason)| {
+                Finding::error("down-missing", format!("migration {id}"), reason.clone())
+                    .with_help("write its down, or do not ask for `reversible`")
+            }));
+            Ok(if findings.is_empty() {
+                Verdict::Pass
+            } else {
+                Verdict::Fail(findings)
+            })
+        }
         Action::PrepareRollback { strategy } => {
             way_back(run, strategy)?.prepare(cx).await?;
-            run.prepared = Some(strategy.clone());
+            run.prepared = Some((strategy.clone(), run.applied.len()));
             Ok(Verdict::Pass)
         }
         Action::CheckRollback { strategy, applied } => {
@@ -87,7 +90,6 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::Finalize { strategy } => {
             way_back(run, strategy)?.finalize(cx).await?;
             run.prepared = None;
-            run.begun.clear();
             Ok(Verdict::Pass)
         }
         // The loop leaves it to the end of the run.
@@ -165,8 +167,8 @@ pub(super) async fn validate(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResu
 
 async fn apply(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> StepResult {
     let migration = migration(run, id)?;
-    if !run.begun.contains(id) {
-        run.begun.push(id.clone());
+    if !run.applied.contains(id) {
+        run.applied.push(id.clone());
     }
     let started = Instant::now();
     let result = migration.apply(cx).await;
@@ -202,7 +204,7 @@ async fn revert(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> Ste
     let migration = migration(run, id)?;
     match migration.revert(cx).await {
         Ok(Outcome::Done) => {
-            run.begun.retain(|begun| begun != id);
+            run.applied.retain(|applied| applied != id);
             if let Some(report) = run.migration_report(id) {
                 report.reverted += 1;
             }
@@ -224,8 +226,8 @@ async fn revert(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> Ste
 /// fails is what the step is for.
 async fn crash(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> StepResult {
     let migration = migration(run, id)?;
-    if !run.begun.contains(id) {
-        run.begun.push(id.clone());
+    if !run.applied.contains(id) {
+        run.applied.push(id.clone());
     }
     let point = Arc::new(CrashPoint::default());
     let crashing = cx.clone().with_crash(Arc::clone(&point));

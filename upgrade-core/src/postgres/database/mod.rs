@@ -53,11 +53,18 @@ impl Database {
     /// [`ErrorKind::InvalidInput`] when it is no Postgres URL or names no database; the message
     /// does not repeat the URL.
     pub fn from_url(url: &Secret) -> Result<Self> {
-        let options = PgConnectOptions::from_str(url.expose()).map_err(|_| {
-            // The source may quote the URL, and with it a password.
-            Error::new(ErrorKind::InvalidInput, "the database URL cannot be read")
-                .with_hint("write it as `postgres://user:password@host:5432/database`")
-        })?;
+        // The source of an error may quote the URL, and with it a password: it is left out.
+        let text = url.expose();
+        let of_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        let options = of_postgres
+            .then(|| PgConnectOptions::from_str(text).ok())
+            .flatten();
+        let Some(options) = options else {
+            return Err(
+                Error::new(ErrorKind::InvalidInput, "the database URL cannot be read")
+                    .with_hint("write it as `postgres://user:password@host:5432/database`"),
+            );
+        };
         let Some(name) = options.get_database().map(str::to_owned) else {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
@@ -316,15 +323,6 @@ impl Database {
         .await
         .map(Option::flatten)
         .map_err(|source| self.failed("read the comment of", source))
-    }
-
-    pub(crate) async fn set_comment(
-        &self,
-        admin: &mut PgConnection,
-        comment: Option<&str>,
-    ) -> Result<()> {
-        self.act(admin, "comment on", &self.comment_sql(comment))
-            .await
     }
 
     pub(crate) fn comment_sql(&self, comment: Option<&str>) -> String {

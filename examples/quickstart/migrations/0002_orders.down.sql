@@ -1,0 +1,2 @@
+drop table lines;
+drop table orders;

@@ -1,0 +1,3 @@
+alter table customers
+    drop column first_name,
+    drop column last_name;

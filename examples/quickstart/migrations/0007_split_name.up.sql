@@ -1,0 +1,12 @@
+-- Everything up to the first space is the first name; the rest, if any, is the last name. Both
+-- stay nullable until 0012: the previous version of the service does not know them.
+alter table customers
+    add column first_name text,
+    add column last_name text;
+
+update customers
+set first_name = split_part(full_name, ' ', 1),
+    last_name = case
+        when position(' ' in full_name) > 0
+        then substr(full_name, position(' ' in full_name) + 1)
+    end;

@@ -1,0 +1,310 @@
+//! A system that is one Postgres database, wherever that comes from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{At, Capabilities, DATABASE, Endpoints, Environment, Fault, LogTail};
+use crate::context::UpgradeContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::observation::{Observation, Scope};
+use crate::postgres::database::{CopyStrategy, Marker, MarkerKind, close, derived_name};
+use crate::postgres::{Database, Observer};
+use crate::version::Version;
+
+/// How long sessions may take to end where the context has no deadline.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the database of a [`PostgresEnvironment`] comes from, and where it goes.
+#[async_trait]
+pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
+    /// Hands out a database at the previous release, populated.
+    ///
+    /// # Errors
+    /// Any kind; nothing is left behind then.
+    async fn provision(&self, cx: &UpgradeContext) -> Result<Database>;
+
+    /// Takes the database back, at the end of the run. `passed_on` is what `provision` handed out.
+    ///
+    /// # Errors
+    /// Any kind, with what is left.
+    async fn release(&self, cx: &UpgradeContext, passed_on: Database) -> Result<()>;
+
+    /// The last lines of the server's log, as far as they can be read.
+    fn log_tail(&self, lines: usize) -> Vec<LogTail>;
+}
+
+/// A database that the user hands over; it is left as it is at the end of the run.
+#[derive(Debug, Clone)]
+pub struct Existing(Database);
+
+impl Existing {
+    /// The database to upgrade.
+    pub fn new(database: Database) -> Self {
+        Self(database)
+    }
+}
+
+#[async_trait]
+impl DatabaseSource for Existing {
+    async fn provision(&self, cx: &UpgradeContext) -> Result<Database> {
+        close(cx.bounded("connect", self.0.connect()).await??).await;
+        Ok(self.0.clone())
+    }
+
+    async fn release(&self, _: &UpgradeContext, _: Database) -> Result<()> {
+        Ok(())
+    }
+
+    fn log_tail(&self, _: usize) -> Vec<LogTail> {
+        Vec::new()
+    }
+}
+
+/// An environment that is one database.
+///
+/// In staging it keeps states as copies of the database and terminates sessions on request; on a
+/// real system ([`PostgresEnvironment::without_staging_powers`]) it does neither.
+#[derive(Debug)]
+pub struct PostgresEnvironment {
+    name: String,
+    source: Box<dyn DatabaseSource>,
+    observer: Observer,
+    capabilities: Capabilities,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    database: Option<Database>,
+    snapshots: BTreeMap<String, Database>,
+}
+
+impl PostgresEnvironment {
+    /// An environment over a database from a source.
+    pub fn new(name: impl Into<String>, source: impl DatabaseSource) -> Self {
+        Self {
+            name: name.into(),
+            source: Box::new(source),
+            observer: Observer::default(),
+            capabilities: Capabilities::none().with_snapshots().with_faults(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Observes in another way than by default.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Observer) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Without snapshots and faults, for a real system.
+    #[must_use]
+    pub fn without_staging_powers(mut self) -> Self {
+        self.capabilities = Capabilities::none();
+        self
+    }
+
+    fn state<T>(&self, read: impl FnOnce(&mut State) -> T) -> T {
+        read(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn database(&self) -> Result<Database> {
+        self.state(|state| state.database.clone()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Environment,
+                format!("environment `{}` has no database yet", self.name),
+            )
+            .with_hint("call `prepare` first")
+        })
+    }
+
+    fn at(&self, at: &At) -> Result<Database> {
+        match at {
+            At::Live => self.database(),
+            At::Snapshot(label) => self
+                .state(|state| state.snapshots.get(label).cloned())
+                .ok_or_else(|| unknown(label)),
+        }
+    }
+
+    fn require(&self, has: bool, what: &str) -> Result<()> {
+        if has {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("environment `{}` was made without {what}", self.name),
+        ))
+    }
+
+    async fn copy(&self, cx: &UpgradeContext, from: &Database, to: &str) -> Result<Database> {
+        let mut admin = from.connect_maintenance().await?;
+        // What is overwritten is only ever a copy that this environment made.
+        from.sibling(to).drop(&mut admin).await?;
+        let marker = Marker::new(MarkerKind::Kept, cx.run_id().as_str());
+        let within = cx.remaining().unwrap_or(PATIENCE);
+        let copy = from
+            .copy(&mut admin, to, &marker, CopyStrategy::ServerDefault, within)
+            .await?;
+        close(admin).await;
+        Ok(copy)
+    }
+
+    async fn put_back(&self, cx: &UpgradeContext, kept: &Database) -> Result<()> {
+        let live = self.database()?;
+        let mut admin = live.connect_maintenance().await?;
+        let marker = live.marker(&mut admin).await?;
+        live.drop(&mut admin).await?;
+        let marker = marker.unwrap_or_else(|| Marker::new(MarkerKind::Test, cx.run_id().as_str()));
+        let within = cx.remaining().unwrap_or(PATIENCE);
+        kept.copy(
+            &mut admin,
+            live.name(),
+            &marker,
+            CopyStrategy::ServerDefault,
+            within,
+        )
+        .await?;
+        close(admin).await;
+        Ok(())
+    }
+}
+
+fn unknown(label: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("no state was kept as `{label}`"),
+    )
+}
+
+#[async_trait]
+impl Environment for PostgresEnvironment {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
+        if self.state(|state| state.database.is_some()) {
+            return Ok(());
+        }
+        let database = cx.bounded("provision", self.source.provision(cx)).await??;
+        self.state(|state| state.database = Some(database));
+        Ok(())
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        match self.state(|state| state.database.clone()) {
+            Some(database) => Endpoints::default().with(DATABASE, database.endpoint()),
+            None => Endpoints::default(),
+        }
+    }
+
+    async fn replace(&self, _: &UpgradeContext, _: &Version) -> Result<()> {
+        Ok(())
+    }
+
+    async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
+        let database = self.at(at)?;
+        let observe = async {
+            let mut connection = database.connect().await?;
+            let observation = self.observer.observe(&mut connection, scope).await?;
+            close(connection).await;
+            Ok(observation)
+        };
+        cx.bounded("observe", observe).await?
+    }
+
+    async fn snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        self.require(self.capabilities.snapshots, "snapshots")?;
+        let live = self.database()?;
+        let number = self.state(|state| state.snapshots.len());
+        let name = self
+            .state(|state| {
+                state
+                    .snapshots
+                    .get(label)
+                    .map(|kept| kept.name().to_owned())
+            })
+            .unwrap_or_else(|| derived_name(live.name(), &format!("s{number}")));
+        // Known before it is made, so that teardown removes also what was made by half.
+        self.state(|state| {
+            state
+                .snapshots
+                .insert(label.to_owned(), live.sibling(&name))
+        });
+        let copied = cx
+            .bounded("take a snapshot", self.copy(cx, &live, &name))
+            .await?;
+        if let Err(error) = copied {
+            self.state(|state| state.snapshots.remove(label));
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        self.require(self.capabilities.snapshots, "snapshots")?;
+        let kept = self.at(&At::Snapshot(label.to_owned()))?;
+        cx.bounded("restore a snapshot", self.put_back(cx, &kept))
+            .await?
+    }
+
+    async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
+        self.require(self.capabilities.faults, "faults")?;
+        match fault {
+            Fault::TerminateSessions => {
+                let live = self.database()?;
+                let mut admin = live.connect_maintenance().await?;
+                let within = cx.remaining().unwrap_or(PATIENCE);
+                live.terminate_sessions(&mut admin, within).await?;
+                close(admin).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn logs(&self, _: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
+        Ok(self.source.log_tail(lines))
+    }
+
+    async fn teardown(self: Box<Self>, cx: &UpgradeContext) -> Result<()> {
+        let State {
+            database,
+            snapshots,
+        } = self
+            .state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = database else {
+            return Ok(());
+        };
+        let mut failed = None;
+        if !snapshots.is_empty() {
+            let mut admin = database.connect_maintenance().await?;
+            for snapshot in snapshots.values() {
+                if let Err(error) = snapshot.drop(&mut admin).await {
+                    failed.get_or_insert(error);
+                }
+            }
+            close(admin).await;
+        }
+        let released = self.source.release(cx, database).await;
+        match failed {
+            Some(error) => Err(Error::new(
+                ErrorKind::Environment,
+                format!("environment `{}` left a snapshot behind", self.name),
+            )
+            .with_source(error)),
+            None => released,
+        }
+    }
+}

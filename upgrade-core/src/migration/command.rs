@@ -1,0 +1,183 @@
+//! A migration that another program carries out.
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+
+use super::process::CommandLine;
+use super::session::{execute, in_session};
+use super::{Checksum, Migration, MigrationId, Outcome, Reversibility, Status};
+use crate::context::UpgradeContext;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The record of commands, beside that of plain numbered SQL.
+const TABLE: &str = "create table if not exists _upgrade_migrations (\
+    version text primary key, \
+    name text not null, \
+    checksum bytea not null, \
+    applied_at timestamptz not null default now())";
+
+/// A migration that a command carries out: `python manage.py migrate`, `alembic upgrade`, a
+/// script.
+///
+/// The command gets the URL of the database in `DATABASE_URL`. That it was applied is recorded in
+/// the table `_upgrade_migrations`, after it has ended well: the library cannot see what another
+/// tool considers applied.
+#[derive(Debug, Clone)]
+pub struct CommandMigration {
+    id: MigrationId,
+    apply: CommandLine,
+    revert: Option<CommandLine>,
+}
+
+impl CommandMigration {
+    /// A migration that a command applies and nothing reverts.
+    pub fn new(version: impl Into<String>, name: impl Into<String>, apply: CommandLine) -> Self {
+        Self {
+            id: MigrationId::new(version, name),
+            apply,
+            revert: None,
+        }
+    }
+
+    /// Adds the command that reverts it.
+    #[must_use]
+    pub fn with_revert(mut self, revert: CommandLine) -> Self {
+        self.revert = Some(revert);
+        self
+    }
+
+    fn checksum_bytes(&self) -> [u8; 32] {
+        *blake3::hash(self.apply.canonical().as_bytes()).as_bytes()
+    }
+
+    async fn look_up(&self, session: &mut PgConnection) -> Result<Status> {
+        let unknown = |source| {
+            Error::new(
+                ErrorKind::Database,
+                "the record of migrations in `_upgrade_migrations` could not be used",
+            )
+            .with_source(source)
+        };
+        let exists: bool =
+            sqlx::query_scalar("select to_regclass('_upgrade_migrations') is not null")
+                .fetch_one(&mut *session)
+                .await
+                .map_err(unknown)?;
+        if !exists {
+            return Ok(Status::Pending);
+        }
+        let recorded: Option<Vec<u8>> =
+            sqlx::query_scalar("select checksum from _upgrade_migrations where version = $1")
+                .bind(self.id.version())
+                .fetch_optional(session)
+                .await
+                .map_err(unknown)?;
+        Ok(match recorded {
+            None => Status::Pending,
+            Some(recorded) if recorded == self.checksum_bytes() => Status::Applied,
+            Some(recorded) => Status::Divergent {
+                recorded: Checksum::from_bytes(&recorded),
+            },
+        })
+    }
+
+    fn divergent(&self) -> Error {
+        Error::new(
+            ErrorKind::Divergent,
+            format!("migration `{}` was applied by another command", self.id),
+        )
+        .with_context("command at hand", &self.apply)
+        .with_hint("put the command back as it was released, and add a new migration")
+    }
+
+    async fn up(&self, cx: &UpgradeContext, session: &mut PgConnection) -> Result<Outcome> {
+        match self.look_up(session).await? {
+            Status::Applied => return Ok(Outcome::NothingToDo),
+            Status::Divergent { .. } => return Err(self.divergent()),
+            Status::Pending | Status::Dirty => {}
+        }
+        execute(session, TABLE).await?;
+        cx.reach(0, 1).await?;
+        self.apply.run(cx, &self.id, "apply").await?;
+        cx.reach(1, 1).await?;
+        sqlx::query(
+            "insert into _upgrade_migrations (version, name, checksum) values ($1, $2, $3)",
+        )
+        .bind(self.id.version())
+        .bind(self.id.name())
+        .bind(self.checksum_bytes().as_slice())
+        .execute(session)
+        .await
+        .map_err(|source| self.unrecorded(source))?;
+        Ok(Outcome::Done)
+    }
+
+    async fn down(&self, cx: &UpgradeContext, session: &mut PgConnection) -> Result<Outcome> {
+        let Some(revert) = &self.revert else {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("migration `{}` names no command that reverts it", self.id),
+            ));
+        };
+        match self.look_up(session).await? {
+            Status::Pending => return Ok(Outcome::NothingToDo),
+            Status::Divergent { .. } => return Err(self.divergent()),
+            Status::Applied | Status::Dirty => {}
+        }
+        cx.reach(0, 1).await?;
+        revert.run(cx, &self.id, "revert").await?;
+        cx.reach(1, 1).await?;
+        sqlx::query("delete from _upgrade_migrations where version = $1")
+            .bind(self.id.version())
+            .execute(session)
+            .await
+            .map_err(|source| self.unrecorded(source))?;
+        Ok(Outcome::Done)
+    }
+
+    fn unrecorded(&self, source: sqlx::Error) -> Error {
+        Error::new(
+            ErrorKind::Migration,
+            format!("migration `{}` ran, and could not be recorded", self.id),
+        )
+        .with_source(source)
+        .with_context("table", "_upgrade_migrations")
+    }
+}
+
+#[async_trait]
+impl Migration for CommandMigration {
+    fn id(&self) -> &MigrationId {
+        &self.id
+    }
+
+    fn checksum(&self) -> Checksum {
+        Checksum::from_bytes(&self.checksum_bytes())
+    }
+
+    fn reversibility(&self) -> Reversibility {
+        match self.revert {
+            Some(_) => Reversibility::Reversible,
+            None => Reversibility::Irreversible {
+                reason: "no command reverts it".to_owned(),
+            },
+        }
+    }
+
+    async fn status(&self, cx: &UpgradeContext) -> Result<Status> {
+        let mut session = cx.connect().await?;
+        let status = cx
+            .bounded("look a migration up", self.look_up(&mut session))
+            .await??;
+        crate::postgres::database::close(session).await;
+        Ok(status)
+    }
+
+    async fn apply(&self, cx: &UpgradeContext) -> Result<Outcome> {
+        in_session(cx, &self.id, async |session| self.up(cx, session).await).await
+    }
+
+    async fn revert(&self, cx: &UpgradeContext) -> Result<Outcome> {
+        in_session(cx, &self.id, async |session| self.down(cx, session).await).await
+    }
+}

@@ -1,0 +1,122 @@
+//! Why a folder cannot be read.
+
+use std::path::{Path, PathBuf};
+
+use super::layout::Layout;
+
+/// Why a migration folder cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// Nothing is at the path.
+    #[error("migration folder `{}` does not exist", path.display())]
+    Missing {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The path is not a folder.
+    #[error("`{}` is a file, not a folder of migrations (name the folder that holds it)", path.display())]
+    NotAFolder {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The folder or a file in it cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Io {
+        /// What could not be read.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The folder holds no file at all.
+    #[error("migration folder `{origin}` is empty (looked for {})", examples())]
+    Empty {
+        /// Where the files should have come from.
+        origin: String,
+    },
+    /// The file names fit no layout.
+    #[error(
+        "no migrations in `{origin}`: found {} (known are {})",
+        list(found),
+        examples()
+    )]
+    Unrecognised {
+        /// Where the files came from.
+        origin: String,
+        /// The first files.
+        found: Vec<PathBuf>,
+    },
+    /// A migration is not text.
+    #[error("`{}` in `{origin}` is not UTF-8 at byte {offset} (save it as UTF-8)", path.display())]
+    NotUtf8 {
+        /// Where the files came from.
+        origin: String,
+        /// The file, relative to the folder.
+        path: PathBuf,
+        /// The first byte that is not UTF-8, from 0.
+        offset: usize,
+        /// What the decoder said.
+        #[source]
+        source: std::str::Utf8Error,
+    },
+    /// SQL was supplied for a step that needs none.
+    #[error(
+        "`{origin}` has no unreadable step `{version}` (unreadable are {})",
+        names(unreadable)
+    )]
+    NothingToSupply {
+        /// Where the files came from.
+        origin: String,
+        /// The version as given.
+        version: String,
+        /// The versions that can be supplied.
+        unreadable: Vec<String>,
+    },
+}
+
+impl FolderError {
+    pub(super) fn unrecognised(origin: &str, files: &[(PathBuf, Vec<u8>)]) -> Self {
+        Self::Unrecognised {
+            origin: origin.to_owned(),
+            found: files.iter().map(|(path, _)| path.clone()).collect(),
+        }
+    }
+
+    pub(super) fn not_utf8(origin: &str, path: &Path, source: std::str::Utf8Error) -> Self {
+        Self::NotUtf8 {
+            origin: origin.to_owned(),
+            path: path.to_owned(),
+            offset: source.valid_up_to(),
+            source,
+        }
+    }
+}
+
+fn examples() -> String {
+    let all: Vec<_> = Layout::ALL
+        .iter()
+        .map(|layout| format!("{layout}: {}", layout.example()))
+        .collect();
+    all.join("; ")
+}
+
+fn list(found: &[PathBuf]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<_> = found
+        .iter()
+        .take(SHOWN)
+        .map(|path| format!("`{}`", path.display()))
+        .collect();
+    match found.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+fn names(versions: &[String]) -> String {
+    match versions {
+        [] => "none".to_owned(),
+        versions => versions.join(", "),
+    }
+}

@@ -1,0 +1,318 @@
+//! Running a command with an environment, a deadline, and its output kept.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+
+use super::MigrationId;
+use crate::context::UpgradeContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
+
+/// How much of a command's output is kept, from its end, in bytes.
+const KEPT: usize = 16 * 1024;
+
+/// A command: a program with arguments, an environment and a folder.
+///
+/// The URL of the database is in its variable `DATABASE_URL`, or in the one named by
+/// [`with_url_variable`](Self::with_url_variable). Values of variables are taken as secrets and
+/// printed nowhere.
+#[derive(Clone)]
+pub struct CommandLine {
+    program: String,
+    arguments: Vec<String>,
+    variables: BTreeMap<String, Secret>,
+    url_variable: String,
+    folder: Option<PathBuf>,
+}
+
+impl CommandLine {
+    /// A program, looked up in `PATH` unless it is a path.
+    pub fn new(program: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            variables: BTreeMap::new(),
+            url_variable: "DATABASE_URL".to_owned(),
+            folder: None,
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn with_arg(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn with_args<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of its environment, beside those of this process.
+    #[must_use]
+    pub fn with_env(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// Names the variable that holds the URL of the database.
+    #[must_use]
+    pub fn with_url_variable(mut self, name: impl Into<String>) -> Self {
+        self.url_variable = name.into();
+        self
+    }
+
+    /// Runs it in a folder.
+    #[must_use]
+    pub fn in_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Runs it to its end, or to the end of the context's time; then the whole process group is
+    /// killed, so that what the command has started ends as well.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] when it cannot be started, [`ErrorKind::Migration`] with the end of its
+    /// output when it ends with a status other than 0, [`ErrorKind::Timeout`] and
+    /// [`ErrorKind::Cancelled`].
+    pub(super) async fn run(
+        &self,
+        cx: &UpgradeContext,
+        id: &MigrationId,
+        doing: &str,
+    ) -> Result<()> {
+        let database = cx.database()?;
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .env(&self.url_variable, database.endpoint().url().expose())
+            .envs(
+                self.variables
+                    .iter()
+                    .map(|(name, value)| (name, value.expose())),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
+        }
+        let mut child = command.spawn().map_err(|source| {
+            Error::new(ErrorKind::Io, format!("`{self}` could not be started"))
+                .with_source(source)
+                .with_context("migration", id)
+                .with_hint("is it installed, and in PATH?")
+        })?;
+        let group = Group(child.id());
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let ending = async {
+            let (out, err, status) = tokio::join!(tail(out), tail(err), child.wait());
+            status.map(|status| (out, err, status))
+        };
+        let (out, err, status) = cx.bounded(&self.to_string(), ending).await??;
+        group.ended();
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Migration,
+            format!("migration `{id}` failed to {doing}: `{self}` ended with {status}"),
+        )
+        .with_source(Said(format!(
+            "{}{}",
+            shown("stdout", &out),
+            shown("stderr", &err)
+        ))))
+    }
+
+    /// What the command consists of, for a checksum; without the values of variables.
+    pub(super) fn canonical(&self) -> String {
+        let names: Vec<&str> = self.variables.keys().map(String::as_str).collect();
+        format!(
+            "{}\0{}\0{}",
+            self.program,
+            self.arguments.join("\0"),
+            names.join("\0")
+        )
+    }
+}
+
+impl fmt::Display for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.program)?;
+        self.arguments
+            .iter()
+            .try_for_each(|argument| write!(f, " {argument}"))
+    }
+}
+
+impl fmt::Debug for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandLine")
+            .field("command", &self.to_string())
+            .field("variables", &self.variables)
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The process group of a command; killed when it is dropped before the command has ended.
+struct Group(Option<u32>);
+
+impl Group {
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let pid = self.0.and_then(|pid| i32::try_from(pid).ok());
+        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+            // That it is gone already is what we want.
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// What a failed command said, as the cause of its error.
+#[derive(Debug)]
+struct Said(String);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() {
+            "it printed nothing"
+        } else {
+            self.0.trim_end()
+        })
+    }
+}
+
+impl std::error::Error for Said {}
+
+fn shown(name: &str, output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    if text.trim().is_empty() {
+        String::new()
+    } else {
+        format!("{name}: {}\n", text.trim_end())
+    }
+}
+
+/// Reads to the end and keeps the last part.
+async fn tail(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let Some(mut stream) = stream else {
+        return kept;
+    };
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        kept.extend_from_slice(&buffer[..read]);
+        if kept.len() > 2 * KEPT {
+            kept.drain(..kept.len() - KEPT);
+        }
+    }
+    kept.drain(..kept.len().saturating_sub(KEPT));
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::environment::{DATABASE, Endpoint, Endpoints};
+
+    fn context(within: Duration) -> UpgradeContext {
+        UpgradeContext::new("1", "2")
+            .with_endpoints(
+                Endpoints::default()
+                    .with(DATABASE, Endpoint::new("postgres://u:pw@localhost/orders")),
+            )
+            .with_deadline(Instant::now() + within)
+    }
+
+    fn shell(script: &str) -> CommandLine {
+        CommandLine::new("sh").with_args(["-c", script])
+    }
+
+    #[tokio::test]
+    async fn a_failure_shows_what_the_command_said() {
+        let id = MigrationId::new("1", "x");
+        let error = shell("echo up; echo no table >&2; exit 3")
+            .run(&context(Duration::from_secs(30)), &id, "apply")
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Migration);
+        let text = format!("{error:?}");
+        for part in ["exit status: 3", "stdout: up", "stderr: no table"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_url_is_in_the_environment_and_nowhere_else() {
+        let id = MigrationId::new("1", "x");
+        let line = shell("test \"${DATABASE_URL#postgres://u:pw@}\" != \"$DATABASE_URL\" && test \"$KEY\" = \"secret$((0 + 1))\"")
+            .with_env("KEY", "secret1");
+        line.run(&context(Duration::from_secs(30)), &id, "apply")
+            .await
+            .unwrap();
+        assert!(!format!("{line:?} {line}").contains("secret1"));
+    }
+
+    #[tokio::test]
+    async fn what_runs_over_its_time_is_killed_with_all_that_it_started() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let id = MigrationId::new("1", "x");
+        let script = format!("sleep 600 & echo $! > {}; wait", file.path().display());
+        let error = shell(&script)
+            .run(&context(Duration::from_millis(400)), &id, "apply")
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        let pid = std::fs::read_to_string(file.path()).unwrap();
+        let stat = format!("/proc/{}/stat", pid.trim());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        // A zombie has ended as well: its parent is whoever adopted it.
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
+            assert!(
+                Instant::now() < deadline,
+                "the child of the command is still running"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await; // poll
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_named() {
+        let error = CommandLine::new("no-such-program")
+            .run(
+                &context(Duration::from_secs(5)),
+                &MigrationId::new("1", "x"),
+                "apply",
+            )
+            .await
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("`no-such-program` could not be started"),
+            "{error}"
+        );
+    }
+}

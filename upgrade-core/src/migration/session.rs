@@ -1,0 +1,163 @@
+//! A migration's session: one connection, stopped on the server when its time is over.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnection, PgDatabaseError, PgErrorPosition};
+use sqlx::{Connection, Executor};
+use tokio::time::Instant;
+
+use super::MigrationId;
+use crate::context::UpgradeContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::postgres::Database;
+use crate::postgres::database::close;
+use crate::postgres::sql;
+
+/// The advisory lock that keeps two runs from migrating one database at the same time: the first
+/// eight bytes of the BLAKE3 hash of `upgrade migrations`.
+fn lock_key() -> i64 {
+    let hash = blake3::hash(b"upgrade migrations");
+    i64::from_le_bytes(
+        hash.as_bytes()[..8]
+            .try_into()
+            .expect("a hash has 32 bytes"),
+    )
+}
+
+/// Opens a session for a migration, does the work in it, and closes it.
+///
+/// Only one session of this library works on a database at a time. When the deadline passes or
+/// the run is cancelled, the session is terminated on the server, so that nothing goes on there
+/// that nobody waits for.
+pub(super) async fn in_session<T>(
+    cx: &UpgradeContext,
+    id: &MigrationId,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T>,
+) -> Result<T> {
+    let database = cx.database()?;
+    let mut session = cx.bounded("connect", session(cx, &database)).await??;
+    let pid: i32 = sqlx::query_scalar("select pg_catalog.pg_backend_pid()")
+        .fetch_one(&mut session)
+        .await?;
+    let doing = format!("migration {id}");
+    let done = cx
+        .bounded(&doing, async {
+            lock(&mut session).await?;
+            work(&mut session).await
+        })
+        .await;
+    match done {
+        Ok(result) => {
+            // Closing ends the session and with it the lock, whatever the work has left.
+            close(session).await;
+            result
+        }
+        Err(late) => {
+            drop(session);
+            stop(&database, pid).await;
+            Err(late.with_context("migration", id))
+        }
+    }
+}
+
+async fn session(cx: &UpgradeContext, database: &Database) -> Result<PgConnection> {
+    let options = database
+        .connect_options()
+        .application_name(&format!("upgrade {}", cx.run_id()));
+    PgConnection::connect_with(&options)
+        .await
+        .map_err(|source| {
+            Error::new(
+                ErrorKind::Unavailable,
+                format!("no connection to database `{}`", database.name()),
+            )
+            .with_source(source)
+        })
+}
+
+async fn lock(session: &mut PgConnection) -> Result<()> {
+    loop {
+        let locked: bool = sqlx::query_scalar("select pg_catalog.pg_try_advisory_lock($1)")
+            .bind(lock_key())
+            .fetch_one(&mut *session)
+            .await?;
+        if locked {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await; // poll, within the deadline
+    }
+}
+
+/// Terminates a session on the server, and waits a moment until it is gone.
+async fn stop(database: &Database, pid: i32) {
+    let stopping = async {
+        let mut admin = database.connect_maintenance().await?;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let left: i64 = sqlx::query_scalar(
+                "select count(pg_catalog.pg_terminate_backend(pid)) \
+                 from pg_catalog.pg_stat_activity where pid = $1",
+            )
+            .bind(pid)
+            .fetch_one(&mut admin)
+            .await?;
+            if left == 0 || Instant::now() > deadline {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await; // poll
+        }
+        close(admin).await;
+        Ok::<_, Error>(())
+    };
+    if let Err(error) = stopping.await {
+        tracing::warn!(
+            pid,
+            ?error,
+            "a session that is out of time may still be running"
+        );
+    }
+}
+
+/// Runs one text by the simple protocol, as every migration tool does.
+pub(super) async fn execute(session: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
+    session
+        .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql)))
+        .await
+        .map(drop)
+}
+
+/// A text that was sent, and where it stands in its file.
+pub(super) struct Sent<'a> {
+    pub(super) text: &'a str,
+    /// The line at which the text begins.
+    pub(super) begins: usize,
+    /// The line of its first word, for errors without a position.
+    pub(super) line: usize,
+}
+
+/// An error of a statement as a person wants it: the file, the line, what the server said.
+pub(super) fn failed(
+    id: &MigrationId,
+    doing: &str,
+    path: &str,
+    sent: Sent<'_>,
+    source: sqlx::Error,
+) -> Error {
+    let mut at = sent.line;
+    let mut facts = Vec::new();
+    if let sqlx::Error::Database(error) = &source
+        && let Some(error) = error.try_downcast_ref::<PgDatabaseError>()
+    {
+        if let Some(PgErrorPosition::Original(position)) = error.position() {
+            at = sent.begins + sql::line_of(sent.text, position) - 1;
+        }
+        facts.extend(error.detail().map(|detail| ("detail", detail.to_owned())));
+        facts.extend(error.hint().map(|hint| ("server's hint", hint.to_owned())));
+        facts.extend(error.r#where().map(|place| ("where", place.to_owned())));
+    }
+    let message = format!("migration `{id}` failed to {doing} at {path}:{at}");
+    let error = Error::new(ErrorKind::Migration, message).with_source(source);
+    facts
+        .into_iter()
+        .fold(error, |error, (key, value)| error.with_context(key, value))
+}

@@ -1,0 +1,164 @@
+//! What an upgrade has to apply: the difference of two releases. Pure.
+
+use std::path::PathBuf;
+
+use super::Release;
+use crate::migration::folder::{MigrationFile, MigrationFolder, MigrationKind};
+
+/// What lies between two releases.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Pending {
+    /// The previous release's own migrations, in order: what made the schema that is there.
+    pub applied: Vec<MigrationFile>,
+    /// The new release's migrations that are to be applied, in order.
+    pub pending: Vec<MigrationFile>,
+    /// Where the two releases do not fit together.
+    pub problems: Vec<PendingProblem>,
+}
+
+/// The kinds of [`PendingProblem`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum PendingProblemKind {
+    /// A migration was changed after its release.
+    EditedAppliedMigration,
+    /// The way back of a migration was changed after its release; tools do not notice.
+    EditedAppliedDown,
+    /// A pending version is lower than one that is applied.
+    LateVersion,
+    /// The previous release has a migration that the new one lacks.
+    RemovedMigration,
+}
+
+impl PendingProblemKind {
+    /// The id of the finding.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::EditedAppliedMigration => "edited-applied-migration",
+            Self::EditedAppliedDown => "edited-applied-down",
+            Self::LateVersion => "late-version",
+            Self::RemovedMigration => "removed-migration",
+        }
+    }
+}
+
+/// Something that does not fit between two releases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PendingProblem {
+    /// What it is.
+    pub kind: PendingProblemKind,
+    /// The version it is about.
+    pub version: String,
+    /// The file in the new release, or in the previous one if the new one lacks it.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: &'static str,
+}
+
+/// Compares the previous release with the folder of the new one.
+pub fn pending(previous: &Release, head: &MigrationFolder) -> Pending {
+    let applied = previous.applied().to_vec();
+    let mut problems = Vec::new();
+    for old in &applied {
+        let problem = match head
+            .migrations()
+            .iter()
+            .find(|new| new.version == old.version)
+        {
+            None => Some(problem(
+                PendingProblemKind::RemovedMigration,
+                old,
+                format!(
+                    "`{}` is applied in {} and gone now",
+                    old.title(),
+                    previous.name
+                ),
+                "put the file back; tools refuse or forget what they cannot find",
+            )),
+            // A repeatable migration is meant to be changed.
+            Some(new) if new.kind == MigrationKind::Repeatable => None,
+            Some(new) if new.checksum != old.checksum => Some(problem(
+                PendingProblemKind::EditedAppliedMigration,
+                new,
+                format!(
+                    "`{}` differs from the one applied in {}",
+                    new.title(),
+                    previous.name
+                ),
+                "undo the change and write a new migration",
+            )),
+            Some(new) if new.down.as_ref().map(|s| &s.sql) != old.down.as_ref().map(|s| &s.sql) => {
+                Some(problem(
+                    PendingProblemKind::EditedAppliedDown,
+                    new,
+                    format!(
+                        "the way back of `{}` differs from that of {}",
+                        new.title(),
+                        previous.name
+                    ),
+                    "undo the change, or make sure that it fits what the old way forward made",
+                ))
+            }
+            Some(_) => None,
+        };
+        problems.extend(problem);
+    }
+    let highest = applied
+        .iter()
+        .filter(|f| f.kind == MigrationKind::Versioned)
+        .map(|f| &f.version)
+        .max();
+    let mut pending = Vec::new();
+    for new in head.migrations() {
+        match applied.iter().find(|old| old.version == new.version) {
+            Some(old) if new.kind == MigrationKind::Repeatable => {
+                if new.checksum != old.checksum {
+                    pending.push(new.clone());
+                }
+            }
+            Some(_) => {}
+            None => {
+                if new.kind == MigrationKind::Versioned && highest.is_some_and(|h| new.version < *h)
+                {
+                    problems.push(problem(
+                        PendingProblemKind::LateVersion,
+                        new,
+                        format!(
+                            "`{}` is new, but sorts below what is applied in {}",
+                            new.title(),
+                            previous.name
+                        ),
+                        "give it a version above all others: tools skip it, refuse it or apply it out of order",
+                    ));
+                }
+                pending.push(new.clone());
+            }
+        }
+    }
+    problems.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));
+    Pending {
+        applied,
+        pending,
+        problems,
+    }
+}
+
+fn problem(
+    kind: PendingProblemKind,
+    file: &MigrationFile,
+    message: String,
+    help: &'static str,
+) -> PendingProblem {
+    let (version, path) = (file.version_text.clone(), file.up.path.clone());
+    PendingProblem {
+        kind,
+        version,
+        path,
+        message,
+        help,
+    }
+}

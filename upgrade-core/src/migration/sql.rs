@@ -1,0 +1,380 @@
+//! A migration from a file, run and recorded the way its tool does it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+
+use super::folder::{
+    Delivery, MigrationFile, MigrationFolder, MigrationKind, Script, TransactionMode,
+};
+use super::history::{AppliedRow, History, HistoryError};
+use super::session::{Sent, execute, failed, in_session};
+use super::{Checksum, Migration, MigrationId, Outcome, Reversibility, Status};
+use crate::context::UpgradeContext;
+use crate::error::{Error, ErrorKind, Result};
+
+/// One file of a folder of migrations.
+///
+/// It runs as its tool runs it (in a transaction or not, as one text or statement by statement)
+/// and is recorded in the tool's own table, so that the tool finds it applied.
+pub struct SqlMigration {
+    id: MigrationId,
+    file: MigrationFile,
+    /// The migration that comes before it, for tools that record only the latest.
+    previous: Option<MigrationFile>,
+    history: Arc<History>,
+}
+
+impl SqlMigration {
+    /// A migration from its file, the file before it, and the record of its tool.
+    pub fn new(
+        file: MigrationFile,
+        previous: Option<MigrationFile>,
+        history: Arc<History>,
+    ) -> Self {
+        let id = MigrationId::new(&file.version_text, &file.name);
+        Self {
+            id,
+            file,
+            previous,
+            history,
+        }
+    }
+
+    /// Every migration of a folder, in the order of its tool, recorded where its tool does.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when the tool's settings beside the folder cannot be read.
+    pub fn all(folder: &MigrationFolder) -> Result<Vec<Arc<dyn Migration>>> {
+        let history = History::of_folder(folder).map_err(|source| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                "the settings of the migration tool cannot be used",
+            )
+            .with_source(source)
+        })?;
+        Ok(Self::chain(folder.migrations(), None, &Arc::new(history)))
+    }
+
+    /// These files, in their order; `previous` is what is applied last before them.
+    pub fn chain(
+        files: &[MigrationFile],
+        previous: Option<&MigrationFile>,
+        history: &Arc<History>,
+    ) -> Vec<Arc<dyn Migration>> {
+        let mut previous = previous.cloned();
+        let mut migrations: Vec<Arc<dyn Migration>> = Vec::new();
+        for file in files {
+            let before = previous.replace(file.clone());
+            migrations.push(Arc::new(Self::new(
+                file.clone(),
+                before,
+                Arc::clone(history),
+            )));
+        }
+        migrations
+    }
+
+    /// The file.
+    pub fn file(&self) -> &MigrationFile {
+        &self.file
+    }
+
+    fn judge(&self, rows: &[AppliedRow]) -> Status {
+        let latest_only = self.history.keeps_only_latest();
+        let row = rows.iter().find(|row| {
+            row.version == self.file.version || (latest_only && row.version > self.file.version)
+        });
+        let Some(row) = row else {
+            return Status::Pending;
+        };
+        if !row.success {
+            // Where only the latest is recorded, what lies below it has ended well.
+            let below = row.version != self.file.version;
+            return if below {
+                Status::Applied
+            } else {
+                Status::Dirty
+            };
+        }
+        match &row.checksum {
+            Some(recorded) if *recorded != self.file.checksum.bytes => {
+                if self.file.kind == MigrationKind::Repeatable {
+                    return Status::Pending;
+                }
+                Status::Divergent {
+                    recorded: Checksum::from_bytes(recorded),
+                }
+            }
+            _ => Status::Applied,
+        }
+    }
+
+    async fn look_up(&self, session: &mut PgConnection) -> Result<Status> {
+        let rows = self
+            .history
+            .applied(session)
+            .await
+            .map_err(|source| self.unknown(source))?;
+        Ok(self.judge(&rows))
+    }
+
+    fn unknown(&self, source: HistoryError) -> Error {
+        Error::new(
+            ErrorKind::Database,
+            format!(
+                "the record of migrations in `{}` could not be used",
+                self.history.table()
+            ),
+        )
+        .with_source(source)
+        .with_context("migration", &self.id)
+    }
+
+    fn dirty(&self) -> Error {
+        Error::new(
+            ErrorKind::Migration,
+            format!(
+                "migration `{}` was begun earlier and has not ended",
+                self.id
+            ),
+        )
+        .with_hint(format!(
+            "look what of it is there, mend it, and correct its row in `{}`",
+            self.history.table()
+        ))
+    }
+
+    fn divergent(&self, recorded: &Checksum) -> Error {
+        Error::new(
+            ErrorKind::Divergent,
+            format!("migration `{}` was applied with another content", self.id),
+        )
+        .with_context("recorded checksum", recorded)
+        .with_context("checksum at hand", self.checksum())
+        .with_hint("put the file back as it was released, and write a new migration")
+    }
+
+    async fn up(&self, cx: &UpgradeContext, session: &mut PgConnection) -> Result<Outcome> {
+        match self.look_up(session).await? {
+            Status::Pending => {}
+            Status::Applied => return Ok(Outcome::NothingToDo),
+            Status::Divergent { recorded } => return Err(self.divergent(&recorded)),
+            Status::Dirty => return Err(self.dirty()),
+        }
+        self.history
+            .ensure(session)
+            .await
+            .map_err(|source| self.unknown(source))?;
+        self.run(cx, session, &self.file.up, Direction::Up).await?;
+        Ok(Outcome::Done)
+    }
+
+    async fn down(&self, cx: &UpgradeContext, session: &mut PgConnection) -> Result<Outcome> {
+        let Some(down) = &self.file.down else {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("migration `{}` has no way back", self.id),
+            ));
+        };
+        match self.look_up(session).await? {
+            Status::Applied => {}
+            Status::Pending => return Ok(Outcome::NothingToDo),
+            Status::Divergent { recorded } => return Err(self.divergent(&recorded)),
+            Status::Dirty => return Err(self.dirty()),
+        }
+        self.run(cx, session, down, Direction::Down).await?;
+        Ok(Outcome::Done)
+    }
+
+    /// The script and its record, with what the tool puts around them.
+    async fn run(
+        &self,
+        cx: &UpgradeContext,
+        session: &mut PgConnection,
+        script: &Script,
+        direction: Direction,
+    ) -> Result<()> {
+        let started = Instant::now();
+        let begin = match script.transaction {
+            TransactionMode::Wrapped => Some("begin"),
+            TransactionMode::WrappedSerializable => Some("begin isolation level serializable"),
+            TransactionMode::None => None,
+        };
+        let record_inside = begin.is_some() && self.history.in_transaction();
+        let becomes_latest = match direction {
+            Direction::Up => Some(&self.file),
+            Direction::Down => self.previous.as_ref(),
+        };
+        self.history
+            .record_started(session, becomes_latest)
+            .await
+            .map_err(|source| self.unknown(source))?;
+        if let Some(begin) = begin {
+            execute(session, begin).await?;
+        }
+        self.statements(cx, session, script, direction, begin.is_some())
+            .await?;
+        if record_inside {
+            self.record(session, direction, started).await?;
+        }
+        if begin.is_some() {
+            execute(session, "commit").await.map_err(|source| {
+                let path = script.path.display().to_string();
+                let line = script.first_line;
+                let sent = Sent {
+                    text: "commit",
+                    begins: line,
+                    line,
+                };
+                failed(&self.id, direction.commits(), &path, sent, source)
+            })?;
+        }
+        if !record_inside {
+            self.record(session, direction, started).await?;
+        }
+        Ok(())
+    }
+
+    async fn statements(
+        &self,
+        cx: &UpgradeContext,
+        session: &mut PgConnection,
+        script: &Script,
+        direction: Direction,
+        in_transaction: bool,
+    ) -> Result<()> {
+        let path = script.path.display().to_string();
+        let explain = |text: &str, begins, line, source| {
+            failed(
+                &self.id,
+                direction.runs(),
+                &path,
+                Sent { text, begins, line },
+                source,
+            )
+        };
+        // In a transaction, one text and its statements one by one come to the same; so that a
+        // crash can strike between two, and an error has its line, they go one by one.
+        if script.delivery == Delivery::PerStatement || in_transaction {
+            let statements = script.statements();
+            cx.reach(0, statements.len()).await?;
+            for (done, (line, statement)) in statements.iter().enumerate() {
+                let before = script.sql[..statement.offset].matches('\n').count();
+                let begins = script.first_line + before;
+                execute(session, statement.text)
+                    .await
+                    .map_err(|source| explain(statement.text, begins, *line, source))?;
+                cx.reach(done + 1, statements.len()).await?;
+            }
+        } else {
+            cx.reach(0, 1).await?;
+            execute(session, &script.sql).await.map_err(|source| {
+                explain(&script.sql, script.first_line, script.first_line, source)
+            })?;
+            cx.reach(1, 1).await?;
+        }
+        Ok(())
+    }
+
+    async fn record(
+        &self,
+        session: &mut PgConnection,
+        direction: Direction,
+        started: Instant,
+    ) -> Result<()> {
+        let recorded = match direction {
+            Direction::Up => {
+                self.history
+                    .record_applied(session, &self.file, started.elapsed())
+                    .await
+            }
+            Direction::Down => {
+                self.history
+                    .record_reverted(session, &self.file, self.previous.as_ref())
+                    .await
+            }
+        };
+        // A script that leaves the session changed, a `SET search_path` say, shows here.
+        recorded.map_err(|source| {
+            Error::new(
+                ErrorKind::Migration,
+                format!("migration `{}` ran, and could not be recorded", self.id),
+            )
+            .with_source(source)
+            .with_context("table", self.history.table())
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+impl Direction {
+    fn runs(self) -> &'static str {
+        match self {
+            Self::Up => "apply",
+            Self::Down => "revert",
+        }
+    }
+
+    fn commits(self) -> &'static str {
+        match self {
+            Self::Up => "commit its up",
+            Self::Down => "commit its down",
+        }
+    }
+}
+
+impl fmt::Debug for SqlMigration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlMigration")
+            .field("id", &self.id.to_string())
+            .field("path", &self.file.up.path)
+            .field("reversible", &self.file.down.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Migration for SqlMigration {
+    fn id(&self) -> &MigrationId {
+        &self.id
+    }
+
+    fn checksum(&self) -> Checksum {
+        Checksum::from_bytes(&self.file.checksum.bytes)
+    }
+
+    fn reversibility(&self) -> Reversibility {
+        match &self.file.down {
+            Some(_) => Reversibility::Reversible,
+            None => Reversibility::Irreversible {
+                reason: "there is no down for it".to_owned(),
+            },
+        }
+    }
+
+    async fn status(&self, cx: &UpgradeContext) -> Result<Status> {
+        let mut session = cx.connect().await?;
+        let status = cx
+            .bounded("look a migration up", self.look_up(&mut session))
+            .await??;
+        crate::postgres::database::close(session).await;
+        Ok(status)
+    }
+
+    async fn apply(&self, cx: &UpgradeContext) -> Result<Outcome> {
+        in_session(cx, &self.id, async |session| self.up(cx, session).await).await
+    }
+
+    async fn revert(&self, cx: &UpgradeContext) -> Result<Outcome> {
+        in_session(cx, &self.id, async |session| self.down(cx, session).await).await
+    }
+}

@@ -1,0 +1,326 @@
+//! Computing fingerprints.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::types::Oid;
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+
+use super::{FingerprintError, TableName, TableShape, Tables};
+use crate::postgres::catalog::{CatalogScope, Pinned, ScopeOids, server_major};
+use crate::postgres::sql::quote_ident;
+
+/// How rows are hashed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HashMode {
+    /// With the hash functions of the server. Fast; comparable between servers of
+    /// one major version.
+    #[default]
+    Native,
+    /// With SHA-256 over the text of the row, of which 64 bits are used. Comparable everywhere.
+    Portable,
+}
+
+impl fmt::Display for HashMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Native => "native",
+            Self::Portable => "portable",
+        })
+    }
+}
+
+/// A column to take into a fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ColumnPick {
+    /// The column.
+    pub name: String,
+    /// Whether the text of the value is hashed even if its type has a hash.
+    pub as_text: bool,
+}
+
+impl ColumnPick {
+    /// A column, hashed in the way that fits its type.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            as_text: false,
+        }
+    }
+
+    /// A column, hashed as text; so that values of two types can be compared.
+    pub fn as_text(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            as_text: true,
+        }
+    }
+}
+
+/// The data of one table, or of some of its columns, as a number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// The number of rows.
+    pub rows: u64,
+    /// The sum of the rows' hashes, a decimal number. `0` for no rows.
+    pub sum: String,
+    /// The columns it is of, sorted by name.
+    pub columns: Vec<ColumnPick>,
+    /// How rows were hashed.
+    pub mode: HashMode,
+    /// The major version of the server that computed it.
+    pub server_major: u32,
+}
+
+impl Fingerprint {
+    /// Whether both are of the same rows.
+    ///
+    /// # Errors
+    /// [`FingerprintError::Columns`], [`FingerprintError::Modes`] or [`FingerprintError::Majors`]
+    /// when equal data could have unequal fingerprints.
+    pub fn same_data(&self, other: &Self) -> Result<bool, FingerprintError> {
+        let list = |fingerprint: &Self| {
+            let names: Vec<String> = fingerprint
+                .columns
+                .iter()
+                .map(|column| {
+                    format!(
+                        "{}{}",
+                        column.name,
+                        if column.as_text { "::text" } else { "" }
+                    )
+                })
+                .collect();
+            names.join(", ")
+        };
+        if self.columns != other.columns {
+            return Err(FingerprintError::Columns {
+                left: list(self),
+                right: list(other),
+            });
+        }
+        if self.mode != other.mode {
+            return Err(FingerprintError::Modes {
+                left: self.mode,
+                right: other.mode,
+            });
+        }
+        if self.mode == HashMode::Native && self.server_major != other.server_major {
+            return Err(FingerprintError::Majors {
+                left: self.server_major,
+                right: other.server_major,
+            });
+        }
+        Ok(self.rows == other.rows && self.sum == other.sum)
+    }
+}
+
+/// The fingerprint of one table, see [`fingerprint_all`].
+///
+/// # Errors
+/// As [`fingerprint_all`].
+pub async fn fingerprint(
+    conn: &mut PgConnection,
+    table: &TableName,
+    columns: &[ColumnPick],
+    mode: HashMode,
+) -> Result<Fingerprint, FingerprintError> {
+    let request = [(table.clone(), columns.to_vec())];
+    let mut all = fingerprint_all(conn, &request, mode).await?;
+    Ok(all
+        .remove(table)
+        .expect("every table that was asked for has a fingerprint"))
+}
+
+/// The fingerprints of several tables, all of one state of the database.
+///
+/// Scans each table once, in one `REPEATABLE READ READ ONLY` transaction; takes `ACCESS SHARE`.
+/// If `conn` is in a transaction that sqlx began, that one is used. Row security is switched off,
+/// so a role from which a policy would hide rows gets an error: run it as the tables' owner.
+///
+/// # Errors
+/// [`FingerprintError::UnknownTable`] or [`FingerprintError::UnknownColumn`] for a name that does
+/// not exist, [`FingerprintError::Rows`] when a table cannot be read.
+pub async fn fingerprint_all(
+    conn: &mut PgConnection,
+    requests: &[(TableName, Vec<ColumnPick>)],
+    mode: HashMode,
+) -> Result<BTreeMap<TableName, Fingerprint>, FingerprintError> {
+    let failed = |source| FingerprintError::List {
+        what: "settings",
+        source,
+    };
+    let mut session = Pinned::begin(conn).await.map_err(failed)?;
+    let server_major = server_major(session.conn()).await.map_err(failed)?;
+    let scope = ScopeOids::resolve(session.conn(), &CatalogScope::new())
+        .await
+        .map_err(|source| FingerprintError::Scope { source })?;
+    let known = Tables::list(session.conn(), &scope).await?;
+    let mut all = BTreeMap::new();
+    for (table, columns) in requests {
+        let shape = known
+            .tables
+            .get(table)
+            .ok_or_else(|| FingerprintError::UnknownTable {
+                table: table.clone(),
+            })?;
+        let mut columns = columns.clone();
+        columns.sort();
+        columns.dedup();
+        let sql = statement(table, shape, &columns, mode)?;
+        let rows = |source| FingerprintError::Rows {
+            table: table.clone(),
+            source,
+        };
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .persistent(false)
+            .fetch_one(session.conn())
+            .await
+            .map_err(rows)?;
+        let count: i64 = row.try_get(0).map_err(rows)?;
+        let fingerprint = Fingerprint {
+            rows: count.unsigned_abs(),
+            sum: row.try_get(1).map_err(rows)?,
+            columns,
+            mode,
+            server_major,
+        };
+        all.insert(table.clone(), fingerprint);
+    }
+    session.end().await.map_err(failed)?;
+    Ok(all)
+}
+
+/// The statement that computes one fingerprint.
+fn statement(
+    table: &TableName,
+    shape: &TableShape,
+    columns: &[ColumnPick],
+    mode: HashMode,
+) -> Result<String, FingerprintError> {
+    let mut values = Vec::new();
+    for pick in columns {
+        let column =
+            shape
+                .columns
+                .get(&pick.name)
+                .ok_or_else(|| FingerprintError::UnknownColumn {
+                    table: table.clone(),
+                    column: pick.name.clone(),
+                })?;
+        let name = format!("t.{}", quote_ident(&pick.name));
+        // A collation that knows no case would hash `A` as `a`.
+        let as_text = pick.as_text || !column.hashable || mode == HashMode::Portable;
+        values.push(if as_text {
+            format!("{name}::text COLLATE \"C\"")
+        } else {
+            name
+        });
+    }
+    let row = format!("row({})", values.join(", "));
+    let hash = match mode {
+        // The hash of a record is a linear combination of those of its columns, so a sum of them
+        // would not see values of one column change places between rows. Hashing it once more
+        // undoes that; as a `float8`, because the hash of a `bigint` folds it to 32 bits first.
+        HashMode::Native => {
+            format!("hashfloat8extended(hash_record_extended({row}, 0)::float8, 0)")
+        }
+        HashMode::Portable => format!(
+            "('x' || substr(encode(sha256(convert_to({row}::text, 'UTF8')), 'hex'), 1, 16))::bit(64)::bigint"
+        ),
+    };
+    // A table that others inherit from has rows of its own; a partitioned one has none.
+    let only = if shape.partitioned { "" } else { "ONLY " };
+    Ok(format!(
+        "SELECT count(*), coalesce(sum({hash}::numeric), 0)::text FROM {only}{} t",
+        table.to_sql()
+    ))
+}
+
+/// Where a sequence stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceValue {
+    /// The value that was handed out last, or will be first.
+    pub last_value: i64,
+    /// Whether that value was handed out.
+    pub is_called: bool,
+}
+
+/// Where every sequence in scope stands, by name.
+///
+/// The sequences of a table that is out of scope are out too. What a sequence hands out is not
+/// undone by a rollback, so these values need not be of one state of the database.
+///
+/// # Errors
+/// [`FingerprintError::List`] or [`FingerprintError::Scope`] when a query fails, as it does for a
+/// sequence that the role may not read.
+pub async fn sequence_values(
+    conn: &mut PgConnection,
+    scope: &CatalogScope,
+) -> Result<BTreeMap<TableName, SequenceValue>, FingerprintError> {
+    const LIST: &str = "
+        SELECT n.nspname::text, c.relname::text
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind = 'S' AND c.relnamespace = ANY($1) AND c.oid <> ALL($2)
+        ORDER BY 1, 2";
+    /// How many sequences one statement reads.
+    const CHUNK: usize = 200;
+
+    let failed = |source| FingerprintError::List {
+        what: "sequences",
+        source,
+    };
+    let mut session = Pinned::begin(conn).await.map_err(failed)?;
+    let oids = ScopeOids::resolve(session.conn(), scope)
+        .await
+        .map_err(|source| FingerprintError::Scope { source })?;
+    let (schemas, hidden): (&[Oid], &[Oid]) = (&oids.schemas, &oids.hidden);
+    let names: Vec<TableName> = sqlx::query(LIST)
+        .persistent(false)
+        .bind(schemas)
+        .bind(hidden)
+        .fetch_all(session.conn())
+        .await
+        .map_err(failed)?
+        .iter()
+        .map(|row| {
+            Ok(TableName::new(
+                row.try_get::<String, _>(0)?,
+                row.try_get::<String, _>(1)?,
+            ))
+        })
+        .collect::<Result<_, sqlx::Error>>()
+        .map_err(failed)?;
+    let mut values = BTreeMap::new();
+    for chunk in names.chunks(CHUNK) {
+        let reads: Vec<String> = chunk
+            .iter()
+            .enumerate()
+            .map(|(index, name)| {
+                format!(
+                    "SELECT {index} AS n, last_value, is_called FROM {}",
+                    name.to_sql()
+                )
+            })
+            .collect();
+        let sql = reads.join(" UNION ALL ");
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .persistent(false)
+            .fetch_all(session.conn())
+            .await
+            .map_err(failed)?;
+        for row in rows {
+            let index: i32 = row.try_get("n").map_err(failed)?;
+            let value = SequenceValue {
+                last_value: row.try_get("last_value").map_err(failed)?,
+                is_called: row.try_get("is_called").map_err(failed)?,
+            };
+            values.insert(chunk[index.unsigned_abs() as usize].clone(), value);
+        }
+    }
+    session.end().await.map_err(failed)?;
+    Ok(values)
+}

@@ -1,0 +1,227 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[track_caller]
+fn check(sql: &str, expected: &[(usize, &str)]) {
+    let found: Vec<_> = split(sql).into_iter().map(|s| (s.line, s.text)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn semicolons_cut_only_between_statements() {
+    check("select 1; select 2", &[(1, "select 1;"), (1, "select 2")]);
+    check(
+        "select ';', \"a;b\" -- ; no\n;select 2",
+        &[(1, "select ';', \"a;b\" -- ; no\n;"), (2, "select 2")],
+    );
+    check("select 'it''s;';", &[(1, "select 'it''s;';")]);
+    check(
+        r"select E'a\';', 'b\'; select 2",
+        &[(1, r"select E'a\';', 'b\';"), (1, "select 2")],
+    );
+    check(
+        "select E'a'\n'b\\';'; x",
+        &[(1, "select E'a'\n'b\\';';"), (2, "x")],
+    );
+    check(
+        "/* a /* ; */ ; */ select 1;",
+        &[(1, "/* a /* ; */ ; */ select 1;")],
+    );
+    check(
+        "do $$ begin; end $$; do $a$ $$;$$ $a$;",
+        &[(1, "do $$ begin; end $$;"), (1, "do $a$ $$;$$ $a$;")],
+    );
+    check("select a$1, $2; x", &[(1, "select a$1, $2;"), (1, "x")]);
+    check("select größe$$ ; x", &[(1, "select größe$$ ;"), (1, "x")]);
+    check(
+        "select U&'\\0041;', B'1', 1e'; '",
+        &[(1, "select U&'\\0041;', B'1', 1e'; '")],
+    );
+}
+
+#[test]
+fn blocks_keep_their_statements() {
+    let routine = "create or replace function f(a int) returns int begin atomic select case when a > 1 then 2 end; select 3; end;";
+    check(
+        &format!("{routine}\nselect 1;"),
+        &[(1, routine), (2, "select 1;")],
+    );
+    let rule = "create rule r as on insert to t do also (insert into a values (1); insert into b values (2));";
+    check(&format!("{rule} select 1"), &[(1, rule), (1, "select 1")]);
+    // Outside of a routine these words are names or a transaction.
+    check(
+        "begin; select atomic; end;",
+        &[(1, "begin;"), (1, "select atomic;"), (1, "end;")],
+    );
+}
+
+#[test]
+fn comments_and_lone_semicolons_stay() {
+    check(
+        "-- head\n\nselect 1; -- tail\n",
+        &[(3, "-- head\n\nselect 1; -- tail")],
+    );
+    check(";; select 1;;", &[(1, ";; select 1;;")]);
+    check("-- nothing\n;", &[]);
+    check("", &[]);
+    check("\u{feff}select 1", &[(1, "select 1")]);
+    check(
+        "select 1;\r\nselect 2;\r\n",
+        &[(1, "select 1;"), (2, "select 2;")],
+    );
+}
+
+#[track_caller]
+fn check_unsupported(sql: &str, expected: &[(usize, &str)]) {
+    let found: Vec<_> = split(sql)
+        .iter()
+        .filter_map(|s| Some((s.line, s.unsupported()?)))
+        .collect();
+    let found: Vec<_> = found
+        .iter()
+        .map(|(line, text)| (*line, text.as_str()))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn what_only_psql_can_run_is_named() {
+    let copy = "`COPY .. FROM STDIN` needs psql to send the rows (write them as INSERT)";
+    check_unsupported(
+        "select 1;\nCOPY t (a) FROM stdin;\n1\tit's\n\\.\nselect 2;",
+        &[(2, copy)],
+    );
+    check_unsupported("copy t from stdin with csv", &[(1, copy)]);
+    check_unsupported("copy (select 1) to stdout; copy t from 'f'", &[]);
+    check_unsupported(
+        "\\connect app\nselect 1;",
+        &[(1, "`\\connect` is a command of psql, not SQL (remove it)")],
+    );
+    check_unsupported(
+        "select 1\n\\gexec\n",
+        &[(1, "`\\gexec` is a command of psql, not SQL (remove it)")],
+    );
+    check_unsupported("select 1; select 'a;", &[(1, "a string is never closed")]);
+    check_unsupported("select 1;\n/* a", &[(2, "a comment is never closed")]);
+    check_unsupported(
+        "do $x$ begin",
+        &[(1, "a dollar-quoted body is never closed")],
+    );
+    assert_eq!(
+        split("copy t from stdin;\n1\tit's\n\\.\nselect 2;")[1].text,
+        "select 2;"
+    );
+}
+
+#[test]
+fn empty_scripts_are_seen() {
+    for sql in [
+        "",
+        "-- no way back\n",
+        "/* a */;;",
+        "select 1;",
+        "SELECT 'nothing';",
+        "select null",
+    ] {
+        assert!(is_empty_script(sql), "{sql}");
+    }
+    for sql in [
+        "drop table t",
+        "select f();",
+        "select 1 from t",
+        "select 1, 2; select x",
+        "\\q",
+        "begin",
+    ] {
+        assert!(!is_empty_script(sql), "{sql}");
+    }
+}
+
+#[test]
+fn keywords_lines_and_placeholders() {
+    assert_eq!(
+        first_keyword("-- a\n/* b */ (select 1)").as_deref(),
+        Some("SELECT")
+    );
+    assert_eq!(first_keyword("'a'"), None);
+    assert_eq!(line_of("a\nß\nc", 5), 3);
+    assert_eq!(line_of("a\nb", 99), 2);
+    let cases = [
+        ("create table :schema.t ()", Some((":schema", 1))),
+        ("select a::text, a[1:n], x := 1, ':no'", None),
+        ("\nselect {{ .Name }}", Some(("{{ .Name }}", 2))),
+        (
+            "set search_path to ${flyway:defaultSchema}",
+            Some(("${flyway:defaultSchema}", 1)),
+        ),
+        ("select '{}'::jsonb, '{\"a\":{\"b\":1}}'", None),
+    ];
+    for (sql, expected) in cases {
+        let every = [
+            Placeholder::Psql,
+            Placeholder::Template,
+            Placeholder::Property,
+        ];
+        let found = first_placeholder(sql, &every);
+        assert_eq!(
+            found.as_ref().map(|(text, line)| (text.as_str(), *line)),
+            expected,
+            "{sql}"
+        );
+    }
+}
+
+fn fragment() -> impl Strategy<Value = String> {
+    prop_oneof![
+        proptest::sample::select(vec![
+            ";",
+            "'",
+            "''",
+            "\"",
+            "$$",
+            "$a$",
+            "--",
+            "\n",
+            "/*",
+            "*/",
+            "(",
+            ")",
+            "\\",
+            "E'",
+            " ",
+            "begin atomic",
+            "case",
+            "end",
+            "create function f()",
+            "copy t from stdin",
+            "\\.\n",
+            "select 1",
+            "ß",
+            "\u{feff}",
+        ])
+        .prop_map(str::to_owned),
+        "[a-z;'$ ]{0,6}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_lost_and_splitting_is_stable(parts in proptest::collection::vec(fragment(), 0..24)) {
+        let sql = parts.concat();
+        let statements = split(&sql);
+        let dense = |text: &str| text.chars().filter(|c| !blank(*c)).collect::<String>();
+        if !statements.is_empty() {
+            let joined: String = statements.iter().map(|s| dense(s.text)).collect();
+            prop_assert_eq!(joined, dense(&sql));
+        }
+        for statement in &statements {
+            prop_assert_eq!(&sql[statement.offset..][..statement.text.len()], statement.text);
+            if statement.kind == StatementKind::Sql {
+                let again = split(statement.text);
+                prop_assert_eq!(again.len(), 1);
+                prop_assert_eq!(again[0].text, statement.text);
+            }
+        }
+    }
+}

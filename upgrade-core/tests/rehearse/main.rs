@@ -1,0 +1,222 @@
+//! Plans carried out on a real server: the shop of the quickstart, and folders that fail in the
+//! ways that folders fail.
+
+mod support;
+
+use support::{Shop, findings};
+use upgrade_core::{Scenario, Severity};
+
+#[tokio::test]
+async fn every_scenario_of_a_good_folder_passes() {
+    let shop = Shop::start().await;
+    for scenario in Scenario::ALL {
+        let report = shop.run(shop.quickstart(), scenario).await;
+        assert!(report.passed, "{report}");
+        let errors: Vec<_> = report.findings_of(Severity::Error).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(
+            shop.databases().await,
+            ["postgres"],
+            "{scenario} left databases behind"
+        );
+        let touched = report.migrations.iter().filter(|m| m.applied > 0).count();
+        assert_eq!(touched, if scenario == Scenario::Control { 0 } else { 10 });
+        match scenario {
+            Scenario::RoundTrip => assert!(report.migrations.iter().all(|m| m.reverted == 2)),
+            // Ten boundaries, two ways back from each.
+            Scenario::RollbackAt => assert_eq!(report.rollbacks_verified(), 20),
+            Scenario::CrashAt => {
+                assert!(report.migrations.iter().all(|m| m.crashed == 3), "{report}");
+                assert_eq!(report.rollbacks_verified(), 20);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_down_that_forgets_an_index_is_seen() {
+    let shop = Shop::start().await;
+    let folder = shop.folder(&[
+        ("1_t.up.sql", "create table t (id int primary key, a text); create index t_a on t (a); insert into t values (1, 'x');"),
+        ("1_t.down.sql", "drop table t;"),
+        ("2_b.up.sql", "drop index t_a; alter table t add column b int;"),
+        ("2_b.down.sql", "alter table t drop column b;"),
+    ]);
+    let report = shop.run(folder, Scenario::RoundTrip).await;
+    assert!(!report.passed);
+    let ids = findings(&report);
+    assert!(
+        ids.contains(&("round-trip-schema-differs", "index public.t_a")),
+        "{report}"
+    );
+    assert!(report.to_string().contains("2_b"), "{report}");
+}
+
+#[tokio::test]
+async fn a_down_that_brings_a_column_back_without_its_values_is_seen() {
+    let shop = Shop::start().await;
+    let folder = shop.folder(&[
+        (
+            "1_t.up.sql",
+            "create table t (id int primary key, a text); insert into t values (1, 'x');",
+        ),
+        ("1_t.down.sql", "drop table t;"),
+        ("2_a.up.sql", "alter table t drop column a;"),
+        ("2_a.down.sql", "alter table t add column a text;"),
+    ]);
+    let report = shop.run(folder, Scenario::RoundTrip).await;
+    assert!(
+        findings(&report).contains(&("data-changed-through-down", "table public.t")),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn rows_that_an_up_deletes_are_seen_and_brought_back() {
+    let shop = Shop::start().await;
+    let folder = shop.folder(&[
+        (
+            "1_t.up.sql",
+            "create table t (id int primary key); insert into t values (1), (2);",
+        ),
+        ("1_t.down.sql", "drop table t;"),
+        ("2_less.up.sql", "delete from t where id = 1;"),
+        ("2_less.down.sql", "select 1;"),
+    ]);
+    let report = shop.run(folder, Scenario::Straight).await;
+    assert!(
+        findings(&report).contains(&("rows-lost-by-up", "table public.t")),
+        "{report}"
+    );
+    let [rollback] = report.rollbacks.as_slice() else {
+        panic!("{report}")
+    };
+    assert!(rollback.automatic && rollback.confirmed, "{report}");
+}
+
+#[tokio::test]
+async fn sql_that_fails_names_file_and_line_and_goes_back() {
+    let shop = Shop::start().await;
+    let folder = shop.folder(&[
+        ("1_t.up.sql", "create table t (id int primary key);"),
+        ("1_t.down.sql", "drop table t;"),
+        ("2_bad.up.sql", "create table u (id int);\n\n-- the next one is wrong\ninsert into u\nvalues (nonsense);\n"),
+        ("2_bad.down.sql", "drop table u;"),
+    ]);
+    let report = shop.run(folder, Scenario::Straight).await;
+    let failed = report
+        .findings
+        .iter()
+        .find(|found| found.finding.id == "up-failed")
+        .expect("a finding");
+    assert!(
+        failed.finding.message.contains("2_bad.up.sql:5"),
+        "{}",
+        failed.finding.message
+    );
+    assert!(
+        failed
+            .finding
+            .evidence
+            .as_deref()
+            .unwrap_or_default()
+            .contains("nonsense")
+    );
+    assert!(
+        report.rollbacks.iter().all(|rollback| rollback.confirmed),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_crash_outside_of_a_transaction_leaves_what_cannot_be_run_again() {
+    let shop = Shop::start().await;
+    let folder = shop.folder(&[
+        ("1_t.up.sql", "create table t (id int primary key, a text);"),
+        ("1_t.down.sql", "drop table t;"),
+        (
+            "2_i.up.sql",
+            "-- no-transaction\ncreate index concurrently t_a on t (a);",
+        ),
+        (
+            "2_i.down.sql",
+            "-- no-transaction\ndrop index concurrently t_a;",
+        ),
+    ]);
+    let report = shop.run(folder, Scenario::CrashAt).await;
+    let ids = findings(&report);
+    assert!(
+        ids.contains(&("not-re-runnable", "migration 2_i")),
+        "{report}"
+    );
+    // The kept copy leads back; the down was never recorded as needed, so the index stays.
+    assert!(
+        report
+            .rollbacks
+            .iter()
+            .any(|r| r.strategy == "snapshot swap" && r.confirmed)
+    );
+    assert!(
+        ids.contains(&("rollback-schema-differs", "index public.t_a")),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn one_way_migrations_go_back_by_snapshot_and_fail_only_where_asked() {
+    let shop = Shop::start().await;
+    let files = [
+        (
+            "1_t.sql",
+            "create table t (id int primary key); insert into t values (1);",
+        ),
+        ("2_u.sql", "alter table t add column a int;"),
+    ];
+    for scenario in Scenario::ALL {
+        let report = shop.run(shop.folder(&files), scenario).await;
+        assert!(report.passed, "{report}");
+        assert!(
+            report
+                .rollbacks
+                .iter()
+                .all(|r| r.strategy == "snapshot swap")
+        );
+    }
+    let report = shop
+        .run_reversible(shop.folder(&files), Scenario::Straight)
+        .await;
+    assert_eq!(
+        findings(&report),
+        [("down-missing", "migration 2_u")],
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_rollback_over_its_budget_fails() {
+    let shop = Shop::start().await;
+    let folder = shop.folder(&[
+        ("1_t.up.sql", "create table t (id int primary key);"),
+        ("1_t.down.sql", "drop table t;"),
+        ("2_u.up.sql", "create table u (id int);"),
+        ("2_u.down.sql", "select pg_sleep(1); drop table u;"),
+    ]);
+    let report = shop
+        .run_within(
+            folder,
+            Scenario::RollbackAt,
+            std::time::Duration::from_millis(500),
+        )
+        .await;
+    let ids: Vec<&str> = report
+        .findings
+        .iter()
+        .map(|found| found.finding.id.as_str())
+        .collect();
+    assert!(
+        ids.contains(&"rollback-failed") || ids.contains(&"rollback-over-budget"),
+        "{report}"
+    );
+    assert!(!report.passed);
+}

@@ -1,0 +1,200 @@
+//! The clauses of [`Environment`].
+
+mod faults;
+mod observe;
+mod prepare;
+mod replace;
+mod snapshot;
+mod teardown;
+mod time;
+
+use async_trait::async_trait;
+use upgrade_core::environment::{At, Endpoint};
+use upgrade_core::observation::Scope;
+use upgrade_core::{Environment, Observation, Result, UpgradeContext, Version};
+
+pub use faults::*;
+pub use observe::*;
+pub use prepare::*;
+pub use replace::*;
+pub use snapshot::*;
+pub use teardown::*;
+pub use time::*;
+
+use super::check::Clause;
+use super::macros::{list_clauses, run_clauses};
+use super::outcome::{Case, ClauseFailed, ClauseInfo, ClauseResult, Hold};
+
+/// What the suite needs from the author of an [`Environment`].
+///
+/// The contexts that it is handed carry the endpoints of the environment that is meant.
+#[async_trait]
+pub trait EnvironmentFixture: Send + Sync {
+    /// A new environment that is not prepared yet.
+    ///
+    /// # Errors
+    /// Any; the clause fails with it.
+    async fn make(&self) -> Result<Box<dyn Environment>>;
+
+    /// The context of the run: the releases that the environment knows. Endpoints and deadlines
+    /// are added by the clauses.
+    fn context(&self) -> UpgradeContext {
+        UpgradeContext::new("1", "2")
+    }
+
+    /// Asks one endpoint something small, not through the environment.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    async fn reach(&self, name: &str, endpoint: &Endpoint) -> Result<()>;
+
+    /// Everything that a user of the system can see, as text that is equal when it is: read not
+    /// through the environment.
+    ///
+    /// # Errors
+    /// Any; the clause fails with it.
+    async fn state(&self, cx: &UpgradeContext) -> Result<String>;
+
+    /// Changes a row, as a user of the system would. Each call makes another change.
+    ///
+    /// # Errors
+    /// Any; the clause fails with it.
+    async fn disturb(&self, cx: &UpgradeContext) -> Result<()>;
+
+    /// Takes what every reader of the rows has to wait for.
+    ///
+    /// # Errors
+    /// Any; the clause fails with it.
+    async fn hold(&self, cx: &UpgradeContext) -> Result<Hold>;
+
+    /// What is left of all environments that this fixture made, by name: servers, databases,
+    /// containers, folders, processes. Empty when nothing is.
+    ///
+    /// # Errors
+    /// Any; the clause fails with it.
+    async fn leftovers(&self) -> Result<Vec<String>>;
+
+    /// A new environment whose `prepare` fails after it has made something.
+    ///
+    /// # Errors
+    /// Any; the clause fails with it.
+    async fn failing(&self) -> Result<Case<Box<dyn Environment>>>;
+
+    /// Makes a part of the system crash, not through the environment.
+    ///
+    /// # Errors
+    /// Any; the clause fails with it.
+    async fn crash(&self, cx: &UpgradeContext) -> Result<Case<()>>;
+
+    /// Asks the services which release they are. Not applicable without
+    /// [`Capabilities::services`](upgrade_core::environment::Capabilities::services).
+    ///
+    /// # Errors
+    /// When they do not answer.
+    async fn release(&self, cx: &UpgradeContext) -> Result<Case<Version>>;
+
+    /// What was handed over to the environments (a server, a database by name), as text that is
+    /// equal as long as it is left as it was. Not applicable where they make all they use.
+    ///
+    /// # Errors
+    /// Any; the clause fails with it.
+    async fn handed_over(&self) -> Result<Case<String>>;
+}
+
+/// The one list of the clauses of `Environment`, handed to the macro that is named first.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_environment_clause {
+    ([$($callback:tt)+] $($arguments:tt)*) => {
+        $($callback)+! {
+            $($arguments)*
+            the_name_can_be_read: "required",
+            undeclared_power_is_unsupported: "a power that is not declared",
+            no_endpoints_before_prepare: "required",
+            prepare_makes_a_populated_system: "required",
+            prepared_endpoints_can_be_reached: "required",
+            prepare_twice_changes_nothing: "required",
+            a_failed_prepare_leaves_nothing_after_teardown: "fixture: failing",
+            a_cancelled_prepare_leaves_nothing_after_teardown: "required",
+            two_environments_share_no_state: "required",
+            replace_without_services_agrees: "no services",
+            replace_brings_the_release: "services",
+            replace_again_changes_nothing: "services",
+            replace_by_an_unknown_release_is_not_found: "services",
+            observing_twice_is_equal: "required",
+            observing_changes_nothing: "required",
+            observing_sees_a_change: "required",
+            observing_reads_its_scope_only: "required",
+            observing_an_unknown_label_is_not_found: "required",
+            a_snapshot_can_be_observed: "snapshots",
+            a_label_that_is_taken_again_is_overwritten: "snapshots",
+            restore_equals_the_observation_at_the_snapshot: "snapshots",
+            a_label_can_be_restored_again: "snapshots",
+            restoring_an_unknown_label_is_not_found: "snapshots",
+            terminated_sessions_release_what_they_hold: "faults",
+            logs_are_no_longer_than_asked: "required",
+            logs_are_available_after_a_crash: "fixture: crash",
+            teardown_leaves_nothing: "required",
+            teardown_without_prepare_is_ok: "required",
+            teardown_ignores_cancellation: "required",
+            what_was_handed_over_is_left_as_it_is: "fixture: handed_over",
+            a_wait_ends_at_the_deadline: "required",
+            cancellation_ends_a_call: "required",
+        }
+    };
+}
+
+/// All clauses, in the order in which they are examined.
+pub const CLAUSES: &[ClauseInfo] = for_each_environment_clause!([list_clauses]);
+
+/// Examines every clause, each on a new fixture, and answers with all results by name.
+pub async fn all<F, M>(make: M) -> Vec<(&'static str, ClauseResult)>
+where
+    F: EnvironmentFixture,
+    M: AsyncFn() -> F,
+{
+    for_each_environment_clause!([run_clauses][make])
+}
+
+/// Prepares a new environment, hands it with its context to `examine`, and tears it down
+/// whatever that came to.
+async fn prepared(
+    clause: Clause,
+    fixture: &dyn EnvironmentFixture,
+    examine: impl AsyncFnOnce(&dyn Environment, &UpgradeContext) -> ClauseResult,
+) -> ClauseResult {
+    let (environment, cx) = begin(clause, fixture).await?;
+    let result = examine(&*environment, &cx).await;
+    let torn_down = environment.teardown(&cx).await;
+    let outcome = result?;
+    clause.ok("`teardown`", torn_down)?;
+    Ok(outcome)
+}
+
+/// A new environment, prepared, and the context of calls into it.
+async fn begin(
+    clause: Clause,
+    fixture: &dyn EnvironmentFixture,
+) -> Result<(Box<dyn Environment>, UpgradeContext), ClauseFailed> {
+    let environment = clause.fixture("make", fixture.make().await)?;
+    let cx = fixture.context();
+    if let Err(error) = environment.prepare(&cx).await {
+        // The first error is the one to tell.
+        let _ = environment.teardown(&cx).await;
+        return Err(clause.failed("`prepare` succeeds", super::check::said(&error)));
+    }
+    let cx = cx.with_endpoints(environment.endpoints());
+    Ok((environment, cx))
+}
+
+/// An observation of everything in the running system.
+async fn live(
+    clause: Clause,
+    environment: &dyn Environment,
+    cx: &UpgradeContext,
+) -> Result<Observation, ClauseFailed> {
+    clause.ok(
+        "`observe`",
+        environment.observe(cx, &At::Live, &Scope::All).await,
+    )
+}

@@ -1,0 +1,457 @@
+//! What a test builds from its context: the upgrade, its populated previous release, the run.
+
+mod populated;
+mod release;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use upgrade_core::environment::PostgresEnvironment;
+use upgrade_core::event::EventRecord;
+use upgrade_core::migration::folder::MigrationFolder;
+use upgrade_core::postgres::Observer;
+use upgrade_core::report::StepOutcome;
+use upgrade_core::rollback::{DEFAULT_BUDGET, RevertMigrations, SnapshotSwap};
+use upgrade_core::validator::Invariant;
+use upgrade_core::{
+    Environment, Error, ErrorKind, Event, EventSink, Migration, Plan, Report, Result, Rollback,
+    Runner, Scenario, Upgrade, UpgradeContext, Validator,
+};
+
+use crate::case::{DEFAULT_ROWS, TestCase};
+use crate::display::{self, CapturedLines};
+use crate::pool::{Keep, Pool, PoolOptions};
+use crate::seed::Seeder;
+use crate::settings::Settings;
+
+use populated::Populated;
+use release::Releases;
+
+/// How long the database of a failed test is kept where that is asked for.
+const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the test kit adds to a context.
+pub trait UpgradeContextExt {
+    /// The upgrade that the test is about, as its attribute describes it; to be added to, and
+    /// then [rehearsed](Rehearsal::rehearse).
+    ///
+    /// # Panics
+    /// When the context does not come from `#[upgrade_test]`.
+    fn upgrade(&self) -> Rehearsal;
+}
+
+impl UpgradeContextExt for UpgradeContext {
+    fn upgrade(&self) -> Rehearsal {
+        let case =
+            TestCase::of(self).expect("`cx.upgrade()` needs the context of an #[upgrade_test]");
+        Rehearsal::of_case(self, case)
+    }
+}
+
+/// How the seeder is set up for one test.
+type SetUp = Arc<dyn Fn(Seeder) -> Seeder + Send + Sync>;
+
+/// An upgrade and the way it is rehearsed: take the populated previous release, go through a
+/// scenario, judge.
+///
+/// Inside a test it comes from [`cx.upgrade()`](UpgradeContextExt::upgrade); elsewhere from
+/// [`Rehearsal::new`].
+pub struct Rehearsal {
+    name: String,
+    base: PathBuf,
+    head: Head,
+    from: Option<String>,
+    to: Option<String>,
+    set_up_sql: String,
+    scenario: Scenario,
+    seed: u64,
+    rows: u32,
+    postgres: Option<u16>,
+    seeder: Option<SetUp>,
+    validators: Vec<Arc<dyn Validator>>,
+    rollbacks: Vec<Arc<dyn Rollback>>,
+    rollback_within: Duration,
+    reversible: bool,
+    expected_changes: Vec<(String, String)>,
+    observer: Observer,
+    templates: bool,
+    keep: bool,
+    sinks: Vec<Arc<dyn EventSink>>,
+    /// The test that it belongs to, as its context.
+    case: Option<UpgradeContext>,
+}
+
+/// Where the migrations of the newer release are.
+#[derive(Debug, Clone)]
+enum Head {
+    Path(PathBuf),
+    Folder(Box<MigrationFolder>),
+    /// Migrations that are not files: those of the previous release, and those that are pending.
+    Built {
+        applied: Vec<Arc<dyn Migration>>,
+        pending: Vec<Arc<dyn Migration>>,
+    },
+}
+
+impl Rehearsal {
+    /// A rehearsal outside of a test: scenario `straight`, the folder `migrations` of the current
+    /// folder, 50 rows a table, seed 0, the variables of the environment.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a variable that cannot be used.
+    pub fn new(name: impl Into<String>) -> Result<Self> {
+        let settings = Settings::from_env()?;
+        Ok(Self {
+            name: name.into(),
+            base: PathBuf::from("."),
+            head: Head::Path(PathBuf::from("migrations")),
+            from: None,
+            to: None,
+            set_up_sql: String::new(),
+            scenario: Scenario::Straight,
+            seed: settings.seed.unwrap_or(0),
+            rows: settings.rows.unwrap_or(DEFAULT_ROWS),
+            postgres: None,
+            seeder: None,
+            validators: Vec::new(),
+            rollbacks: Vec::new(),
+            rollback_within: DEFAULT_BUDGET,
+            reversible: false,
+            expected_changes: Vec::new(),
+            observer: Observer::default(),
+            templates: true,
+            keep: settings.keep,
+            sinks: Vec::new(),
+            case: None,
+        })
+    }
+
+    fn of_case(cx: &UpgradeContext, case: &TestCase) -> Self {
+        let spec = case.spec();
+        let settings = case.settings();
+        Self {
+            name: spec.name().to_owned(),
+            base: PathBuf::from(spec.manifest_dir()),
+            head: Head::Path(PathBuf::from(
+                spec.migrations().unwrap_or(crate::TestSpec::MIGRATIONS),
+            )),
+            from: spec.from().map(str::to_owned),
+            to: None,
+            set_up_sql: String::new(),
+            scenario: spec.scenario(),
+            seed: case.seed(),
+            rows: case.rows(),
+            postgres: spec.postgres(),
+            seeder: None,
+            validators: Vec::new(),
+            rollbacks: Vec::new(),
+            rollback_within: spec.rollback_within().unwrap_or(DEFAULT_BUDGET),
+            reversible: spec.is_reversible(),
+            expected_changes: Vec::new(),
+            observer: Observer::default(),
+            templates: true,
+            keep: settings.keep,
+            sinks: Vec::new(),
+            case: Some(cx.clone()),
+        }
+    }
+
+    /// Reads the migrations from another folder; a relative path starts at the package.
+    #[must_use]
+    pub fn migrations(mut self, path: impl AsRef<Path>) -> Self {
+        self.head = Head::Path(path.as_ref().to_owned());
+        self
+    }
+
+    /// Takes the migrations from a folder that is read already, with steps supplied or
+    /// placeholders filled in.
+    #[must_use]
+    pub fn folder(mut self, folder: MigrationFolder) -> Self {
+        self.head = Head::Folder(Box::new(folder));
+        self
+    }
+
+    /// Takes migrations that are not files: those that make the previous release, and those that
+    /// are pending.
+    #[must_use]
+    pub fn built(
+        mut self,
+        applied: impl IntoIterator<Item = Arc<dyn Migration>>,
+        pending: impl IntoIterator<Item = Arc<dyn Migration>>,
+    ) -> Self {
+        self.head = Head::Built {
+            applied: applied.into_iter().collect(),
+            pending: pending.into_iter().collect(),
+        };
+        self
+    }
+
+    /// Names the previous release: a version, a git revision, `latest tag`, `folder:PATH`,
+    /// `crate:NAME@VERSION/PATH`.
+    #[must_use]
+    pub fn from(mut self, release: impl Into<String>) -> Self {
+        self.from = Some(release.into());
+        self
+    }
+
+    /// Goes only up to a migration of this version, instead of to the last one.
+    #[must_use]
+    pub fn to(mut self, version: impl Into<String>) -> Self {
+        self.to = Some(version.into());
+        self
+    }
+
+    /// Runs SQL in the empty database before the first migration: schemas, extensions, roles that
+    /// the migrations take for granted.
+    #[must_use]
+    pub fn set_up_sql(mut self, sql: impl Into<String>) -> Self {
+        self.set_up_sql = sql.into();
+        self
+    }
+
+    /// Goes through another scenario.
+    #[must_use]
+    pub fn scenario(mut self, scenario: Scenario) -> Self {
+        self.scenario = scenario;
+        self
+    }
+
+    /// Draws from another seed.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Puts so many rows into each table of the previous release.
+    #[must_use]
+    pub fn rows(mut self, rows: u32) -> Self {
+        self.rows = rows;
+        self
+    }
+
+    /// Asks for a server of this major version.
+    #[must_use]
+    pub fn postgres(mut self, major: u16) -> Self {
+        self.postgres = Some(major);
+        self
+    }
+
+    /// Sets the seeder up: rows for each table, values for a column, tables to leave out.
+    #[must_use]
+    pub fn seed_with(mut self, set_up: impl Fn(Seeder) -> Seeder + Send + Sync + 'static) -> Self {
+        self.seeder = Some(Arc::new(set_up));
+        self
+    }
+
+    /// Adds a query that must return no rows, before and after.
+    #[must_use]
+    pub fn invariant(self, name: impl Into<String>, sql: impl Into<String>) -> Self {
+        self.validator(Invariant::new(name, sql))
+    }
+
+    /// Adds a validator.
+    #[must_use]
+    pub fn validator(mut self, validator: impl Validator) -> Self {
+        self.validators.push(Arc::new(validator));
+        self
+    }
+
+    /// Adds a way back. Where none is added there are two: by kept copy, and by the downs.
+    #[must_use]
+    pub fn rollback(mut self, rollback: impl Rollback) -> Self {
+        self.rollbacks.push(Arc::new(rollback));
+        self
+    }
+
+    /// How long a rollback may take.
+    #[must_use]
+    pub fn rollback_within(mut self, budget: Duration) -> Self {
+        self.rollback_within = budget;
+        self
+    }
+
+    /// Asks for every migration to have a down.
+    #[must_use]
+    pub fn reversible(mut self) -> Self {
+        self.reversible = true;
+        self
+    }
+
+    /// Says that the upgrade removes or changes rows of a table (`public.orders`) on purpose.
+    #[must_use]
+    pub fn expect_change(mut self, table: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.expected_changes.push((table.into(), reason.into()));
+        self
+    }
+
+    /// Observes in another way: leaves a table or a schema out of all comparisons.
+    #[must_use]
+    pub fn observer(mut self, observer: Observer) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Makes the previous release in the test's own database instead of copying a template that
+    /// is kept in the cache: for a release that is used once.
+    #[must_use]
+    pub fn without_template(mut self) -> Self {
+        self.templates = false;
+        self
+    }
+
+    /// Adds a listener to the run.
+    #[must_use]
+    pub fn sink(mut self, sink: impl EventSink) -> Self {
+        self.sinks.push(Arc::new(sink));
+        self
+    }
+
+    /// Rehearses, and is an error unless the upgrade passes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Failed`] with the report when the upgrade is bad; any other kind when that
+    /// could not be told.
+    pub async fn rehearse(self) -> Result<()> {
+        let report = self.report().await?;
+        if report.passed {
+            return Ok(());
+        }
+        let undecided = report.findings.iter().all(|found| !found.finding.fails());
+        let (kind, verdict) = if undecided {
+            (ErrorKind::Inconclusive, "could not be judged")
+        } else {
+            (ErrorKind::Failed, "failed")
+        };
+        Err(Error::new(kind, format!("the upgrade {verdict}")).with_report(report))
+    }
+
+    /// Rehearses and gives the report, good or bad.
+    ///
+    /// # Errors
+    /// Any kind, when it could not be told whether the upgrade is good.
+    pub async fn report(mut self) -> Result<Report> {
+        let releases = self.releases().await?;
+        if let Some((schema, table)) = &releases.record {
+            let reason = "the record of the migration tool";
+            self.observer = self.observer.without_table(schema, table, reason);
+        }
+        let pool = Pool::connect(self.pool_options()?).await?;
+        let failed = Arc::new(AtomicBool::new(false));
+        let source = Populated::new(pool, &self, &releases, Arc::clone(&failed));
+        let environment =
+            PostgresEnvironment::new("postgres", source).with_observer(self.observer.clone());
+        let upgrade = self.upgrade(&releases);
+        let outline = upgrade.outline(environment.capabilities());
+        let plan = Plan::new(&outline, self.scenario, self.seed)?;
+        let mut runner = Runner::new(upgrade, environment).with_sink(Failed(failed));
+        for sink in self.sinks {
+            runner = runner.with_sink(move |record: &EventRecord| sink.record(record));
+        }
+        let Some(cx) = self.case else {
+            return runner.run(&plan).await;
+        };
+        let case = TestCase::of(&cx)?;
+        display::print(&format!("previous release: {}\n{plan}", releases.reason));
+        let result = runner
+            .with_sink(CapturedLines::new())
+            .with_reproduce(case.reproduce())
+            .with_cancellation(cx.cancellation().clone())
+            .run(&plan)
+            .await;
+        let report = match &result {
+            Ok(report) => Some(report),
+            Err(error) => error.report(),
+        };
+        if let Some(report) = report {
+            let path = case.record(report, &plan)?;
+            display::print(&format!("report: {}", path.display()));
+        }
+        result
+    }
+
+    /// The two releases: from the function that the test names, or from the folder.
+    async fn releases(&mut self) -> Result<Releases> {
+        let Some(cx) = self.case.clone() else {
+            return release::resolve(self);
+        };
+        let Some(build) = TestCase::of(&cx)?.spec().upgrade() else {
+            return release::resolve(self);
+        };
+        let upgrade = build(cx.clone()).await?;
+        self.validators.extend(upgrade.validators().iter().cloned());
+        self.rollbacks.extend(upgrade.rollbacks().iter().cloned());
+        let changes = upgrade.expected_changes().iter();
+        self.expected_changes
+            .extend(changes.map(|change| (change.table.clone(), change.reason.clone())));
+        Ok(release::of_upgrade(&upgrade))
+    }
+
+    fn upgrade(&self, releases: &Releases) -> Upgrade {
+        let mut upgrade = Upgrade::new(&self.name, releases.from.clone(), releases.to.clone())
+            .with_migrations(releases.pending.iter().cloned())
+            .with_findings(releases.findings.iter().cloned())
+            .with_rollback_within(self.rollback_within);
+        for validator in &self.validators {
+            upgrade = upgrade.with_validator(Arc::clone(validator));
+        }
+        for (table, reason) in &self.expected_changes {
+            upgrade = upgrade.with_expected_change(table, reason);
+        }
+        if self.reversible {
+            upgrade = upgrade.with_reversible();
+        }
+        if self.rollbacks.is_empty() {
+            upgrade = upgrade
+                .with_rollback(SnapshotSwap::new().with_observer(self.observer.clone()))
+                .with_rollback(
+                    RevertMigrations::new(releases.pending.iter().cloned())
+                        .with_observer(self.observer.clone()),
+                );
+        }
+        for rollback in &self.rollbacks {
+            upgrade = upgrade.with_rollback(Arc::clone(rollback));
+        }
+        upgrade
+    }
+
+    fn pool_options(&self) -> Result<PoolOptions> {
+        let keep = if self.keep {
+            Keep::OnFailure
+        } else {
+            Keep::Never
+        };
+        Ok(PoolOptions::from_env()?
+            .with_major(self.postgres)
+            .with_keep(keep, KEPT_FOR))
+    }
+}
+
+impl fmt::Debug for Rehearsal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rehearsal")
+            .field("name", &self.name)
+            .field("head", &self.head)
+            .field("from", &self.from)
+            .field("scenario", &self.scenario)
+            .field("seed", &self.seed)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Remembers whether anything went wrong, for whoever has to decide what to keep.
+struct Failed(Arc<AtomicBool>);
+
+impl EventSink for Failed {
+    fn record(&self, record: &EventRecord) {
+        if let Event::StepFinished { outcome, .. } = &record.event
+            && !matches!(outcome, StepOutcome::Done)
+        {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+}

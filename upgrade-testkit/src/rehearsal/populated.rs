@@ -1,0 +1,194 @@
+//! The populated previous release: a template that is migrated and filled once, and its copies.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use upgrade_core::environment::{DATABASE, DatabaseSource, Endpoints, LogTail};
+use upgrade_core::postgres::Database;
+use upgrade_core::{BoxError, Error, ErrorKind, Migration, Result, UpgradeContext};
+
+use super::release::Releases;
+use super::{Rehearsal, SetUp};
+use crate::display;
+use crate::pool::{Outcome, Pool, TemplateKey, TestDatabase};
+use crate::seed::Seeder;
+
+/// Hands out databases at the previous release.
+pub(super) struct Populated {
+    pool: Pool,
+    key: TemplateKey,
+    recipe: Recipe,
+    templates: bool,
+    /// Whether the run has failed; the pool knows what then has to be kept.
+    failed: Arc<AtomicBool>,
+    held: Mutex<Option<TestDatabase>>,
+}
+
+/// How the template is made.
+#[derive(Clone)]
+struct Recipe {
+    set_up_sql: String,
+    applied: Vec<Arc<dyn Migration>>,
+    seed: u64,
+    rows: u32,
+    seeder: Option<SetUp>,
+}
+
+impl Populated {
+    pub(super) fn new(
+        pool: Pool,
+        rehearsal: &Rehearsal,
+        releases: &Releases,
+        failed: Arc<AtomicBool>,
+    ) -> Self {
+        let recipe = Recipe {
+            set_up_sql: rehearsal.set_up_sql.clone(),
+            applied: releases.applied.clone(),
+            seed: rehearsal.seed,
+            rows: rehearsal.rows,
+            seeder: rehearsal.seeder.clone(),
+        };
+        Self {
+            pool,
+            key: recipe.key(),
+            recipe,
+            templates: rehearsal.templates,
+            failed,
+            held: Mutex::new(None),
+        }
+    }
+
+    fn held<T>(&self, read: impl FnOnce(&mut Option<TestDatabase>) -> T) -> T {
+        read(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Recipe {
+    /// Everything that the content depends on; the pool adds the server.
+    fn key(&self) -> TemplateKey {
+        let mut key = TemplateKey::new()
+            .with("set up", &self.set_up_sql)
+            .with("seed", self.seed.to_le_bytes())
+            .with("rows", self.rows.to_le_bytes())
+            .with("seeder", Seeder::REVISION);
+        for migration in &self.applied {
+            key = key
+                .with("migration", migration.id().to_string())
+                .with("checksum", migration.checksum().as_str());
+        }
+        if self.seeder.is_some() {
+            // A closure has no content to hash: the program that holds it stands for it.
+            key = key.with("program", program());
+        }
+        key
+    }
+
+    async fn make(self, database: Database) -> Result<(), BoxError> {
+        let mut connection = database.connect().await?;
+        if !self.set_up_sql.is_empty() {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(self.set_up_sql.as_str()))
+                .execute(&mut connection)
+                .await
+                .map_err(|source| {
+                    Error::new(
+                        ErrorKind::InvalidInput,
+                        "the SQL that sets the database up failed",
+                    )
+                    .with_source(source)
+                })?;
+        }
+        let endpoints = Endpoints::default().with(DATABASE, database.endpoint());
+        let cx = UpgradeContext::new("nothing", "the previous release").with_endpoints(endpoints);
+        for migration in &self.applied {
+            migration.apply(&cx).await?;
+        }
+        let seeder = Seeder::new(self.seed).rows(u64::from(self.rows));
+        let seeder = match &self.seeder {
+            Some(set_up) => set_up(seeder),
+            None => seeder,
+        };
+        seeder.fill(&mut connection).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl DatabaseSource for Populated {
+    async fn provision(&self, cx: &UpgradeContext) -> Result<Database> {
+        let recipe = self.recipe.clone();
+        if self.templates {
+            let template = self
+                .pool
+                .template(&self.key, |database| recipe.make(database))
+                .await?;
+            let test = template.hand_out(cx.run_id()).await?;
+            let database = test.database().clone();
+            self.held(|held| *held = Some(test));
+            return Ok(database);
+        }
+        let test = self.pool.empty_database(cx.run_id()).await?;
+        let database = test.database().clone();
+        self.held(|held| *held = Some(test));
+        recipe.make(database.clone()).await.map_err(|source| {
+            Error::new(
+                ErrorKind::Environment,
+                "the previous release could not be made",
+            )
+            .with_source(source)
+        })?;
+        Ok(database)
+    }
+
+    async fn release(&self, _: &UpgradeContext, _: Database) -> Result<()> {
+        let Some(test) = self.held(Option::take) else {
+            return Ok(());
+        };
+        let failed = self.failed.load(Ordering::SeqCst);
+        let outcome = if failed {
+            Outcome::Failed
+        } else {
+            Outcome::Passed
+        };
+        if let Some(kept) = test.release(outcome).await? {
+            let start = kept
+                .start
+                .map(|start| format!("\n  {start}"))
+                .unwrap_or_default();
+            let enter = kept.enter;
+            display::print(&format!(
+                "the database is kept; to enter it:{start}\n  {enter}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn log_tail(&self, lines: usize) -> Vec<LogTail> {
+        let tail = self.held(|held| held.as_ref().and_then(|test| test.server_log_tail(lines)));
+        tail.filter(|text| !text.is_empty())
+            .map(|text| LogTail {
+                source: "the server".to_owned(),
+                lines: text.lines().map(str::to_owned).collect(),
+            })
+            .into_iter()
+            .collect()
+    }
+}
+
+impl fmt::Debug for Populated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Populated")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The running program, as far as it can be told from another one.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    let changed = std::fs::metadata(&path)
+        .ok()
+        .map(|file| (file.len(), file.modified().ok()));
+    format!("{} {changed:?}", path.display())
+}

@@ -1,0 +1,361 @@
+//! Fills all tables, in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::strategy::{Just, SBoxedStrategy, Strategy, Union};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+use super::error::{Doing as _, SeedError};
+use super::graph::{Breakable, Edge, Step, order};
+use super::plan::{Cell, Making, TablePlan, breakable, free_columns};
+use super::postponed::Postponed;
+use super::report::{LeftOut, SeedReport};
+use super::resolve::resolve;
+use super::schema::{self, Schema};
+use super::seeder::{Resolved, Seeder, find_table};
+use super::table_fill::{TableFill, pools};
+use super::types::Options;
+use super::value::{Row, SqlValue};
+
+/// The text form of values must not depend on the database's settings, for keys are read back as text.
+const SETTINGS: &str = "SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; \
+    SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; \
+    SET LOCAL lc_monetary = 'C'; SET CONSTRAINTS ALL IMMEDIATE; SELECT txid_current()";
+
+/// A key that waits: table and position among its keys.
+type Waiting = (usize, usize);
+
+impl Seeder {
+    /// Fills every table of the database, except those left out.
+    ///
+    /// # Errors
+    /// [`SeedError`] names the option, table, column or constraint at fault and what to do; the
+    /// database is then as it was before.
+    pub async fn fill(&self, conn: &mut PgConnection) -> Result<SeedReport, SeedError> {
+        let mut transaction = conn
+            .begin()
+            .await
+            .doing(|| "begin a transaction".to_owned())?;
+        let report = Box::pin(self.fill_all(&mut transaction)).await?;
+        transaction
+            .commit()
+            .await
+            .doing(|| "commit the seeded rows".to_owned())?;
+        Ok(report)
+    }
+
+    /// A strategy for rows that a table would accept now: for a team's own property tests.
+    ///
+    /// Foreign keys refer to the rows that are there; columns left to the database are not named.
+    /// Values of unique columns may repeat, as each row is drawn by itself.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill), for the one table.
+    pub async fn row_strategy(
+        &self,
+        conn: &mut PgConnection,
+        table: &str,
+    ) -> Result<SBoxedStrategy<Row>, SeedError> {
+        let schema = schema::read(conn).await?;
+        let options = self.resolve(&schema)?;
+        let at = find_table(&schema, table)?;
+        let plan = self.plan(&schema, &options, at, &[]);
+        for (column, cell) in plan.table.columns.iter().zip(&plan.cells) {
+            if let Cell::Missing(reason) = cell {
+                return Err(SeedError::CannotFillColumn {
+                    table: plan.table.label(),
+                    column: column.name.clone(),
+                    type_name: column.ty.name.clone(),
+                    reason: reason.clone(),
+                });
+            }
+        }
+        let pools = pools(conn, &plan).await?;
+        let undecided = || Just(SqlValue::Default).sboxed();
+        let ways = plan.ways.iter().enumerate().map(|(at, way)| {
+            let cells: Vec<_> = way
+                .strategies
+                .iter()
+                .map(|s| s.clone().unwrap_or_else(undecided))
+                .collect();
+            (Just(at), cells).sboxed()
+        });
+        let picks = vec![proptest::num::u64::ANY; plan.keys.len()];
+        Ok((Union::new(ways), picks)
+            .prop_filter_map(
+                "no row of a parent goes with this one",
+                move |((way, cells), picks)| {
+                    let cells = cells
+                        .into_iter()
+                        .map(|cell| Some(cell).filter(|cell| *cell != SqlValue::Default));
+                    let resolved = resolve(&plan, way, cells.collect(), &picks, &pools).ok()?;
+                    let named = plan.table.columns.iter().zip(resolved.cells);
+                    Some(
+                        named
+                            .filter_map(|(column, cell)| Some((column.name.clone(), cell?)))
+                            .collect(),
+                    )
+                },
+            )
+            .sboxed())
+    }
+
+    async fn fill_all(&self, conn: &mut PgConnection) -> Result<SeedReport, SeedError> {
+        sqlx::raw_sql(SETTINGS)
+            .execute(&mut *conn)
+            .await
+            .doing(|| "prepare the transaction".to_owned())?;
+        let schema = schema::read(conn).await?;
+        let options = self.resolve(&schema)?;
+        let mut report = SeedReport::default();
+        for (at, reason) in &options.skipped {
+            report.left_out.push(LeftOut {
+                object: schema.tables[*at].label(),
+                reason: reason.clone(),
+            });
+        }
+        let (steps, waiting) = self.order(&schema, &options, &mut report)?;
+        for (table, key) in &waiting {
+            let key = &schema.tables[*table].foreign_keys[*key];
+            if self.breakable(&schema, &options, *table, key) == Breakable::Defer {
+                let name = format!(
+                    "{}.{}",
+                    schema::quote(&key.schema),
+                    schema::quote(&key.name)
+                );
+                let statement = format!("SET CONSTRAINTS {name} DEFERRED");
+                let deferred = conn.execute(AssertSqlSafe(statement)).await;
+                deferred.doing(|| format!("defer the constraint `{}`", key.name))?;
+            }
+        }
+        let mut filled = BTreeSet::new();
+        for step in &steps {
+            let postponed: Vec<usize> = waiting
+                .iter()
+                .filter(|(t, _)| *t == step.table)
+                .map(|(_, key)| *key)
+                .collect();
+            let plan = self.plan(&schema, &options, step.table, &postponed);
+            for (column, reason) in &plan.left_out {
+                let object = format!("{}.{column}", plan.table.label());
+                report.left_out.push(LeftOut {
+                    object,
+                    reason: reason.clone(),
+                });
+            }
+            let label = plan.table.label();
+            let wanted = options.rows.get(&step.table).copied().unwrap_or(self.rows);
+            let table = TableFill {
+                seeder: self,
+                plan,
+                wanted,
+                rows: options.tables.get(&step.table),
+            };
+            match table.fill(conn, &mut report).await {
+                Ok(()) => drop(filled.insert(step.table)),
+                Err(
+                    error @ (SeedError::CannotFill { .. }
+                    | SeedError::CannotFillColumn { .. }
+                    | SeedError::Draw { .. }),
+                ) if self.lenient => {
+                    report.left_out.push(LeftOut {
+                        object: label,
+                        reason: error.to_string(),
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for (table, key) in &waiting {
+            if filled.contains(table) {
+                self.set_waiting(conn, &schema, &options, (*table, *key), &mut report)
+                    .await?;
+            }
+        }
+        let checked = conn.execute("SET CONSTRAINTS ALL IMMEDIATE").await;
+        checked.doing(|| "satisfy the constraints that were deferred".to_owned())?;
+        for table in &mut report.tables {
+            let (schema, name) = table.table.split_once('.').expect("labels have a schema");
+            let count = format!(
+                "SELECT count(*) FROM {}.{}",
+                schema::quote(schema),
+                schema::quote(name)
+            );
+            let total: i64 = sqlx::query_scalar(AssertSqlSafe(count))
+                .persistent(false)
+                .fetch_one(&mut *conn)
+                .await
+                .doing(|| format!("count the rows of `{}`", table.table))?;
+            table.total = total.unsigned_abs();
+        }
+        report.left_out.sort();
+        Ok(report)
+    }
+
+    fn plan(
+        &self,
+        schema: &Schema,
+        options: &Resolved,
+        at: usize,
+        postponed: &[usize],
+    ) -> TablePlan {
+        let none = BTreeMap::new();
+        TablePlan::make(&Making {
+            own: at,
+            table: &schema.tables[at],
+            columns: options.columns.get(&at).unwrap_or(&none),
+            postponed,
+            options: Options {
+                unicode: schema.unicode,
+                extremes: self.extremes,
+            },
+        })
+    }
+
+    fn breakable(
+        &self,
+        schema: &Schema,
+        options: &Resolved,
+        table: usize,
+        key: &schema::ForeignKey,
+    ) -> Breakable {
+        let table_columns = &schema.tables[table];
+        let at = table_columns
+            .foreign_keys
+            .iter()
+            .position(|other| other.name == key.name);
+        let none = BTreeMap::new();
+        let columns = options.columns.get(&table).unwrap_or(&none);
+        at.map_or(Breakable::No, |at| breakable(table_columns, at, columns))
+    }
+
+    /// The tables in order, and the keys that wait: those that break cycles, and nullable ones
+    /// of a table to itself.
+    fn order(
+        &self,
+        schema: &Schema,
+        options: &Resolved,
+        report: &mut SeedReport,
+    ) -> Result<(Vec<Step>, Vec<Waiting>), SeedError> {
+        let mut edges = Vec::new();
+        let mut origin: Vec<Waiting> = Vec::new();
+        let mut waiting = Vec::new();
+        let none = BTreeMap::new();
+        for (child, table) in schema.tables.iter().enumerate() {
+            let columns = options.columns.get(&child).unwrap_or(&none);
+            for (at, key) in table.foreign_keys.iter().enumerate() {
+                let Some(parent) = key.parent else { continue };
+                if key
+                    .columns
+                    .iter()
+                    .all(|column| columns.contains_key(column))
+                {
+                    continue;
+                }
+                let breakable = breakable(table, at, columns);
+                if parent == child
+                    && breakable == Breakable::Null
+                    && !options.skipped.contains_key(&child)
+                {
+                    waiting.push((child, at));
+                }
+                edges.push(Edge {
+                    child,
+                    parent,
+                    breakable,
+                });
+                origin.push((child, at));
+            }
+        }
+        let mut tables: Vec<usize> = (0..schema.tables.len())
+            .filter(|at| !options.skipped.contains_key(at))
+            .collect();
+        loop {
+            match order(&tables, &edges) {
+                Ok(steps) => {
+                    waiting.extend(
+                        steps
+                            .iter()
+                            .flat_map(|step| &step.postponed)
+                            .map(|edge| origin[*edge]),
+                    );
+                    return Ok((steps, waiting));
+                }
+                Err(cycle) => {
+                    let names: Vec<String> =
+                        cycle.iter().map(|at| schema.tables[*at].label()).collect();
+                    let error = SeedError::Cycle {
+                        tables: names.join(", "),
+                    };
+                    if !self.lenient {
+                        return Err(error);
+                    }
+                    let left_out = names.into_iter().map(|object| LeftOut {
+                        object,
+                        reason: error.to_string(),
+                    });
+                    report.left_out.extend(left_out);
+                    tables.retain(|at| !cycle.contains(at));
+                    waiting.retain(|(at, _)| !cycle.contains(at));
+                }
+            }
+        }
+    }
+
+    async fn set_waiting(
+        &self,
+        conn: &mut PgConnection,
+        schema: &Schema,
+        options: &Resolved,
+        (at, key_at): Waiting,
+        report: &mut SeedReport,
+    ) -> Result<(), SeedError> {
+        let table = &schema.tables[at];
+        let key = &table.foreign_keys[key_at];
+        let none = BTreeMap::new();
+        let columns = options.columns.get(&at).unwrap_or(&none);
+        let deferred = breakable(table, key_at, columns) == Breakable::Defer;
+        let mut free = free_columns(table, key_at, columns);
+        if !deferred {
+            free.retain(|column| !table.columns[*column].required());
+        }
+        let postponed = Postponed {
+            seed: self.seed,
+            table,
+            key,
+            free,
+            deferred,
+            to_self: key.parent == Some(at),
+            exclusive: table
+                .unique
+                .iter()
+                .any(|u| u.columns.iter().all(|column| key.columns.contains(column))),
+        };
+        let Some((count, refusal)) = postponed.set(conn).await? else {
+            return Ok(());
+        };
+        if deferred {
+            return Err(SeedError::CannotFill {
+                table: table.label(),
+                part: refusal.part,
+                tries: 1,
+                sqlstate: refusal.sqlstate,
+                message: refusal.message,
+                hint: format!(
+                    "the deferred foreign key `{}` of {count} rows could not be set",
+                    key.name
+                ),
+            });
+        }
+        let column = &table.columns[key.columns[0]].name;
+        let reason = format!(
+            "{count} rows kept NULL: {} refused: {}",
+            refusal.part, refusal.message
+        );
+        report.left_out.push(LeftOut {
+            object: format!("{}.{column}", table.label()),
+            reason,
+        });
+        Ok(())
+    }
+}

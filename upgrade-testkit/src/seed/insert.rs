@@ -1,0 +1,287 @@
+//! Sends rows: by COPY when there are many, by INSERT when there are few or a cell is the default.
+//!
+//! Each batch runs in a savepoint, so that a refused one leaves the transaction usable.
+
+use std::collections::BTreeSet;
+
+use sqlx::postgres::PgDatabaseError;
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
+
+use super::error::{Doing as _, SeedError};
+use super::resolve::Cells;
+use super::schema::{Table, quote};
+use super::value::SqlValue;
+
+/// From this many rows on, COPY is faster than its two more round trips.
+const COPY_FROM: usize = 16;
+
+/// Why Postgres refused a batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) sqlstate: String,
+    /// The constraint, column or trigger, as far as it is named.
+    pub(crate) part: String,
+    pub(crate) message: String,
+    /// The offending row of the batch, from one, if it is known.
+    pub(crate) line: Option<usize>,
+}
+
+impl Refusal {
+    /// Whether other values may be accepted: data exceptions, violated constraints, an exception
+    /// that a trigger raised, and keys too long for an index.
+    pub(crate) fn depends_on_values(&self) -> bool {
+        ["22", "23", "P0", "54"]
+            .iter()
+            .any(|class| self.sqlstate.starts_with(class))
+    }
+
+    /// Whether it means that there is no room for more rows.
+    pub(crate) fn means_full(&self) -> bool {
+        matches!(self.sqlstate.as_str(), "23505" | "23P01" | "P0001")
+    }
+
+    fn new(error: &PgDatabaseError) -> Self {
+        let part = match (error.constraint(), error.column()) {
+            (Some(constraint), _) => format!("constraint `{constraint}`"),
+            (None, Some(column)) => format!("column `{column}`"),
+            (None, None) => match error.r#where() {
+                Some(context) if context.contains("PL/pgSQL function") => {
+                    let function = context
+                        .split_whitespace()
+                        .skip_while(|word| *word != "function")
+                        .nth(1);
+                    format!("function `{}`", function.unwrap_or("?"))
+                }
+                Some(context) => {
+                    copy_column(context).map_or("the table".to_owned(), |c| format!("column `{c}`"))
+                }
+                None => "the table".to_owned(),
+            },
+        };
+        let detail = error
+            .detail()
+            .map(|detail| format!(": {detail}"))
+            .unwrap_or_default();
+        Self {
+            sqlstate: error.code().to_owned(),
+            part,
+            message: format!("{}{detail}", error.message()),
+            line: error.r#where().and_then(copy_line),
+        }
+    }
+}
+
+/// The number in `COPY orders, line 17, column ..`.
+fn copy_line(context: &str) -> Option<usize> {
+    let line = context
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("COPY "))?;
+    let (_, rest) = line.split_once(", line ")?;
+    rest.split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
+}
+
+fn copy_column(context: &str) -> Option<&str> {
+    let line = context.lines().find(|line| line.starts_with("COPY "))?;
+    let (_, rest) = line.split_once(", column ")?;
+    rest.split(':').next()
+}
+
+/// Inserts all rows or none.
+pub(crate) async fn insert(
+    conn: &mut PgConnection,
+    table: &Table,
+    rows: &[&Cells],
+) -> Result<Result<(), Refusal>, SeedError> {
+    let named: BTreeSet<usize> = rows
+        .iter()
+        .flat_map(|row| (0..row.len()).filter(|at| row[*at].is_some()))
+        .collect();
+    let complete = rows
+        .iter()
+        .all(|row| named.iter().all(|at| row[*at].is_some()));
+    let sent = if complete && !named.is_empty() && rows.len() >= COPY_FROM {
+        match by_copy(conn, table, &named, rows).await {
+            // Row-level security and rules of foreign servers know INSERT only.
+            Err(error) if sqlstate(&error).as_deref() == Some("0A000") => {
+                roll_back(conn).await?;
+                by_insert(conn, table, &named, rows).await
+            }
+            sent => sent,
+        }
+    } else {
+        by_insert(conn, table, &named, rows).await
+    };
+    settle(conn, sent, || format!("insert into `{}`", table.label())).await
+}
+
+/// Turns a refusal by the server into a value, with the savepoint rolled back.
+pub(crate) async fn settle(
+    conn: &mut PgConnection,
+    sent: Result<(), sqlx::Error>,
+    doing: impl FnOnce() -> String,
+) -> Result<Result<(), Refusal>, SeedError> {
+    let Err(error) = sent else {
+        return Ok(Ok(()));
+    };
+    let refusal = match &error {
+        sqlx::Error::Database(database) => database
+            .try_downcast_ref::<PgDatabaseError>()
+            .map(Refusal::new),
+        _ => None,
+    };
+    match refusal {
+        Some(refusal) => {
+            roll_back(conn).await?;
+            Ok(Err(refusal))
+        }
+        None => Err(error).doing(doing),
+    }
+}
+
+async fn roll_back(conn: &mut PgConnection) -> Result<(), SeedError> {
+    let rolled_back = conn
+        .execute("ROLLBACK TO SAVEPOINT upgrade_seed; RELEASE SAVEPOINT upgrade_seed")
+        .await;
+    rolled_back
+        .map(drop)
+        .doing(|| "go back to the savepoint before a refused row".to_owned())
+}
+
+fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    error
+        .as_database_error()?
+        .code()
+        .map(|code| code.into_owned())
+}
+
+/// Runs statements in the savepoint; one round trip.
+pub(crate) async fn run(conn: &mut PgConnection, statements: &str) -> Result<(), sqlx::Error> {
+    let script = format!("SAVEPOINT upgrade_seed; {statements}; RELEASE SAVEPOINT upgrade_seed");
+    sqlx::raw_sql(AssertSqlSafe(script))
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+async fn by_copy(
+    conn: &mut PgConnection,
+    table: &Table,
+    named: &BTreeSet<usize>,
+    rows: &[&Cells],
+) -> Result<(), sqlx::Error> {
+    let mut data = String::new();
+    for row in rows {
+        for (place, at) in named.iter().enumerate() {
+            if place > 0 {
+                data.push('\t');
+            }
+            copy_cell(&mut data, row[*at].as_ref());
+        }
+        data.push('\n');
+    }
+    conn.execute("SAVEPOINT upgrade_seed").await?;
+    let statement = format!(
+        "COPY {} ({}) FROM STDIN",
+        table.sql(),
+        column_list(table, named)
+    );
+    let mut copy = conn.copy_in_raw(&statement).await?;
+    copy.send(data.into_bytes()).await?;
+    copy.finish().await?;
+    conn.execute("RELEASE SAVEPOINT upgrade_seed").await?;
+    Ok(())
+}
+
+fn copy_cell(data: &mut String, cell: Option<&SqlValue>) {
+    let Some(text) = cell.and_then(SqlValue::as_text) else {
+        data.push_str("\\N");
+        return;
+    };
+    for c in text.chars() {
+        match c {
+            '\\' => data.push_str("\\\\"),
+            '\t' => data.push_str("\\t"),
+            '\n' => data.push_str("\\n"),
+            '\r' => data.push_str("\\r"),
+            _ => data.push(c),
+        }
+    }
+}
+
+async fn by_insert(
+    conn: &mut PgConnection,
+    table: &Table,
+    named: &BTreeSet<usize>,
+    rows: &[&Cells],
+) -> Result<(), sqlx::Error> {
+    let target = table.sql();
+    if named.is_empty() {
+        let statements = vec![format!("INSERT INTO {target} DEFAULT VALUES"); rows.len()];
+        return run(conn, &statements.join("; ")).await;
+    }
+    let values: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let cells: Vec<String> = named.iter().map(|at| literal(row[*at].as_ref())).collect();
+            format!("({})", cells.join(", "))
+        })
+        .collect();
+    let identity = named.iter().any(|at| table.columns[*at].identity);
+    let overriding = if identity {
+        " OVERRIDING SYSTEM VALUE"
+    } else {
+        ""
+    };
+    let columns = column_list(table, named);
+    run(
+        conn,
+        &format!(
+            "INSERT INTO {target} ({columns}){overriding} VALUES {}",
+            values.join(", ")
+        ),
+    )
+    .await
+}
+
+fn column_list(table: &Table, named: &BTreeSet<usize>) -> String {
+    named
+        .iter()
+        .map(|at| quote(&table.columns[*at].name))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// A cell as an SQL literal without type: Postgres reads it as the column's.
+pub(crate) fn literal(cell: Option<&SqlValue>) -> String {
+    match cell {
+        Some(SqlValue::Text(text)) => upgrade_core::postgres::sql::quote_literal(text),
+        Some(SqlValue::Null) => "NULL".to_owned(),
+        Some(SqlValue::Default) | None => "DEFAULT".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_of_copy() {
+        let context = "SQL statement \"..\"\nCOPY orders, line 17, column note: \"a, line 3\"";
+        assert_eq!(copy_line(context), Some(17));
+        assert_eq!(copy_column(context), Some("note"));
+        assert_eq!(copy_line("COPY orders, line 4: \"1\t2\""), Some(4));
+        assert_eq!(copy_line("PL/pgSQL function f() line 3 at RAISE"), None);
+    }
+
+    #[test]
+    fn cells_of_copy_are_escaped() {
+        let mut data = String::new();
+        copy_cell(&mut data, Some(&SqlValue::from("a\tb\\N\n")));
+        copy_cell(&mut data, Some(&SqlValue::Null));
+        assert_eq!(data, "a\\tb\\\\N\\n\\N");
+    }
+}

@@ -1,0 +1,63 @@
+//! Fills any Postgres schema with rows that satisfy it, from its own catalog.
+//!
+//! An upgrade that passes on empty tables proves little. [`Seeder`] reads types, keys, CHECKs and
+//! partitions from the catalog and draws rows from [proptest] strategies until Postgres has accepted
+//! as many as were asked for: parents before children, cycles of foreign keys included.
+//!
+//! ```no_run
+//! # use upgrade_testkit::seed::{Row, Seeder};
+//! # async fn seed(conn: &mut sqlx::PgConnection) -> Result<(), upgrade_testkit::seed::SeedError> {
+//! let report = Seeder::new(7)
+//!     .rows(50)
+//!     .table_rows("public.orders", 500)
+//!     .column("customers.email", "[a-z]{3,9}@example[.]org")
+//!     .table("public.settings", vec![Row::from([("key", "currency"), ("value", "EUR")])])
+//!     .skip("public.spatial_ref_sys")
+//!     .fill(conn)
+//!     .await?;
+//! println!("{report}");
+//! # Ok(()) }
+//! ```
+//!
+//! # What is filled, and with what
+//! - Every column is drawn explicitly, also one with a default: `now()` and `gen_random_uuid()` would
+//!   differ from run to run. Only sequences (identity, serial) give their own values, so that the
+//!   application goes on where they stopped. Generated columns are left to Postgres.
+//! - Where the type, a CHECK or a partition bound tells what is allowed, values are drawn within it;
+//!   everything else is learned by trial: a row that Postgres refuses is drawn again.
+//! - Values include the edges of their types on purpose; NaN, infinities and NULL array elements,
+//!   which many drivers cannot read, only after [`Seeder::extremes`].
+//! - Triggers run: they are part of the application, and may add rows or refuse some.
+//! - Existing rows stay and can be referred to. Tables of migration tools are left alone.
+//!
+//! # Reproducible
+//! The same schema, seed and options give the same data, and each column has a source of its own:
+//! a new column or table leaves the values of the others as they were.
+//!
+//! # All or nothing
+//! [`Seeder::fill`] runs in one transaction (a savepoint inside a transaction that sqlx knows of) and
+//! leaves nothing behind when it fails.
+
+mod check;
+mod drawer;
+mod error;
+mod fill;
+mod graph;
+mod insert;
+mod keys;
+mod plan;
+mod postponed;
+mod random;
+mod report;
+mod resolve;
+mod schema;
+mod seeder;
+mod table_fill;
+mod type_catalog;
+mod types;
+mod value;
+
+pub use error::SeedError;
+pub use report::{LeftOut, SeedReport, TableReport};
+pub use seeder::{Seeder, TableRows};
+pub use value::{Row, SqlValue};

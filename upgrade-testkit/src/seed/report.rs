@@ -1,0 +1,84 @@
+//! What seeding did: rows by table, and everything that was left out, with the reason.
+
+use std::fmt;
+
+/// What [`Seeder::fill`](super::Seeder::fill) did, in the order in which tables were filled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeedReport {
+    pub(crate) tables: Vec<TableReport>,
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+/// What happened to one table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TableReport {
+    /// `schema.table`.
+    pub table: String,
+    /// Rows that were there before.
+    pub existing: u64,
+    /// Rows that were asked for.
+    pub wanted: u64,
+    /// Rows that the seeder inserted.
+    pub inserted: u64,
+    /// Rows in the table at the end; triggers may have added or removed some.
+    pub total: u64,
+    /// Rows that Postgres refused and that were drawn again.
+    pub refused: u64,
+    /// Why fewer rows were inserted than wanted.
+    pub short: Option<String>,
+}
+
+/// A table or column that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// `schema.table` or `schema.table.column`.
+    pub object: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl SeedReport {
+    /// The filled tables, parents first.
+    pub fn tables(&self) -> &[TableReport] {
+        &self.tables
+    }
+
+    /// Tables and columns that were left out, by name.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// What happened to `schema.table`.
+    pub fn table(&self, name: &str) -> Option<&TableReport> {
+        self.tables.iter().find(|report| report.table == name)
+    }
+
+    /// Rows that the seeder inserted, over all tables.
+    pub fn inserted(&self) -> u64 {
+        self.tables.iter().map(|report| report.inserted).sum()
+    }
+}
+
+impl fmt::Display for SeedReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "seeded {} rows into {} tables",
+            self.inserted(),
+            self.tables.len()
+        )?;
+        for table in &self.tables {
+            write!(f, "  {}: {} rows", table.table, table.inserted)?;
+            if let Some(reason) = &table.short {
+                write!(f, " of {} wanted: {reason}", table.wanted)?;
+            }
+            writeln!(f)?;
+        }
+        for item in &self.left_out {
+            writeln!(f, "  left out {}: {}", item.object, item.reason)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,302 @@
+//! What the seeder needs to know of a schema, and how it reads it from the catalog.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{PgConnection, Row as _};
+
+use super::error::{Doing as _, SeedError};
+use super::type_catalog::TypeCatalog;
+use super::types::SqlType;
+
+/// The tables that can be seeded, by position; foreign keys refer to positions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Schema {
+    pub(crate) tables: Vec<Table>,
+    /// The database can hold text beyond ASCII.
+    pub(crate) unicode: bool,
+}
+
+/// An ordinary table, or the root of a partition tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) oid: i64,
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    /// The extension that owns it.
+    pub(crate) extension: Option<String>,
+    pub(crate) partitioned: bool,
+    /// The constraint that each leaf puts on its rows, as an expression.
+    pub(crate) leaves: Vec<Option<String>>,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) foreign_keys: Vec<ForeignKey>,
+    pub(crate) unique: Vec<Unique>,
+    /// CHECK expressions.
+    pub(crate) checks: Vec<String>,
+    /// Positions of the columns that exclusion constraints cover.
+    pub(crate) excluding: BTreeSet<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) number: i16,
+    pub(crate) name: String,
+    pub(crate) ty: SqlType,
+    pub(crate) not_null: bool,
+    pub(crate) default: Option<String>,
+    pub(crate) identity: bool,
+    pub(crate) generated: bool,
+}
+
+impl Column {
+    /// Whether a sequence gives the value: reproducible, and the application goes on from there.
+    pub(crate) fn is_sequence(&self) -> bool {
+        self.identity
+            || self
+                .default
+                .as_ref()
+                .is_some_and(|default| default.contains("nextval("))
+    }
+
+    /// Whether the column must have a value.
+    pub(crate) fn required(&self) -> bool {
+        self.not_null || self.ty.forbids_null()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ForeignKey {
+    pub(crate) name: String,
+    /// Positions in the child's columns.
+    pub(crate) columns: Vec<usize>,
+    /// The table it refers to, as SQL; a partition perhaps.
+    pub(crate) target: String,
+    /// The position of that table (of its root) in the schema.
+    pub(crate) parent: Option<usize>,
+    /// Names of the columns it refers to.
+    pub(crate) referenced: Vec<String>,
+    pub(crate) deferrable: bool,
+    /// MATCH FULL: all NULL or none.
+    pub(crate) full: bool,
+    pub(crate) schema: String,
+}
+
+/// A unique index without predicate or expression.
+#[derive(Clone, Debug)]
+pub(crate) struct Unique {
+    pub(crate) name: String,
+    /// Positions in the table's columns.
+    pub(crate) columns: Vec<usize>,
+}
+
+impl Table {
+    /// `schema.table`, as options and reports name it.
+    pub(crate) fn label(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    /// The quoted name for statements.
+    pub(crate) fn sql(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
+
+    fn position(&self, number: i16) -> Option<usize> {
+        self.columns
+            .iter()
+            .position(|column| column.number == number)
+    }
+}
+
+pub(crate) fn quote(name: &str) -> String {
+    upgrade_core::postgres::sql::quote_ident(name)
+}
+
+fn qualified(schema: &str, name: &str) -> String {
+    format!("{}.{}", quote(schema), quote(name))
+}
+
+const TABLES: &str = "
+SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind = 'p' AS partitioned,
+       (SELECT e.extname::text FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+           AND d.refclassid = 'pg_extension'::regclass LIMIT 1) AS extension
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+ ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
+
+const COLUMNS: &str = "
+SELECT a.attrelid::int8 AS relation, a.attnum AS number, a.attname::text AS name, a.atttypid::int8 AS type,
+       a.atttypmod AS typmod, a.attnotnull AS not_null, pg_get_expr(d.adbin, d.adrelid) AS default_value,
+       a.attidentity::text <> '' AS identity, a.attgenerated::text <> '' AS generated
+  FROM pg_attribute a
+  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ WHERE a.attrelid::int8 = ANY($1) AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY a.attrelid, a.attnum";
+
+const LEAVES: &str = "
+SELECT r.oid::int8 AS root, pg_get_partition_constraintdef(t.relid) AS bound
+  FROM pg_class r, pg_partition_tree(r.oid) t
+ WHERE r.oid::int8 = ANY($1) AND r.relkind = 'p' AND t.isleaf AND t.relid <> r.oid
+ ORDER BY r.oid, t.relid::regclass::text COLLATE \"C\"";
+
+const CONSTRAINTS: &str = "
+SELECT k.conrelid::int8 AS relation, k.conname::text AS name, k.contype::text AS kind,
+       coalesce(k.conkey, '{}')::int2[] AS key, k.condeferrable AS deferrable, k.confmatchtype = 'f' AS match_full,
+       pg_get_expr(k.conbin, k.conrelid) AS expression,
+       n.nspname::text AS schema, pn.nspname::text AS parent_schema, p.relname::text AS parent,
+       coalesce(pg_partition_root(k.confrelid), k.confrelid)::oid::int8 AS parent_root,
+       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS f(number, at)
+               JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = f.number ORDER BY f.at) AS referenced
+  FROM pg_constraint k
+  JOIN pg_namespace n ON n.oid = k.connamespace
+  LEFT JOIN pg_class p ON p.oid = k.confrelid
+  LEFT JOIN pg_namespace pn ON pn.oid = p.relnamespace
+ WHERE k.conrelid::int8 = ANY($1) AND k.contype IN ('c', 'f', 'x')
+   -- A key to a partitioned table has one more row for each partition: children of the real one.
+   AND (k.contype <> 'f' OR k.conparentid = 0
+        OR NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = k.conparentid AND up.conrelid = k.conrelid))
+ ORDER BY k.conrelid, k.conname COLLATE \"C\"";
+
+const UNIQUE: &str = "
+SELECT i.indrelid::int8 AS relation, c.relname::text AS name,
+       (string_to_array(i.indkey::text, ' ')::int2[])[1:i.indnkeyatts] AS key
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+ WHERE i.indrelid::int8 = ANY($1) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
+ ORDER BY i.indrelid, c.relname COLLATE \"C\"";
+
+/// Reads all tables outside the system schemas.
+pub(crate) async fn read(conn: &mut PgConnection) -> Result<Schema, SeedError> {
+    read_catalog(conn)
+        .await
+        .doing(|| "read the catalog".to_owned())
+}
+
+async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
+    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
+        .fetch_one(&mut *conn)
+        .await?;
+    let types = TypeCatalog::read(conn).await?;
+    let mut tables = Vec::new();
+    for row in sqlx::query(TABLES).fetch_all(&mut *conn).await? {
+        tables.push(Table {
+            oid: row.try_get("oid")?,
+            schema: row.try_get("schema")?,
+            name: row.try_get("name")?,
+            extension: row.try_get("extension")?,
+            partitioned: row.try_get("partitioned")?,
+            leaves: Vec::new(),
+            columns: Vec::new(),
+            foreign_keys: Vec::new(),
+            unique: Vec::new(),
+            checks: Vec::new(),
+            excluding: BTreeSet::new(),
+        });
+    }
+    let oids: Vec<i64> = tables.iter().map(|table| table.oid).collect();
+    let at: BTreeMap<i64, usize> = oids.iter().enumerate().map(|(i, oid)| (*oid, i)).collect();
+
+    for row in sqlx::query(COLUMNS)
+        .bind(&oids)
+        .fetch_all(&mut *conn)
+        .await?
+    {
+        let ty = types.resolve(row.try_get("type")?, row.try_get("typmod")?);
+        tables[at[&row.try_get::<i64, _>("relation")?]]
+            .columns
+            .push(Column {
+                number: row.try_get("number")?,
+                name: row.try_get("name")?,
+                ty,
+                not_null: row.try_get("not_null")?,
+                default: row.try_get("default_value")?,
+                identity: row.try_get("identity")?,
+                generated: row.try_get("generated")?,
+            });
+    }
+    for row in sqlx::query(LEAVES)
+        .bind(&oids)
+        .fetch_all(&mut *conn)
+        .await?
+    {
+        tables[at[&row.try_get::<i64, _>("root")?]]
+            .leaves
+            .push(row.try_get("bound")?);
+    }
+    for row in sqlx::query(UNIQUE)
+        .bind(&oids)
+        .fetch_all(&mut *conn)
+        .await?
+    {
+        let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
+        if let Some(columns) = positions(table, &row.try_get::<Vec<i16>, _>("key")?) {
+            table.unique.push(Unique {
+                name: row.try_get("name")?,
+                columns,
+            });
+        }
+    }
+    for row in sqlx::query(CONSTRAINTS)
+        .bind(&oids)
+        .fetch_all(&mut *conn)
+        .await?
+    {
+        let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
+        let kind: String = row.try_get("kind")?;
+        if kind == "c" {
+            table
+                .checks
+                .extend(row.try_get::<Option<String>, _>("expression")?);
+        } else if kind == "x" {
+            // An expression in the constraint has the number 0.
+            let key: Vec<i16> = row.try_get("key")?;
+            let columns: Vec<usize> = key
+                .iter()
+                .filter_map(|number| table.position(*number))
+                .collect();
+            table.excluding.extend(columns);
+        } else if let Some(columns) = positions(table, &row.try_get::<Vec<i16>, _>("key")?) {
+            let parent_schema: String = row.try_get("parent_schema")?;
+            let parent: String = row.try_get("parent")?;
+            table.foreign_keys.push(ForeignKey {
+                name: row.try_get("name")?,
+                columns,
+                target: qualified(&parent_schema, &parent),
+                parent: at.get(&row.try_get::<i64, _>("parent_root")?).copied(),
+                referenced: row.try_get("referenced")?,
+                deferrable: row.try_get("deferrable")?,
+                full: row.try_get("match_full")?,
+                schema: row.try_get("schema")?,
+            });
+        }
+    }
+    for table in &mut tables {
+        // The widest first: a narrower key over some of the same columns then has to agree with it.
+        table
+            .foreign_keys
+            .sort_by_key(|key| std::cmp::Reverse(key.columns.len()));
+        drop_repeated(&mut table.foreign_keys);
+    }
+    Ok(Schema {
+        tables,
+        unicode: encoding == "UTF8",
+    })
+}
+
+fn positions(table: &Table, numbers: &[i16]) -> Option<Vec<usize>> {
+    numbers
+        .iter()
+        .map(|number| table.position(*number))
+        .collect()
+}
+
+/// The same key declared twice is one key.
+fn drop_repeated(keys: &mut Vec<ForeignKey>) {
+    let mut seen = BTreeSet::new();
+    keys.retain(|key| {
+        seen.insert((
+            key.columns.clone(),
+            key.target.clone(),
+            key.referenced.clone(),
+        ))
+    });
+}

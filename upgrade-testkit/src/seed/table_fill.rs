@@ -1,0 +1,297 @@
+//! Fills one table: draws rows, sends them in batches, finds and replaces the refused ones.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::drawer::{Drawer, DrawnRow, Given, Stop};
+use super::error::{Doing as _, SeedError};
+use super::insert::{Refusal, insert};
+use super::keys::Pool;
+use super::plan::{Cell, TablePlan};
+use super::postponed::{read_keys, used_keys};
+use super::report::{SeedReport, TableReport};
+use super::resolve::{Cells, Reject};
+use super::schema::quote;
+use super::seeder::{Seeder, TableRows};
+
+/// Rows in a batch, as long as none is refused.
+const BATCH: usize = 2_000;
+/// How fast a batch grows again after refusals.
+const GROWTH: usize = 4;
+
+pub(crate) struct TableFill<'a> {
+    pub(crate) seeder: &'a Seeder,
+    pub(crate) plan: TablePlan,
+    pub(crate) wanted: u64,
+    pub(crate) rows: Option<&'a TableRows>,
+}
+
+/// A row that waits to be sent.
+struct Waiting {
+    row: DrawnRow,
+    tries: u32,
+}
+
+/// What has happened so far.
+struct Progress {
+    left: u64,
+    inserted: u64,
+    refused: u64,
+    existing: u64,
+    short: Option<String>,
+}
+
+impl TableFill<'_> {
+    /// Fills the table and adds it to the report, also when fewer rows than wanted found room.
+    pub(crate) async fn fill(
+        self,
+        conn: &mut PgConnection,
+        report: &mut SeedReport,
+    ) -> Result<(), SeedError> {
+        let label = self.plan.table.label();
+        let existing = self.count(conn).await?;
+        let (given, wanted) = match self.rows {
+            None => (Given::Nothing, self.wanted),
+            Some(TableRows::Fixed(rows)) => (
+                Given::Fixed(rows.iter().cloned().collect()),
+                rows.len() as u64,
+            ),
+            Some(TableRows::Drawn(strategy)) => (Given::Drawn(strategy.clone()), self.wanted),
+        };
+        let mut progress = Progress {
+            left: wanted,
+            inserted: 0,
+            refused: 0,
+            existing,
+            short: None,
+        };
+        if wanted > 0 {
+            let pools = pools(conn, &self.plan).await?;
+            let sequences = self.sequences(conn, wanted).await?;
+            let mut drawer =
+                Drawer::new(self.seeder.seed, self.plan.clone(), pools, given, sequences);
+            self.send(conn, &mut drawer, &mut progress).await?;
+        }
+        tracing::debug!(
+            table = label,
+            inserted = progress.inserted,
+            refused = progress.refused,
+            "seeded"
+        );
+        report.tables.push(TableReport {
+            table: label,
+            existing,
+            wanted,
+            inserted: progress.inserted,
+            total: existing + progress.inserted,
+            refused: progress.refused,
+            short: progress.short,
+        });
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        conn: &mut PgConnection,
+        drawer: &mut Drawer,
+        progress: &mut Progress,
+    ) -> Result<(), SeedError> {
+        let mut queue: VecDeque<Waiting> = VecDeque::new();
+        let mut batch = BATCH;
+        loop {
+            while queue.len() < batch && progress.left > 0 {
+                let base = drawer.next_base();
+                match drawer.draw(base) {
+                    Ok(row) => {
+                        queue.push_back(Waiting { row, tries: 0 });
+                        progress.left -= 1;
+                    }
+                    // What is drawn already may be all there is room for.
+                    Err(Stop::Reject(reject)) if !queue.is_empty() => {
+                        self.stop_short(drawer, progress, queue.len(), reject)?;
+                    }
+                    Err(Stop::Reject(reject)) => self.stop_short(drawer, progress, 0, reject)?,
+                    Err(Stop::Error(error)) => return Err(*error),
+                }
+            }
+            let size = batch.min(queue.len());
+            if size == 0 {
+                return Ok(());
+            }
+            let cells: Vec<&Cells> = queue
+                .iter()
+                .take(size)
+                .map(|waiting| &waiting.row.cells)
+                .collect();
+            match insert(conn, &self.plan.table, &cells).await? {
+                Ok(()) => {
+                    queue.drain(..size);
+                    progress.inserted += size as u64;
+                    batch = (batch * GROWTH).min(BATCH);
+                }
+                Err(refusal) if size == 1 => {
+                    progress.refused += 1;
+                    self.replace(drawer, &mut queue, progress, &refusal)?;
+                }
+                // The rows before the one at fault are sent first, so that it is alone the next time.
+                Err(refusal) => {
+                    batch = match refusal.line {
+                        Some(line) if line <= size => (line - 1).max(1),
+                        _ => size / 2,
+                    };
+                }
+            }
+        }
+    }
+
+    /// Draws the refused row at the head of the queue again, or gives up.
+    fn replace(
+        &self,
+        drawer: &mut Drawer,
+        queue: &mut VecDeque<Waiting>,
+        progress: &mut Progress,
+        refusal: &Refusal,
+    ) -> Result<(), SeedError> {
+        let Some(Waiting { row, tries }) = queue.pop_front() else {
+            return Ok(());
+        };
+        let tries = tries + 1;
+        drawer.release(&row);
+        if tries >= self.seeder.tries || !refusal.depends_on_values() {
+            let has_rows = progress.existing + progress.inserted > 0;
+            if refusal.means_full() && has_rows && !drawer.is_fixed() {
+                progress.short = Some(format!(
+                    "{} refused {tries} rows drawn in a row: {}",
+                    refusal.part, refusal.message
+                ));
+                progress.left = 0;
+                queue.clear();
+                return Ok(());
+            }
+            return Err(SeedError::CannotFill {
+                table: self.plan.table.label(),
+                part: refusal.part.clone(),
+                tries,
+                sqlstate: refusal.sqlstate.clone(),
+                message: refusal.message.clone(),
+                hint: self.hint(),
+            });
+        }
+        match drawer.draw(row.base().clone()) {
+            Ok(row) => {
+                queue.push_front(Waiting { row, tries });
+                Ok(())
+            }
+            Err(Stop::Reject(reject)) => self.stop_short(drawer, progress, queue.len(), reject),
+            Err(Stop::Error(error)) => Err(*error),
+        }
+    }
+
+    /// Goes on with fewer rows if there is at least one, else fails.
+    fn stop_short(
+        &self,
+        drawer: &Drawer,
+        progress: &mut Progress,
+        queued: usize,
+        reject: Reject,
+    ) -> Result<(), SeedError> {
+        let (part, reason, none_ever) = match reject {
+            Reject::Again { part, reason } => (part, reason, false),
+            Reject::Exhausted {
+                part,
+                reason,
+                none_ever,
+            } => (part, reason, none_ever),
+        };
+        let has_rows = progress.existing + progress.inserted > 0 || queued > 0;
+        if has_rows && !none_ever && !drawer.is_fixed() {
+            progress.short = Some(format!("{part}: {reason}"));
+            progress.left = 0;
+            return Ok(());
+        }
+        Err(SeedError::CannotFill {
+            table: self.plan.table.label(),
+            part,
+            tries: 1,
+            sqlstate: "-".to_owned(),
+            message: reason,
+            hint: self.hint(),
+        })
+    }
+
+    fn hint(&self) -> String {
+        let label = self.plan.table.label();
+        format!(
+            "supply values with `.column(\"{label}.<column>\", strategy)` or rows with `.table(\"{label}\", rows)`, \
+             or leave it out with `.skip(\"{label}\")`"
+        )
+    }
+
+    async fn count(&self, conn: &mut PgConnection) -> Result<u64, SeedError> {
+        let query = format!("SELECT count(*) FROM {}", self.plan.table.sql());
+        let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(query))
+            .persistent(false)
+            .fetch_one(conn)
+            .await;
+        Ok(count
+            .doing(|| format!("count the rows of `{}`", self.plan.table.label()))?
+            .unsigned_abs())
+    }
+
+    /// Values of sequences, read ahead for the columns that need it.
+    async fn sequences(
+        &self,
+        conn: &mut PgConnection,
+        rows: u64,
+    ) -> Result<BTreeMap<usize, VecDeque<String>>, SeedError> {
+        let table = &self.plan.table;
+        let mut sequences = BTreeMap::new();
+        for (at, column) in table.columns.iter().enumerate() {
+            if self.plan.cells[at] != Cell::Sequence {
+                continue;
+            }
+            let next = match &column.default {
+                Some(default) => default.clone(),
+                None => {
+                    let quoted = upgrade_core::postgres::sql::quote_literal;
+                    format!(
+                        "nextval(pg_get_serial_sequence({}, {}))",
+                        quoted(&table.sql()),
+                        quoted(&column.name)
+                    )
+                }
+            };
+            let query = format!("SELECT ({next})::text FROM generate_series(1, {rows})");
+            let values = sqlx::query_scalar::<_, String>(AssertSqlSafe(query)).persistent(false);
+            let values = values.fetch_all(&mut *conn).await;
+            let values = values.doing(|| {
+                format!(
+                    "read the sequence of `{}.{}`",
+                    table.label(),
+                    quote(&column.name)
+                )
+            })?;
+            sequences.insert(at, values.into());
+        }
+        Ok(sequences)
+    }
+}
+
+/// The keys that each foreign key of a plan can refer to.
+pub(crate) async fn pools(
+    conn: &mut PgConnection,
+    plan: &TablePlan,
+) -> Result<Vec<Pool>, SeedError> {
+    let mut pools = Vec::new();
+    for key_plan in &plan.keys {
+        let key = &plan.table.foreign_keys[key_plan.at];
+        let keys = read_keys(conn, key).await?;
+        pools.push(if key_plan.exclusive {
+            Pool::exclusive(keys, &used_keys(conn, &plan.table, key, false).await?)
+        } else {
+            Pool::new(keys)
+        });
+    }
+    Ok(pools)
+}

@@ -1,0 +1,187 @@
+//! A strategy for every Postgres type: its values as text, edge cases included on purpose.
+//!
+//! What every type gets: ordinary values most of the time, and now and then its least and greatest,
+//! zero, empty, the longest, and text beyond ASCII. NaN and infinities are drawn only on request
+//! ([`Options::extremes`]), as many drivers cannot read them.
+
+mod compound;
+mod geometry;
+mod network;
+mod number;
+mod order;
+mod system;
+mod text;
+mod time;
+
+use proptest::sample::select;
+use proptest::strategy::{SBoxedStrategy, Strategy, Union};
+
+use super::check::{Alternative, Hints, solve};
+
+pub(crate) use order::compare;
+
+/// A strategy for the text form of values.
+pub(crate) type Texts = SBoxedStrategy<String>;
+
+/// What holds for all types of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// The database can hold text beyond ASCII.
+    pub(crate) unicode: bool,
+    /// Draw NaN, infinities and NULL array elements.
+    pub(crate) extremes: bool,
+}
+
+/// A type as the catalog describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SqlType {
+    /// As `format_type` prints it.
+    pub(crate) name: String,
+    /// Length, precision and the like; -1 when there is none.
+    pub(crate) typmod: i32,
+    pub(crate) kind: Kind,
+}
+
+/// What sort of type.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// A scalar, by its `typname`.
+    Base(String),
+    Enum(Vec<String>),
+    Domain {
+        base: Box<SqlType>,
+        not_null: bool,
+        checks: Vec<String>,
+    },
+    Array {
+        element: Box<SqlType>,
+        delimiter: char,
+    },
+    Range(Box<SqlType>),
+    /// The range that it has many of.
+    Multirange(Box<SqlType>),
+    Composite(Vec<(String, SqlType)>),
+    /// Pseudo-types and types that refer to themselves.
+    Unknown,
+}
+
+impl SqlType {
+    /// Whether a domain on the way to the base type forbids NULL.
+    pub(crate) fn forbids_null(&self) -> bool {
+        match &self.kind {
+            Kind::Domain { base, not_null, .. } => *not_null || base.forbids_null(),
+            _ => false,
+        }
+    }
+
+    /// The `typname` under all domains, if it is a scalar.
+    pub(crate) fn base_name(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Base(name) => Some(name),
+            Kind::Domain { base, .. } => base.base_name(),
+            _ => None,
+        }
+    }
+}
+
+/// A strategy for the non-NULL values of a type that fit the hints, or what is missing for one.
+pub(crate) fn texts(ty: &SqlType, hints: &Hints, options: Options) -> Result<Texts, String> {
+    if let Kind::Domain { base, checks, .. } = &ty.kind {
+        return domain(base, checks, hints, options);
+    }
+    if let Some(values) = &hints.one_of {
+        return Ok(select(values.clone()).sboxed());
+    }
+    match &ty.kind {
+        Kind::Base(name) => scalar(name, ty.typmod, hints, options),
+        Kind::Enum(labels) => {
+            let labels: Vec<String> = labels
+                .iter()
+                .filter(|label| !hints.none_of.contains(label))
+                .cloned()
+                .collect();
+            if labels.is_empty() {
+                return Err("the enum has no label that is allowed".to_owned());
+            }
+            Ok(select(labels).sboxed())
+        }
+        Kind::Array { element, delimiter } => compound::array(element, *delimiter, hints, options),
+        Kind::Range(subtype) => compound::range(subtype, hints, options),
+        Kind::Multirange(range) => compound::multirange(range, options),
+        Kind::Composite(fields) => compound::composite(fields, options),
+        Kind::Domain { .. } | Kind::Unknown => Err("no strategy for this type".to_owned()),
+    }
+}
+
+fn scalar(name: &str, typmod: i32, hints: &Hints, options: Options) -> Result<Texts, String> {
+    let found = number::texts(name, typmod, hints, options)
+        .or_else(|| text::texts(name, typmod, hints, options))
+        .or_else(|| time::texts(name, hints, options))
+        .or_else(|| network::texts(name))
+        .or_else(|| geometry::texts(name))
+        .or_else(|| system::texts(name, typmod, hints));
+    match found {
+        Some(texts) => Ok(texts),
+        None => Err("no strategy for this type".to_owned()),
+    }
+}
+
+/// A domain: each way of satisfying its checks that agrees with the hints.
+fn domain(
+    base: &SqlType,
+    checks: &[String],
+    hints: &Hints,
+    options: Options,
+) -> Result<Texts, String> {
+    let mut ways = vec![Alternative::default()];
+    for check in checks {
+        ways = super::check::combine(&ways, &solve(check));
+    }
+    let mut strategies = Vec::new();
+    for way in ways {
+        let of_value = way
+            .hints
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("value"));
+        let of_value = of_value.map(|(_, hints)| hints.clone()).unwrap_or_default();
+        if of_value.null == Some(true) {
+            continue;
+        }
+        if let Some(both) = hints.clone().and(Hints {
+            null: None,
+            ..of_value
+        }) {
+            strategies.push(texts(base, &both, options)?);
+        }
+    }
+    if strategies.is_empty() {
+        return texts(base, hints, options);
+    }
+    Ok(Union::new(strategies).sboxed())
+}
+
+/// A choice by weight; entries of weight zero are dropped.
+fn weighted(choices: impl IntoIterator<Item = (u32, Texts)>) -> Texts {
+    let choices: Vec<(u32, Texts)> = choices
+        .into_iter()
+        .filter(|(weight, _)| *weight > 0)
+        .collect();
+    Union::new_weighted(choices).sboxed()
+}
+
+/// Two values, the first less than the second by little.
+type Spans = SBoxedStrategy<(String, String)>;
+
+/// One of some constants.
+fn constants(values: &[&str]) -> Texts {
+    select(
+        values
+            .iter()
+            .map(|value| (*value).to_owned())
+            .collect::<Vec<_>>(),
+    )
+    .sboxed()
+}
+
+#[cfg(test)]
+mod tests;

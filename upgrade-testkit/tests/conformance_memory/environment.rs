@@ -1,0 +1,436 @@
+//! An environment on the server in memory, and those that break one promise each.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::task::yield_now;
+use upgrade_core::environment::{At, Capabilities, DATABASE, Endpoint, Endpoints, Fault, LogTail};
+use upgrade_core::observation::{Scope, TableState};
+use upgrade_core::{Environment, Error, ErrorKind, Observation, Result, UpgradeContext, Version};
+use upgrade_testkit::conformance::{Case, EnvironmentFixture, Hold};
+
+use crate::memory::{Server, Tables, deaf, lock, populated, row};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    None,
+    NoName,
+    SilentWithoutPower,
+    EndpointsTooEarly,
+    Unpopulated,
+    DeadEndpoint,
+    PreparesAnew,
+    LeaksWhenPrepareFails,
+    RegistersTooLate,
+    SharesOneDatabase,
+    RefusesToReplaceNothing,
+    ReplacesNothing,
+    ReplacesTwice,
+    ReplacesByAnything,
+    ObservationsDiffer,
+    ObservingWrites,
+    SeesNoRows,
+    IgnoresTheScope,
+    UnknownLabelIsEmpty,
+    SnapshotIsLive,
+    KeepsTheFirstLabel,
+    RestoreForgetsARow,
+    RestoreDropsTheLabel,
+    RestoresAnything,
+    FaultsAreIgnored,
+    LogsAreWhole,
+    LogsDieWithTheSystem,
+    LeaksSnapshots,
+    TeardownNeedsPrepare,
+    TeardownIsCancelled,
+    TakesWhatWasHandedOver,
+    IgnoresTheDeadline,
+    IgnoresCancellation,
+}
+
+/// The database that is handed over: the rows of a new environment come from it.
+const GIVEN: &str = "memory://given";
+
+#[derive(Debug, Default)]
+struct Made {
+    asked: bool,
+    live: Option<String>,
+    snapshots: BTreeMap<String, String>,
+    observed: u32,
+}
+
+#[derive(Debug)]
+struct InMemory {
+    server: Arc<Server>,
+    powers: Capabilities,
+    bug: Bug,
+    fails: bool,
+    made: Mutex<Made>,
+}
+
+fn unsupported(power: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("it has no {power}"))
+}
+
+impl InMemory {
+    fn live(&self) -> Result<String> {
+        let live = lock(&self.made).live.clone();
+        live.ok_or_else(|| Error::new(ErrorKind::Environment, "it is not prepared"))
+    }
+
+    fn label(&self, label: &str) -> Result<String> {
+        let url = lock(&self.made).snapshots.get(label).cloned();
+        url.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no label `{label}`")))
+    }
+
+    /// What `observe` says of tables.
+    fn measure(&self, tables: &Tables, scope: &Scope) -> Observation {
+        let mut seen = Observation::default();
+        let scope = match self.bug {
+            Bug::IgnoresTheScope => &Scope::All,
+            _ => scope,
+        };
+        let unstable = {
+            let mut made = lock(&self.made);
+            made.observed += 1;
+            self.bug == Bug::ObservationsDiffer && made.observed == 2 && made.snapshots.is_empty()
+        };
+        for (name, rows) in tables.iter().filter(|(name, _)| *name != "audit") {
+            if !matches!(scope, Scope::Columns(_)) {
+                seen.objects
+                    .insert(format!("table {name}"), "key, value\n".to_owned());
+            }
+            let all = ["key", "value"];
+            let columns: Vec<&str> = match scope {
+                Scope::All => all.to_vec(),
+                Scope::Columns(named) => match named.get(name) {
+                    Some(wanted) => all
+                        .into_iter()
+                        .filter(|c| wanted.contains_key(*c))
+                        .collect(),
+                    None => continue,
+                },
+                _ => continue,
+            };
+            let mut sum: String = rows
+                .iter()
+                .flat_map(|(key, value)| {
+                    columns.iter().map(move |column| match *column {
+                        "key" => key.as_str(),
+                        _ => value.as_str(),
+                    })
+                })
+                .collect();
+            let mut count = rows.len() as u64;
+            if self.bug == Bug::SeesNoRows {
+                (sum, count) = (String::new(), 1);
+            }
+            if unstable {
+                sum.push_str(&lock(&self.made).observed.to_string());
+            }
+            let columns = columns.iter().map(|c| ((*c).to_owned(), "text".to_owned()));
+            let state = TableState::new(columns.collect(), count, sum);
+            seen.tables.insert(name.clone(), state);
+        }
+        seen
+    }
+}
+
+#[async_trait]
+impl Environment for InMemory {
+    fn name(&self) -> &str {
+        if self.bug == Bug::NoName {
+            ""
+        } else {
+            "memory"
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.powers
+    }
+
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
+        lock(&self.made).asked = true;
+        let mut tables = cx.bounded("prepare", async { populated() }).await?;
+        if self.bug == Bug::Unpopulated {
+            tables.values_mut().for_each(|rows| rows.clear());
+        }
+        if let Ok(live) = self.live() {
+            if self.bug == Bug::PreparesAnew {
+                self.server.put(&live, tables);
+            }
+            return Ok(());
+        }
+        let url = if self.bug == Bug::SharesOneDatabase {
+            let url = "memory://shared".to_owned();
+            if self.server.get(&url).is_err() {
+                self.server.put(&url, tables);
+            }
+            url
+        } else {
+            self.server.create("", tables)
+        };
+        if self.bug == Bug::RegistersTooLate {
+            yield_now().await;
+        }
+        if !(self.fails && self.bug == Bug::LeaksWhenPrepareFails) {
+            lock(&self.made).live = Some(url.clone());
+        }
+        yield_now().await;
+        if self.fails {
+            return Err(Error::new(ErrorKind::Environment, "it does not start"));
+        }
+        let database = self.server.get(&url)?;
+        lock(&database.log).extend(["begins", "is ready"].map(str::to_owned));
+        if self.powers.services {
+            *lock(&database.release) = Some(cx.from().clone());
+        }
+        Ok(())
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        let none = Endpoints::default();
+        match lock(&self.made).live.clone() {
+            Some(live) if self.bug == Bug::DeadEndpoint => none
+                .with(DATABASE, Endpoint::new(live))
+                .with("shop", Endpoint::new("memory://dead")),
+            Some(live) => none.with(DATABASE, Endpoint::new(live)),
+            None if self.bug == Bug::EndpointsTooEarly => {
+                none.with(DATABASE, Endpoint::new("memory://soon"))
+            }
+            None => none,
+        }
+    }
+
+    async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<()> {
+        if !self.powers.services {
+            return match self.bug {
+                Bug::RefusesToReplaceNothing => Err(unsupported("services")),
+                _ => Ok(()),
+            };
+        }
+        let known = to == cx.from() || to == cx.to();
+        if !known && self.bug != Bug::ReplacesByAnything {
+            let message = format!("there is no release `{to}`");
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        let database = self.server.get(&self.live()?)?;
+        if self.bug == Bug::ReplacesNothing {
+            return Ok(());
+        }
+        let before = lock(&database.release).replace(to.clone());
+        if self.bug == Bug::ReplacesTwice && before.as_ref() == Some(to) {
+            database.disturb().await;
+        }
+        Ok(())
+    }
+
+    async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
+        let cx = &deaf(
+            cx,
+            self.bug == Bug::IgnoresTheDeadline,
+            self.bug == Bug::IgnoresCancellation,
+        );
+        let url = match at {
+            At::Snapshot(label) => match self.label(label) {
+                Ok(_) if self.bug == Bug::SnapshotIsLive => self.live()?,
+                Err(_) if self.bug == Bug::UnknownLabelIsEmpty => {
+                    return Ok(Observation::default());
+                }
+                url => url?,
+            },
+            _ => self.live()?,
+        };
+        let database = self.server.get(&url)?;
+        if self.bug == Bug::ObservingWrites {
+            let audit = |tables: &mut Tables| drop(tables.insert("audit".into(), row("a", "1")));
+            database.write(cx, audit).await?;
+        }
+        Ok(self.measure(&database.read(cx).await?, scope))
+    }
+
+    async fn snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        if !self.powers.snapshots {
+            return match self.bug {
+                Bug::SilentWithoutPower => Ok(()),
+                _ => Err(unsupported("snapshots")),
+            };
+        }
+        let earlier = self.label(label);
+        if earlier.is_ok() && self.bug == Bug::KeepsTheFirstLabel {
+            return Ok(());
+        }
+        let tables = self.server.get(&self.live()?)?.read(cx).await?;
+        match earlier {
+            Ok(url) => self.server.put(&url, tables),
+            Err(_) => {
+                let url = self.server.create("-snapshot", tables);
+                lock(&self.made).snapshots.insert(label.to_owned(), url);
+            }
+        }
+        Ok(())
+    }
+
+    async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        if !self.powers.snapshots {
+            return Err(unsupported("snapshots"));
+        }
+        let url = match self.label(label) {
+            Err(_) if self.bug == Bug::RestoresAnything => return Ok(()),
+            url => url?,
+        };
+        let mut tables = self.server.get(&url)?.read(cx).await?;
+        if self.bug == Bug::RestoreForgetsARow {
+            tables.entry("orders".to_owned()).or_default().remove("o2");
+        }
+        if self.bug == Bug::RestoreDropsTheLabel {
+            lock(&self.made).snapshots.remove(label);
+            self.server.remove(&url);
+        }
+        let live = self.server.get(&self.live()?)?;
+        live.write(cx, |live| *live = tables).await
+    }
+
+    async fn inject(&self, _cx: &UpgradeContext, _fault: Fault) -> Result<()> {
+        if !self.powers.faults {
+            return Err(unsupported("faults"));
+        }
+        if self.bug != Bug::FaultsAreIgnored {
+            self.server.get(&self.live()?)?.terminate_sessions();
+        }
+        Ok(())
+    }
+
+    async fn logs(&self, _cx: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
+        let database = self.server.get(&self.live()?)?;
+        if self.bug == Bug::LogsDieWithTheSystem && *lock(&database.crashed) {
+            return Err(Error::new(ErrorKind::Io, "the log is gone"));
+        }
+        let log = lock(&database.log).clone();
+        let skipped = match self.bug {
+            Bug::LogsAreWhole => 0,
+            _ => log.len().saturating_sub(lines),
+        };
+        Ok(vec![LogTail {
+            source: "memory".to_owned(),
+            lines: log.into_iter().skip(skipped).collect(),
+        }])
+    }
+
+    async fn teardown(self: Box<Self>, cx: &UpgradeContext) -> Result<()> {
+        if self.bug == Bug::TeardownIsCancelled && cx.cancellation().is_cancelled() {
+            return Ok(());
+        }
+        let made = std::mem::take(&mut *lock(&self.made));
+        if self.bug == Bug::TeardownNeedsPrepare && !made.asked {
+            return Err(Error::new(ErrorKind::Environment, "it was not prepared"));
+        }
+        if self.bug == Bug::TakesWhatWasHandedOver {
+            self.server.remove(GIVEN);
+        }
+        if let Some(live) = made.live {
+            self.server.remove(&live);
+        }
+        if self.bug != Bug::LeaksSnapshots {
+            for url in made.snapshots.values() {
+                self.server.remove(url);
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) struct Fixture {
+    server: Arc<Server>,
+    powers: Capabilities,
+    bug: Bug,
+}
+
+impl Fixture {
+    /// With every power.
+    pub(crate) fn full(bug: Bug) -> Self {
+        let powers = Capabilities::none()
+            .with_snapshots()
+            .with_faults()
+            .with_services();
+        Self::with(powers, bug)
+    }
+
+    /// Without any.
+    pub(crate) fn plain(bug: Bug) -> Self {
+        Self::with(Capabilities::none(), bug)
+    }
+
+    fn with(powers: Capabilities, bug: Bug) -> Self {
+        let server = Arc::new(Server::default());
+        server.put(GIVEN, populated());
+        Self {
+            server,
+            powers,
+            bug,
+        }
+    }
+
+    fn environment(&self, fails: bool) -> Box<dyn Environment> {
+        Box::new(InMemory {
+            server: Arc::clone(&self.server),
+            powers: self.powers,
+            bug: self.bug,
+            fails,
+            made: Mutex::default(),
+        })
+    }
+}
+
+#[async_trait]
+impl EnvironmentFixture for Fixture {
+    async fn make(&self) -> Result<Box<dyn Environment>> {
+        Ok(self.environment(false))
+    }
+
+    async fn reach(&self, _name: &str, endpoint: &Endpoint) -> Result<()> {
+        self.server.get(endpoint.url().expose()).map(drop)
+    }
+
+    async fn state(&self, cx: &UpgradeContext) -> Result<String> {
+        Ok(self.server.open(cx)?.state().await)
+    }
+
+    async fn disturb(&self, cx: &UpgradeContext) -> Result<()> {
+        self.server.open(cx)?.disturb().await;
+        Ok(())
+    }
+
+    async fn hold(&self, cx: &UpgradeContext) -> Result<Hold> {
+        Ok(self.server.open(cx)?.hold().await)
+    }
+
+    async fn leftovers(&self) -> Result<Vec<String>> {
+        let mut urls = self.server.urls();
+        urls.retain(|url| url != GIVEN);
+        Ok(urls)
+    }
+
+    async fn failing(&self) -> Result<Case<Box<dyn Environment>>> {
+        Ok(Case::Given(self.environment(true)))
+    }
+
+    async fn crash(&self, cx: &UpgradeContext) -> Result<Case<()>> {
+        *lock(&self.server.open(cx)?.crashed) = true;
+        Ok(Case::Given(()))
+    }
+
+    async fn release(&self, cx: &UpgradeContext) -> Result<Case<Version>> {
+        let release = lock(&self.server.open(cx)?.release).clone();
+        Ok(release.map_or_else(|| Case::not_applicable("it has no services"), Case::Given))
+    }
+
+    async fn handed_over(&self) -> Result<Case<String>> {
+        Ok(Case::Given(match self.server.get(GIVEN) {
+            Ok(given) => given.state().await,
+            Err(error) => error.to_string(),
+        }))
+    }
+}
