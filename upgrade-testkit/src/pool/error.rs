@@ -269,6 +269,9 @@ fn chain<'a>(
 }
 
 fn has_code(error: &(dyn StdError + 'static), code: &str) -> bool {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return error.sqlstate() == Some(code);
+    }
     matches!(
         error.downcast_ref::<sqlx::Error>(),
         Some(sqlx::Error::Database(error)) if error.code().as_deref() == Some(code)

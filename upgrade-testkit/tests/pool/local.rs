@@ -319,3 +319,67 @@ async fn a_setting_that_cannot_be_given_is_said_at_once() {
     let error = Pool::connect(options).await.unwrap_err();
     assert!(matches!(error, PoolError::Server { .. }), "{error}");
 }
+
+/// A small file system, unmounted when dropped.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount(size: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={size},mode=755");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(folder.path())
+            .status()
+            .unwrap();
+        assert!(mounted.success());
+        Self(folder)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // A mount that stays is seen by whoever runs this.
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root, to mount small file systems"]
+async fn a_full_disk_is_the_error_and_leaves_nothing() {
+    let place = Place::new();
+    // Where the template is to be kept: room for less than one data directory.
+    let cache = Small::mount("12M");
+    let mut directories = place.directories();
+    for name in ["initdb", "servers"] {
+        std::os::unix::fs::symlink(directories.cache.join(name), cache.0.path().join(name))
+            .unwrap();
+    }
+    directories.cache = cache.0.path().to_owned();
+    let pool = Pool::connect(place.options().with_directories(directories))
+        .await
+        .unwrap();
+    let full = place.template(&pool, 1).await.unwrap_err();
+    assert!(matches!(full, PoolError::DiskFull { .. }), "{full:?}");
+    println!("{full}");
+    assert!(folders(&cache.0.path().join("templates")).is_empty());
+
+    // Where the server runs: the closure fills it.
+    let disk = Small::mount("90M");
+    let mut directories = place.directories();
+    directories.disk = disk.0.path().to_owned();
+    let pool = Pool::connect(place.options().with_directories(directories))
+        .await
+        .unwrap();
+    let full = pool
+        .template(&key(1), async |database| {
+            let mut connection = database.connect().await?;
+            let sql = "create table big as select repeat(md5(n::text), 9) t from generate_series(1, 400000) n";
+            sqlx::raw_sql(sql).execute(&mut connection).await?;
+            Ok::<_, upgrade_core::Error>(())
+        })
+        .await
+        .unwrap_err();
+    assert!(matches!(full, PoolError::DiskFull { .. }), "{full:?}");
+    assert!(place.servers().is_empty() && folders(&place.templates()).is_empty());
+}
