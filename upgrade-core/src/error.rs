@@ -146,6 +146,19 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
     }
 
+    /// The code of the server's error that is the cause, such as `53100` for a full disk.
+    #[cfg(feature = "postgres")]
+    pub fn sqlstate(&self) -> Option<&str> {
+        let mut source = StdError::source(self);
+        while let Some(cause) = source {
+            if let Some(said) = cause.downcast_ref::<Said>() {
+                return said.sqlstate.as_deref();
+            }
+            source = cause.source();
+        }
+        None
+    }
+
     /// Everything that was done until then, if the error comes from the runner.
     pub fn report(&self) -> Option<&Report> {
         self.0.report.as_deref()

@@ -8,14 +8,15 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use sqlx::Executor;
 use sqlx::postgres::PgConnection;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use upgrade_core::postgres::database::Database;
 
 use super::error::PoolError;
@@ -51,6 +52,9 @@ pub(super) struct Desk {
     idle: Mutex<Vec<PgConnection>>,
     waiting: Mutex<VecDeque<Database>>,
     dropping: AtomicBool,
+    /// How many background jobs are not done, and the news that one is.
+    background: AtomicUsize,
+    job_done: Notify,
 }
 
 impl std::fmt::Debug for Desk {
@@ -78,6 +82,8 @@ impl Clerk {
             idle: Mutex::default(),
             waiting: Mutex::default(),
             dropping: AtomicBool::new(false),
+            background: AtomicUsize::new(0),
+            job_done: Notify::new(),
         });
         let (stop, stopped) = oneshot::channel();
         let (up, is_up) = mpsc::channel();
@@ -90,7 +96,10 @@ impl Clerk {
                     let _ = up.send(());
                     let _ = stopped.await;
                     if let AtEnd::Drop(limit) = at_end {
-                        let rest = its_desk.drop_waiting(0);
+                        let rest = async {
+                            its_desk.background_done().await;
+                            its_desk.drop_waiting(0).await;
+                        };
                         if tokio::time::timeout(limit, rest).await.is_err() {
                             tracing::debug!("test databases are left to the next sweep");
                         }
@@ -168,8 +177,53 @@ impl Desk {
     }
 
     /// Does a job in the background; needs no runtime of the caller.
-    pub(super) fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) {
-        drop(self.handle.spawn(job));
+    pub(super) fn spawn(self: &Arc<Self>, job: impl Future<Output = ()> + Send + 'static) {
+        /// Counts a job, also one that panics or is never begun.
+        struct Counted(Arc<Desk>);
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                self.0.background.fetch_sub(1, Ordering::AcqRel);
+                self.0.job_done.notify_one();
+            }
+        }
+        self.background.fetch_add(1, Ordering::AcqRel);
+        let counted = Counted(Arc::clone(self));
+        drop(self.handle.spawn(async move {
+            let _counted = counted;
+            job.await;
+        }));
+    }
+
+    /// Waits until no background job is left.
+    async fn background_done(&self) {
+        while self.background.load(Ordering::Acquire) > 0 {
+            self.job_done.notified().await;
+        }
+    }
+
+    /// Has everything written down that the server's tests have committed, however the server
+    /// ends.
+    pub(super) async fn checkpoint(self: &Arc<Self>) -> Result<(), PoolError> {
+        let mut admin = self.admin().await?;
+        admin
+            .execute("checkpoint")
+            .await
+            .map_err(PoolError::database("write down a database that is kept"))?;
+        admin.give_back();
+        Ok(())
+    }
+
+    /// As [`Self::checkpoint`], for a caller without a runtime.
+    pub(super) fn checkpoint_blocking(self: &Arc<Self>, within: Duration) {
+        let (desk, (done, is_done)) = (Arc::clone(self), mpsc::channel());
+        self.spawn(async move {
+            if let Err(error) = desk.checkpoint().await {
+                tracing::warn!(%error, "a kept database may miss its last changes");
+            }
+            // Nobody listens any more if it took too long.
+            let _ = done.send(());
+        });
+        let _ = is_done.recv_timeout(within);
     }
 
     /// Takes a database that nobody uses any more, to drop it when that disturbs least.

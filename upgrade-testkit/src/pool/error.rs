@@ -210,6 +210,18 @@ impl PoolError {
         }
     }
 
+    /// Whether it may be the end of the server: the connection broke, or none was to be had.
+    pub(super) fn is_disconnect(&self) -> bool {
+        chain(self).any(|error| {
+            error.is::<io::Error>()
+                || error
+                    .downcast_ref::<sqlx::Error>()
+                    .is_some_and(|error| !matches!(error, sqlx::Error::Database(_)))
+                // Ended by an administrator, by a crash, or not up.
+                || ["57P01", "57P02", "57P03"].iter().any(|code| has_code(error, code))
+        })
+    }
+
     /// Whether the server refused to create because the name is taken.
     pub(super) fn is_duplicate(&self) -> bool {
         chain(self).any(|error| has_code(error, "42P04"))
@@ -257,6 +269,9 @@ fn chain<'a>(
 }
 
 fn has_code(error: &(dyn StdError + 'static), code: &str) -> bool {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return error.sqlstate() == Some(code);
+    }
     matches!(
         error.downcast_ref::<sqlx::Error>(),
         Some(sqlx::Error::Database(error)) if error.code().as_deref() == Some(code)

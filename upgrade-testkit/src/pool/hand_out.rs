@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use upgrade_core::postgres::database::Database;
@@ -11,6 +12,9 @@ use super::local::LocalHost;
 use super::options::Keep;
 use super::registry::Handle;
 use super::shared::SharedHost;
+
+/// How long the drop of a test database that is kept may wait for the server to write.
+const CHECKPOINT_WITHIN: Duration = Duration::from_secs(5);
 
 /// How a test ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,7 +124,7 @@ impl TestDatabase {
     /// dropped later, because a drop would slow the tests that still run.
     ///
     /// # Errors
-    /// [`PoolError::Io`] or [`PoolError::Database`] when it should be kept and cannot be; it is
+    /// [`PoolError::Server`] or [`PoolError::Database`] when it should be kept and cannot be; it is
     /// dropped then.
     pub async fn release(mut self, outcome: Outcome) -> Result<Option<KeptDatabase>, PoolError> {
         if !self.is_to_be_kept(outcome) {
@@ -129,6 +133,10 @@ impl TestDatabase {
         let (enter, keep_for) = (self.enter_command(), self.keep.keep_for);
         let kept = match &self.host {
             Host::Local(host) => {
+                let desk = Arc::clone(host.clerk.desk());
+                host.clerk
+                    .run(async move { desk.checkpoint().await })
+                    .await?;
                 let kept = host.server.keep_directory(keep_for)?;
                 KeptDatabase {
                     start: Some(kept.start),
@@ -182,6 +190,7 @@ impl Drop for TestDatabase {
         match &self.host {
             Host::Local(host) if keep => match host.server.keep_directory(self.keep.keep_for) {
                 Ok(kept) => {
+                    host.clerk.desk().checkpoint_blocking(CHECKPOINT_WITHIN);
                     tracing::info!(start = kept.start, enter = %self.enter_command(), "kept a test database");
                 }
                 Err(error) => tracing::warn!(%error, "cannot keep a test database"),

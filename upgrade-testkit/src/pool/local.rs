@@ -10,13 +10,13 @@ use upgrade_core::BoxError;
 use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
 use upgrade_core::postgres::server::{LocalServer, Profile, ServerBinaries, ServerOptions};
 
-use super::cache::{Cache, LockMode, TemplateInfo};
+use super::cache::{Cache, CacheLock, LockMode, TemplateInfo};
 use super::clerk::{AtEnd, Clerk};
 use super::error::PoolError;
 use super::hand_out::{Host, KeepRule, TestDatabase};
 use super::options::PoolOptions;
 use super::registry::{Handle, Registry};
-use super::strategy;
+use super::strategy::{self, StrategyChoice};
 use super::template::Making;
 
 /// The name of the template in its data directory.
@@ -24,6 +24,9 @@ pub(super) const TEMPLATE_NAME: &str = "upgrade_template";
 
 /// How long the sessions of a closure that has returned may take to end.
 const LEAVE: Duration = Duration::from_secs(10);
+
+/// How long after a broken connection the server may take to be gone.
+const DEATH_WITHIN: Duration = Duration::from_secs(1);
 
 /// How many lines of the log stand in an error.
 const LOG_LINES: usize = 20;
@@ -44,16 +47,21 @@ impl LocalHost {
     pub(super) fn database(&self, name: &str) -> Database {
         Database::new(&self.server.connect_options(), name)
     }
+}
 
-    /// The error as it is, unless the server is dead, which explains it.
-    pub(super) fn explain(&self, error: PoolError) -> PoolError {
-        if self.server.pid().is_some() {
+/// The error as it is, unless the server is dead, which explains it.
+async fn explain(server: &LocalServer, error: PoolError) -> PoolError {
+    // A broken connection is seen before the process is seen to be gone.
+    let deadline = Instant::now() + DEATH_WITHIN;
+    while server.pid().is_some() {
+        if !error.is_disconnect() || Instant::now() >= deadline {
             return error;
         }
-        PoolError::ServerDied {
-            log: self.server.log_tail(LOG_LINES),
-            source: Box::new(error),
-        }
+        tokio::time::sleep(Duration::from_millis(5)).await; // poll
+    }
+    PoolError::ServerDied {
+        log: server.log_tail(LOG_LINES),
+        source: Box::new(error),
     }
 }
 
@@ -95,45 +103,45 @@ impl LocalBackend {
         Ok(options)
     }
 
-    /// The template of that hash: from the cache, or built now, by one process at a time.
+    /// The template of that hash: from the cache, or built now, by one process at a time. It stays
+    /// in the cache for as long as the lock is held that comes with it.
     pub(super) async fn template<F, Fut, E>(
         &self,
         hash: &str,
         build: F,
-    ) -> Result<TemplateInfo, PoolError>
+    ) -> Result<(TemplateInfo, CacheLock), PoolError>
     where
         F: FnOnce(Database) -> Fut,
         Fut: Future<Output = Result<(), E>>,
         E: Into<BoxError>,
     {
+        let within = self.options.build_deadline;
+        let shared = self.cache.lock(hash, LockMode::Shared, within).await?;
         if let Some(info) = self.cache.read(hash) {
             self.cache.touch(hash);
-            return Ok(info);
+            return Ok((info, shared));
         }
-        let built = {
-            let _lock = self
-                .cache
-                .lock(hash, LockMode::Exclusive, self.options.build_deadline)
-                .await?;
-            if let Some(info) = self.cache.read(hash) {
-                self.cache.touch(hash);
-                return Ok(info);
-            }
-            let start = Instant::now();
-            let built = self.build(hash, build).await;
-            tracing::info!(
-                template = hash,
-                elapsed = ?start.elapsed(),
-                ok = built.is_ok(),
-                "built a template"
-            );
-            built
-        };
+        drop(shared);
+        let lock = self.cache.lock(hash, LockMode::Exclusive, within).await?;
+        if let Some(info) = self.cache.read(hash) {
+            self.cache.touch(hash);
+            lock.share()?;
+            return Ok((info, lock));
+        }
+        let start = Instant::now();
+        let built = self.build(hash, build).await;
+        tracing::info!(
+            template = hash,
+            elapsed = ?start.elapsed(),
+            ok = built.is_ok(),
+            "built a template"
+        );
         let place = self.cache.folder();
         let info =
             built.map_err(|error| error.or_disk_full("building a template", place, place))?;
+        lock.share()?;
         self.cache.enforce(self.options.cache_limit, Some(hash))?;
-        Ok(info)
+        Ok((info, lock))
     }
 
     async fn build<F, Fut, E>(&self, hash: &str, build: F) -> Result<TemplateInfo, PoolError>
@@ -146,6 +154,26 @@ impl LocalBackend {
         // The log of the build is not kept, or every copy would carry it.
         let options = self.server_options()?.with_setting("wal_recycle", "off")?;
         let server = LocalServer::start(&self.binaries, options).await?;
+        let choice = match self.fill(&server, hash, build).await {
+            Ok(choice) => choice,
+            Err(error) => return Err(explain(&server, error).await),
+        };
+        server.hand_over(&unfinished.data()).await?;
+        unfinished.publish(TemplateInfo::new(self.binaries.version().text(), choice))
+    }
+
+    /// Makes the template on a server of its own.
+    async fn fill<F, Fut, E>(
+        &self,
+        server: &LocalServer,
+        hash: &str,
+        build: F,
+    ) -> Result<StrategyChoice, PoolError>
+    where
+        F: FnOnce(Database) -> Fut,
+        Fut: Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
+    {
         let database = Database::new(&server.connect_options(), TEMPLATE_NAME);
         let mut admin = database
             .connect_maintenance()
@@ -167,8 +195,7 @@ impl LocalBackend {
         let choice = strategy::choose(&mut admin, &database, Some(&server.data_dir())).await?;
         // The server ends the connection in any case.
         let _ = admin.close().await;
-        server.hand_over(&unfinished.data()).await?;
-        unfinished.publish(TemplateInfo::new(self.binaries.version().text(), choice))
+        Ok(choice)
     }
 
     /// The server of this process for a template, or for none; started if there is none yet.
@@ -210,11 +237,14 @@ impl LocalBackend {
                 n += 1;
             }
         };
-        let made = host.clerk.run(job).await;
-        made.map_err(|error| {
-            let place = host.server.data_dir();
-            host.explain(error.or_disk_full("copying a template", &place, self.cache.folder()))
-        })
+        match host.clerk.run(job).await {
+            Ok(database) => Ok(database),
+            Err(error) => {
+                let (place, cache) = (host.server.data_dir(), self.cache.folder());
+                let error = error.or_disk_full("copying a template", &place, cache);
+                Err(explain(&host.server, error).await)
+            }
+        }
     }
 
     async fn start(&self, hash: Option<&str>) -> Result<LocalHost, PoolError> {
@@ -223,11 +253,6 @@ impl LocalBackend {
         let started = match hash {
             None => LocalServer::start(&self.binaries, options).await,
             Some(hash) => {
-                let _lock = self
-                    .cache
-                    .lock(hash, LockMode::Shared, self.options.build_deadline)
-                    .await?;
-                self.cache.touch(hash);
                 LocalServer::start_on_copy(&self.binaries, &self.cache.data(hash), options).await
             }
         };

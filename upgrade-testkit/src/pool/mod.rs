@@ -147,9 +147,10 @@ impl Pool {
         match &self.backend {
             Backend::Local(backend) => {
                 let hash = key.clone().with("server", backend.fingerprint()).hash();
-                let info = backend.template(&hash, build).await?;
+                let (info, lock) = backend.template(&hash, build).await?;
                 let backend = Arc::clone(backend);
-                Ok(Template::local(backend, hash, info.strategy, self.keep()))
+                let found = (info.strategy, lock);
+                Ok(Template::local(backend, hash, found, self.keep()))
             }
             Backend::Shared(host) => {
                 let hash = key.clone().with("server", host.fingerprint()).hash();

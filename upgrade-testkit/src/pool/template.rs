@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnection;
 use upgrade_core::RunId;
 use upgrade_core::postgres::database::{CopyStrategy, Database, Marker, MarkerKind};
 
+use super::cache::CacheLock;
 use super::clerk::lock;
 use super::error::PoolError;
 use super::hand_out::{KeepRule, TestDatabase};
@@ -25,6 +26,8 @@ pub(super) enum Place {
         backend: Arc<LocalBackend>,
         /// Kept for the next copy: a server that stopped between two would have to start again.
         host: Mutex<Option<Handle<LocalHost>>>,
+        /// Keeps the template in the cache.
+        _lock: CacheLock,
     },
     Shared(Handle<SharedHost>),
 }
@@ -45,7 +48,7 @@ impl Template {
     pub(super) fn local(
         backend: Arc<LocalBackend>,
         hash: String,
-        choice: StrategyChoice,
+        (choice, lock): (StrategyChoice, CacheLock),
         keep: KeepRule,
     ) -> Self {
         Self {
@@ -53,6 +56,7 @@ impl Template {
             place: Place::Local {
                 backend,
                 host: Mutex::default(),
+                _lock: lock,
             },
             hash,
             name: TEMPLATE_NAME.to_owned(),
@@ -100,7 +104,7 @@ impl Template {
     /// of its log, [`PoolError::DiskFull`], [`PoolError::Server`], [`PoolError::Database`].
     pub async fn hand_out(&self, run_id: &RunId) -> Result<TestDatabase, PoolError> {
         match &self.place {
-            Place::Local { backend, host } => {
+            Place::Local { backend, host, .. } => {
                 let host = self.host(backend, host).await?;
                 let template = host.database(&self.name);
                 let making = Making::copy(template, &self.choice, run_id);

@@ -4,7 +4,7 @@
 //! CACHE/
 //! ├── CACHEDIR.TAG             says that the folder is ours; backup programs skip it as well
 //! └── templates/
-//!     ├── HASH.lock            held while HASH is built or removed, shared while it is copied
+//!     ├── HASH.lock            held while HASH is built or removed, shared while it is in use
 //!     ├── HASH.new/            being built, or being removed
 //!     └── HASH/
 //!         ├── data/            a stopped data directory with the template database
@@ -72,7 +72,17 @@ pub(super) enum LockMode {
 /// A held lock; free again when dropped.
 #[derive(Debug)]
 pub(super) struct CacheLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
+}
+
+impl CacheLock {
+    /// Lets others have it as well, as long as they share it too.
+    pub(super) fn share(&self) -> Result<(), PoolError> {
+        self.file
+            .lock_shared()
+            .map_err(PoolError::io("share lock", &self.path))
+    }
 }
 
 /// The templates below one cache folder.
@@ -178,7 +188,7 @@ impl Cache {
         match taken {
             // Who removes a template removes its lock file as well; a lock on a file that is not
             // there any more excludes nobody.
-            Ok(()) => Ok(is_at(&file, &path).then_some(CacheLock { _file: file })),
+            Ok(()) => Ok(is_at(&file, &path).then(|| CacheLock { file, path })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(source)) => Err(PoolError::io("lock", &path)(source)),
         }
