@@ -64,10 +64,12 @@ fn target(spec: &TestSpec, targets: &[String]) -> String {
 }
 
 /// The folder of the package that the source file is in. The compiler is told a path from the
-/// root of the workspace, which is the folder of the package or one above it.
+/// root of the workspace, which is the folder of the package or one above it; the outermost that
+/// fits is taken, because a member may lie in a folder called `examples` itself.
 fn top_folder(spec: &TestSpec) -> Option<&'static str> {
     let manifest_dir = Path::new(spec.manifest_dir());
-    manifest_dir.ancestors().find_map(|root| {
+    let roots: Vec<&Path> = manifest_dir.ancestors().collect();
+    roots.into_iter().rev().find_map(|root| {
         let file = root.join(spec.file());
         let within = file.strip_prefix(manifest_dir).ok()?;
         let first = within.components().next()?;
@@ -106,6 +108,14 @@ mod tests {
     #[test]
     fn the_binary_follows_from_the_file() {
         check(ORIGIN, "--test shop");
+        check(
+            Origin {
+                file: "examples/shop/tests/shop.rs",
+                manifest_dir: "/w/examples/shop",
+                ..ORIGIN
+            },
+            "--test shop",
+        );
         check(
             Origin {
                 file: "tests/shop.rs",

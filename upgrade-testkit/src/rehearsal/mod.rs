@@ -355,7 +355,7 @@ impl Rehearsal {
             return runner.run(&plan).await;
         };
         let case = TestCase::of(&cx)?;
-        display::print(&format!("previous release: {}\n{plan}", releases.reason));
+        display::print(&format!("previous release: {}", releases.reason));
         let result = runner
             .with_sink(CapturedLines::new())
             .with_reproduce(case.reproduce())

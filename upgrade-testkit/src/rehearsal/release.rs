@@ -70,12 +70,10 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
     findings.extend(split.problems.iter().map(between_releases));
     Ok(Releases {
         from: Version::new(&previous.name),
-        to: Version::new(
-            split
-                .pending
-                .last()
-                .map_or("head", |file| file.version_text.as_str()),
-        ),
+        to: split
+            .pending
+            .last()
+            .map_or_else(|| Version::new("head"), |file| Version::new(file.title())),
         applied: SqlMigration::chain(&split.applied, None, &history),
         pending: SqlMigration::chain(&split.pending, split.applied.last(), &history),
         findings,

@@ -115,9 +115,19 @@ impl Database {
 
     /// Where it can be reached, for an environment to offer.
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::new(Secret::new(
-            self.connect_options().to_url_lossy().to_string(),
-        ))
+        let url = self.connect_options().to_url_lossy().to_string();
+        // Other clients refuse what only sqlx knows.
+        let url = match url.split_once('?') {
+            None => url,
+            Some((place, query)) => {
+                let known: Vec<&str> = query
+                    .split('&')
+                    .filter(|pair| !pair.starts_with("statement-cache-"))
+                    .collect();
+                format!("{place}?{}", known.join("&"))
+            }
+        };
+        Endpoint::new(Secret::new(url))
     }
 
     /// Connects to it.
@@ -426,6 +436,10 @@ mod tests {
             .socket("/run/pg x")
             .username("u");
         let endpoint = Database::new(&options, "orders").endpoint();
+        assert!(
+            !endpoint.url().expose().contains("statement-cache"),
+            "psql would refuse it"
+        );
         let back = Database::from_url(endpoint.url()).unwrap();
         assert_eq!(back.name(), "orders");
         assert_eq!(place(&back.server), "/run/pg x");

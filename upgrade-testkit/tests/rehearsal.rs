@@ -1,0 +1,195 @@
+//! Rehearsals through the public front, on folders that the tests write.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test fail where it fails"
+)]
+
+use std::path::Path;
+use std::process::Command;
+
+use proptest::prelude::Just;
+use tempfile::TempDir;
+use upgrade_core::Report;
+use upgrade_core::migration::{CommandLine, CommandMigration};
+use upgrade_core::postgres::server::{Found, ProviderOptions, ServerRequirement, discover};
+use upgrade_core::rollback::SnapshotSwap;
+use upgrade_testkit::prelude::*;
+
+const ORDERS: &str = "create table orders (id bigint primary key, note text not null);";
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, sql) in files {
+        std::fs::write(folder.path().join(name), sql).unwrap();
+    }
+    folder
+}
+
+fn rehearsal(folder: &Path) -> Rehearsal {
+    Rehearsal::new("orders")
+        .unwrap()
+        .migrations(folder)
+        .rows(30)
+        .without_template()
+}
+
+fn failures(report: &Report) -> Vec<&str> {
+    report
+        .findings_of(Severity::Error)
+        .map(|found| found.finding.id.as_str())
+        .collect()
+}
+
+#[tokio::test]
+async fn without_a_tag_the_first_migration_is_the_previous_release() {
+    let folder = folder(&[
+        ("1_orders.sql", ORDERS),
+        ("2_more.sql", "alter table orders add column more int;"),
+    ]);
+    let report = rehearsal(folder.path()).report().await.unwrap();
+    assert!(report.passed, "{report}");
+    assert_eq!(
+        (report.from.as_str(), report.to.as_str()),
+        ("1_orders", "2_more")
+    );
+    assert_eq!((report.tables, report.rows), (1, 30));
+}
+
+#[tokio::test]
+async fn the_latest_tag_is_the_previous_release() {
+    let folder = folder(&[
+        ("1_orders.sql", ORDERS),
+        ("2_a.sql", "alter table orders add column a int;"),
+    ]);
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .args(["-c", "user.name=t", "-c", "user.email=t@example.org"])
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-qm", "one"]);
+    git(&["tag", "v1.0.0"]);
+    std::fs::write(
+        folder.path().join("3_b.sql"),
+        "alter table orders add column b int;",
+    )
+    .unwrap();
+    git(&["add", "."]);
+    git(&["commit", "-qm", "two"]);
+    let report = rehearsal(folder.path()).report().await.unwrap();
+    assert!(report.passed, "{report}");
+    assert_eq!(report.from.as_str(), "v1.0.0");
+    assert_eq!(report.migrations.len(), 1, "{report}");
+
+    // A released migration that is edited is found without running it.
+    std::fs::write(
+        folder.path().join("2_a.sql"),
+        "alter table orders add column a bigint;",
+    )
+    .unwrap();
+    let report = rehearsal(folder.path()).report().await.unwrap();
+    assert_eq!(failures(&report), ["edited-applied-migration"], "{report}");
+}
+
+#[tokio::test]
+async fn a_loss_fails_unless_it_is_declared() {
+    let folder = folder(&[
+        ("1_orders.sql", ORDERS),
+        ("2_less.sql", "delete from orders;"),
+    ]);
+    let report = rehearsal(folder.path()).report().await.unwrap();
+    assert_eq!(failures(&report), ["rows-lost-by-up"], "{report}");
+    assert!(
+        report.rollbacks[0].automatic && report.rollbacks[0].confirmed,
+        "{report}"
+    );
+
+    let declared = rehearsal(folder.path()).expect_change("public.orders", "they were drafts");
+    let report = declared.report().await.unwrap();
+    assert!(report.passed, "{report}");
+    assert!(
+        report.to_string().contains("declared: they were drafts"),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn a_column_gets_the_values_that_the_user_supplies() {
+    let folder = folder(&[
+        ("1_orders.sql", ORDERS),
+        ("2_a.sql", "alter table orders add column a int;"),
+    ]);
+    let report = rehearsal(folder.path())
+        .seed_with(|seeder| seeder.column("orders.note", Just("gift".to_owned())))
+        .invariant(
+            "every note is ours",
+            "select * from orders where note <> 'gift'",
+        )
+        .report()
+        .await
+        .unwrap();
+    assert!(report.passed, "{report}");
+}
+
+#[tokio::test]
+async fn what_the_migrations_take_for_granted_is_set_up_before() {
+    let folder = folder(&[
+        (
+            "1_orders.sql",
+            "create table app.orders (id bigint primary key);",
+        ),
+        ("2_a.sql", "alter table app.orders add column a int;"),
+    ]);
+    let error = rehearsal(folder.path()).report().await.unwrap_err();
+    assert!(format!("{error:?}").contains("1_orders.sql:1"), "{error:?}");
+    let report = rehearsal(folder.path())
+        .set_up_sql("create schema app")
+        .report()
+        .await
+        .unwrap();
+    assert!(report.passed, "{report}");
+}
+
+/// The programs of the server that the tests use.
+fn psql(sql: &str) -> CommandLine {
+    let options = ProviderOptions::from_env().unwrap();
+    let program = match discover(&ServerRequirement::any(), &options).unwrap() {
+        Found::Binaries(binaries) => binaries.program("psql").display().to_string(),
+        _ => "psql".to_owned(),
+    };
+    let script = format!(
+        "{program} --no-psqlrc --set ON_ERROR_STOP=1 --command \"{sql}\" \"$DATABASE_URL\""
+    );
+    CommandLine::new("sh").with_args(["-c", &script])
+}
+
+async fn by_command(_: UpgradeContext) -> Result<Upgrade> {
+    Ok(Upgrade::new("orders", "1", "2")
+        .with_migration(
+            CommandMigration::new(
+                "2",
+                "more",
+                psql("alter table orders add column if not exists more int"),
+            )
+            .with_revert(psql("alter table orders drop column more")),
+        )
+        .with_rollback(SnapshotSwap::new()))
+}
+
+#[upgrade_test(upgrade = by_command, rows = 20)]
+async fn commands(cx: UpgradeContext) -> Result<()> {
+    cx.upgrade()
+        .set_up_sql(ORDERS)
+        .invariant(
+            "every order has a note",
+            "select * from orders where note is null",
+        )
+        .rehearse()
+        .await
+}
