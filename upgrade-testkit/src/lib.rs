@@ -29,6 +29,9 @@ pub mod seed;
 pub mod settings;
 pub mod spec;
 
+#[doc(no_inline)]
+pub use {proptest, sqlx, upgrade_core};
+
 pub use case::TestCase;
 pub use rehearsal::{Rehearsal, UpgradeContextExt};
 pub use seed::Seeder;

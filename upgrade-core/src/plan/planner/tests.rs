@@ -1,0 +1,184 @@
+//! What plans look like, and the laws that all of them keep.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::environment::Capabilities;
+use crate::version::Version;
+
+fn outline(reversible: &[bool]) -> Outline {
+    Outline {
+        name: "orders".to_owned(),
+        from: Version::new("1"),
+        to: Version::new("2"),
+        migrations: reversible
+            .iter()
+            .enumerate()
+            .map(|(index, reversible)| MigrationOutline {
+                id: MigrationId::new(format!("{index:04}"), "m"),
+                reversibility: if *reversible {
+                    Reversibility::Reversible
+                } else {
+                    Reversibility::Irreversible {
+                        reason: "no down".to_owned(),
+                    }
+                },
+            })
+            .collect(),
+        strategies: vec![
+            StrategyOutline {
+                name: "snapshot swap".to_owned(),
+                requires_reversible: false,
+            },
+            StrategyOutline {
+                name: "revert migrations".to_owned(),
+                requires_reversible: true,
+            },
+        ],
+        capabilities: Capabilities::none().with_snapshots().with_faults(),
+        rollback_within: Duration::from_secs(300),
+        step_within: Duration::from_secs(600),
+        reversible: false,
+    }
+}
+
+fn count(plan: &Plan, matches: impl Fn(&Action) -> bool) -> usize {
+    plan.steps
+        .iter()
+        .filter(|step| matches(&step.action))
+        .count()
+}
+
+#[test]
+fn a_straight_plan_reads_like_an_upgrade() {
+    let plan = plan(&outline(&[true, true]), Scenario::Straight, 7).unwrap();
+    let text = plan.to_string();
+    assert_eq!(
+        text.lines().map(str::trim).collect::<Vec<_>>(),
+        [
+            "plan orders straight (1 -> 2), 14 steps, seed 7, rollback within 300s",
+            "1  provision  provision the previous release",
+            "2  baseline   keep the state as `baseline`",
+            "3  baseline   observe schema and rows as `baseline`",
+            "4  baseline   validate",
+            "attempt 1",
+            "5  preflight  inspect the migrations as they are written",
+            "6  preflight  prepare the rollback by snapshot swap",
+            "7  preflight  check the rollback by snapshot swap of 0000_m to 0001_m",
+            "8  expand     apply 0000_m",
+            "9  expand     apply 0001_m",
+            "10  soak       validate",
+            "11  soak       compare rows with `baseline`, in the columns of both",
+            "12  finalize   make it final, give up the snapshot swap",
+            "13  verify     validate",
+            "14  teardown   remove everything",
+        ]
+    );
+}
+
+#[test]
+fn control_touches_no_migration() {
+    let plan = plan(&outline(&[true]), Scenario::Control, 0).unwrap();
+    assert!(plan.migrations().is_empty());
+}
+
+#[test]
+fn every_boundary_is_rolled_back_by_every_way_that_can_cross_it() {
+    let plan = plan(&outline(&[true, false, true]), Scenario::RollbackAt, 0).unwrap();
+    let rollbacks: Vec<_> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::RollBack { strategy, applied } => Some((strategy.as_str(), applied.len())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        rollbacks,
+        [
+            ("snapshot swap", 1),
+            ("revert migrations", 1),
+            ("snapshot swap", 2),
+            ("snapshot swap", 3)
+        ]
+    );
+}
+
+#[test]
+fn a_one_way_migration_goes_back_by_snapshot() {
+    let plan = plan(&outline(&[false]), Scenario::RoundTrip, 0).unwrap();
+    assert_eq!(
+        count(&plan, |action| matches!(action, Action::Revert { .. })),
+        0
+    );
+}
+
+#[test]
+fn what_cannot_be_planned_says_why() {
+    let check = |outline: &Outline, scenario, expected: &str| {
+        let error = plan(outline, scenario, 0).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    check(
+        &outline(&[]),
+        Scenario::Straight,
+        "nothing is pending between `1` and `2`",
+    );
+    let mut real = outline(&[true]);
+    real.capabilities = Capabilities::none();
+    check(&real, Scenario::RoundTrip, "snapshots");
+    let mut poor = outline(&[true]);
+    poor.strategies.clear();
+    check(&poor, Scenario::RollbackAt, "a way back");
+    poor.capabilities.faults = false;
+    check(&poor, Scenario::CrashAt, "faults");
+}
+
+#[test]
+fn a_plan_of_another_format_is_refused() {
+    let mut saved = plan(&outline(&[true]), Scenario::Straight, 0).unwrap();
+    saved.format = 99;
+    let error = Plan::from_json(&saved.to_json()).unwrap_err();
+    assert!(error.to_string().contains("format 99"), "{error}");
+    assert!(Plan::from_json("{").is_err());
+}
+
+proptest! {
+    #[test]
+    fn laws(
+        reversible in prop::collection::vec(any::<bool>(), 1..12),
+        scenario in prop::sample::select(Scenario::ALL.to_vec()),
+        seed in any::<u64>(),
+    ) {
+        let outline = outline(&reversible);
+        let plan = plan(&outline, scenario, seed).unwrap();
+        // The same input gives the same plan, and the saved plan is the plan.
+        prop_assert_eq!(&plan, &super::plan(&outline, scenario, seed).unwrap());
+        prop_assert_eq!(&plan, &Plan::from_json(&plan.to_json()).unwrap());
+        // Ids count from 1; attempts never go back; one provision first, one teardown last.
+        for (index, step) in plan.steps.iter().enumerate() {
+            prop_assert_eq!(step.id.0 as usize, index + 1);
+            prop_assert!(index == 0 || plan.steps[index - 1].attempt <= step.attempt);
+        }
+        prop_assert_eq!(&plan.steps[0].action, &Action::Provision);
+        prop_assert_eq!(&plan.steps[plan.steps.len() - 1].action, &Action::Teardown);
+        prop_assert_eq!(count(&plan, |action| matches!(action, Action::Teardown)), 1);
+        // Nothing one-way is ever reverted, and nothing is compared with what was not observed.
+        let mut observed = Vec::new();
+        for step in &plan.steps {
+            match &step.action {
+                Action::Observe { label } => observed.push(label.clone()),
+                Action::Compare { with, .. } => prop_assert!(observed.contains(with)),
+                Action::Revert { migration } => {
+                    let index: usize = migration.version().parse().unwrap();
+                    prop_assert!(reversible[index]);
+                }
+                _ => {}
+            }
+        }
+        // Every scenario but the control meets every migration.
+        if scenario != Scenario::Control {
+            prop_assert_eq!(plan.migrations().len(), reversible.len());
+        }
+    }
+}
