@@ -41,3 +41,8 @@ pub use spec::TestSpec;
 #[doc(inline)]
 #[doc = include_str!("upgrade_test.md")]
 pub use upgrade_macros::upgrade_test;
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
