@@ -10,10 +10,12 @@ use std::process::Command;
 
 use proptest::prelude::Just;
 use tempfile::TempDir;
-use upgrade_core::Report;
-use upgrade_core::migration::{CommandLine, CommandMigration};
+use upgrade_core::environment::Capabilities;
+use upgrade_core::migration::folder::MigrationFolder;
+use upgrade_core::migration::{CommandLine, CommandMigration, SqlMigration};
 use upgrade_core::postgres::server::{Found, ProviderOptions, ServerRequirement, discover};
 use upgrade_core::rollback::SnapshotSwap;
+use upgrade_core::{Plan, Report};
 use upgrade_testkit::prelude::*;
 
 const ORDERS: &str = "create table orders (id bigint primary key, note text not null);";
@@ -117,6 +119,42 @@ async fn a_loss_fails_unless_it_is_declared() {
         report.to_string().contains("declared: they were drafts"),
         "{report}"
     );
+}
+
+#[tokio::test]
+async fn a_saved_plan_is_carried_out_again() {
+    let files = [
+        ("1_orders.sql", ORDERS),
+        ("2_bad.sql", "alter table orders add column a nonsense;"),
+    ];
+    let folder = folder(&files);
+    let first = rehearsal(folder.path()).seed(11).report().await.unwrap();
+    assert_eq!(failures(&first), ["up-failed"], "{first}");
+
+    let migrations = MigrationFolder::read(folder.path()).unwrap();
+    let pending = SqlMigration::all(&migrations).unwrap().split_off(1);
+    let upgrade = Upgrade::new("orders", "1_orders", "2_bad")
+        .with_migrations(pending)
+        .with_rollback(SnapshotSwap::new());
+    let outline = upgrade.outline(Capabilities::none().with_snapshots());
+    let saved = Plan::new(&outline, Scenario::Straight, 11)
+        .unwrap()
+        .to_json();
+
+    let again = rehearsal(folder.path())
+        .plan(Plan::from_json(&saved).unwrap())
+        .report()
+        .await
+        .unwrap();
+    assert_eq!(again.seed, 11);
+    let steps = |report: &Report| -> Vec<String> {
+        report
+            .steps
+            .iter()
+            .map(|step| format!("{} {:?}", step.title, step.outcome))
+            .collect()
+    };
+    assert_eq!(steps(&first), steps(&again));
 }
 
 #[tokio::test]

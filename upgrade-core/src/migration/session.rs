@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgErrorPosition};
 use sqlx::{Connection, Executor};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::MigrationId;
 use crate::context::UpgradeContext;
@@ -40,12 +41,12 @@ pub(super) async fn in_session<T>(
         .fetch_one(&mut session)
         .await?;
     let doing = format!("migration {id}");
-    let done = cx
-        .bounded(&doing, async {
-            lock(&mut session).await?;
-            work(&mut session).await
-        })
-        .await;
+    let span = tracing::info_span!("migration", id = %id, pid);
+    let locked = async {
+        lock(&mut session).await?;
+        work(&mut session).await
+    };
+    let done = cx.bounded(&doing, locked.instrument(span)).await;
     match done {
         Ok(result) => {
             // Closing ends the session and with it the lock, whatever the work has left.

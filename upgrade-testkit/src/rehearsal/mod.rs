@@ -77,6 +77,7 @@ pub struct Rehearsal {
     reversible: bool,
     expected_changes: Vec<(String, String)>,
     observer: Observer,
+    plan: Option<Plan>,
     templates: bool,
     keep: bool,
     sinks: Vec<Arc<dyn EventSink>>,
@@ -122,6 +123,7 @@ impl Rehearsal {
             reversible: false,
             expected_changes: Vec::new(),
             observer: Observer::default(),
+            plan: None,
             templates: true,
             keep: settings.keep,
             sinks: Vec::new(),
@@ -152,6 +154,7 @@ impl Rehearsal {
             reversible: spec.is_reversible(),
             expected_changes: Vec::new(),
             observer: Observer::default(),
+            plan: None,
             templates: true,
             keep: settings.keep,
             sinks: Vec::new(),
@@ -295,6 +298,16 @@ impl Rehearsal {
         self
     }
 
+    /// Carries out a plan that was saved, such as the `.plan.json` of a failed test, instead of
+    /// making one. Its scenario and seed go before those of the test.
+    #[must_use]
+    pub fn plan(mut self, plan: Plan) -> Self {
+        self.scenario = plan.scenario;
+        self.seed = plan.seed;
+        self.plan = Some(plan);
+        self
+    }
+
     /// Makes the previous release in the test's own database instead of copying a template that
     /// is kept in the cache: for a release that is used once.
     #[must_use]
@@ -346,7 +359,10 @@ impl Rehearsal {
             PostgresEnvironment::new("postgres", source).with_observer(self.observer.clone());
         let upgrade = self.upgrade(&releases);
         let outline = upgrade.outline(environment.capabilities());
-        let plan = Plan::new(&outline, self.scenario, self.seed)?;
+        let plan = match self.plan {
+            Some(plan) => plan,
+            None => Plan::new(&outline, self.scenario, self.seed)?,
+        };
         let mut runner = Runner::new(upgrade, environment).with_sink(Failed(failed));
         for sink in self.sinks {
             runner = runner.with_sink(move |record: &EventRecord| sink.record(record));
