@@ -238,7 +238,10 @@ impl From<PoolError> for Error {
             PoolError::LockTimeout { .. } => ErrorKind::Timeout,
             PoolError::DiskFull { .. } | PoolError::Io { .. } => ErrorKind::Io,
             PoolError::BuildFailed { .. } => ErrorKind::Environment,
-            PoolError::Database { .. } => ErrorKind::Database,
+            // That there is no connection, or that something was refused, is said below.
+            PoolError::Database { source, .. } => source
+                .downcast_ref::<Self>()
+                .map_or(ErrorKind::Database, Self::kind),
             PoolError::Worker { .. } => ErrorKind::Internal,
         };
         Self::new(kind, "no test database").with_source(error)
