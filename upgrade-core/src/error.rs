@@ -146,6 +146,22 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
     }
 
+    /// The SQLSTATE of what a server said, if that is at the bottom of this error.
+    #[cfg(feature = "postgres")]
+    pub fn sqlstate(&self) -> Option<String> {
+        let mut source = StdError::source(self);
+        while let Some(cause) = source {
+            if let Some(said) = cause.downcast_ref::<Said>() {
+                return said.sqlstate.clone();
+            }
+            if let Some(sqlx::Error::Database(said)) = cause.downcast_ref() {
+                return said.code().map(|code| code.into_owned());
+            }
+            source = cause.source();
+        }
+        None
+    }
+
     /// Everything that was done until then, if the error comes from the runner.
     pub fn report(&self) -> Option<&Report> {
         self.0.report.as_deref()

@@ -13,6 +13,9 @@ use super::shared::BudgetFacts;
 /// `disk_full` of Postgres.
 const DISK_FULL: &str = "53100";
 
+/// `ENOSPC`, as the C library puts it.
+const NO_SPACE: &str = "No space left on device";
+
 /// An error of the pool of test databases.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -260,6 +263,9 @@ fn chain<'a>(
 }
 
 fn has_code(error: &(dyn StdError + 'static), code: &str) -> bool {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return error.sqlstate().as_deref() == Some(code);
+    }
     matches!(
         error.downcast_ref::<sqlx::Error>(),
         Some(sqlx::Error::Database(error)) if error.code().as_deref() == Some(code)
@@ -268,7 +274,16 @@ fn has_code(error: &(dyn StdError + 'static), code: &str) -> bool {
 
 fn is_disk_full(error: &(dyn StdError + 'static)) -> bool {
     chain(error).any(|error| {
-        has_code(error, DISK_FULL)
+        // What the programs of Postgres print; they speak English, since they are told to.
+        let printed = match error.downcast_ref::<ServerError>() {
+            Some(ServerError::Initdb { output, .. }) => output.contains(NO_SPACE),
+            Some(ServerError::Exited { log, .. } | ServerError::NotReady { log, .. }) => {
+                log.contains(NO_SPACE)
+            }
+            _ => false,
+        };
+        printed
+            || has_code(error, DISK_FULL)
             || error.downcast_ref::<io::Error>().is_some_and(|error| {
                 matches!(
                     error.kind(),

@@ -79,6 +79,7 @@ pub struct Rehearsal {
     observer: Observer,
     templates: bool,
     keep: bool,
+    pool: Option<PoolOptions>,
     sinks: Vec<Arc<dyn EventSink>>,
     /// The test that it belongs to, as its context.
     case: Option<UpgradeContext>,
@@ -124,6 +125,7 @@ impl Rehearsal {
             observer: Observer::default(),
             templates: true,
             keep: settings.keep,
+            pool: None,
             sinks: Vec::new(),
             case: None,
         })
@@ -154,6 +156,7 @@ impl Rehearsal {
             observer: Observer::default(),
             templates: true,
             keep: settings.keep,
+            pool: None,
             sinks: Vec::new(),
             case: Some(cx.clone()),
         }
@@ -303,6 +306,14 @@ impl Rehearsal {
         self
     }
 
+    /// Takes databases as these options say, instead of as the variables of the environment do.
+    /// What the rehearsal says itself goes before them: its major version, and what it keeps.
+    #[must_use]
+    pub fn pool(mut self, options: PoolOptions) -> Self {
+        self.pool = Some(options);
+        self
+    }
+
     /// Adds a listener to the run.
     #[must_use]
     pub fn sink(mut self, sink: impl EventSink) -> Self {
@@ -424,9 +435,12 @@ impl Rehearsal {
         } else {
             Keep::Never
         };
-        Ok(PoolOptions::from_env()?
-            .with_major(self.postgres)
-            .with_keep(keep, KEPT_FOR))
+        let options = match &self.pool {
+            Some(options) => options.clone(),
+            None => PoolOptions::from_env()?,
+        };
+        let major = self.postgres.or(options.major);
+        Ok(options.with_major(major).with_keep(keep, KEPT_FOR))
     }
 }
 
