@@ -433,3 +433,31 @@ pub(super) fn beside(step: &Step, phase: Phase, action: Action) -> Step {
         within_ms: step.within_ms,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_never_ends_is_given_up_and_one_that_ends_late_is_heard() {
+        let limit = Duration::from_secs(3);
+        let cx = || UpgradeContext::new("1", "2").with_deadline(Instant::now() + limit);
+        let never = std::future::pending::<Result<()>>();
+        let error = within_reach(&cx(), "validate", never).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(
+            error.to_string().contains("`validate` still ran"),
+            "{error}"
+        );
+        let late = async {
+            tokio::time::sleep(limit + GRACE / 2).await;
+            Ok(7)
+        };
+        assert_eq!(within_reach(&cx(), "clean up", late).await.unwrap(), 7);
+        let cancelled = cx();
+        cancelled.cancellation().cancel();
+        let never = std::future::pending::<Result<()>>();
+        let error = within_reach(&cancelled, "apply", never).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+    }
+}

@@ -16,6 +16,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use upgrade_core::postgres::database::Database;
 
 use super::error::PoolError;
@@ -51,6 +52,8 @@ pub(super) struct Desk {
     idle: Mutex<Vec<PgConnection>>,
     waiting: Mutex<VecDeque<Database>>,
     dropping: AtomicBool,
+    /// Work that is begun and that the end of the clerk waits for.
+    entrusted: Mutex<JoinSet<()>>,
 }
 
 impl std::fmt::Debug for Desk {
@@ -78,6 +81,7 @@ impl Clerk {
             idle: Mutex::default(),
             waiting: Mutex::default(),
             dropping: AtomicBool::new(false),
+            entrusted: Mutex::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let (up, is_up) = mpsc::channel();
@@ -90,7 +94,10 @@ impl Clerk {
                     let _ = up.send(());
                     let _ = stopped.await;
                     if let AtEnd::Drop(limit) = at_end {
-                        let rest = its_desk.drop_waiting(0);
+                        let rest = async {
+                            its_desk.finish_entrusted().await;
+                            its_desk.drop_waiting(0).await;
+                        };
                         if tokio::time::timeout(limit, rest).await.is_err() {
                             tracing::debug!("test databases are left to the next sweep");
                         }
@@ -167,7 +174,27 @@ impl Desk {
         &self.server
     }
 
-    /// Does a job in the background; needs no runtime of the caller.
+    /// Does a job in the background, to which the end of the clerk gives its time: one that would
+    /// leave a database behind if it were cut off. Needs no runtime of the caller.
+    pub(super) fn entrust(&self, job: impl Future<Output = ()> + Send + 'static) {
+        let mut entrusted = lock(&self.entrusted);
+        while entrusted.try_join_next().is_some() {}
+        drop(entrusted.spawn_on(job, &self.handle));
+    }
+
+    async fn finish_entrusted(&self) {
+        loop {
+            // A job may entrust another one.
+            let mut jobs = std::mem::take(&mut *lock(&self.entrusted));
+            if jobs.is_empty() {
+                return;
+            }
+            while jobs.join_next().await.is_some() {}
+        }
+    }
+
+    /// Does a job in the background; it is cut off when the clerk ends. Needs no runtime of the
+    /// caller.
     pub(super) fn spawn(&self, job: impl Future<Output = ()> + Send + 'static) {
         drop(self.handle.spawn(job));
     }
@@ -181,7 +208,7 @@ impl Desk {
         };
         if many && !self.dropping.swap(true, Ordering::AcqRel) {
             let desk = Arc::clone(self);
-            self.spawn(async move {
+            self.entrust(async move {
                 desk.drop_waiting(WAITING_LIMIT / 2).await;
                 desk.dropping.store(false, Ordering::Release);
             });

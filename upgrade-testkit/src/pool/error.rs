@@ -200,14 +200,16 @@ impl PoolError {
         }
     }
 
-    /// Turns an error into [`Self::DiskFull`] if a full disk is at the bottom of it.
+    /// Turns an error into [`Self::DiskFull`] if a full disk is at the bottom of it. `place` is
+    /// where that is, unless the error knows better.
     pub(super) fn or_disk_full(self, what: &'static str, place: &Path, cache: &Path) -> Self {
         if matches!(self, Self::DiskFull { .. }) || !is_disk_full(&self) {
             return self;
         }
+        let known = chain(&self).find_map(path_of);
         Self::DiskFull {
             what,
-            place: place.to_owned(),
+            place: known.unwrap_or(place).to_owned(),
             cache: cache.to_owned(),
             source: Box::new(self),
         }
@@ -272,6 +274,20 @@ fn has_code(error: &(dyn StdError + 'static), code: &str) -> bool {
     )
 }
 
+/// The path that an error of the file system is about.
+fn path_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Path> {
+    if let Some(PoolError::Io { path, .. }) = error.downcast_ref() {
+        return Some(path);
+    }
+    match error.downcast_ref()? {
+        ServerError::Io { path, .. } => Some(path),
+        ServerError::Exited { directory, .. } | ServerError::NotReady { directory, .. } => {
+            Some(directory)
+        }
+        _ => None,
+    }
+}
+
 fn is_disk_full(error: &(dyn StdError + 'static)) -> bool {
     chain(error).any(|error| {
         // What the programs of Postgres print; they speak English, since they are told to.
@@ -315,7 +331,7 @@ mod tests {
         assert!(matches!(error, PoolError::DiskFull { .. }), "{error}");
         let text = error.to_string();
         assert!(
-            text.contains("`/dev/shm`") && text.contains("UPGRADE_CACHE_LIMIT"),
+            text.contains("`/c/data`") && text.contains("UPGRADE_CACHE_LIMIT"),
             "{text}"
         );
         let error = check(PoolError::BuildFailed {

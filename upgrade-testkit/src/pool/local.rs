@@ -16,7 +16,7 @@ use super::error::PoolError;
 use super::hand_out::{Host, KeepRule, TestDatabase};
 use super::options::PoolOptions;
 use super::registry::{Handle, Registry};
-use super::strategy;
+use super::strategy::{self, StrategyChoice};
 use super::template::Making;
 
 /// The name of the template in its data directory.
@@ -146,6 +146,32 @@ impl LocalBackend {
         // The log of the build is not kept, or every copy would carry it.
         let options = self.server_options()?.with_setting("wal_recycle", "off")?;
         let server = LocalServer::start(&self.binaries, options).await?;
+        let filled = self.fill(&server, hash, build).await;
+        // Its own disk is not that of the cache.
+        let full = |error: PoolError| {
+            error.or_disk_full(
+                "building a template",
+                &server.data_dir(),
+                self.cache.folder(),
+            )
+        };
+        let choice = filled.map_err(full)?;
+        server.hand_over(&unfinished.data()).await?;
+        unfinished.publish(TemplateInfo::new(self.binaries.version().text(), choice))
+    }
+
+    /// Makes the template on a server, lets the closure fill it, and shuts it.
+    async fn fill<F, Fut, E>(
+        &self,
+        server: &LocalServer,
+        hash: &str,
+        build: F,
+    ) -> Result<StrategyChoice, PoolError>
+    where
+        F: FnOnce(Database) -> Fut,
+        Fut: Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
+    {
         let database = Database::new(&server.connect_options(), TEMPLATE_NAME);
         let mut admin = database
             .connect_maintenance()
@@ -167,8 +193,7 @@ impl LocalBackend {
         let choice = strategy::choose(&mut admin, &database, Some(&server.data_dir())).await?;
         // The server ends the connection in any case.
         let _ = admin.close().await;
-        server.hand_over(&unfinished.data()).await?;
-        unfinished.publish(TemplateInfo::new(self.binaries.version().text(), choice))
+        Ok(choice)
     }
 
     /// The server of this process for a template, or for none; started if there is none yet.

@@ -42,8 +42,9 @@ const TEMPLATE_PREFIX: &str = "upgrade_tpl_";
 /// must not do the work of all.
 const SWEEP_LIMIT: usize = 20;
 
-/// How long the end of a process may take for dropping its databases.
-const END_LIMIT: Duration = Duration::from_secs(2);
+/// How long the end of a process may take for dropping its databases; a drop waits for a
+/// checkpoint of the server.
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// The shared servers of this process.
 static HOSTS: Registry<SharedHost> = Registry::new();
@@ -258,7 +259,7 @@ impl SharedHost {
             Arc::clone(self.clerk.desk()),
             database.clone(),
         );
-        self.clerk.desk().spawn(async move {
+        self.clerk.desk().entrust(async move {
             let released = async {
                 let mut admin = desk.admin().await?;
                 // What the test left open still counts against the connections of the server.
@@ -308,7 +309,7 @@ impl SharedHost {
         keep_for: Duration,
     ) {
         let (host, database) = (this.clone(), database.clone());
-        this.clerk.desk().spawn(async move {
+        this.clerk.desk().entrust(async move {
             let kept = host.keep(&database, keep_for).await;
             if let Err(error) = &kept {
                 tracing::warn!(database = database.name(), %error, "cannot keep a test database");
