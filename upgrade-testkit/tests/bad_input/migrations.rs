@@ -169,9 +169,5 @@ async fn a_table_that_cannot_be_filled_is_named_with_the_way_out() {
     // The way out that it names.
     let rehearsal = place.rehearsal(&files).from("0001");
     let skipped = rehearsal.seed_with(|seeder| seeder.skip("public.orders"));
-    let error = skipped.rehearse().await.err();
-    if let Some(error) = error {
-        // An empty database proves nothing, and says so.
-        assert_eq!(error.kind(), ErrorKind::Inconclusive, "{error:?}");
-    }
+    skipped.rehearse().await.unwrap();
 }

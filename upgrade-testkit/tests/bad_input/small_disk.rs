@@ -32,10 +32,8 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).status();
-        if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("`{}` is still mounted", self.0.display());
-        }
+        // A mount that stays is seen by whoever removes the folder.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
 }
 
