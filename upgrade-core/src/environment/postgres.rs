@@ -155,24 +155,28 @@ impl PostgresEnvironment {
         Ok(copy)
     }
 
+    /// Puts a copy of what was kept in the place of the database. The copy comes first: should it
+    /// fail, for want of disk space say, nothing has changed.
     async fn put_back(&self, cx: &UpgradeContext, kept: &Database) -> Result<()> {
         let live = self.database()?;
         let mut admin = live.connect_maintenance().await?;
-        let marker = live.marker(&mut admin).await?;
+        if live.exists(&mut admin).await? {
+            live.guard(&mut admin, "put back").await?;
+        }
+        let comment = live.comment(&mut admin).await?;
+        let fresh = self.copy(cx, kept, &fresh_name(&live)).await?;
         live.drop(&mut admin).await?;
-        let marker = marker.unwrap_or_else(|| Marker::new(MarkerKind::Test, cx.run_id().as_str()));
-        let within = cx.remaining().unwrap_or(PATIENCE);
-        kept.copy(
-            &mut admin,
-            live.name(),
-            &marker,
-            CopyStrategy::ServerDefault,
-            within,
-        )
-        .await?;
+        let live = fresh.rename(&mut admin, live.name()).await?;
+        let comment = live.comment_sql(comment.as_deref());
+        live.act(&mut admin, "mark", &comment).await?;
         close(admin).await;
         Ok(())
     }
+}
+
+/// The name under which a copy is made that then takes the place of the database.
+fn fresh_name(live: &Database) -> String {
+    derived_name(live.name(), "back")
 }
 
 fn unknown(label: &str) -> Error {
@@ -290,18 +294,31 @@ impl Environment for PostgresEnvironment {
         let mut failed = None;
         if !snapshots.is_empty() {
             let mut admin = database.connect_maintenance().await?;
-            for snapshot in snapshots.values() {
-                if let Err(error) = snapshot.drop(&mut admin).await {
-                    failed.get_or_insert(error);
+            if database.exists(&mut admin).await? {
+                let fresh = database.sibling(fresh_name(&database));
+                for copy in snapshots.values().chain([&fresh]) {
+                    if let Err(error) = copy.drop(&mut admin).await {
+                        failed.get_or_insert(error);
+                    }
                 }
+            } else {
+                // A restore was interrupted: the copies are all that there is.
+                failed = Some(Error::new(
+                    ErrorKind::NotFound,
+                    format!("database `{}` is gone, so its copies stay", database.name()),
+                ));
             }
             close(admin).await;
         }
+        let copies = database.name().to_owned();
         let released = self.source.release(cx, database).await;
         match failed {
             Some(error) => Err(Error::new(
                 ErrorKind::Environment,
-                format!("environment `{}` left a snapshot behind", self.name),
+                format!(
+                    "environment `{}` left a snapshot behind, whose name begins with `{copies}_`",
+                    self.name
+                ),
             )
             .with_source(error)),
             None => released,

@@ -18,8 +18,11 @@ use crate::validator::Verdict;
 /// The downs are those of the newer release, which made the change and knows how to undo it.
 /// Rows that were written meanwhile are kept, except for what the older schema cannot hold: the
 /// new tables and columns with values in them, which [`check`](Rollback::check) names.
+///
+/// A database that this library did not make has to be handed over by name.
 #[derive(Debug)]
 pub struct RevertMigrations {
+    handed_over: Option<String>,
     migrations: Vec<Arc<dyn Migration>>,
     observer: Observer,
     baseline: Mutex<Option<Observation>>,
@@ -29,10 +32,18 @@ impl RevertMigrations {
     /// A rollback through the downs of these migrations; others it does not know.
     pub fn new(migrations: impl IntoIterator<Item = Arc<dyn Migration>>) -> Self {
         Self {
+            handed_over: None,
             migrations: migrations.into_iter().collect(),
             observer: Observer::default(),
             baseline: Mutex::new(None),
         }
+    }
+
+    /// Lets it revert the database of that name, although this library did not make it.
+    #[must_use]
+    pub fn handed_over(mut self, database: impl Into<String>) -> Self {
+        self.handed_over = Some(database.into());
+        self
     }
 
     /// Observes in another way than by default.
@@ -59,6 +70,18 @@ impl RevertMigrations {
         *self.baseline.lock().unwrap_or_else(PoisonError::into_inner) = baseline;
     }
 
+    /// Refuses a database that was neither made by this library nor handed over.
+    async fn guard(&self, cx: &UpgradeContext) -> Result<()> {
+        let mut live = cx.database()?;
+        if let Some(name) = &self.handed_over {
+            live = live.handed_over(name)?;
+        }
+        let mut admin = live.connect_maintenance().await?;
+        live.guard(&mut admin, "reverted").await?;
+        close(admin).await;
+        Ok(())
+    }
+
     async fn observe(&self, cx: &UpgradeContext) -> Result<Observation> {
         let mut connection = cx.connect().await?;
         let observation = self.observer.observe(&mut connection, &Scope::All).await?;
@@ -79,6 +102,8 @@ impl Rollback for RevertMigrations {
 
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
         self.keep(None);
+        // Now, and not when it is too late to choose another way back.
+        cx.bounded("look for the marker", self.guard(cx)).await??;
         let baseline = cx
             .bounded("measure the baseline", self.observe(cx))
             .await??;
@@ -121,6 +146,7 @@ impl Rollback for RevertMigrations {
             )
             .with_hint("call `prepare` before the first change"));
         }
+        cx.bounded("look for the marker", self.guard(cx)).await??;
         // Nothing is begun that cannot be ended.
         if let Safety::Unsafe { boundary, reason } = self.check(cx, request).await? {
             return Err(Error::new(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::run::{Run, StepResult, beside};
+use super::run::{Run, StepResult, beside, within_reach};
 use super::step::way_back;
 use crate::context::UpgradeContext;
 use crate::error::{ErrorKind, Result};
@@ -59,7 +59,8 @@ pub(super) async fn automatic(
         .context(cx, Phase::Rollback, within)
         .with_cancellation(tokio_util::sync::CancellationToken::new());
     let started = Instant::now();
-    let result = timed(run, &cx, &step, &strategy, &applied, Some(detect)).await;
+    let rolling_back = timed(run, &cx, &step, &strategy, &applied, Some(detect));
+    let result = within_reach(&cx, &title, rolling_back).await;
     let elapsed_ms = millis(started.elapsed());
     let outcome = match result {
         Ok(Verdict::Pass) => StepOutcome::Done,

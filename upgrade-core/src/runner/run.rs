@@ -22,6 +22,9 @@ use crate::upgrade::Upgrade;
 use crate::validator::{Finding, Verdict};
 use crate::version::Phase;
 
+/// How long a call into one of the traits may take to end after its time is over.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// What a run remembers between its steps.
 pub(super) struct Run<'a> {
     pub(super) upgrade: &'a Upgrade,
@@ -162,7 +165,8 @@ impl Run<'_> {
         let span = tracing::info_span!("step", id = step.id.0, phase = step.phase.as_str(), title);
         let started = Instant::now();
         let cx = self.context(cx, step.phase, Duration::from_millis(step.within_ms));
-        let result = AssertUnwindSafe(step::perform(self, &cx, step).instrument(span))
+        let performing = step::perform(self, &cx, step).instrument(span);
+        let result = AssertUnwindSafe(within_reach(&cx, &title, performing))
             .catch_unwind()
             .await
             .unwrap_or_else(|panic| {
@@ -261,7 +265,7 @@ impl Run<'_> {
             return;
         }
         for rollback in self.upgrade.rollbacks() {
-            if let Err(error) = rollback.finalize(&cx).await {
+            if let Err(error) = within_reach(&cx, "give up copies", rollback.finalize(&cx)).await {
                 tracing::warn!(rollback = rollback.name(), ?error, "a copy may be left");
             }
         }
@@ -269,9 +273,46 @@ impl Run<'_> {
 
     async fn collect_logs(&mut self, cx: &UpgradeContext) {
         let cx = self.context(cx, Phase::Teardown, Duration::from_secs(10));
-        match self.environment.logs(&cx, 20).await {
+        match within_reach(&cx, "read the logs", self.environment.logs(&cx, 20)).await {
             Ok(logs) => self.report.logs = logs,
             Err(error) => tracing::warn!(%error, "the logs could not be read"),
+        }
+    }
+}
+
+/// Waits for a call into one of the traits. Each has to end at its deadline and on cancellation by
+/// itself, and is the one that can do so in order; one that does not is given up a little later,
+/// so that no implementation can hold the run for ever.
+pub(super) async fn within_reach<T>(
+    cx: &UpgradeContext,
+    what: &str,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let over = async {
+        let deadline = async {
+            match cx.deadline() {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = cx.cancellation().cancelled() => {}
+            () = deadline => {}
+        }
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        result = call => result,
+        () = over => {
+            let (kind, when) = if cx.cancellation().is_cancelled() {
+                (ErrorKind::Cancelled, "the cancellation")
+            } else {
+                (ErrorKind::Timeout, "its deadline")
+            };
+            let message = format!("`{what}` still ran {GRACE:?} after {when} and was given up");
+            Err(Error::new(kind, message)
+                .with_hint("every wait in it has to end with `UpgradeContext::bounded`"))
         }
     }
 }
@@ -301,7 +342,7 @@ async fn teardown(
         .with_phase(Phase::Teardown)
         .with_endpoints(environment.endpoints())
         .with_deadline(deadline);
-    let result = environment.teardown(&cx).await;
+    let result = within_reach(&cx, "teardown", environment.teardown(&cx)).await;
     let elapsed_ms = millis(started.elapsed());
     let error = result.err().map(|error| error.with_phase(Phase::Teardown));
     let outcome = match &error {
@@ -390,5 +431,33 @@ pub(super) fn beside(step: &Step, phase: Phase, action: Action) -> Step {
         phase,
         action,
         within_ms: step.within_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_never_ends_is_given_up_and_one_that_ends_late_is_heard() {
+        let limit = Duration::from_secs(3);
+        let cx = || UpgradeContext::new("1", "2").with_deadline(Instant::now() + limit);
+        let never = std::future::pending::<Result<()>>();
+        let error = within_reach(&cx(), "validate", never).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(
+            error.to_string().contains("`validate` still ran"),
+            "{error}"
+        );
+        let late = async {
+            tokio::time::sleep(limit + GRACE / 2).await;
+            Ok(7)
+        };
+        assert_eq!(within_reach(&cx(), "clean up", late).await.unwrap(), 7);
+        let cancelled = cx();
+        cancelled.cancellation().cancel();
+        let never = std::future::pending::<Result<()>>();
+        let error = within_reach(&cancelled, "apply", never).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
     }
 }

@@ -13,6 +13,9 @@ use super::shared::BudgetFacts;
 /// `disk_full` of Postgres.
 const DISK_FULL: &str = "53100";
 
+/// `ENOSPC`, as the C library puts it.
+const NO_SPACE: &str = "No space left on device";
+
 /// An error of the pool of test databases.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -197,14 +200,16 @@ impl PoolError {
         }
     }
 
-    /// Turns an error into [`Self::DiskFull`] if a full disk is at the bottom of it.
+    /// Turns an error into [`Self::DiskFull`] if a full disk is at the bottom of it. `place` is
+    /// where that is, unless the error knows better.
     pub(super) fn or_disk_full(self, what: &'static str, place: &Path, cache: &Path) -> Self {
         if matches!(self, Self::DiskFull { .. }) || !is_disk_full(&self) {
             return self;
         }
+        let known = chain(&self).find_map(path_of);
         Self::DiskFull {
             what,
-            place: place.to_owned(),
+            place: known.unwrap_or(place).to_owned(),
             cache: cache.to_owned(),
             source: Box::new(self),
         }
@@ -250,7 +255,10 @@ impl From<PoolError> for Error {
             PoolError::LockTimeout { .. } => ErrorKind::Timeout,
             PoolError::DiskFull { .. } | PoolError::Io { .. } => ErrorKind::Io,
             PoolError::BuildFailed { .. } => ErrorKind::Environment,
-            PoolError::Database { .. } => ErrorKind::Database,
+            // That there is no connection, or that something was refused, is said below.
+            PoolError::Database { source, .. } => source
+                .downcast_ref::<Self>()
+                .map_or(ErrorKind::Database, Self::kind),
             PoolError::Worker { .. } => ErrorKind::Internal,
         };
         Self::new(kind, "no test database").with_source(error)
@@ -278,9 +286,32 @@ fn has_code(error: &(dyn StdError + 'static), code: &str) -> bool {
     )
 }
 
+/// The path that an error of the file system is about.
+fn path_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Path> {
+    if let Some(PoolError::Io { path, .. }) = error.downcast_ref() {
+        return Some(path);
+    }
+    match error.downcast_ref()? {
+        ServerError::Io { path, .. } => Some(path),
+        ServerError::Exited { directory, .. } | ServerError::NotReady { directory, .. } => {
+            Some(directory)
+        }
+        _ => None,
+    }
+}
+
 fn is_disk_full(error: &(dyn StdError + 'static)) -> bool {
     chain(error).any(|error| {
-        has_code(error, DISK_FULL)
+        // What the programs of Postgres print; they speak English, since they are told to.
+        let printed = match error.downcast_ref::<ServerError>() {
+            Some(ServerError::Initdb { output, .. }) => output.contains(NO_SPACE),
+            Some(ServerError::Exited { log, .. } | ServerError::NotReady { log, .. }) => {
+                log.contains(NO_SPACE)
+            }
+            _ => false,
+        };
+        printed
+            || has_code(error, DISK_FULL)
             || error.downcast_ref::<io::Error>().is_some_and(|error| {
                 matches!(
                     error.kind(),
@@ -312,7 +343,7 @@ mod tests {
         assert!(matches!(error, PoolError::DiskFull { .. }), "{error}");
         let text = error.to_string();
         assert!(
-            text.contains("`/dev/shm`") && text.contains("UPGRADE_CACHE_LIMIT"),
+            text.contains("`/c/data`") && text.contains("UPGRADE_CACHE_LIMIT"),
             "{text}"
         );
         let error = check(PoolError::BuildFailed {

@@ -156,13 +156,18 @@ impl LocalBackend {
         let server = LocalServer::start(&self.binaries, options).await?;
         let choice = match self.fill(&server, hash, build).await {
             Ok(choice) => choice,
-            Err(error) => return Err(explain(&server, error).await),
+            Err(error) => {
+                let error = explain(&server, error).await;
+                // Its own disk is not that of the cache.
+                let (data, cache) = (server.data_dir(), self.cache.folder());
+                return Err(error.or_disk_full("building a template", &data, cache));
+            }
         };
         server.hand_over(&unfinished.data()).await?;
         unfinished.publish(TemplateInfo::new(self.binaries.version().text(), choice))
     }
 
-    /// Makes the template on a server of its own.
+    /// Makes the template on a server, lets the closure fill it, and shuts it.
     async fn fill<F, Fut, E>(
         &self,
         server: &LocalServer,

@@ -63,6 +63,7 @@ use hand_out::KeepRule;
 pub use hand_out::{KeptDatabase, Outcome, TestDatabase};
 pub use key::TemplateKey;
 use local::LocalBackend;
+pub(crate) use options::parse_bytes;
 pub use options::{Keep, PoolOptions};
 use registry::Handle;
 use shared::SharedHost;

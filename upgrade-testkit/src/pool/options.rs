@@ -143,7 +143,7 @@ impl PoolOptions {
 }
 
 /// Reads a number of bytes: `4294967296`, `4GiB`, `4G`, `500 MB`. Every suffix is binary.
-pub(super) fn parse_bytes(value: &str) -> Result<u64, PoolError> {
+pub(crate) fn parse_bytes(value: &str) -> Result<u64, PoolError> {
     let invalid = || PoolError::InvalidLimit {
         value: value.to_owned(),
     };

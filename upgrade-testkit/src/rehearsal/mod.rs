@@ -80,6 +80,7 @@ pub struct Rehearsal {
     plan: Option<Plan>,
     templates: bool,
     keep: bool,
+    pool: Option<PoolOptions>,
     sinks: Vec<Arc<dyn EventSink>>,
     /// The test that it belongs to, as its context.
     case: Option<UpgradeContext>,
@@ -126,6 +127,7 @@ impl Rehearsal {
             plan: None,
             templates: true,
             keep: settings.keep,
+            pool: None,
             sinks: Vec::new(),
             case: None,
         })
@@ -157,6 +159,7 @@ impl Rehearsal {
             plan: None,
             templates: true,
             keep: settings.keep,
+            pool: None,
             sinks: Vec::new(),
             case: Some(cx.clone()),
         }
@@ -316,6 +319,14 @@ impl Rehearsal {
         self
     }
 
+    /// Takes databases as these options say, instead of as the variables of the environment do.
+    /// What the rehearsal says itself goes before them: its major version, and what it keeps.
+    #[must_use]
+    pub fn pool(mut self, options: PoolOptions) -> Self {
+        self.pool = Some(options);
+        self
+    }
+
     /// Adds a listener to the run.
     #[must_use]
     pub fn sink(mut self, sink: impl EventSink) -> Self {
@@ -440,9 +451,12 @@ impl Rehearsal {
         } else {
             Keep::Never
         };
-        Ok(PoolOptions::from_env()?
-            .with_major(self.postgres)
-            .with_keep(keep, KEPT_FOR))
+        let options = match &self.pool {
+            Some(options) => options.clone(),
+            None => PoolOptions::from_env()?,
+        };
+        let major = self.postgres.or(options.major);
+        Ok(options.with_major(major).with_keep(keep, KEPT_FOR))
     }
 }
 

@@ -9,7 +9,7 @@ use super::layout::Layout;
 #[non_exhaustive]
 pub enum FolderError {
     /// Nothing is at the path.
-    #[error("migration folder `{}` does not exist", path.display())]
+    #[error("migration folder `{}` does not exist (name the folder that holds the migrations; in a test a relative path starts at the package)", path.display())]
     Missing {
         /// The path as given.
         path: PathBuf,

@@ -29,6 +29,10 @@ pub const NAME_LIMIT: usize = 63;
 /// The database to which one connects in order to make, rename or drop another one.
 const MAINTENANCE: &str = "postgres";
 
+/// How long a server may take to let a session in; one that accepts and then says nothing would
+/// else be waited for without end.
+const CONNECT_WITHIN: Duration = Duration::from_secs(30);
+
 /// A database by its name on a server. Making the value touches nothing.
 #[derive(Clone)]
 pub struct Database {
@@ -133,20 +137,27 @@ impl Database {
     /// Connects to it.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] with what the server said.
+    /// [`ErrorKind::Unavailable`] with what the server said, or that it said nothing for half a
+    /// minute.
     pub async fn connect(&self) -> Result<PgConnection> {
-        self.connect_options().connect().await.map_err(|source| {
-            let error = Error::new(
-                ErrorKind::Unavailable,
-                format!(
-                    "no connection to database `{}` at {}",
-                    self.name,
-                    place(&self.server)
-                ),
-            )
-            .with_source(source);
-            error.with_hint("is the server up, and are user and password right?")
-        })
+        let options = self.connect_options();
+        let failed = Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "no connection to database `{}` at {}",
+                self.name,
+                place(&self.server)
+            ),
+        );
+        match tokio::time::timeout(CONNECT_WITHIN, options.connect()).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(source)) => Err(failed
+                .with_source(source)
+                .with_hint("is the server up, and are user and password right?")),
+            Err(_) => Err(failed.with_hint(format!(
+                "it did not answer within {CONNECT_WITHIN:?}: are host and port those of a Postgres server?"
+            ))),
+        }
     }
 
     /// Connects to the maintenance database of its server.
@@ -443,6 +454,19 @@ mod tests {
         let back = Database::from_url(endpoint.url()).unwrap();
         assert_eq!(back.name(), "orders");
         assert_eq!(place(&back.server), "/run/pg x");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_given_up() {
+        let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = mute.local_addr().unwrap().port();
+        let url = format!("postgres://u:hunter2@127.0.0.1:{port}/orders");
+        let database = Database::from_url(&Secret::new(url)).unwrap();
+        let error = database.connect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let text = format!("{error:?}");
+        assert!(text.contains("did not answer within 30s"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
     }
 
     #[test]

@@ -74,10 +74,13 @@ pub(super) fn prepared(
     user.give(&unfinished)
         .map_err(ServerError::io("give away", &unfinished))?;
     let data = unfinished.join("data");
-    initdb(binaries, &data, user)?;
-    sync(&unfinished)?;
-    fs::rename(&data, &template).map_err(ServerError::io("rename", &data))?;
-    clear(&unfinished)?;
+    let made = initdb(binaries, &data, user)
+        .and_then(|()| sync(&unfinished))
+        .and_then(|()| fs::rename(&data, &template).map_err(ServerError::io("rename", &data)));
+    // Half a data directory would keep the disk full that it was too large for.
+    let cleared = clear(&unfinished);
+    made?;
+    cleared?;
     Ok(template)
 }
 
@@ -233,7 +236,13 @@ mod tests {
                 .ends_with("exit status: 1; its output:\nNo space left on device"),
             "{error}"
         );
-        // What the failure left is no obstacle to the next try.
+        let folder_of_templates = directories.cache.join("initdb");
+        let left = fs::read_dir(&folder_of_templates).unwrap().flatten();
+        let left: Vec<_> = left.filter(|entry| entry.path().is_dir()).collect();
+        assert!(left.is_empty(), "{left:?}");
+        // Nor is what a killed process leaves an obstacle to the next try.
+        let key = key(&binaries).unwrap();
+        fs::create_dir(folder_of_templates.join(format!("{key}.new"))).unwrap();
         let error = prepared(&binaries, &directories, &user).unwrap_err();
         assert!(
             error.to_string().contains("No space left on device"),

@@ -42,8 +42,9 @@ const TEMPLATE_PREFIX: &str = "upgrade_tpl_";
 /// must not do the work of all.
 const SWEEP_LIMIT: usize = 20;
 
-/// How long the end of a process may take for dropping its databases.
-const END_LIMIT: Duration = Duration::from_secs(2);
+/// How long the end of a process may take for dropping its databases; a drop waits for a
+/// checkpoint of the server.
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// The shared servers of this process.
 static HOSTS: Registry<SharedHost> = Registry::new();

@@ -26,6 +26,26 @@ enum Found {
     Missing(Admin),
 }
 
+/// A template that is being built. If nobody waits for it any more (a deadline, a panic of the
+/// closure), it is dropped.
+struct Half {
+    desk: Arc<Desk>,
+    held: Option<(Admin, Database)>,
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        let Some((mut admin, database)) = self.held.take() else {
+            return;
+        };
+        self.desk.spawn(async move {
+            if let Err(error) = drop_whole(&mut admin, &database, false).await {
+                tracing::debug!(%error, "half a template is left to the next build");
+            }
+        });
+    }
+}
+
 impl SharedHost {
     /// The template of that hash: as it is there, or built now, by one process at a time.
     pub(in crate::pool) async fn template<F, Fut, E>(
@@ -47,9 +67,12 @@ impl SharedHost {
             .clerk
             .run(find(desk, database.clone(), hash.to_owned(), within))
             .await?;
-        let mut admin = match found {
+        let mut half = match found {
             Found::Complete(choice) => return Ok((name, choice)),
-            Found::Missing(admin) => admin,
+            Found::Missing(admin) => Half {
+                desk: Arc::clone(self.clerk.desk()),
+                held: Some((admin, database.clone())),
+            },
         };
         let start = Instant::now();
         let built = match build(database.clone()).await {
@@ -60,6 +83,7 @@ impl SharedHost {
             }),
         };
         let hash = hash.to_owned();
+        let (mut admin, _) = half.held.take().expect("taken only here");
         let job = async move {
             let finished = match built {
                 Ok(()) => finish(&mut admin, &database, &hash).await,

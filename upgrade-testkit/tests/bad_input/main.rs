@@ -1,0 +1,11 @@
+//! Bad input, end to end: each case ends in an error that names the file, the line or the option
+//! and says what to do, and leaves nothing behind.
+//!
+//! What a `SIGKILL` leaves is counted by `scripts/kill-test`.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod guard;
+mod migrations;
+mod servers;
+mod small_disk;
+mod support;
