@@ -11,6 +11,7 @@ use upgrade_core::RunId;
 use upgrade_core::postgres::Database;
 use upgrade_core::postgres::catalog::{Catalog, CatalogScope};
 use upgrade_core::postgres::fingerprint::{ColumnPick, HashMode, TableName, fingerprint};
+use upgrade_core::postgres::server::Profile;
 use upgrade_testkit::pool::Outcome;
 
 /// Rows of the table whose fingerprint is taken.
@@ -44,7 +45,7 @@ fn start(c: &mut Criterion) {
     let binaries = succeed(runtime.block_on(server::binaries(None)));
     let one = async || {
         let begin = Instant::now();
-        let server = server::start(&binaries).await?;
+        let server = server::start(&binaries, Profile::ThrowAway).await?;
         let database = Database::new(&server.connect_options(), "postgres");
         let connection = server::first_query(&database).await?;
         let time = begin.elapsed();
@@ -84,7 +85,7 @@ fn hand_out(c: &mut Criterion) {
 fn catalog(c: &mut Criterion) {
     let runtime = runtime();
     let binaries = succeed(runtime.block_on(server::binaries(None)));
-    let server = succeed(runtime.block_on(server::start(&binaries)));
+    let server = succeed(runtime.block_on(server::start(&binaries, Profile::ThrowAway)));
     let mut group = c.benchmark_group("catalog");
     for tables in [10, 100] {
         let prepare = async {
@@ -108,7 +109,7 @@ fn catalog(c: &mut Criterion) {
 fn rows(c: &mut Criterion) {
     let runtime = runtime();
     let binaries = succeed(runtime.block_on(server::binaries(None)));
-    let server = succeed(runtime.block_on(server::start(&binaries)));
+    let server = succeed(runtime.block_on(server::start(&binaries, Profile::ThrowAway)));
     let prepare = async {
         let (_, mut connection) = server::database(&server, "rows").await?;
         server::run(&mut connection, data::ROWS_TABLE).await?;

@@ -46,13 +46,13 @@ pub async fn sql_template(pool: &Pool, sql: &str) -> Result<Template> {
     Ok(pool.template(&key, build).await?)
 }
 
-/// A new server with the settings of tests: nothing is forced to disk.
+/// A new server: with the settings of tests, where nothing is forced to disk, or with those of a
+/// server as it is installed.
 ///
 /// # Errors
 /// It does not start.
-pub async fn start(binaries: &ServerBinaries) -> Result<LocalServer> {
-    let options = ServerOptions::new(Profile::ThrowAway);
-    Ok(LocalServer::start(binaries, options).await?)
+pub async fn start(binaries: &ServerBinaries, profile: Profile) -> Result<LocalServer> {
+    Ok(LocalServer::start(binaries, ServerOptions::new(profile)).await?)
 }
 
 /// An empty database on a server, made by this library, and a connection to it.

@@ -75,7 +75,12 @@ async fn run(arguments: &Arguments) -> Result<()> {
         rows: arguments.rows,
         megabytes: arguments.megabytes,
     };
-    let mut machine = Machine::look(binaries.version().text());
+    let mut machine = Machine::look(
+        binaries
+            .version()
+            .text()
+            .trim_start_matches("postgres (PostgreSQL) "),
+    );
     let mut lines: Vec<Line> = Vec::new();
     for comparison in Comparison::ALL {
         if arguments.only.is_empty() || arguments.only.contains(&comparison) {

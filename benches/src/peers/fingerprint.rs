@@ -4,7 +4,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 use upgrade_core::postgres::fingerprint::{ColumnPick, HashMode, TableName, fingerprint};
-use upgrade_core::postgres::server::ServerBinaries;
+use upgrade_core::postgres::server::{Profile, ServerBinaries};
 
 use super::Effort;
 use crate::line::{Goal, Line};
@@ -13,7 +13,7 @@ use crate::server::{self, run};
 use crate::{Result, data};
 
 pub(super) async fn measure(binaries: &ServerBinaries, effort: Effort) -> Result<Vec<Line>> {
-    let server = server::start(binaries).await?;
+    let server = server::start(binaries, Profile::ThrowAway).await?;
     let (_, mut connection) = server::database(&server, "fingerprint").await?;
     run(&mut connection, data::ROWS_TABLE).await?;
     run(&mut connection, &data::rows_sql(effort.rows)).await?;

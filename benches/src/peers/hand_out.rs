@@ -1,8 +1,12 @@
 //! A database for a test, against what it would cost at least, and against what tests do now.
 
+use std::time::Duration;
+
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use upgrade_core::RunId;
+use upgrade_core::postgres::Database;
+use upgrade_core::postgres::server::LocalServer;
 use upgrade_testkit::pool::{Pool, Template, TestDatabase};
 
 use super::Effort;
@@ -74,37 +78,62 @@ async fn bare_copy(template: &Template, what: String, effort: Effort) -> Result<
     })
 }
 
-/// A populated schema in a session that is ready: a hand-out, against an empty database and every
-/// migration, as `sqlx::test` does for each test.
+/// A schema with a session in it: a hand-out, against an empty database and every migration, as
+/// `sqlx::test` does for each test. The peer runs on the server of the hand-out, which is kinder
+/// to it than what it usually finds, and on one with the settings of an installed server.
 pub(super) async fn against_migrating(
     pool: &Pool,
+    durable: &LocalServer,
     published: &Published,
     effort: Effort,
-) -> Result<Line> {
+) -> Result<[Line; 2]> {
     let template = published.template(pool).await?;
     let mut bench = Bench::open(&template).await?;
-    let (mut ours, mut peer) = (Sample::default(), Sample::default());
+    let durable = Database::new(&durable.connect_options(), "postgres");
+    let mut durable_admin = durable.connect().await?;
+    let mut samples = [(); 3].map(|()| Sample::default());
     for round in 0..=effort.rounds {
-        for arm in order(round, 2) {
-            let time = if arm == 0 {
-                bench.hand_out_and_ask(&template).await?
-            } else {
-                bench
-                    .migrate(published, &format!("migrated_{round}"))
-                    .await?
+        let name = format!("migrated_{round}");
+        for arm in order(round, samples.len()) {
+            let time = match arm {
+                0 => bench.hand_out_and_ask(&template).await?,
+                1 => {
+                    let target = bench.handed_out[0].sibling(&name);
+                    migrate(&mut bench.admin, &target, published).await?
+                }
+                _ => migrate(&mut durable_admin, &durable.sibling(&name), published).await?,
             };
             if round > 0 {
-                [&mut ours, &mut peer][arm].push(time);
+                samples[arm].push(time);
             }
         }
     }
-    Ok(Line {
+    let [ours, same, durable] = samples;
+    let line = |place, peer| Line {
         what: "hand-out and first query, same schema".to_owned(),
-        against: format!("{} sqlx migrations per test", published.count()),
-        ours,
+        against: format!("{} sqlx migrations per test, {place}", published.count()),
+        ours: ours.clone(),
         peer,
         goal: Goal::Faster(10.0),
-    })
+    };
+    Ok([line("same server", same), line("durable server", durable)])
+}
+
+/// Makes an empty database and brings it to the newest version.
+async fn migrate(
+    admin: &mut PgConnection,
+    target: &Database,
+    published: &Published,
+) -> Result<Duration> {
+    let work = async {
+        run(admin, &format!("create database {}", target.name())).await?;
+        let mut connection = target.connect().await?;
+        published.migrator.run(&mut connection).await?;
+        Ok::<_, upgrade_core::BoxError>(connection)
+    };
+    let (time, connection) = timed(work).await?;
+    connection.close().await?;
+    Ok(time)
 }
 
 /// A server that the pool runs, and what was handed out on it. Nothing is dropped while others are
@@ -123,13 +152,13 @@ impl Bench {
         })
     }
 
-    async fn hand_out(&mut self, template: &Template) -> Result<std::time::Duration> {
+    async fn hand_out(&mut self, template: &Template) -> Result<Duration> {
         let (time, database) = timed(template.hand_out(&RunId::generate())).await?;
         self.handed_out.push(database);
         Ok(time)
     }
 
-    async fn hand_out_and_ask(&mut self, template: &Template) -> Result<std::time::Duration> {
+    async fn hand_out_and_ask(&mut self, template: &Template) -> Result<Duration> {
         let work = async {
             let database = template.hand_out(&RunId::generate()).await?;
             let connection = first_query(&database).await?;
@@ -138,19 +167,6 @@ impl Bench {
         let (time, (database, connection)) = timed(work).await?;
         connection.close().await?;
         self.handed_out.push(database);
-        Ok(time)
-    }
-
-    async fn migrate(&mut self, published: &Published, name: &str) -> Result<std::time::Duration> {
-        let database = self.handed_out[0].sibling(name);
-        let work = async {
-            run(&mut self.admin, &format!("create database {name}")).await?;
-            let mut connection = database.connect().await?;
-            published.migrator.run(&mut connection).await?;
-            Ok::<_, upgrade_core::BoxError>(connection)
-        };
-        let (time, connection) = timed(work).await?;
-        connection.close().await?;
         Ok(time)
     }
 }

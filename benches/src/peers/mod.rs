@@ -5,7 +5,7 @@ mod hand_out;
 mod start;
 mod swap;
 
-use upgrade_core::postgres::server::ServerBinaries;
+use upgrade_core::postgres::server::{Profile, ServerBinaries};
 
 use crate::Result;
 use crate::line::Line;
@@ -68,7 +68,11 @@ impl Comparison {
                 let pool = server::pool(Some(binaries.version().major())).await?;
                 let published = Published::read().await?;
                 let mut lines = hand_out::against_bare_copies(&pool, &published, effort).await?;
-                lines.push(hand_out::against_migrating(&pool, &published, effort).await?);
+                let durable = server::start(binaries, Profile::Durable).await?;
+                lines.extend(
+                    hand_out::against_migrating(&pool, &durable, &published, effort).await?,
+                );
+                durable.stop().await?;
                 Ok(lines)
             }
             Self::Start => Ok(vec![start::measure(binaries, effort).await?]),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use upgrade_core::postgres::Database;
-use upgrade_core::postgres::server::ServerBinaries;
+use upgrade_core::postgres::server::{Profile, ServerBinaries};
 
 use super::Effort;
 use crate::Result;
@@ -17,7 +17,7 @@ pub(super) async fn measure(binaries: &ServerBinaries, effort: Effort) -> Result
     let mut ours = Sample::default();
     for round in 0..=effort.rounds {
         let work = async {
-            let server = start(binaries).await?;
+            let server = start(binaries, Profile::ThrowAway).await?;
             let database = Database::new(&server.connect_options(), "postgres");
             let connection = first_query(&database).await?;
             Ok::<_, upgrade_core::BoxError>((server, connection))

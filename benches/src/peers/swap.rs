@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 use upgrade_core::UpgradeContext;
 use upgrade_core::environment::{DATABASE, Endpoints};
 use upgrade_core::postgres::Database;
-use upgrade_core::postgres::server::{LocalServer, ServerBinaries};
+use upgrade_core::postgres::server::{LocalServer, Profile, ServerBinaries};
 use upgrade_core::rollback::{Rollback as _, RollbackRequest, SnapshotSwap};
 
 use super::Effort;
@@ -16,7 +16,7 @@ use crate::server::{self, run};
 use crate::{Result, data};
 
 pub(super) async fn measure(binaries: &ServerBinaries, effort: Effort) -> Result<Line> {
-    let server = server::start(binaries).await?;
+    let server = server::start(binaries, Profile::ThrowAway).await?;
     let sizes = [effort.megabytes, effort.megabytes * 10];
     let sides = [
         Side::fill(&server, sizes[0]).await?,
