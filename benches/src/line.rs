@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::sample::Sample;
 
-/// What a line should come to. It is judged by medians.
+/// What a line should come to. A ratio is judged by the median of the rounds' ratios: what slows a
+/// round slows both of its times.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Goal {
     /// Ours takes at most so many times as long as the peer.
@@ -26,15 +27,6 @@ impl Goal {
         match self {
             Self::Faster(_) => peer / ours,
             Self::AtMost(_) | Self::Within(_) => ours / peer,
-        }
-    }
-
-    fn is_met(self, ours: Duration, peer: Duration) -> bool {
-        let ratio = self.ratio(ours, peer);
-        match self {
-            Self::AtMost(limit) => ratio <= limit,
-            Self::Faster(limit) => ratio >= limit,
-            Self::Within(limit) => ours <= limit,
         }
     }
 }
@@ -65,18 +57,26 @@ pub struct Line {
 }
 
 impl Line {
-    /// Whether the medians meet the goal.
+    /// Whether the goal is met.
     pub fn is_met(&self) -> bool {
-        self.goal.is_met(self.ours.median(), self.peer.median())
+        match (self.goal, self.ratios()) {
+            (Goal::Within(limit), _) => self.ours.median() <= limit,
+            (Goal::AtMost(limit), Some((ratio, _))) => ratio <= limit,
+            (Goal::Faster(limit), Some((ratio, _))) => ratio >= limit,
+            (_, None) => false,
+        }
     }
 
-    /// The ratio that the goal speaks of, by medians and by minima; none without a peer.
+    /// The ratio that the goal speaks of: the median of the rounds' own, and that of the shortest
+    /// times; none without a peer.
     pub fn ratios(&self) -> Option<(f64, f64)> {
-        let ratio = |ours, peer| self.goal.ratio(ours, peer);
-        (self.peer.rounds() > 0).then(|| {
-            let medians = ratio(self.ours.median(), self.peer.median());
-            (medians, ratio(self.ours.min(), self.peer.min()))
-        })
+        let rounds = self.ours.times().iter().zip(self.peer.times());
+        let mut ratios: Vec<f64> = rounds
+            .map(|(&ours, &peer)| self.goal.ratio(ours, peer))
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        let median = *ratios.get(ratios.len().saturating_sub(1) / 2)?;
+        Some((median, self.goal.ratio(self.ours.min(), self.peer.min())))
     }
 
     fn cells(&self) -> [String; 7] {
@@ -86,7 +86,7 @@ impl Line {
         };
         let ratio = self.ratios().map_or_else(
             || "-".to_owned(),
-            |(medians, minima)| format!("{medians:.2} ({minima:.2})"),
+            |(median, minima)| format!("{median:.2} ({minima:.2})"),
         );
         let met = if self.is_met() { "met" } else { "MISSED" };
         let against = if self.against.is_empty() {
@@ -113,7 +113,7 @@ impl Line {
             "against": self.against,
             "ours": self.ours,
             "peer": (self.peer.rounds() > 0).then_some(&self.peer),
-            "ratio_of_medians": ratios.map(|(medians, _)| medians),
+            "median_ratio": ratios.map(|(median, _)| median),
             "ratio_of_minima": ratios.map(|(_, minima)| minima),
             "goal": self.goal.to_string(),
             "met": self.is_met(),
@@ -193,6 +193,17 @@ mod tests {
         let goal = Goal::Within(Duration::from_millis(300));
         check(line(300, None, goal), None, true);
         check(line(301, None, goal), None, false);
+    }
+
+    #[test]
+    fn a_slow_round_slows_both_and_does_not_count() {
+        let sample = |times: [u64; 3]| times.map(Duration::from_millis).into_iter().collect();
+        let line = Line {
+            ours: sample([11, 110, 12]),
+            peer: sample([10, 100, 200]),
+            ..line(1, None, Goal::AtMost(1.2))
+        };
+        assert_eq!(line.ratios(), Some((1.1, 1.1)));
     }
 
     #[test]

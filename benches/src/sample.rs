@@ -28,6 +28,11 @@ impl Sample {
         self.0.iter().min().copied().unwrap_or_default()
     }
 
+    /// The times, in the order of the rounds.
+    pub fn times(&self) -> &[Duration] {
+        &self.0
+    }
+
     /// The number of rounds.
     pub fn rounds(&self) -> usize {
         self.0.len()

@@ -96,7 +96,10 @@ async fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     let missed = lines.iter().filter(|line| !line.is_met()).count();
-    writeln!(out, "{machine}; medians, minima in parentheses\n")?;
+    writeln!(
+        out,
+        "{machine}; medians of the rounds, and minima in parentheses\n"
+    )?;
     write!(out, "{}", table(&lines))?;
     writeln!(
         out,
