@@ -22,7 +22,7 @@ use upgrade_core::{Report, Result, Scenario};
 use upgrade_testkit::Rehearsal;
 
 use outcome::Outcome;
-use sets::{Crates, SETS, Set};
+use sets::{SETS, Set};
 
 /// Rehearses the Postgres migrations inside published crates.
 #[derive(Parser)]
@@ -69,13 +69,12 @@ async fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "a program prints")]
 async fn rehearse(arguments: &Arguments) -> Result<Vec<Outcome>> {
-    let crates = Crates::locate()?;
     let mut outcomes = Vec::new();
     for set in &SETS {
         if !arguments.names.is_empty() && !arguments.names.iter().any(|name| name == set.name) {
             continue;
         }
-        let outcome = one(set, &crates, arguments).await?;
+        let outcome = one(set, arguments).await?;
         if arguments.json {
             println!("{}", outcome.to_json());
         }
@@ -85,9 +84,9 @@ async fn rehearse(arguments: &Arguments) -> Result<Vec<Outcome>> {
 }
 
 /// One set, from every earlier version.
-async fn one(set: &Set, crates: &Crates, arguments: &Arguments) -> Result<Outcome> {
+async fn one(set: &Set, arguments: &Arguments) -> Result<Outcome> {
     let started = Instant::now();
-    let folder = set.read(crates)?;
+    let folder = set.read()?;
     let versions: Vec<&str> = folder
         .migrations()
         .iter()

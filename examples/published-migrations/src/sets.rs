@@ -1,10 +1,9 @@
 //! The input: migrations that other people have published, inside their crates.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use serde::Deserialize;
 use upgrade_core::migration::folder::MigrationFolder;
+use upgrade_core::migration::source::Package;
 use upgrade_core::{Error, ErrorKind, Result};
 
 /// One set of migrations.
@@ -46,9 +45,18 @@ pub(crate) const SETS: [Set; 3] = [
 ];
 
 impl Set {
-    /// Reads the folder of the crate.
-    pub(crate) fn read(&self, crates: &Crates) -> Result<MigrationFolder> {
-        let path = crates.folder(self.name)?.join(self.folder);
+    /// Reads the folder of the crate, which cargo has locked for this workspace.
+    pub(crate) fn read(&self) -> Result<MigrationFolder> {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let package = Package::find(self.name, None, Some(here)).map_err(|source| {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("crate `{}` cannot be located", self.name),
+            )
+            .with_source(source)
+            .with_hint("it has to be fetched once, which needs the registry")
+        })?;
+        let path = package.folder.join(self.folder);
         let unusable = |source| {
             Error::new(
                 ErrorKind::InvalidInput,
@@ -61,64 +69,5 @@ impl Set {
             folder.fill(placeholder, value).map_err(unusable)?;
         }
         Ok(folder)
-    }
-}
-
-/// Where cargo keeps the crates that this workspace has locked.
-pub(crate) struct Crates(Metadata);
-
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    manifest_path: PathBuf,
-}
-
-impl Crates {
-    /// Asks cargo, which fetches what is missing.
-    pub(crate) fn locate() -> Result<Self> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
-            .args([
-                "metadata",
-                "--format-version",
-                "1",
-                "--locked",
-                "--manifest-path",
-            ])
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-            .output()
-            .map_err(|source| {
-                Error::new(ErrorKind::Io, "cargo could not be started").with_source(source)
-            })?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(Error::new(ErrorKind::Io, "`cargo metadata` failed")
-                .with_context("cargo", said)
-                .with_hint("the crates have to be fetched once, which needs the registry"));
-        }
-        serde_json::from_slice(&output.stdout)
-            .map(Self)
-            .map_err(|source| {
-                Error::new(ErrorKind::Io, "`cargo metadata` cannot be read").with_source(source)
-            })
-    }
-
-    fn folder(&self, name: &str) -> Result<&Path> {
-        self.0
-            .packages
-            .iter()
-            .find(|package| package.name == name)
-            .and_then(|package| package.manifest_path.parent())
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::NotFound,
-                    format!("cargo knows no crate `{name}`"),
-                )
-            })
     }
 }

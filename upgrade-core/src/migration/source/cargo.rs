@@ -7,12 +7,14 @@ use serde::Deserialize;
 
 use super::SourceError;
 
-/// A package that cargo knows.
-#[derive(Debug)]
-pub(super) struct Package {
-    pub(super) version: String,
+/// A package that cargo knows: of the workspace, or one that its lock file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Package {
+    /// Its version.
+    pub version: String,
     /// The folder of its manifest.
-    pub(super) folder: PathBuf,
+    pub folder: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -27,15 +29,23 @@ struct Listed {
     manifest_path: PathBuf,
 }
 
-/// Finds a package among those of the workspace around a folder, or around the current one.
-pub(super) fn find(
-    name: &str,
-    version: Option<&str>,
-    near: Option<&Path>,
-) -> Result<Package, SourceError> {
-    // What is on the machine already is enough in most cases; only then is the network asked.
-    let answer = metadata(near, &["--offline"]).or_else(|_| metadata(near, &[]))?;
-    choose(&answer, name, version)
+impl Package {
+    /// Finds a package among those of the workspace around a folder, or around the current one.
+    /// Blocks: it runs `cargo metadata`, which fetches what is locked and not there yet.
+    ///
+    /// # Errors
+    /// [`SourceError::Package`] when there is none, or several and no version;
+    /// [`SourceError::Spawn`], [`SourceError::Command`] or [`SourceError::Metadata`] when cargo
+    /// gives no answer.
+    pub fn find(
+        name: &str,
+        version: Option<&str>,
+        near: Option<&Path>,
+    ) -> Result<Self, SourceError> {
+        // What is on the machine already is enough in most cases; only then is the network asked.
+        let answer = metadata(near, &["--offline"]).or_else(|_| metadata(near, &[]))?;
+        choose(&answer, name, version)
+    }
 }
 
 fn metadata(near: Option<&Path>, more: &[&str]) -> Result<Vec<u8>, SourceError> {
@@ -137,7 +147,7 @@ mod tests {
     #[test]
     fn cargo_knows_this_very_package() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let package = find(env!("CARGO_PKG_NAME"), None, Some(here)).unwrap();
+        let package = Package::find(env!("CARGO_PKG_NAME"), None, Some(here)).unwrap();
         assert_eq!(package.folder, here);
     }
 }

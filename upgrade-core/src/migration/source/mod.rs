@@ -7,6 +7,7 @@ mod pending;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use cargo::Package;
 pub use pending::{Pending, PendingProblem, PendingProblemKind, pending};
 
 use super::folder::{FolderError, MigrationFile, MigrationFolder};
@@ -223,7 +224,7 @@ impl Source {
                 version,
                 path,
             } => {
-                let package = cargo::find(name, version.as_deref(), head.path())?;
+                let package = Package::find(name, version.as_deref(), head.path())?;
                 let folder = MigrationFolder::read_as(package.folder.join(path), head.layout())?;
                 Ok(Release {
                     name: format!("{name} {}", package.version),

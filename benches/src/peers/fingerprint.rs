@@ -1,0 +1,95 @@
+//! The fingerprint of a table, against the cheapest statement that reads as much, and against the
+//! one that data-diff sends.
+
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgConnection;
+use upgrade_core::postgres::fingerprint::{ColumnPick, HashMode, TableName, fingerprint};
+use upgrade_core::postgres::server::{Profile, ServerBinaries};
+
+use super::Effort;
+use crate::line::{Goal, Line};
+use crate::sample::{Sample, order, timed};
+use crate::server::{self, run};
+use crate::{Result, data};
+
+pub(super) async fn measure(binaries: &ServerBinaries, effort: Effort) -> Result<Vec<Line>> {
+    let server = server::start(binaries, Profile::ThrowAway).await?;
+    let (_, mut connection) = server::database(&server, "fingerprint").await?;
+    run(&mut connection, data::ROWS_TABLE).await?;
+    run(&mut connection, &data::rows_sql(effort.rows)).await?;
+    run(&mut connection, "vacuum (analyze) rows").await?;
+    // All three alike: one process, and no compilation.
+    run(&mut connection, "set max_parallel_workers_per_gather = 0").await?;
+    run(&mut connection, "set jit = off").await?;
+
+    let table = TableName::new("public", "rows");
+    let picks = data::COLUMNS.map(ColumnPick::new);
+    let peers = [bare_scan(), data_diff()];
+    let mut ours = Sample::default();
+    let mut theirs = [Sample::default(), Sample::default()];
+    for round in 0..=effort.slow_rounds() {
+        for arm in order(round, 3) {
+            let (time, rows) = match arm.checked_sub(1) {
+                None => {
+                    let work = fingerprint(&mut connection, &table, &picks, HashMode::Native);
+                    let (time, print) = timed(work).await?;
+                    (time, print.rows)
+                }
+                Some(peer) => timed(scan(&mut connection, &peers[peer])).await?,
+            };
+            if rows != effort.rows {
+                return Err(format!("{rows} of {} rows were seen", effort.rows).into());
+            }
+            // The first round brings the table into memory.
+            if round > 0 {
+                match arm.checked_sub(1) {
+                    None => ours.push(time),
+                    Some(peer) => theirs[peer].push(time),
+                }
+            }
+        }
+    }
+    server.stop().await?;
+    let [bare, data_diff] = theirs;
+    let what = format!("fingerprint, {} rows of 11 columns", effort.rows);
+    Ok(vec![
+        Line {
+            what: what.clone(),
+            against: "sum of hash_record_extended".to_owned(),
+            ours: ours.clone(),
+            peer: bare,
+            goal: Goal::AtMost(1.3),
+        },
+        Line {
+            what,
+            against: "data-diff's sum of md5".to_owned(),
+            ours,
+            peer: data_diff,
+            goal: Goal::Faster(4.0),
+        },
+    ])
+}
+
+/// Runs a statement that answers with the number of rows and a checksum.
+async fn scan(connection: &mut PgConnection, sql: &str) -> Result<u64> {
+    let row = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
+    let (rows, _): (i64, String) = row.fetch_one(connection).await?;
+    Ok(rows.unsigned_abs())
+}
+
+fn bare_scan() -> String {
+    let columns = data::COLUMNS.join(", ");
+    format!(
+        "select count(*), sum(hash_record_extended(row({columns}), 0)::numeric)::text from rows"
+    )
+}
+
+/// The last 60 bits of the md5 of all values as text, summed; what data-diff sends for a segment
+/// when it normalises no type.
+fn data_diff() -> String {
+    let columns = data::COLUMNS.map(|name| format!("coalesce({name}::varchar, '<null>')"));
+    format!(
+        "select count(*), sum(('x' || substring(md5(concat({})), 18))::bit(60)::bigint)::text from rows",
+        columns.join(", '|', ")
+    )
+}
