@@ -1,11 +1,13 @@
 //! SQL that must return no rows.
 
 use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use super::{Finding, Validator, Verdict};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::postgres::BOOKKEEPING;
 use crate::postgres::database::close;
 
 /// How many of the rows stand in the evidence of a finding.
@@ -13,7 +15,9 @@ const SHOWN: usize = 10;
 
 /// A validator from a query that must return no rows.
 ///
-/// It runs in a read-only transaction. The rows that it does return are the evidence.
+/// It runs in a read-only transaction. The rows that it does return are the evidence. In a
+/// database in which no table has a row there is nothing to judge, and the verdict is
+/// inconclusive; [`over`](Self::over) names what there has to be instead.
 ///
 /// ```
 /// use upgrade_core::validator::Invariant;
@@ -27,6 +31,7 @@ const SHOWN: usize = 10;
 pub struct Invariant {
     name: String,
     sql: String,
+    over: Option<String>,
 }
 
 impl Invariant {
@@ -35,11 +40,18 @@ impl Invariant {
         Self {
             name: name.into(),
             sql: sql.into(),
+            over: None,
         }
     }
 
-    async fn rows(&self, cx: &UpgradeContext) -> Result<Vec<String>> {
-        let mut connection = cx.connect().await?;
+    /// Names what it is about: where this query returns no rows, there is nothing to judge.
+    #[must_use]
+    pub fn over(mut self, sql: impl Into<String>) -> Self {
+        self.over = Some(sql.into());
+        self
+    }
+
+    async fn rows(&self, connection: &mut PgConnection) -> Result<Vec<String>> {
         let query = self.sql.trim().trim_end_matches(';');
         // One row more than is shown, to know that there are more. The line break ends a comment.
         let sql = format!(
@@ -65,8 +77,51 @@ impl Invariant {
             .await
             .map_err(failed)?;
         transaction.rollback().await.map_err(failed)?;
-        close(connection).await;
         Ok(rows)
+    }
+
+    /// Why there is nothing to judge, if there is nothing.
+    async fn nothing(&self, connection: &mut PgConnection) -> Result<Option<String>> {
+        if let Some(over) = &self.over {
+            let query = over.trim().trim_end_matches(';');
+            let sql = format!("select exists (\n{query}\n)");
+            let some: bool = sqlx::query_scalar(AssertSqlSafe(sql))
+                .fetch_one(connection)
+                .await?;
+            return Ok((!some).then(|| "what it is about has no rows".to_owned()));
+        }
+        let tables: Vec<String> = sqlx::query_scalar(
+            "select pg_catalog.format('%I.%I', n.nspname, c.relname) \
+             from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+             where c.relkind in ('r', 'p') and not c.relispartition and c.relname <> all($1) \
+             and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' order by 1",
+        )
+        .bind(&BOOKKEEPING[..])
+        .fetch_all(&mut *connection)
+        .await?;
+        for table in tables {
+            let sql = format!("select exists (select from {table})");
+            let some = sqlx::query_scalar(AssertSqlSafe(sql))
+                .fetch_one(&mut *connection)
+                .await;
+            // A table that may not be read says nothing about the others.
+            if some.unwrap_or(false) {
+                return Ok(None);
+            }
+        }
+        Ok(Some("no table of the database has a row".to_owned()))
+    }
+
+    async fn judge(&self, cx: &UpgradeContext) -> Result<(Vec<String>, Option<String>)> {
+        let mut connection = cx.connect().await?;
+        let rows = self.rows(&mut connection).await?;
+        let nothing = if rows.is_empty() {
+            self.nothing(&mut connection).await?
+        } else {
+            None
+        };
+        close(connection).await;
+        Ok((rows, nothing))
     }
 }
 
@@ -77,7 +132,10 @@ impl Validator for Invariant {
     }
 
     async fn validate(&self, cx: &UpgradeContext) -> Result<Verdict> {
-        let rows = cx.bounded(&self.name, self.rows(cx)).await??;
+        let (rows, nothing) = cx.bounded(&self.name, self.judge(cx)).await??;
+        if let Some(reason) = nothing {
+            return Ok(Verdict::Inconclusive(reason));
+        }
         if rows.is_empty() {
             return Ok(Verdict::Pass);
         }

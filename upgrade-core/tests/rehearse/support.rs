@@ -117,10 +117,13 @@ impl Shop {
         let environment = PostgresEnvironment::new("test", source);
         let upgrade = Upgrade::new("shop", "old", "new")
             .with_migrations(pending.iter().cloned())
-            .with_validator(Invariant::new(
-                "something is there",
-                "select 1 where current_database() is null",
-            ))
+            .with_validator(
+                Invariant::new(
+                    "something is there",
+                    "select 1 where current_database() is null",
+                )
+                .over("select 1"),
+            )
             .with_rollback(SnapshotSwap::new())
             .with_rollback(RevertMigrations::new(pending.iter().cloned()));
         let upgrade = change(upgrade);
