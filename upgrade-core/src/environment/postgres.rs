@@ -24,14 +24,15 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
     /// Hands out a database at the previous release, populated.
     ///
     /// # Errors
-    /// Any kind; nothing is left behind then.
+    /// Any kind; what is left is removed by [`release`](Self::release).
     async fn provision(&self, cx: &UpgradeContext) -> Result<Database>;
 
-    /// Takes the database back, at the end of the run. `passed_on` is what `provision` handed out.
+    /// Takes the database back, at the end of the run. `passed_on` is what `provision` handed
+    /// out; `None` when that failed or was cut off: what it has made until then has to go, too.
     ///
     /// # Errors
     /// Any kind, with what is left.
-    async fn release(&self, cx: &UpgradeContext, passed_on: Database) -> Result<()>;
+    async fn release(&self, cx: &UpgradeContext, passed_on: Option<Database>) -> Result<()>;
 
     /// The last lines of the server's log, as far as they can be read.
     fn log_tail(&self, lines: usize) -> Vec<LogTail>;
@@ -55,7 +56,7 @@ impl DatabaseSource for Existing {
         Ok(self.0.clone())
     }
 
-    async fn release(&self, _: &UpgradeContext, _: Database) -> Result<()> {
+    async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> Result<()> {
         Ok(())
     }
 
@@ -289,7 +290,7 @@ impl Environment for PostgresEnvironment {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         let Some(database) = database else {
-            return Ok(());
+            return self.source.release(cx, None).await;
         };
         let mut failed = None;
         if !snapshots.is_empty() {
@@ -311,7 +312,7 @@ impl Environment for PostgresEnvironment {
             close(admin).await;
         }
         let copies = database.name().to_owned();
-        let released = self.source.release(cx, database).await;
+        let released = self.source.release(cx, Some(database)).await;
         match failed {
             Some(error) => Err(Error::new(
                 ErrorKind::Environment,

@@ -183,7 +183,8 @@ impl DatabaseSource for Fresh {
         Ok(self.database.clone())
     }
 
-    async fn release(&self, _: &UpgradeContext, database: Database) -> Result<()> {
+    async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> Result<()> {
+        let database = &self.database;
         let mut admin = database.connect_maintenance().await?;
         database.drop(&mut admin).await
     }

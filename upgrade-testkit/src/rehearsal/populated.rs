@@ -141,7 +141,7 @@ impl DatabaseSource for Populated {
         Ok(database)
     }
 
-    async fn release(&self, _: &UpgradeContext, _: Database) -> Result<()> {
+    async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> Result<()> {
         let Some(test) = self.held(Option::take) else {
             return Ok(());
         };
