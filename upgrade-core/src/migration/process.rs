@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use super::MigrationId;
+use super::session::application;
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
@@ -94,6 +95,8 @@ impl CommandLine {
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
+            // So that its sessions can be found when it is killed.
+            .env("PGAPPNAME", application(cx, id))
             .env(&self.url_variable, database.endpoint().url().expose())
             .envs(
                 self.variables

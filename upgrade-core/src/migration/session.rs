@@ -11,7 +11,7 @@ use super::MigrationId;
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::Database;
-use crate::postgres::database::close;
+use crate::postgres::database::{NAME_LIMIT, close};
 use crate::postgres::sql;
 
 /// The advisory lock that keeps two runs from migrating one database at the same time: the first
@@ -36,7 +36,7 @@ pub(super) async fn in_session<T>(
     work: impl AsyncFnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
     let database = cx.database()?;
-    let mut session = cx.bounded("connect", session(cx, &database)).await??;
+    let mut session = cx.bounded("connect", session(cx, id, &database)).await??;
     let pid: i32 = sqlx::query_scalar("select pg_catalog.pg_backend_pid()")
         .fetch_one(&mut session)
         .await?;
@@ -47,24 +47,26 @@ pub(super) async fn in_session<T>(
         work(&mut session).await
     };
     let done = cx.bounded(&doing, locked.instrument(span)).await;
-    match done {
-        Ok(result) => {
-            // Closing ends the session and with it the lock, whatever the work has left.
-            close(session).await;
-            result
-        }
-        Err(late) => {
-            drop(session);
-            stop(&database, pid).await;
-            Err(late.with_context("migration", id))
-        }
+    let result = done.unwrap_or_else(Err);
+    let late = |error: &Error| matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Cancelled);
+    if result.as_ref().is_err_and(late) {
+        drop(session);
+        stop(&database, &application(cx, id)).await;
+    } else {
+        // Closing ends the session and with it the lock, whatever the work has left.
+        close(session).await;
     }
+    result.map_err(|error| error.with_context("migration", id))
 }
 
-async fn session(cx: &UpgradeContext, database: &Database) -> Result<PgConnection> {
+async fn session(
+    cx: &UpgradeContext,
+    id: &MigrationId,
+    database: &Database,
+) -> Result<PgConnection> {
     let options = database
         .connect_options()
-        .application_name(&format!("upgrade {}", cx.run_id()));
+        .application_name(&application(cx, id));
     PgConnection::connect_with(&options)
         .await
         .map_err(|source| {
@@ -89,19 +91,31 @@ async fn lock(session: &mut PgConnection) -> Result<()> {
     }
 }
 
-/// Terminates a session on the server, and waits a moment until it is gone.
-async fn stop(database: &Database, pid: i32) {
+/// The name under which the sessions of a migration are known to the server: those of this
+/// library, and those of commands, which get it in `PGAPPNAME`.
+pub(super) fn application(cx: &UpgradeContext, id: &MigrationId) -> String {
+    let name = format!("upgrade {} {id}", cx.run_id());
+    // The server keeps no more of it.
+    name.chars()
+        .filter(char::is_ascii)
+        .take(NAME_LIMIT)
+        .collect()
+}
+
+/// Terminates the sessions of a migration on the server, and waits a moment until they are gone:
+/// a session whose client is killed goes on until its statement ends.
+async fn stop(database: &Database, application: &str) {
+    let sql = "select count(pg_catalog.pg_terminate_backend(pid)) from pg_catalog.pg_stat_activity \
+         where pid <> pg_catalog.pg_backend_pid() and datname = $1 and application_name = $2";
     let stopping = async {
         let mut admin = database.connect_maintenance().await?;
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
-            let left: i64 = sqlx::query_scalar(
-                "select count(pg_catalog.pg_terminate_backend(pid)) \
-                 from pg_catalog.pg_stat_activity where pid = $1",
-            )
-            .bind(pid)
-            .fetch_one(&mut admin)
-            .await?;
+            let left: i64 = sqlx::query_scalar(sql)
+                .bind(database.name())
+                .bind(application)
+                .fetch_one(&mut admin)
+                .await?;
             if left == 0 || Instant::now() > deadline {
                 break;
             }
@@ -111,11 +125,7 @@ async fn stop(database: &Database, pid: i32) {
         Ok::<_, Error>(())
     };
     if let Err(error) = stopping.await {
-        tracing::warn!(
-            pid,
-            ?error,
-            "a session that is out of time may still be running"
-        );
+        tracing::warn!(?error, "a session that is out of time may still be running");
     }
 }
 

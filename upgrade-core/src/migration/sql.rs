@@ -84,21 +84,19 @@ impl SqlMigration {
     }
 
     fn judge(&self, rows: &[AppliedRow]) -> Status {
+        // Where only the latest is recorded, what lies below it has ended well; and where that one
+        // is dirty, nobody knows whether the next was being applied or reverted.
         let latest_only = self.history.keeps_only_latest();
         let row = rows.iter().find(|row| {
-            row.version == self.file.version || (latest_only && row.version > self.file.version)
+            row.version == self.file.version
+                || (latest_only && (row.version > self.file.version || !row.success))
         });
         let Some(row) = row else {
             return Status::Pending;
         };
-        if !row.success {
-            // Where only the latest is recorded, what lies below it has ended well.
-            let below = row.version != self.file.version;
-            return if below {
-                Status::Applied
-            } else {
-                Status::Dirty
-            };
+        let below = latest_only && row.version > self.file.version;
+        if !row.success && !below {
+            return Status::Dirty;
         }
         match &row.checksum {
             Some(recorded) if *recorded != self.file.checksum.bytes => {

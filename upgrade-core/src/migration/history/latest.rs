@@ -16,7 +16,7 @@ pub(super) fn create(table: &TableName) -> String {
 pub(super) fn select(table: &TableName) -> String {
     // -1 stands for "nothing applied", while the first migration is being reverted.
     format!(
-        "select version::text, null::bytea, not dirty from {} where version >= 0",
+        "select greatest(version, 0)::text, null::bytea, not dirty from {} where version >= 0 or dirty",
         table.quoted()
     )
 }
