@@ -14,7 +14,7 @@ use upgrade_core::{Error, ErrorKind, Secret};
 use crate::pool::parse_bytes;
 
 /// The name of every variable and what it means.
-pub const VARIABLES: [(&str, &str); 10] = [
+pub const VARIABLES: [(&str, &str); 11] = [
     (
         "UPGRADE_TEST_SEED",
         "the seed of tests that name none, from 0 to 18446744073709551615",
@@ -34,6 +34,10 @@ pub const VARIABLES: [(&str, &str); 10] = [
     (
         "UPGRADE_PG_BIN",
         "folders with server binaries, as in `PATH`, absolute",
+    ),
+    (
+        "UPGRADE_PG_PROVIDER",
+        "`docker` takes a server in a container, whatever else there is",
     ),
     (
         "UPGRADE_CACHE_DIR",

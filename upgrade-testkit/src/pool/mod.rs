@@ -5,10 +5,12 @@
 //! A test gets a copy ([`TestDatabase`]), made with the strategy that was measured to be the
 //! fastest ([`StrategyChoice`]).
 //!
-//! There are two places for both, behind one API:
+//! There are three places for both, behind one API:
 //!
 //! - **Local**, the default: a template is a stopped data directory in the user's cache. Each test
 //!   process starts a server on a copy of it, which its threads share and which ends with it.
+//! - **A container**, if that is asked for or there is nothing else (feature `docker`): one for a
+//!   test process, used like a shared server that nobody else uses.
 //! - **A shared server**, if one is named: a template is a database there. Locks, leases and slots
 //!   are advisory locks, which end with the process that holds them.
 //!
@@ -100,6 +102,10 @@ impl Pool {
         let found = blocking(move || server::discover(&requirement, &provider)).await??;
         let backend = match found {
             Found::Url(url) => Backend::Shared(SharedHost::open(&url, &options).await?),
+            #[cfg(feature = "docker")]
+            Found::Container { major } => {
+                Backend::Shared(SharedHost::open_container(major, &options).await?)
+            }
             Found::Binaries(binaries) => {
                 let options = options.clone();
                 let open = move || LocalBackend::open(binaries, &options);

@@ -50,4 +50,6 @@ pub use error::{Attempt, ServerError};
 pub use local::{KeptServer, LocalServer};
 pub use options::ServerOptions;
 pub use profile::Profile;
-pub use provider::{Fetch, Found, ProviderOptions, ServerRequirement, available_majors, discover};
+pub use provider::{
+    Containers, Fetch, Found, ProviderOptions, ServerRequirement, available_majors, discover,
+};

@@ -99,6 +99,21 @@ pub struct ProviderOptions {
     pub directories: Directories,
     /// Whether binaries may be fetched.
     pub fetch: Fetch,
+    /// When a container is taken.
+    pub containers: Containers,
+}
+
+/// When the chain takes a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Containers {
+    /// When there is nothing else, and an engine answers.
+    #[default]
+    Last,
+    /// Whatever else there is.
+    Only,
+    /// Never.
+    Off,
 }
 
 impl ProviderOptions {
@@ -112,6 +127,7 @@ impl ProviderOptions {
             installed: Vec::new(),
             directories,
             fetch: Fetch::Off,
+            containers: Containers::Off,
         }
     }
 
@@ -123,6 +139,7 @@ impl ProviderOptions {
     /// | `UPGRADE_PG_BIN` | folders with server binaries, joined with `:` |
     /// | `UPGRADE_CACHE_DIR` | the cache, an absolute path |
     /// | `UPGRADE_OFFLINE` | `1`: fetch nothing |
+    /// | `UPGRADE_PG_PROVIDER` | `docker`: a container, whatever else there is |
     /// | `PATH` | folders to look in |
     /// | `XDG_CACHE_HOME`, `HOME`, `TMPDIR` | where cache and servers go |
     ///
@@ -167,6 +184,17 @@ impl ProviderOptions {
                 });
             }
         };
+        let containers = match set("UPGRADE_PG_PROVIDER") {
+            None => Containers::Last,
+            Some(value) if value == "docker" => Containers::Only,
+            Some(value) => {
+                return Err(ServerError::InvalidVariable {
+                    variable: "UPGRADE_PG_PROVIDER",
+                    value: value.to_string_lossy().into_owned(),
+                    hint: "it has to be `docker`, or not set",
+                });
+            }
+        };
         Ok(Self {
             url,
             named: folders("UPGRADE_PG_BIN"),
@@ -174,6 +202,7 @@ impl ProviderOptions {
             installed: INSTALLED.iter().map(PathBuf::from).collect(),
             directories: Directories::from_vars(var)?,
             fetch,
+            containers,
         })
     }
 }
@@ -186,6 +215,12 @@ pub enum Found {
     Binaries(ServerBinaries),
     /// A server that is there already. Its version is not known before somebody connects.
     Url(Secret),
+    /// A container engine that answers. Whether it has an image for this major version (any, if
+    /// none) shows when the container is started.
+    Container {
+        /// The major version that was asked for.
+        major: Option<u16>,
+    },
 }
 
 /// Walks the chain and answers with the first that meets the requirement.
@@ -209,6 +244,10 @@ pub fn discover(
         .attempts
         .push(Attempt::new("UPGRADE_PG_URL", "not set"));
 
+    if options.containers == Containers::Only {
+        return chain.container(options);
+    }
+
     let named = chain.named(options)?;
     let found = chain
         .pick(named)
@@ -223,10 +262,7 @@ pub fn discover(
         .or_else(|| chain.fetched(options));
     match found {
         Some(binaries) => Ok(Found::Binaries(binaries)),
-        None => {
-            chain.attempts.push(containers());
-            Err(chain.not_found())
-        }
+        None => chain.container(options),
     }
 }
 
@@ -264,16 +300,22 @@ pub fn available_majors(
     Ok(best.into_iter().collect())
 }
 
-/// The last element. Containers are started by the Docker environment, which takes over when this
-/// chain ends with [`ServerError::NotFound`]; this is the place where its own attempt would be
-/// recorded.
-fn containers() -> Attempt {
-    let reason = if cfg!(feature = "docker") {
-        "this search only finds binaries; use the Docker environment"
-    } else {
-        "cargo feature `docker` is off"
+/// Why there is no container engine; `None` when one answers. Asked without an engine's client,
+/// because the chain has no runtime: whoever listens at the socket is taken for one.
+fn no_engine() -> Option<String> {
+    if !cfg!(feature = "docker") {
+        return Some("cargo feature `docker` is off".to_owned());
+    }
+    let host = env::var("DOCKER_HOST").unwrap_or_default();
+    let socket = match host.strip_prefix("unix://") {
+        Some(path) => path,
+        None if host.is_empty() => "/var/run/docker.sock",
+        // A remote engine: that it does not answer shows when the container is started.
+        None => return None,
     };
-    Attempt::new("docker", reason)
+    std::os::unix::net::UnixStream::connect(socket)
+        .err()
+        .map(|error| format!("no engine answers at `{socket}`: {error}"))
 }
 
 /// One walk along the chain.
@@ -290,6 +332,20 @@ impl Chain {
             user,
             attempts: Vec::new(),
         }
+    }
+
+    /// The last element.
+    fn container(mut self, options: &ProviderOptions) -> Result<Found, ServerError> {
+        let reason = match options.containers {
+            Containers::Off => Some("not asked for".to_owned()),
+            Containers::Last | Containers::Only => no_engine(),
+        };
+        let Some(reason) = reason else {
+            let major = self.requirement.major;
+            return Ok(Found::Container { major });
+        };
+        self.attempts.push(Attempt::new("docker", reason));
+        Err(self.not_found())
     }
 
     /// The newest of what one element of the chain offers; the first of equals.

@@ -16,7 +16,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::Executor;
 use sqlx::postgres::PgConnection;
+#[cfg(feature = "docker")]
+use upgrade_core::RunId;
 use upgrade_core::Secret;
+#[cfg(feature = "docker")]
+use upgrade_core::postgres::container::{ContainerOptions, ContainerServer};
 use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
 use upgrade_core::postgres::server::OLDEST_MAJOR;
 
@@ -58,6 +62,9 @@ pub(super) struct SharedHost {
     facts: Facts,
     budget: BudgetFacts,
     slot_deadline: Duration,
+    /// The server itself, where it is one of our own in a container.
+    #[cfg(feature = "docker")]
+    container: Option<ContainerServer>,
 }
 
 impl fmt::Debug for SharedHost {
@@ -146,6 +153,35 @@ impl SharedHost {
         }
     }
 
+    /// A server in a container of this process; started if there is none yet. It ends with the
+    /// last handle, or is swept when the process is killed.
+    #[cfg(feature = "docker")]
+    pub(super) async fn open_container(
+        major: Option<u16>,
+        options: &PoolOptions,
+    ) -> Result<Handle<Self>, PoolError> {
+        let key = format!("container {major:?} {}", options.connections_per_test);
+        let is_of_use = |host: &Self| !host.owner.is_lost();
+        let start = || async {
+            let mut container = ContainerOptions::new(RunId::generate().as_str());
+            if let Some(major) = major {
+                container = container.with_major(major);
+            }
+            let container =
+                ContainerServer::start(container)
+                    .await
+                    .map_err(|source| PoolError::Worker {
+                        what: "has no container",
+                        source: source.into(),
+                    })?;
+            let server = Database::new(&container.connect_options(), "postgres");
+            let mut host = Self::start(server.endpoint().url(), options).await?;
+            host.container = Some(container);
+            Ok(host)
+        };
+        HOSTS.get(key, is_of_use, start).await
+    }
+
     async fn start(url: &Secret, options: &PoolOptions) -> Result<Self, PoolError> {
         let server =
             Database::from_url(url).map_err(PoolError::database("read the URL of the server"))?;
@@ -179,6 +215,8 @@ impl SharedHost {
             facts,
             budget,
             slot_deadline: options.slot_deadline,
+            #[cfg(feature = "docker")]
+            container: None,
         })
     }
 
