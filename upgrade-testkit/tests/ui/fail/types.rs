@@ -17,11 +17,4 @@ async fn result_type(_cx: UpgradeContext) -> u32 {
     7
 }
 
-struct Silent;
-
-#[upgrade_test]
-async fn result_error(_cx: UpgradeContext) -> Result<(), Silent> {
-    Ok(())
-}
-
 fn main() {}
