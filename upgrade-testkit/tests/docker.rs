@@ -9,6 +9,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use upgrade_core::postgres::container::{default_registry_dir, sweep_containers};
 use upgrade_core::postgres::server::{
     Containers, Directories, Found, ProviderOptions, ServerRequirement, discover,
 };
@@ -77,6 +78,8 @@ async fn every_scenario_passes_in_a_container_and_nothing_is_left() {
     ] {
         std::fs::write(folder.path().join(name), sql).unwrap();
     }
+    // What a killed process has left is none of ours.
+    sweep_containers(&default_registry_dir()).await.unwrap();
     let before = containers();
     // One container for all of them: it lives as long as somebody has a pool of it.
     let pool =

@@ -520,29 +520,3 @@ async fn a_fill_can_be_spawned() {
         20
     );
 }
-
-#[tokio::test]
-#[ignore = "prints figures: run it alone, in a release build"]
-async fn ten_thousand_rows_against_a_bare_copy() {
-    let schema = "CREATE TABLE parents (id bigserial PRIMARY KEY, name text NOT NULL);
-        CREATE TABLE facts (id bigserial PRIMARY KEY, parent bigint NOT NULL REFERENCES parents, email varchar(80) NOT NULL UNIQUE,
-          amount numeric(12,2) NOT NULL CHECK (amount >= 0), at timestamptz NOT NULL DEFAULT now(), meta jsonb, note text)";
-    let server = Server::start().await;
-    let mut conn = server.database("speed", schema).await;
-    let seeder = Seeder::new(1).rows(100).table_rows("facts", 10_000);
-    let started = std::time::Instant::now();
-    let report = seeder.fill(&mut conn).await.unwrap();
-    let seeded = started.elapsed();
-    assert_eq!(report.inserted(), 10_100, "{report}");
-    sqlx::raw_sql("CREATE TABLE copy (LIKE facts INCLUDING ALL); ALTER TABLE copy ADD FOREIGN KEY (parent) REFERENCES parents;
-        COPY facts TO '/dev/shm/seed-speed.copy'").execute(&mut conn).await.unwrap();
-    let started = std::time::Instant::now();
-    sqlx::raw_sql("COPY copy FROM '/dev/shm/seed-speed.copy'")
-        .execute(&mut conn)
-        .await
-        .unwrap();
-    let copied = started.elapsed();
-    std::fs::remove_file("/dev/shm/seed-speed.copy").unwrap();
-    let refused: u64 = report.tables().iter().map(|table| table.refused).sum();
-    println!("10,100 rows seeded in {seeded:?}, {refused} refused; 10,000 copied in {copied:?}");
-}

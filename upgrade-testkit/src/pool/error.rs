@@ -172,6 +172,12 @@ pub enum PoolError {
         /// What the server said.
         source: BoxError,
     },
+    /// A server in a container could not be started.
+    #[error("no server could be started in a container")]
+    Container {
+        /// Why.
+        source: BoxError,
+    },
     /// The thread that works for the pool could not be started, or has ended.
     #[error("the worker thread of the pool {what}")]
     Worker {
@@ -259,6 +265,7 @@ impl From<PoolError> for Error {
             PoolError::Database { source, .. } => source
                 .downcast_ref::<Self>()
                 .map_or(ErrorKind::Database, Self::kind),
+            PoolError::Container { .. } => ErrorKind::Unavailable,
             PoolError::Worker { .. } => ErrorKind::Internal,
         };
         Self::new(kind, "no test database").with_source(error)

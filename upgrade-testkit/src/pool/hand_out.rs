@@ -159,7 +159,12 @@ impl TestDatabase {
     }
 
     fn is_to_be_kept(&self, outcome: Outcome) -> bool {
-        outcome == Outcome::Failed && self.keep.keep == Keep::OnFailure
+        let asked = outcome == Outcome::Failed && self.keep.keep == Keep::OnFailure;
+        let ends = matches!(&self.host, Host::Shared(host) if host.ends_with_us());
+        if asked && ends {
+            tracing::warn!("a database in a container ends with its process and is not kept");
+        }
+        asked && !ends
     }
 }
 

@@ -33,7 +33,7 @@ pub struct PoolOptions {
     pub major: Option<u16>,
     /// The most that cached templates may take, in bytes.
     pub cache_limit: u64,
-    /// When the database of a test stays.
+    /// When the database of a test stays. In a container it never does.
     pub keep: Keep,
     /// How long a kept database stays at least; swept afterwards.
     pub keep_for: Duration,
@@ -43,7 +43,7 @@ pub struct PoolOptions {
     pub slot_deadline: Duration,
     /// How many connections a test opens at once; decides how many tests a shared server takes.
     pub connections_per_test: u32,
-    /// More settings for local servers.
+    /// More settings for local servers; containers do not get them.
     pub settings: BTreeMap<String, String>,
 }
 

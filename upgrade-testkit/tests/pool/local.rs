@@ -346,7 +346,7 @@ impl Drop for Small {
 
 #[tokio::test]
 #[ignore = "needs root, to mount small file systems"]
-async fn a_full_disk_is_the_error_and_leaves_nothing() {
+async fn small_disk_is_the_error_and_leaves_nothing() {
     let place = Place::new();
     // Where the template is to be kept: room for less than one data directory.
     let cache = Small::mount("12M");

@@ -9,7 +9,6 @@
     reason = "other processes and whoever runs the figures read what is printed"
 )]
 
-mod figures;
 mod local;
 mod processes;
 mod shared;

@@ -236,17 +236,16 @@ pub fn discover(
     requirement: &ServerRequirement,
     options: &ProviderOptions,
 ) -> Result<Found, ServerError> {
-    if let Some(url) = &options.url {
-        return Ok(Found::Url(url.clone()));
-    }
     let mut chain = Chain::new(requirement, RunUser::of_this_process()?);
-    chain
-        .attempts
-        .push(Attempt::new("UPGRADE_PG_URL", "not set"));
-
     if options.containers == Containers::Only {
         return chain.container(options);
     }
+    if let Some(url) = &options.url {
+        return Ok(Found::Url(url.clone()));
+    }
+    chain
+        .attempts
+        .push(Attempt::new("UPGRADE_PG_URL", "not set"));
 
     let named = chain.named(options)?;
     let found = chain

@@ -44,7 +44,7 @@ impl Machine {
 fn binaries(requirement: ServerRequirement, options: &ProviderOptions) -> ServerBinaries {
     match discover(&requirement, options).unwrap() {
         Found::Binaries(binaries) => binaries,
-        Found::Url(_) => panic!("binaries were expected"),
+        other => panic!("binaries were expected, not {other:?}"),
     }
 }
 
@@ -309,4 +309,19 @@ fn variables_are_read_in_one_place_and_bad_ones_are_errors() {
             .to_string(),
         "environment variable `UPGRADE_OFFLINE` is `maybe` (it has to be `1` or `0`)"
     );
+}
+
+#[test]
+fn a_container_goes_before_all_where_only_that_is_wanted() {
+    let machine = Machine::new();
+    let mut options = machine.options();
+    options.path = vec![machine.path("usr/bin")];
+    machine.server("usr/bin", "17.10");
+    options.url = Some(Secret::new("postgres://u@h/x"));
+    options.containers = Containers::Only;
+    match discover(&ServerRequirement::major(17), &options) {
+        Ok(found) => assert_eq!(found, Found::Container { major: Some(17) }),
+        // No engine, or not built in: then nothing else is taken in its place.
+        Err(error) => assert!(error.to_string().contains("docker"), "{error}"),
+    }
 }

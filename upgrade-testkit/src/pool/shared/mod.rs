@@ -170,8 +170,7 @@ impl SharedHost {
             let container =
                 ContainerServer::start(container)
                     .await
-                    .map_err(|source| PoolError::Worker {
-                        what: "has no container",
+                    .map_err(|source| PoolError::Container {
                         source: source.into(),
                     })?;
             let server = Database::new(&container.connect_options(), "postgres");
@@ -218,6 +217,14 @@ impl SharedHost {
             #[cfg(feature = "docker")]
             container: None,
         })
+    }
+
+    /// Whether the server ends with this process, so that nothing of it can be kept.
+    pub(super) fn ends_with_us(&self) -> bool {
+        #[cfg(feature = "docker")]
+        return self.container.is_some();
+        #[cfg(not(feature = "docker"))]
+        false
     }
 
     pub(super) fn major(&self) -> u16 {
