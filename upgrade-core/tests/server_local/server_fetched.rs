@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use upgrade_core::postgres::server::{
-    Fetch, Found, LocalServer, Profile, ProviderOptions, ServerError, ServerRequirement,
-    available_majors, discover,
+    Containers, Fetch, Found, LocalServer, Profile, ProviderOptions, ServerError,
+    ServerRequirement, available_majors, discover,
 };
 
 use crate::support::{Place, execute, open_folder, text};
@@ -17,6 +17,7 @@ fn only_fetched() -> ProviderOptions {
     options.path.clear();
     options.installed.clear();
     options.fetch = Fetch::Allowed;
+    options.containers = Containers::Off;
     options
 }
 

@@ -65,6 +65,8 @@ async fn a_major_version_that_is_nowhere_is_refused_with_all_that_was_tried() {
     let place = Place::new();
     let mut options = place.pool();
     options.provider.fetch = upgrade_core::postgres::server::Fetch::Off;
+    // Whether an engine answers on this machine is another question.
+    options.provider.containers = upgrade_core::postgres::server::Containers::Off;
     let error = Pool::connect(options.with_major(Some(14 + 80))).await;
     says(
         &error.unwrap_err().into(),
