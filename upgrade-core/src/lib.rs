@@ -40,6 +40,7 @@ mod secret;
 pub mod upgrade;
 pub mod validator;
 mod version;
+pub mod writes;
 
 pub use context::UpgradeContext;
 pub use environment::Environment;
@@ -56,3 +57,4 @@ pub use secret::Secret;
 pub use upgrade::Upgrade;
 pub use validator::{Finding, Severity, Validator, Verdict, validator_fn};
 pub use version::{Phase, RunId, Version};
+pub use writes::{Writes, writes_fn};

@@ -9,6 +9,7 @@ use crate::plan::{MigrationOutline, Outline, StrategyOutline};
 use crate::rollback::{DEFAULT_BUDGET, Rollback};
 use crate::validator::{Finding, Validator};
 use crate::version::Version;
+use crate::writes::Writes;
 
 /// What changes, `from` one release `to` the next: migrations, and the services that follow them;
 /// what must hold before and after; how to go back.
@@ -20,6 +21,7 @@ pub struct Upgrade {
     migrations: Vec<Arc<dyn Migration>>,
     validators: Vec<Arc<dyn Validator>>,
     rollbacks: Vec<Arc<dyn Rollback>>,
+    writes: Vec<Writes>,
     rollback_within: Duration,
     step_within: Duration,
     reversible: bool,
@@ -47,6 +49,7 @@ impl Upgrade {
             migrations: Vec::new(),
             validators: Vec::new(),
             rollbacks: Vec::new(),
+            writes: Vec::new(),
             rollback_within: DEFAULT_BUDGET,
             step_within: Duration::from_secs(600),
             reversible: false,
@@ -84,6 +87,13 @@ impl Upgrade {
     #[must_use]
     pub fn with_rollback(mut self, rollback: impl Rollback) -> Self {
         self.rollbacks.push(Arc::new(rollback));
+        self
+    }
+
+    /// Adds writes that users make while the upgrade is under way.
+    #[must_use]
+    pub fn with_writes(mut self, writes: Writes) -> Self {
+        self.writes.push(writes);
         self
     }
 
@@ -161,6 +171,11 @@ impl Upgrade {
         &self.rollbacks
     }
 
+    /// What users write while the upgrade is under way.
+    pub fn writes(&self) -> &[Writes] {
+        &self.writes
+    }
+
     /// The changes of rows that are made on purpose.
     pub fn expected_changes(&self) -> &[ExpectedChange] {
         &self.expected_changes
@@ -183,6 +198,7 @@ impl Upgrade {
                 .map(|migration| MigrationOutline {
                     id: migration.id().clone(),
                     reversibility: migration.reversibility(),
+                    statements: migration.statements(),
                 })
                 .collect(),
             strategies: self
@@ -193,6 +209,7 @@ impl Upgrade {
                     requires_reversible: rollback.requires_reversible(),
                 })
                 .collect(),
+            writes: !self.writes.is_empty(),
             capabilities,
             rollback_within: self.rollback_within,
             step_within: self.step_within,

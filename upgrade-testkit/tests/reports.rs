@@ -83,6 +83,10 @@ impl Migration for Increment {
         Checksum::from_bytes(b"+1")
     }
 
+    fn statements(&self) -> usize {
+        1
+    }
+
     fn reversibility(&self) -> Reversibility {
         Reversibility::Reversible
     }

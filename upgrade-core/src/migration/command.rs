@@ -155,6 +155,10 @@ impl Migration for CommandMigration {
         Checksum::from_bytes(&self.checksum_bytes())
     }
 
+    fn statements(&self) -> usize {
+        1
+    }
+
     fn reversibility(&self) -> Reversibility {
         match self.revert {
             Some(_) => Reversibility::Reversible,

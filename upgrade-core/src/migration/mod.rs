@@ -157,6 +157,11 @@ pub trait Migration: fmt::Debug + Send + Sync + 'static {
     /// Whether it can be reverted, known without asking the system.
     fn reversibility(&self) -> Reversibility;
 
+    /// How many statements [`apply`](Self::apply) sends one by one, known without asking the
+    /// system: it calls [`UpgradeContext::reach`] before the first and after each of them, and a
+    /// rehearsal can interrupt it there. One that cannot be looked into is 1.
+    fn statements(&self) -> usize;
+
     /// What the system says about it.
     ///
     /// # Behavior
@@ -206,6 +211,10 @@ impl<T: Migration + ?Sized> Migration for Arc<T> {
 
     fn reversibility(&self) -> Reversibility {
         (**self).reversibility()
+    }
+
+    fn statements(&self) -> usize {
+        (**self).statements()
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {

@@ -7,9 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
-use super::folder::{
-    Delivery, MigrationFile, MigrationFolder, MigrationKind, Script, TransactionMode,
-};
+use super::folder::{MigrationFile, MigrationFolder, MigrationKind, Script, TransactionMode};
 use super::history::{AppliedRow, History, HistoryError};
 use super::session::{Sent, execute, failed, in_session};
 use super::{Checksum, Migration, MigrationId, Outcome, Reversibility, Status};
@@ -214,8 +212,7 @@ impl SqlMigration {
         if let Some(begin) = begin {
             execute(session, begin).await?;
         }
-        self.statements(cx, session, script, direction, begin.is_some())
-            .await?;
+        self.send(cx, session, script, direction).await?;
         if record_inside {
             self.record(session, direction, started).await?;
         }
@@ -237,13 +234,12 @@ impl SqlMigration {
         Ok(())
     }
 
-    async fn statements(
+    async fn send(
         &self,
         cx: &UpgradeContext,
         session: &mut PgConnection,
         script: &Script,
         direction: Direction,
-        in_transaction: bool,
     ) -> Result<()> {
         let path = script.path.display().to_string();
         let explain = |text: &str, begins, line, source| {
@@ -255,9 +251,7 @@ impl SqlMigration {
                 source,
             )
         };
-        // In a transaction, one text and its statements one by one come to the same; so that a
-        // crash can strike between two, and an error has its line, they go one by one.
-        if script.delivery == Delivery::PerStatement || in_transaction {
+        if script.one_by_one() {
             let statements = script.statements();
             cx.reach(0, statements.len()).await?;
             for (done, (line, statement)) in statements.iter().enumerate() {
@@ -356,6 +350,15 @@ impl Migration for SqlMigration {
             None => Reversibility::Irreversible {
                 reason: "there is no down for it".to_owned(),
             },
+        }
+    }
+
+    fn statements(&self) -> usize {
+        let up = &self.file.up;
+        if up.one_by_one() {
+            up.statements().len()
+        } else {
+            1
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Outline {
     pub migrations: Vec<MigrationOutline>,
     /// The ways back, the preferred one first.
     pub strategies: Vec<StrategyOutline>,
+    /// Whether it is known what users write while the upgrade is under way.
+    pub writes: bool,
     /// What the environment can do.
     pub capabilities: Capabilities,
     /// The budget of a rollback.
@@ -52,6 +54,10 @@ pub struct MigrationOutline {
     pub id: MigrationId,
     /// Whether it can be reverted.
     pub reversibility: Reversibility,
+    /// How many statements it consists of; see [`Migration::statements`].
+    ///
+    /// [`Migration::statements`]: crate::Migration::statements
+    pub statements: usize,
 }
 
 /// What the planner knows about a way back.
@@ -176,6 +182,11 @@ pub enum Action {
     Revert {
         /// Which one.
         migration: MigrationId,
+    },
+    /// Has the users of the release that is live write.
+    Write {
+        /// What they write is drawn from it.
+        seed: u64,
     },
     /// Replaces the services by those of a release.
     Replace {
@@ -326,6 +337,7 @@ impl fmt::Display for Action {
             Self::Apply { migration } => write!(f, "apply {migration}"),
             Self::Crash { migration } => write!(f, "apply {migration}, crash in the middle"),
             Self::Revert { migration } => write!(f, "revert {migration}"),
+            Self::Write { seed } => write!(f, "users write (seed {seed})"),
             Self::Replace { version } => write!(f, "replace the services by {version}"),
             Self::RollBack { strategy, applied } => {
                 write!(f, "roll back by {strategy}: {}", many(applied))

@@ -80,6 +80,13 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::Apply { migration } => apply(run, cx, migration).await,
         Action::Crash { migration } => crash(run, cx, migration).await,
         Action::Revert { migration } => revert(run, cx, migration).await,
+        Action::Write { seed } => {
+            let cx = cx.clone().with_seed(*seed);
+            for writes in run.upgrade.writes() {
+                writes.write(&cx).await?;
+            }
+            Ok(Verdict::Pass)
+        }
         Action::Replace { version } => {
             run.environment.replace(cx, version).await?;
             Ok(Verdict::Pass)

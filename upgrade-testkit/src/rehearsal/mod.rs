@@ -18,7 +18,7 @@ use upgrade_core::rollback::{DEFAULT_BUDGET, RevertMigrations, SnapshotSwap};
 use upgrade_core::validator::Invariant;
 use upgrade_core::{
     Environment, Error, ErrorKind, Event, EventSink, Migration, Plan, Report, Result, Rollback,
-    Runner, Scenario, Upgrade, UpgradeContext, Validator,
+    Runner, Scenario, Upgrade, UpgradeContext, Validator, Writes,
 };
 
 use crate::case::{DEFAULT_ROWS, TestCase};
@@ -73,6 +73,7 @@ pub struct Rehearsal {
     seeder: Option<SetUp>,
     validators: Vec<Arc<dyn Validator>>,
     rollbacks: Vec<Arc<dyn Rollback>>,
+    writes: Vec<Writes>,
     rollback_within: Duration,
     reversible: bool,
     expected_changes: Vec<(String, String)>,
@@ -120,6 +121,7 @@ impl Rehearsal {
             seeder: None,
             validators: Vec::new(),
             rollbacks: Vec::new(),
+            writes: Vec::new(),
             rollback_within: DEFAULT_BUDGET,
             reversible: false,
             expected_changes: Vec::new(),
@@ -152,6 +154,7 @@ impl Rehearsal {
             seeder: None,
             validators: Vec::new(),
             rollbacks: Vec::new(),
+            writes: Vec::new(),
             rollback_within: spec.rollback_within().unwrap_or(DEFAULT_BUDGET),
             reversible: spec.is_reversible(),
             expected_changes: Vec::new(),
@@ -270,6 +273,14 @@ impl Rehearsal {
     #[must_use]
     pub fn rollback(mut self, rollback: impl Rollback) -> Self {
         self.rollbacks.push(Arc::new(rollback));
+        self
+    }
+
+    /// Adds what users write while the upgrade is under way. Where nothing is added, the seeder
+    /// adds rows to whatever tables there are.
+    #[must_use]
+    pub fn writes(mut self, writes: Writes) -> Self {
+        self.writes.push(writes);
         self
     }
 
@@ -411,6 +422,7 @@ impl Rehearsal {
         let upgrade = build(cx.clone()).await?;
         self.validators.extend(upgrade.validators().iter().cloned());
         self.rollbacks.extend(upgrade.rollbacks().iter().cloned());
+        self.writes.extend(upgrade.writes().iter().cloned());
         let changes = upgrade.expected_changes().iter();
         self.expected_changes
             .extend(changes.map(|change| (change.table.clone(), change.reason.clone())));
@@ -438,6 +450,12 @@ impl Rehearsal {
                     RevertMigrations::new(releases.pending.iter().cloned())
                         .with_observer(self.observer.clone()),
                 );
+        }
+        if self.writes.is_empty() {
+            upgrade = upgrade.with_writes(populated::more_rows());
+        }
+        for writes in &self.writes {
+            upgrade = upgrade.with_writes(writes.clone());
         }
         for rollback in &self.rollbacks {
             upgrade = upgrade.with_rollback(Arc::clone(rollback));

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use upgrade_core::environment::{DATABASE, DatabaseSource, Endpoints, LogTail};
 use upgrade_core::postgres::Database;
-use upgrade_core::{BoxError, Error, ErrorKind, Migration, Result, UpgradeContext};
+use upgrade_core::{
+    BoxError, Error, ErrorKind, Migration, Result, UpgradeContext, Writes, writes_fn,
+};
 
 use super::release::Releases;
 use super::{Rehearsal, SetUp};
@@ -112,6 +114,24 @@ impl Recipe {
         seeder.fill(&mut connection).await?;
         Ok(())
     }
+}
+
+/// How many rows the seeder adds to each table when users write.
+const WRITTEN_ROWS: u64 = 3;
+
+/// Writes of users, drawn by the seeder for whatever schema there is.
+pub(super) fn more_rows() -> Writes {
+    writes_fn(
+        "rows are added to every table",
+        async |cx: UpgradeContext| {
+            let mut connection = cx.connect().await?;
+            let seeder = Seeder::new(cx.seed()).rows(WRITTEN_ROWS);
+            let filled = seeder.fill(&mut connection).await;
+            filled.map(drop).map_err(|source| {
+                Error::new(ErrorKind::Environment, "no rows could be added").with_source(source)
+            })
+        },
+    )
 }
 
 #[async_trait]

@@ -115,6 +115,10 @@ impl Migration for AddParcels {
         }
     }
 
+    fn statements(&self) -> usize {
+        1
+    }
+
     fn reversibility(&self) -> Reversibility {
         if self.content == Content::Irreversible {
             Reversibility::Irreversible {

@@ -77,6 +77,13 @@ impl Script {
         self.first_line + crate::postgres::sql::line_of(&self.sql, position) - 1
     }
 
+    /// Whether its statements are sent one by one. In a transaction, one text and its statements
+    /// one by one come to the same; so that a crash can strike between two, and an error has its
+    /// line, they go one by one.
+    pub fn one_by_one(&self) -> bool {
+        self.delivery == Delivery::PerStatement || self.transaction != TransactionMode::None
+    }
+
     /// The statements with their lines in the file.
     pub fn statements(&self) -> Vec<(usize, crate::postgres::sql::Statement<'_>)> {
         crate::postgres::sql::split(&self.sql)

@@ -23,6 +23,7 @@ fn outline(reversible: &[bool]) -> Outline {
                         reason: "no down".to_owned(),
                     }
                 },
+                statements: 2,
             })
             .collect(),
         strategies: vec![
@@ -35,6 +36,7 @@ fn outline(reversible: &[bool]) -> Outline {
                 requires_reversible: true,
             },
         ],
+        writes: false,
         capabilities: Capabilities::none().with_snapshots().with_faults(),
         rollback_within: Duration::from_secs(300),
         step_within: Duration::from_secs(600),
