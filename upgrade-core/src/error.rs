@@ -275,6 +275,13 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+#[cfg(feature = "postgres")]
+impl From<crate::migration::folder::FolderError> for Error {
+    fn from(source: crate::migration::folder::FolderError) -> Self {
+        Self::new(ErrorKind::InvalidInput, "the migrations cannot be used").with_source(source)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 pub use upgrade_core::{
     Error, ErrorKind, Finding, Migration, Result, Scenario, Severity, Upgrade, UpgradeContext,
-    Validator, Verdict, Version, validator_fn,
+    Validator, Verdict, Version, Writes, validator_fn, writes_fn,
 };
 
 pub use crate::case::TestCase;

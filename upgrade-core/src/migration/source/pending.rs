@@ -92,7 +92,8 @@ pub fn pending(previous: &Release, head: &MigrationFolder) -> Pending {
                 "undo the change and write a new migration",
             )),
             Some(new) if new.down.as_ref().map(|s| &s.sql) != old.down.as_ref().map(|s| &s.sql) => {
-                Some(problem(
+                let down = new.down.as_ref().or(old.down.as_ref());
+                let mut problem = problem(
                     PendingProblemKind::EditedAppliedDown,
                     new,
                     format!(
@@ -101,7 +102,9 @@ pub fn pending(previous: &Release, head: &MigrationFolder) -> Pending {
                         previous.name
                     ),
                     "undo the change, or make sure that it fits what the old way forward made",
-                ))
+                );
+                problem.path = down.map_or(problem.path, |script| script.path.clone());
+                Some(problem)
             }
             Some(_) => None,
         };

@@ -1,0 +1,2 @@
+alter table orders drop column is_gift;
+alter table orders drop column channel;

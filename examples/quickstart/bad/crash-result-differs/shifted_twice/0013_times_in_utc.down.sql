@@ -1,0 +1,1 @@
+update customers set created_at = created_at + interval '1 hour';

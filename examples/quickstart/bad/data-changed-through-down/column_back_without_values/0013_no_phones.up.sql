@@ -1,0 +1,2 @@
+-- upgrade: loses public.customers.phone: nobody calls
+alter table customers drop column phone;

@@ -1,0 +1,1 @@
+drop index if exists lines_by_sku;

@@ -1,0 +1,1 @@
+drop index order_events_by_order;

@@ -1,0 +1,2 @@
+drop index lines_by_price;
+drop index lines_by_sku;

@@ -1,0 +1,3 @@
+-- no-transaction
+create index concurrently lines_by_sku on lines (sku);
+create index concurrently lines_by_price on lines (price);

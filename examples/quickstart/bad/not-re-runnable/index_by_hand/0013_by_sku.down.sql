@@ -1,0 +1,1 @@
+drop index lines_by_sku;

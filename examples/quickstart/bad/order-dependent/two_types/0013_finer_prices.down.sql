@@ -1,0 +1,1 @@
+alter table lines alter column price type numeric(12, 2);

@@ -1,0 +1,1 @@
+alter table lines alter column price type numeric(18, 2);

@@ -1,0 +1,1 @@
+revoke select on customer_totals from public;

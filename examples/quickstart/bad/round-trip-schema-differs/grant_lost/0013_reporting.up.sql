@@ -1,0 +1,1 @@
+grant select on customer_totals to public;

@@ -1,0 +1,1 @@
+drop policy orders_of_the_tenant on orders;

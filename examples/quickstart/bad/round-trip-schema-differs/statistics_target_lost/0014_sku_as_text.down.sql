@@ -1,0 +1,4 @@
+alter table lines add column article varchar(40) not null default '';
+update lines set article = sku;
+alter table lines alter column article drop default, drop column sku;
+alter table lines rename column article to sku;

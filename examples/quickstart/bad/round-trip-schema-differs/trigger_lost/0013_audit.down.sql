@@ -1,0 +1,2 @@
+drop trigger orders_audit on orders;
+drop function audit_order();

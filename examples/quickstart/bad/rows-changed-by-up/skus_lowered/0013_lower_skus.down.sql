@@ -1,0 +1,1 @@
+update lines set sku = upper(sku);

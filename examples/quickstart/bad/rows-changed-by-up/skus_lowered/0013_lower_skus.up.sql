@@ -1,0 +1,1 @@
+update lines set sku = lower(sku) || '-x' where length(sku) < 30;

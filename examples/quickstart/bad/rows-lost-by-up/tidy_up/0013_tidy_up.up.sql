@@ -1,0 +1,2 @@
+delete from lines where quantity > 2;
+alter table lines add constraint lines_small check (quantity <= 2);

@@ -1,0 +1,2 @@
+drop table reporting.monthly;
+drop schema reporting;

@@ -1,0 +1,3 @@
+create schema reporting;
+set search_path to reporting, public;
+create table monthly (month date primary key, total numeric not null);

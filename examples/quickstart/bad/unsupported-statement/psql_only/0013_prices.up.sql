@@ -1,0 +1,1 @@
+\copy lines from 'prices.csv' csv

@@ -1,0 +1,1 @@
+-- create index lines_by_sku on lines (sku);

@@ -1,0 +1,3 @@
+-- Every article has a number today.
+alter table lines
+    alter column sku type integer using sku::integer;

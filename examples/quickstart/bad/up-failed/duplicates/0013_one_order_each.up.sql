@@ -1,0 +1,1 @@
+create unique index orders_one_each on orders (currency);

@@ -1,0 +1,2 @@
+alter table orders drop column channel;
+alter table lines drop column note;

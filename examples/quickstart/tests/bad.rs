@@ -1,0 +1,251 @@
+//! Migrations as people really write them, each with a defect, and the finding that it must raise.
+//!
+//! `bad/<finding>/<case>/` holds what a branch would add to `migrations/`, or change in it. Each
+//! case is rehearsed on the populated release before it, in the scenario that shows the defect, and
+//! has to raise the findings listed here and no other: each with its object and its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use upgrade_testkit::upgrade_core::migration::folder::MigrationFolder;
+use upgrade_testkit::prelude::*;
+
+/// What has to be found: id, what it is about, and the file that is to blame.
+type Expected = (&'static str, &'static str, &'static str);
+
+/// One test for each case, and the list of all of them.
+macro_rules! bad {
+    ($($finding:literal / $case:ident in $scenario:ident => [$($expected:expr),+ $(,)?];)+) => {
+        $(
+            #[tokio::test]
+            async fn $case() -> Result<()> {
+                check($finding, stringify!($case), Scenario::$scenario, &[$($expected),+]).await
+            }
+        )+
+
+        const CASES: &[(&str, &str)] = &[$(($finding, stringify!($case))),+];
+    };
+}
+
+bad! {
+    "round-trip-schema-differs" / check_forgotten in RoundTrip => [
+        ("round-trip-schema-differs", "constraint public.lines / lines_quantity_check", "0013_larger_quantities.down.sql"),
+    ];
+    "round-trip-schema-differs" / comment_lost in RoundTrip => [
+        ("round-trip-schema-differs", "column public.customers.phone", "0013_phone_as_text.down.sql"),
+    ];
+    "round-trip-schema-differs" / default_lost in RoundTrip => [
+        ("round-trip-schema-differs", "column public.orders.status", "0013_orders_start_paid.down.sql"),
+    ];
+    "round-trip-schema-differs" / enum_value_left in RoundTrip => [
+        ("round-trip-schema-differs", "type public.order_status", "0013_returned_orders.down.sql"),
+    ];
+    "round-trip-schema-differs" / foreign_key_changed in RoundTrip => [
+        ("round-trip-schema-differs", "constraint public.lines / lines_order_id_fkey", "0013_keep_lines.down.sql"),
+    ];
+    "round-trip-schema-differs" / function_left in RoundTrip => [
+        ("round-trip-schema-differs", "function public.slug(text)", "0013_slugs.down.sql"),
+    ];
+    "round-trip-schema-differs" / grant_lost in RoundTrip => [
+        ("round-trip-schema-differs", "view public.customer_totals", "0014_totals_by_currency.down.sql"),
+    ];
+    "round-trip-schema-differs" / index_forgotten in RoundTrip => [
+        ("round-trip-schema-differs", "index public.orders_customer_id_idx", "0013_orders_by_day.down.sql"),
+    ];
+    "round-trip-schema-differs" / not_null_lost in RoundTrip => [
+        ("round-trip-schema-differs", "column public.customers.email", "0013_guests.down.sql"),
+    ];
+    "round-trip-schema-differs" / row_security_left_on in RoundTrip => [
+        ("round-trip-schema-differs", "table public.orders", "0013_tenants.down.sql"),
+    ];
+    "round-trip-schema-differs" / statistics_target_lost in RoundTrip => [
+        ("round-trip-schema-differs", "column public.lines.sku", "0014_sku_as_text.down.sql"),
+    ];
+    "round-trip-schema-differs" / trigger_left_disabled in RoundTrip => [
+        ("round-trip-schema-differs", "trigger public.orders / orders_touch_updated_at", "0013_round_totals.down.sql"),
+    ];
+    "round-trip-schema-differs" / trigger_lost in RoundTrip => [
+        ("round-trip-schema-differs", "trigger public.orders / orders_touch_updated_at", "0013_audit.down.sql"),
+    ];
+    "round-trip-schema-differs" / view_gone_by_cascade in RoundTrip => [
+        ("round-trip-schema-differs", "view public.customer_totals", "0013_address_in_its_own_table.down.sql"),
+        ("round-trip-schema-differs", "column public.customer_totals.contact_email", "0013_address_in_its_own_table.down.sql"),
+        ("round-trip-schema-differs", "column public.customer_totals.id", "0013_address_in_its_own_table.down.sql"),
+        ("round-trip-schema-differs", "column public.customer_totals.orders", "0013_address_in_its_own_table.down.sql"),
+        ("round-trip-schema-differs", "column public.customer_totals.total", "0013_address_in_its_own_table.down.sql"),
+    ];
+    "advisory-lock-leaked" / lock_kept in Straight => [
+        ("advisory-lock-leaked", "migration 0013_backfill", "0013_backfill.up.sql"),
+    ];
+    "checksum-line-endings" / saved_elsewhere in Straight => [
+        ("checksum-line-endings", "0013_channel.up.sql:1", "0013_channel.up.sql:1"),
+    ];
+    "column-dropped-with-data" / phone_numbers in Straight => [
+        ("column-dropped-with-data", "column public.customers.phone", "0013_no_phones.up.sql"),
+    ];
+    "constraint-not-validated" / foreign_key in Straight => [
+        ("constraint-not-validated", "constraint public.lines / lines_price_sane", "0013_events_of_orders.up.sql"),
+    ];
+    "crash-result-differs" / shifted_twice in CrashAt => [
+        ("crash-result-differs", "migration 0013_times_in_utc", "0013_times_in_utc.up.sql"),
+    ];
+    "data-changed-through-down" / column_back_without_values in RoundTrip => [
+        ("data-changed-through-down", "table public.customers", "0013_no_phones.down.sql"),
+    ];
+    "data-changed-through-down" / prices_rounded in RoundTrip => [
+        ("data-changed-through-down", "table public.lines", "0013_whole_prices.down.sql"),
+        ("rows-changed-by-up", "table public.lines", "0013_whole_prices.up.sql"),
+    ];
+    "data-lost-through-down" / archive_dropped in RoundTrip => [
+        ("data-lost-through-down", "table public.lines", "0013_archive.down.sql"),
+    ];
+    "down-empty" / one_way_in_disguise in Straight => [
+        ("down-empty", "0013_channel.down.sql:1", "0013_channel.down.sql:1"),
+    ];
+    "down-failed" / wrong_name in RoundTrip => [
+        ("down-failed", "migration 0013_by_sku", "0013_by_sku.down.sql:2"),
+    ];
+    "down-fails-on-new-rows" / check_again in RoundTrip => [
+        ("down-fails-on-new-rows", "migration 0013_any_quantity", "0013_any_quantity.down.sql:1"),
+    ];
+    "down-missing" / one_way in Straight => [
+        ("down-missing", "migration 0013_channel", "0013_channel.up.sql"),
+    ];
+    "duplicate-version" / two_branches in Straight => [
+        ("duplicate-version", "0013_gift.down.sql", "0013_gift.down.sql"),
+        ("duplicate-version", "0013_gift.up.sql", "0013_gift.up.sql"),
+    ];
+    "edited-applied-down" / currency_kept in Straight => [
+        ("edited-applied-down", "0006_currency.down.sql", "0006_currency.down.sql"),
+    ];
+    "edited-applied-migration" / currency_default in Straight => [
+        ("edited-applied-migration", "0006_currency.up.sql", "0006_currency.up.sql"),
+    ];
+    "fresh-install-differs" / only_where_rows_are in FreshInstall => [
+        ("fresh-install-differs", "index public.lines_by_sku", ""),
+    ];
+    "invalid-index-accepted" / partition_forgotten in Straight => [
+        ("invalid-index-accepted", "index public.order_events_by_order", "0013_events_by_order.up.sql:1"),
+    ];
+    "invariant-broken" / orphans in Straight => [
+        ("invariant-broken", "every line belongs to an order", ""),
+    ];
+    "irreversible-in-range" / hole in Straight => [
+        ("irreversible-in-range", "0013_channel.up.sql", "0013_channel.up.sql"),
+    ];
+    "late-version" / forgotten_branch in Straight => [
+        ("late-version", "0000_extensions.up.sql", "0000_extensions.up.sql"),
+    ];
+    "loss-did-not-happen" / stale_declaration in Straight => [
+        ("loss-did-not-happen", "table public.lines", "0013_nothing_lost.up.sql:1"),
+    ];
+    "no-transaction-several-statements" / two_indexes in Straight => [
+        ("no-transaction-several-statements", "0013_two_indexes.up.sql:3", "0013_two_indexes.up.sql:3"),
+        ("up-failed", "migration 0013_two_indexes", "0013_two_indexes.up.sql"),
+    ];
+    "not-re-runnable" / index_by_hand in CrashAt => [
+        ("not-re-runnable", "migration 0013_by_sku", "0013_by_sku.up.sql:2"),
+    ];
+    "order-dependent" / two_types in LateBranch => [
+        ("order-dependent", "column public.lines.price", "0013_finer_prices.up.sql"),
+    ];
+    "rows-changed-by-up" / skus_lowered in Straight => [
+        ("rows-changed-by-up", "table public.lines", "0013_lower_skus.up.sql"),
+    ];
+    "rows-lost-by-up" / tidy_up in Straight => [
+        ("rows-lost-by-up", "table public.lines", "0013_tidy_up.up.sql"),
+    ];
+    "rows-written-late-lost" / down_makes_room in RoundTrip => [
+        ("rows-written-late-lost", "table public.lines", "0013_long_skus.down.sql"),
+    ];
+    "sequence-went-back" / identity_made_again in RoundTrip => [
+        ("sequence-went-back", "sequence public.orders_id_seq", "0013_numbers_by_the_service.down.sql"),
+    ];
+    "session-setting-leaked" / search_path in Straight => [
+        ("session-setting-leaked", "migration 0013_reporting", "0013_reporting.up.sql:2"),
+    ];
+    "transaction-control-in-file" / commit_inside in Straight => [
+        ("transaction-control-in-file", "0013_channel.up.sql:1", "0013_channel.up.sql:1"),
+    ];
+    "unsupported-statement" / psql_only in Straight => [
+        ("unsupported-statement", "0013_prices.up.sql:1", "0013_prices.up.sql:1"),
+    ];
+    "up-empty" / comment_only in Straight => [
+        ("up-empty", "0013_to_be_done.up.sql", "0013_to_be_done.up.sql"),
+    ];
+    "up-failed" / cast_of_values in Straight => [
+        ("up-failed", "migration 0013_numeric_skus", "0013_numeric_skus.up.sql:2"),
+    ];
+    "up-failed" / duplicates in Straight => [
+        ("up-failed", "migration 0013_one_order_each", "0013_one_order_each.up.sql:1"),
+    ];
+    "up-failed" / not_null_without_default in Straight => [
+        ("up-failed", "migration 0013_channel", "0013_channel.up.sql:2"),
+    ];
+}
+
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files of a folder, by name.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = std::fs::read_dir(folder).expect("the folder is there");
+    entries
+        .map(|entry| {
+            let path = entry.expect("it can be listed").path();
+            let name = path.file_name().expect("it has a name").into();
+            (name, std::fs::read(&path).expect("it can be read"))
+        })
+        .collect()
+}
+
+fn rehearsal(name: &str, head: BTreeMap<PathBuf, Vec<u8>>, scenario: Scenario) -> Result<Rehearsal> {
+    let good = package().join("migrations");
+    let head = MigrationFolder::from_files(name, head.into_iter().collect())?;
+    Ok(Rehearsal::new(name)?
+        .folder(head)
+        .from(format!("folder:{}", good.display()))
+        .scenario(scenario)
+        .rows(40)
+        .reversible()
+        .invariant(
+            "every line belongs to an order",
+            "select * from lines where order_id not in (select id from orders)",
+        ))
+}
+
+async fn check(finding: &str, case: &str, scenario: Scenario, expected: &[Expected]) -> Result<()> {
+    let mut head = files(&package().join("migrations"));
+    head.extend(files(&package().join("bad").join(finding).join(case)));
+    let report = match rehearsal(case, head, scenario)?.report().await {
+        Ok(report) => report,
+        Err(error) => error.report().cloned().ok_or(error)?,
+    };
+    let seen: BTreeSet<(String, String)> = report
+        .findings
+        .iter()
+        .filter(|found| found.finding.severity > Severity::Note)
+        .map(|found| (found.finding.id.clone(), found.finding.subject.clone()))
+        .collect();
+    let wanted: BTreeSet<(String, String)> = expected
+        .iter()
+        .map(|(id, subject, _)| ((*id).to_owned(), (*subject).to_owned()))
+        .collect();
+    assert!(seen == wanted, "{case}: found {seen:#?}\nwanted {wanted:#?}\n{report}");
+    Ok(())
+}
+
+#[test]
+fn every_case_is_listed() {
+    let mut on_disk = BTreeSet::new();
+    for finding in std::fs::read_dir(package().join("bad")).expect("it is there").flatten() {
+        for case in std::fs::read_dir(finding.path()).expect("it is a folder").flatten() {
+            if case.path().is_dir() {
+                on_disk.insert((finding.file_name(), case.file_name()));
+            }
+        }
+    }
+    let listed: BTreeSet<_> = CASES.iter().map(|(finding, case)| (finding.into(), case.into())).collect();
+    assert_eq!(on_disk, listed);
+}
