@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use upgrade_testkit::upgrade_core::migration::folder::MigrationFolder;
 use upgrade_testkit::prelude::*;
+use upgrade_testkit::upgrade_core::migration::folder::MigrationFolder;
 
 /// What has to be found: id, what it is about, and the file that is to blame.
 type Expected = (&'static str, &'static str, &'static str);
@@ -200,7 +200,11 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-fn rehearsal(name: &str, head: BTreeMap<PathBuf, Vec<u8>>, scenario: Scenario) -> Result<Rehearsal> {
+fn rehearsal(
+    name: &str,
+    head: BTreeMap<PathBuf, Vec<u8>>,
+    scenario: Scenario,
+) -> Result<Rehearsal> {
     let good = package().join("migrations");
     let head = MigrationFolder::from_files(name, head.into_iter().collect())?;
     Ok(Rehearsal::new(name)?
@@ -232,20 +236,32 @@ async fn check(finding: &str, case: &str, scenario: Scenario, expected: &[Expect
         .iter()
         .map(|(id, subject, _)| ((*id).to_owned(), (*subject).to_owned()))
         .collect();
-    assert!(seen == wanted, "{case}: found {seen:#?}\nwanted {wanted:#?}\n{report}");
+    assert!(
+        seen == wanted,
+        "{case}: found {seen:#?}\nwanted {wanted:#?}\n{report}"
+    );
     Ok(())
 }
 
 #[test]
 fn every_case_is_listed() {
     let mut on_disk = BTreeSet::new();
-    for finding in std::fs::read_dir(package().join("bad")).expect("it is there").flatten() {
-        for case in std::fs::read_dir(finding.path()).expect("it is a folder").flatten() {
+    for finding in std::fs::read_dir(package().join("bad"))
+        .expect("it is there")
+        .flatten()
+    {
+        for case in std::fs::read_dir(finding.path())
+            .expect("it is a folder")
+            .flatten()
+        {
             if case.path().is_dir() {
                 on_disk.insert((finding.file_name(), case.file_name()));
             }
         }
     }
-    let listed: BTreeSet<_> = CASES.iter().map(|(finding, case)| (finding.into(), case.into())).collect();
+    let listed: BTreeSet<_> = CASES
+        .iter()
+        .map(|(finding, case)| (finding.into(), case.into()))
+        .collect();
     assert_eq!(on_disk, listed);
 }

@@ -75,6 +75,7 @@ pub struct Rehearsal {
     rollbacks: Vec<Arc<dyn Rollback>>,
     writes: Vec<Writes>,
     rollback_within: Duration,
+    step_within: Option<Duration>,
     reversible: bool,
     expected_changes: Vec<(String, String)>,
     observer: Observer,
@@ -123,6 +124,7 @@ impl Rehearsal {
             rollbacks: Vec::new(),
             writes: Vec::new(),
             rollback_within: DEFAULT_BUDGET,
+            step_within: None,
             reversible: false,
             expected_changes: Vec::new(),
             observer: Observer::default(),
@@ -156,6 +158,7 @@ impl Rehearsal {
             rollbacks: Vec::new(),
             writes: Vec::new(),
             rollback_within: spec.rollback_within().unwrap_or(DEFAULT_BUDGET),
+            step_within: None,
             reversible: spec.is_reversible(),
             expected_changes: Vec::new(),
             observer: Observer::default(),
@@ -288,6 +291,14 @@ impl Rehearsal {
     #[must_use]
     pub fn rollback_within(mut self, budget: Duration) -> Self {
         self.rollback_within = budget;
+        self
+    }
+
+    /// How long any other step may take: a migration, a look at all rows, the validators. Ten
+    /// minutes where nothing is said.
+    #[must_use]
+    pub fn step_within(mut self, budget: Duration) -> Self {
+        self.step_within = Some(budget);
         self
     }
 
@@ -434,6 +445,9 @@ impl Rehearsal {
             .with_migrations(releases.pending.iter().cloned())
             .with_findings(releases.findings.iter().cloned())
             .with_rollback_within(self.rollback_within);
+        if let Some(budget) = self.step_within {
+            upgrade = upgrade.with_step_within(budget);
+        }
         for validator in &self.validators {
             upgrade = upgrade.with_validator(Arc::clone(validator));
         }

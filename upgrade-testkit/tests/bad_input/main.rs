@@ -6,6 +6,7 @@
 
 mod guard;
 mod migrations;
+mod odd;
 mod servers;
 mod small_disk;
 mod support;
