@@ -50,7 +50,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         id: "down-missing",
         title: "a migration has no way back",
         severity: Note,
-        breaks: "who has to go back cannot do so by the downs; `sqlx migrate revert` on a migration without a down says that all is well and undoes nothing",
+        breaks: "who has to go back cannot do so by the downs; the undo of sqlx says that all is well and undoes nothing",
         mend: "write its down, or do not ask for `reversible`",
     },
     FindingKind {
@@ -64,7 +64,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         id: "irreversible-in-range",
         title: "a one-way migration lies between reversible ones",
         severity: Warning,
-        breaks: "whoever reverts past it is told that all is well: sqlx forgets the migration and leaves its tables, and the next deploy fails on them",
+        breaks: "whoever reverts past it is told that all is well: sqlx passes over it and leaves its tables and its record, on which the old release fails",
         mend: "write its down, or go back across it by a kept copy only",
     },
     FindingKind {

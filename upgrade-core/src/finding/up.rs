@@ -58,7 +58,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         title: "after a down, the same up gives another schema",
         severity: Error,
         breaks: "a release that was rolled back and deployed again runs on another schema than one that was deployed once",
-        mend: "drop in the down all that the up makes, and take `if not exists` out of the up",
+        mend: "let the up depend on nothing but the schema: no time, no random value, nothing that the down leaves",
     },
     FindingKind {
         id: "up-twice-differs",
