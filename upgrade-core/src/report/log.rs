@@ -3,8 +3,8 @@
 /// How many lines are shown.
 const SHOWN: usize = 20;
 
-/// The severities of a Postgres server that say nothing about a failure: starts, checkpoints.
-const QUIET: [&str; 9] = [
+/// What a Postgres server says when all is well: starts, checkpoints, who came too early.
+const QUIET: [&str; 10] = [
     "LOG:  ",
     "INFO:  ",
     "NOTICE:  ",
@@ -14,6 +14,7 @@ const QUIET: [&str; 9] = [
     "DEBUG3:  ",
     "DEBUG4:  ",
     "DEBUG5:  ",
+    "FATAL:  the database system is starting up",
 ];
 
 /// What follows a message and belongs to it.
@@ -54,7 +55,7 @@ mod tests {
     fn what_a_server_says_when_all_is_well_is_left_out() {
         let log = "\
 2026-11-23 01:00:00 UTC [1] LOG:  starting PostgreSQL 15.18
-2026-11-23 01:00:00 UTC [1] LOG:  checkpoint complete: wrote 3 buffers
+2026-11-23 01:00:00 UTC [1] FATAL:  the database system is starting up
 2026-11-23 01:00:01 UTC [9] t ERROR:  relation \"u\" does not exist at character 13
 2026-11-23 01:00:01 UTC [9] t STATEMENT:  select *
 \tfrom u

@@ -27,9 +27,14 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
         count(report.rows, "row"),
         report.seed,
     )?;
+    let mut said = BTreeSet::new();
     for severity in [Severity::Error, Severity::Warning, Severity::Note] {
         for group in groups(report, severity) {
             finding(f, &group)?;
+            // What to do about ten missing indexes has to be read once.
+            if let Some(help) = help(&group.first.finding).filter(|help| said.insert(*help)) {
+                writeln!(f, "  help: {help}")?;
+            }
         }
     }
     undecided(report, f)?;
@@ -49,7 +54,7 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
     rollbacks(report, f)
 }
 
-/// What was found, who is to blame, where it was seen, the proof, what to do.
+/// What was found, who is to blame, where it was seen, the proof.
 fn finding(f: &mut fmt::Formatter<'_>, group: &Group<'_>) -> fmt::Result {
     let found = group.first;
     let finding = &found.finding;
@@ -66,9 +71,6 @@ fn finding(f: &mut fmt::Formatter<'_>, group: &Group<'_>) -> fmt::Result {
     }
     if let Some(evidence) = &finding.evidence {
         indented(f, evidence)?;
-    }
-    if let Some(help) = help(finding) {
-        writeln!(f, "  help: {help}")?;
     }
     Ok(())
 }
@@ -330,6 +332,10 @@ mod tests {
             }],
             findings: vec![
                 found(3, gone().with_blame(blame)),
+                found(
+                    5,
+                    Finding::error("round-trip-schema-differs", "view v", "is gone"),
+                ),
                 found(5, Finding::note("mine", "orders", "are few")),
                 found(5, gone()),
             ],
@@ -358,6 +364,9 @@ error[round-trip-schema-differs] index orders_at: is gone
     -unique: true
   help: make the down undo all that the up did; the lines with `-` are what it has to bring back
 
+error[round-trip-schema-differs] view v: is gone
+  in step 5 (rollback): compare schema and rows with `baseline`
+
 note[mine] orders: are few
   in step 5 (rollback): compare schema and rows with `baseline`
 
@@ -381,7 +390,7 @@ rollbacks
         assert_eq!(text, expected);
         let json: Report = serde_json::from_str(&report.to_json()).unwrap();
         assert_eq!(json, report);
-        assert_eq!(json.findings.len(), 3, "the JSON keeps all of them");
+        assert_eq!(json.findings.len(), 4, "the JSON keeps all of them");
     }
 
     #[test]
