@@ -27,6 +27,7 @@ pub mod context;
 pub mod environment;
 mod error;
 pub mod event;
+pub mod finding;
 pub mod migration;
 pub mod observation;
 pub mod plan;

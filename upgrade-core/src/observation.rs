@@ -1,6 +1,8 @@
 //! What a system looks like, as data that can be compared: its schema and its rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod schema;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
@@ -103,27 +105,11 @@ impl Observation {
             .collect()
     }
 
-    /// What differs in the schema of `actual` from this one: one finding for each object, under
-    /// the given id.
+    /// What differs in the schema of `actual` from this one, under the given id: one finding for
+    /// each object, which names the facts that differ. What goes or comes with its table is named
+    /// in the finding of the table.
     pub fn schema_findings(&self, actual: &Self, id: &str) -> Vec<Finding> {
-        let names: BTreeSet<&String> = self.objects.keys().chain(actual.objects.keys()).collect();
-        names
-            .into_iter()
-            .filter_map(|name| {
-                let message = match (self.objects.get(name), actual.objects.get(name)) {
-                    (Some(expected), Some(found)) if expected == found => return None,
-                    (Some(_), Some(_)) => "is not what it was",
-                    (Some(_), None) => "is gone",
-                    (None, _) => "was not there before",
-                };
-                let text =
-                    |observation: &Self| observation.objects.get(name).cloned().unwrap_or_default();
-                Some(
-                    Finding::error(id, name, message)
-                        .with_evidence(unified(&text(self), &text(actual))),
-                )
-            })
-            .collect()
+        schema::findings(self, actual, id)
     }
 
     /// What differs in the rows of `actual` from this one, where both read the same columns: one
@@ -225,7 +211,7 @@ mod tests {
         assert_eq!(
             seen,
             [
-                ("b", "is not what it was"),
+                ("b", "x: was `1`, is `2`"),
                 ("c", "is gone"),
                 ("d", "was not there before")
             ]

@@ -14,7 +14,7 @@ use upgrade_core::{Error, ErrorKind, Secret};
 use crate::pool::parse_bytes;
 
 /// The name of every variable and what it means.
-pub const VARIABLES: [(&str, &str); 11] = [
+pub const VARIABLES: [(&str, &str); 12] = [
     (
         "UPGRADE_TEST_SEED",
         "the seed of tests that name none, from 0 to 18446744073709551615",
@@ -57,6 +57,10 @@ pub const VARIABLES: [(&str, &str); 11] = [
         "the folder for reports, absolute, instead of `upgrade-reports` in the target folder",
     ),
     (
+        "UPGRADE_VERBOSE",
+        "`1` prints the plan of a test, and each step as it ends",
+    ),
+    (
         "NO_COLOR",
         "no moving bar in the progress display; the output of tests has no colour anyway",
     ),
@@ -84,6 +88,8 @@ pub struct Settings {
     pub require: BTreeSet<Component>,
     /// `UPGRADE_REPORT_DIR`.
     pub report_dir: Option<PathBuf>,
+    /// `UPGRADE_VERBOSE`.
+    pub verbose: bool,
     /// `NO_COLOR`.
     pub no_color: bool,
 }
@@ -171,6 +177,7 @@ impl Settings {
                 .parsed("UPGRADE_REQUIRE", components)?
                 .unwrap_or_default(),
             report_dir: read.folder("UPGRADE_REPORT_DIR")?,
+            verbose: read.parsed("UPGRADE_VERBOSE", flag)?.unwrap_or_default(),
             no_color: read.raw("NO_COLOR").is_some(),
         })
     }
@@ -315,13 +322,14 @@ mod tests {
             ("UPGRADE_CACHE_LIMIT", "20G"),
             ("UPGRADE_REQUIRE", "docker, pg15,postgres,nextest,deny"),
             ("UPGRADE_REPORT_DIR", "/r"),
+            ("UPGRADE_VERBOSE", "1"),
             ("NO_COLOR", "1"),
         ])
         .unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
         assert_eq!(settings.seed, Some(u64::MAX));
         assert_eq!(settings.rows, Some(1000));
-        assert!(settings.keep && settings.no_color);
+        assert!(settings.keep && settings.verbose && settings.no_color);
         assert_eq!(
             settings.pg_url.unwrap().expose(),
             "postgres://me:hunter2@host/db"
@@ -349,6 +357,7 @@ mod tests {
             ("UPGRADE_REQUIRE", "docker,"),
             ("UPGRADE_REQUIRE", "pg9"),
             ("UPGRADE_REPORT_DIR", "reports"),
+            ("UPGRADE_VERBOSE", "very"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             assert!(

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use upgrade_core::environment::{At, Capabilities, Endpoints, Fault, LogTail};
-use upgrade_core::migration::{Checksum, MigrationId, Outcome, Reversibility, Status};
+use upgrade_core::migration::{
+    Checksum, MigrationFiles, MigrationId, Outcome, Reversibility, Status,
+};
 use upgrade_core::observation::{Observation, Scope};
 use upgrade_core::{Environment, Plan, Report, Runner};
 use upgrade_testkit::Settings;
@@ -89,6 +91,10 @@ impl Migration for Increment {
 
     fn reversibility(&self) -> Reversibility {
         Reversibility::Reversible
+    }
+
+    fn files(&self) -> MigrationFiles {
+        MigrationFiles::default()
     }
 
     async fn status(&self, _cx: &UpgradeContext) -> Result<Status> {

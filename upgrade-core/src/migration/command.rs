@@ -5,7 +5,7 @@ use sqlx::postgres::PgConnection;
 
 use super::process::CommandLine;
 use super::session::{execute, in_session};
-use super::{Checksum, Migration, MigrationId, Outcome, Reversibility, Status};
+use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -166,6 +166,10 @@ impl Migration for CommandMigration {
                 reason: "no command reverts it".to_owned(),
             },
         }
+    }
+
+    fn files(&self) -> MigrationFiles {
+        MigrationFiles::default()
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {

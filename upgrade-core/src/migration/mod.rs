@@ -111,6 +111,16 @@ impl Reversibility {
     }
 }
 
+/// The files that a migration is written in, as a person finds them: the path, relative to its
+/// folder, with the line where it does not begin at the first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MigrationFiles {
+    /// The file of the way forward.
+    pub up: Option<String>,
+    /// The file of the way back.
+    pub down: Option<String>,
+}
+
 /// What the system itself says about a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -161,6 +171,9 @@ pub trait Migration: fmt::Debug + Send + Sync + 'static {
     /// system: it calls [`UpgradeContext::reach`] before the first and after each of them, and a
     /// rehearsal can interrupt it there. One that cannot be looked into is 1.
     fn statements(&self) -> usize;
+
+    /// Where it is written, for whoever has to mend it; empty for one that is no file.
+    fn files(&self) -> MigrationFiles;
 
     /// What the system says about it.
     ///
@@ -215,6 +228,10 @@ impl<T: Migration + ?Sized> Migration for Arc<T> {
 
     fn statements(&self) -> usize {
         (**self).statements()
+    }
+
+    fn files(&self) -> MigrationFiles {
+        (**self).files()
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {

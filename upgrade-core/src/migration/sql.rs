@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use super::folder::{MigrationFile, MigrationFolder, MigrationKind, Script, TransactionMode};
 use super::history::{AppliedRow, History, HistoryError};
 use super::session::{Sent, execute, failed, in_session};
-use super::{Checksum, Migration, MigrationId, Outcome, Reversibility, Status};
+use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -359,6 +359,13 @@ impl Migration for SqlMigration {
             up.statements().len()
         } else {
             1
+        }
+    }
+
+    fn files(&self) -> MigrationFiles {
+        MigrationFiles {
+            up: Some(self.file.up.place()),
+            down: self.file.down.as_ref().map(Script::place),
         }
     }
 

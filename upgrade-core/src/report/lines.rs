@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
 use super::StepOutcome;
-use super::text::seconds;
+use super::text::{how_it_ended, seconds};
 use crate::event::{Event, EventRecord, EventSink};
 use crate::plan::StepId;
 use crate::version::Phase;
@@ -62,16 +62,11 @@ impl Lines {
             }
             Event::FindingRaised { finding, .. } => Some(format!("        {finding}")),
             Event::RollbackFinished { rollback, .. } => Some(format!(
-                "        rolled back by {} in {} of {}, {}, {}",
+                "        rolled back by {} in {} of {}: {}",
                 rollback.strategy,
                 seconds(rollback.total_ms()),
                 seconds(rollback.within_ms),
-                rollback.safety,
-                if rollback.confirmed {
-                    "proven"
-                } else {
-                    "NOT PROVEN"
-                },
+                how_it_ended(rollback),
             )),
             Event::RunFinished { passed, elapsed_ms } => Some(format!(
                 "{} in {}",
@@ -272,7 +267,7 @@ orders straight (0001 -> 0002), 3 steps, seed 7
      1  expand     ok                4 ms  apply 0002_lines
         error[rows-lost] table `lines`: 3 rows are gone
      2  soak       FAILED          1.25 s  validate
-        rolled back by snapshot swap in 10 ms of 300.00 s, safe, proven
+        rolled back by snapshot swap in 10 ms of 300.00 s: the old state is proven
      3  teardown   ok                9 ms  remove everything
 FAILED in 1.30 s
 ";

@@ -1,9 +1,12 @@
 //! What was done and what was found: the record of one run.
 //!
 //! A report is data with a version ([`FORMAT`]); [`Report::to_json`] is for machines,
-//! [`Display`](std::fmt::Display) for people.
+//! [`Display`](std::fmt::Display) for people: what was found, with the steps of the attempt that
+//! failed; `{:#}` shows every step.
 
 pub mod lines;
+mod log;
+mod merge;
 #[cfg(feature = "progress")]
 pub mod progress;
 mod text;

@@ -1,72 +1,157 @@
-//! A report for people, from the top down: the verdict, what was found, how the way back went,
-//! what was done, how to run it again.
+//! A report for people, from the top down: the verdict, what was found, how to run it again, the
+//! steps of the attempt that failed, what the server said, how each way back went.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
 use super::lines::step_line;
-use super::{Report, StepOutcome};
-use crate::validator::Severity;
+use super::merge::{Group, groups};
+use super::{Report, RollbackReport, StepOutcome, StepReport, log};
+use crate::finding::FindingKind;
+use crate::rollback::Safety;
+use crate::validator::{Finding, Severity};
 
 pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(
         f,
-        "{} {} {} ({} -> {}) in {}: {} migrations, {} tables, {} rows, seed {}",
+        "{} {} {} ({} -> {}) in {}: {}, {}, {}, seed {}",
         if report.passed { "PASSED" } else { "FAILED" },
         report.name,
         report.scenario,
         report.from,
         report.to,
         seconds(report.elapsed_ms),
-        report.migrations.len(),
-        report.tables,
-        report.rows,
+        count(report.migrations.len() as u64, "migration"),
+        count(report.tables, "table"),
+        count(report.rows, "row"),
         report.seed,
     )?;
+    let mut said = BTreeSet::new();
     for severity in [Severity::Error, Severity::Warning, Severity::Note] {
-        for found in report.findings_of(severity) {
-            let finding = &found.finding;
-            writeln!(f, "\n{finding}")?;
-            writeln!(
-                f,
-                "  in step {} ({}): {}",
-                found.step, found.phase, found.title
-            )?;
-            if let Some(evidence) = &finding.evidence {
-                indented(f, evidence)?;
-            }
-            if let Some(help) = &finding.help {
+        for group in groups(report, severity) {
+            finding(f, &group)?;
+            // What to do about ten missing indexes has to be read once.
+            if let Some(help) = help(&group.first.finding).filter(|help| said.insert(*help)) {
                 writeln!(f, "  help: {help}")?;
             }
         }
     }
-    for step in &report.steps {
-        match &step.outcome {
-            StepOutcome::Error(reason) => {
-                writeln!(
-                    f,
-                    "\ncould not tell: step {} ({}): {}",
-                    step.id, step.phase, step.title
-                )?;
-                indented(f, reason)?;
-            }
-            StepOutcome::Inconclusive(reason) => {
-                writeln!(
-                    f,
-                    "\ninconclusive: step {} ({}): {}",
-                    step.id, step.phase, step.title
-                )?;
-                indented(f, reason)?;
-            }
-            StepOutcome::Done | StepOutcome::Failed | StepOutcome::Skipped => {}
-        }
+    undecided(report, f)?;
+    if let Some(reproduce) = &report.reproduce {
+        writeln!(f, "\nto run it again: {reproduce}")?;
+    }
+    if f.alternate() {
+        writeln!(f, "\nsteps")?;
+        steps(f, report.steps.iter())?;
+    } else if !report.passed {
+        failed_steps(report, f)?;
     }
     if !report.passed {
-        for log in &report.logs {
-            writeln!(f, "\nlast lines of {}", log.source)?;
-            indented(f, &log.lines.join("\n"))?;
+        logs(report, f)?;
+    }
+    migrations(report, f)?;
+    rollbacks(report, f)
+}
+
+/// What was found, who is to blame, where it was seen, the proof.
+fn finding(f: &mut fmt::Formatter<'_>, group: &Group<'_>) -> fmt::Result {
+    let found = group.first;
+    let finding = &found.finding;
+    writeln!(f, "\n{finding}")?;
+    if let Some(blame) = &finding.blames {
+        writeln!(f, "  since {blame}")?;
+    }
+    let steps: Vec<String> = group.steps.iter().map(ToString::to_string).collect();
+    let (steps, phase, title) = (steps.join(", "), found.phase, &found.title);
+    match (group.attempts, group.steps.len()) {
+        (_, 1) => writeln!(f, "  in step {steps} ({phase}): {title}")?,
+        (0 | 1, _) => writeln!(f, "  in steps {steps} ({phase}): {title}")?,
+        (many, _) => writeln!(f, "  in {many} attempts (steps {steps}; {phase}): {title}")?,
+    }
+    if let Some(evidence) = &finding.evidence {
+        indented(f, evidence)?;
+    }
+    Ok(())
+}
+
+/// What the finding says itself; else what its kind says, where something has to be done.
+fn help(finding: &Finding) -> Option<&str> {
+    let of_kind = || {
+        let kind = FindingKind::of(&finding.id)?;
+        (finding.severity > Severity::Note).then_some(kind.mend)
+    };
+    finding.help.as_deref().or_else(of_kind)
+}
+
+/// The steps that gave no verdict.
+fn undecided(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for step in &report.steps {
+        let (verdict, reason) = match &step.outcome {
+            StepOutcome::Error(reason) => ("could not tell", reason),
+            StepOutcome::Inconclusive(reason) => ("inconclusive", reason),
+            StepOutcome::Done | StepOutcome::Failed | StepOutcome::Skipped => continue,
+        };
+        let (id, phase, title) = (step.id, step.phase, &step.title);
+        writeln!(f, "\n{verdict}: step {id} ({phase}): {title}")?;
+        indented(f, reason)?;
+    }
+    Ok(())
+}
+
+/// The first attempt that failed, step by step; others by their numbers.
+fn failed_steps(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let wanting =
+        |step: &&StepReport| !matches!(step.outcome, StepOutcome::Done | StepOutcome::Skipped);
+    let failed: BTreeSet<u32> = report
+        .steps
+        .iter()
+        .filter(wanting)
+        .map(|step| step.attempt)
+        .collect();
+    let mut failed = failed.into_iter();
+    let Some(first) = failed.next() else {
+        return Ok(());
+    };
+    writeln!(f, "\nsteps of attempt {first}, which failed")?;
+    steps(f, report.steps.iter().filter(|step| step.attempt == first))?;
+    let others: Vec<String> = failed.map(|attempt| attempt.to_string()).collect();
+    match others.as_slice() {
+        [] => Ok(()),
+        [one] => writeln!(f, "  attempt {one} failed, too"),
+        _ => writeln!(f, "  attempts {} failed, too", others.join(", ")),
+    }
+}
+
+fn steps<'a>(
+    f: &mut fmt::Formatter<'_>,
+    steps: impl Iterator<Item = &'a StepReport>,
+) -> fmt::Result {
+    for step in steps {
+        let line = step_line(
+            step.id,
+            step.phase.as_str(),
+            &step.outcome,
+            step.elapsed_ms,
+            &step.title,
+        );
+        writeln!(f, "{line}")?;
+    }
+    Ok(())
+}
+
+fn logs(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for tail in &report.logs {
+        let lines = log::loud(tail.lines.iter().map(String::as_str));
+        if !lines.is_empty() {
+            writeln!(f, "\nlast warnings and errors of {}", tail.source)?;
+            indented(f, &lines.join("\n"))?;
         }
     }
+    Ok(())
+}
+
+fn migrations(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "\nmigrations")?;
     for migration in &report.migrations {
         writeln!(
@@ -85,6 +170,10 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
             },
         )?;
     }
+    Ok(())
+}
+
+fn rollbacks(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if !report.rollbacks.is_empty() {
         writeln!(f, "\nrollbacks")?;
     }
@@ -95,7 +184,7 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
             .map_or_else(String::new, ToString::to_string);
         writeln!(
             f,
-            "  {} from {:<30} {} of {} (detect {}, decide {}, act {}, verify {}), {}, {}{}",
+            "  {} from {:<30} {} of {} (detect {}, decide {}, act {}, verify {}): {}{}",
             rollback.strategy,
             boundary,
             seconds(rollback.total_ms()),
@@ -104,12 +193,7 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
             seconds(rollback.decide_ms),
             seconds(rollback.act_ms),
             seconds(rollback.verify_ms),
-            rollback.safety,
-            if rollback.confirmed {
-                "proven"
-            } else {
-                "NOT PROVEN"
-            },
+            how_it_ended(rollback),
             if rollback.automatic {
                 ", by itself"
             } else {
@@ -117,26 +201,28 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
             },
         )?;
     }
-    writeln!(f, "\nsteps")?;
-    let mut attempt = 0;
-    for step in &report.steps {
-        if step.attempt != attempt {
-            attempt = step.attempt;
-            writeln!(f, "  attempt {attempt}")?;
-        }
-        let line = step_line(
-            step.id,
-            step.phase.as_str(),
-            &step.outcome,
-            step.elapsed_ms,
-            &step.title,
-        );
-        writeln!(f, "{line}")?;
-    }
-    if let Some(reproduce) = &report.reproduce {
-        writeln!(f, "\nto run it again: {reproduce}")?;
-    }
     Ok(())
+}
+
+/// How a rollback ended, and what was said beforehand if that was not *safe*.
+pub(super) fn how_it_ended(rollback: &RollbackReport) -> String {
+    let proof = if rollback.confirmed {
+        "the old state is proven"
+    } else {
+        "the old state is NOT proven"
+    };
+    match &rollback.safety {
+        Safety::Safe => proof.to_owned(),
+        Safety::SafeWithLoss { losses } => {
+            format!("{proof}; said beforehand to lose {}", losses.join("; "))
+        }
+        Safety::Unsafe { .. } => format!("not taken, {}", rollback.safety),
+    }
+}
+
+/// A number with its noun: `1 row`, `2 rows`.
+fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A duration to read: `7 ms`, `1.25 s`.
@@ -162,18 +248,46 @@ fn indented(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::LogTail;
+    use crate::finding::Blame;
     use crate::migration::MigrationId;
     use crate::plan::StepId;
-    use crate::report::{FORMAT, FoundIn, MigrationReport, RollbackReport, StepReport};
-    use crate::rollback::Safety;
+    use crate::report::{FORMAT, FoundIn, MigrationReport};
     use crate::scenario::Scenario;
-    use crate::validator::Finding;
     use crate::version::{Phase, RunId, Version};
 
-    #[test]
-    fn a_failure_reads_from_the_top_down() {
+    const COMPARE: &str = "compare schema and rows with `baseline`";
+
+    fn step(id: u32, attempt: u32, title: &str, outcome: StepOutcome) -> StepReport {
+        StepReport {
+            id: StepId(id),
+            attempt,
+            phase: Phase::Rollback,
+            title: title.to_owned(),
+            outcome,
+            elapsed_ms: 12,
+            within_ms: 600_000,
+        }
+    }
+
+    fn found(step: u32, finding: Finding) -> FoundIn {
+        FoundIn {
+            step: StepId(step),
+            phase: Phase::Rollback,
+            title: COMPARE.to_owned(),
+            finding,
+        }
+    }
+
+    /// A round trip in which the second and the third attempt see the same index missing.
+    fn failure() -> Report {
         let id = MigrationId::new("0002", "lines");
-        let report = Report {
+        let gone = || {
+            Finding::error("round-trip-schema-differs", "index orders_at", "is gone")
+                .with_evidence("-unique: true\n")
+        };
+        let blame = Blame::new(id.clone()).with_file("0002_lines.down.sql");
+        Report {
             format: FORMAT,
             run: RunId::generate(),
             name: "orders".to_owned(),
@@ -185,15 +299,13 @@ mod tests {
             passed: false,
             rows: 100,
             tables: 2,
-            steps: vec![StepReport {
-                id: StepId(1),
-                attempt: 0,
-                phase: Phase::Rollback,
-                title: "compare schema and rows with `baseline`".to_owned(),
-                outcome: StepOutcome::Failed,
-                elapsed_ms: 12,
-                within_ms: 600_000,
-            }],
+            steps: vec![
+                step(1, 0, "provision the previous release", StepOutcome::Done),
+                step(2, 2, "revert 0002_lines", StepOutcome::Done),
+                step(3, 2, COMPARE, StepOutcome::Failed),
+                step(4, 2, "apply 0002_lines", StepOutcome::Skipped),
+                step(5, 3, COMPARE, StepOutcome::Failed),
+            ],
             migrations: vec![MigrationReport {
                 id: id.clone(),
                 checksum: "00".to_owned(),
@@ -218,37 +330,108 @@ mod tests {
                 within_ms: 300_000,
                 confirmed: true,
             }],
-            findings: vec![FoundIn {
-                step: StepId(1),
-                phase: Phase::Rollback,
-                title: "compare schema and rows with `baseline`".to_owned(),
-                finding: Finding::error("round-trip-schema-differs", "index orders_at", "is gone")
-                    .with_evidence("-unique: true\n")
-                    .with_help("create it again in the down"),
+            findings: vec![
+                found(3, gone().with_blame(blame)),
+                found(
+                    5,
+                    Finding::error("round-trip-schema-differs", "view v", "is gone"),
+                ),
+                found(5, Finding::note("mine", "orders", "are few")),
+                found(5, gone()),
+            ],
+            logs: vec![LogTail {
+                source: "the server".to_owned(),
+                lines: vec![
+                    "[1] LOG:  checkpoint".to_owned(),
+                    "[2] ERROR:  no".to_owned(),
+                ],
             }],
-            logs: Vec::new(),
             reproduce: Some("cargo test orders".to_owned()),
             elapsed_ms: 1500,
-        };
+        }
+    }
+
+    #[test]
+    fn a_failure_reads_from_the_top_down() {
+        let report = failure();
         let text = report.to_string();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(
-            lines[..6],
-            [
-                "FAILED orders round_trip (0001 -> 0002) in 1.50 s: 1 migrations, 2 tables, 100 rows, seed 7",
-                "",
-                "error[round-trip-schema-differs] index orders_at: is gone",
-                "  in step 1 (rollback): compare schema and rows with `baseline`",
-                "    -unique: true",
-                "  help: create it again in the down",
-            ]
-        );
-        assert!(text.contains("10 ms of 300.00 s"), "{text}");
-        assert!(
-            text.ends_with("to run it again: cargo test orders\n"),
-            "{text}"
-        );
+        let expected = "\
+FAILED orders round_trip (0001 -> 0002) in 1.50 s: 1 migration, 2 tables, 100 rows, seed 7
+
+error[round-trip-schema-differs] index orders_at: is gone
+  since migration 0002_lines (0002_lines.down.sql)
+  in 2 attempts (steps 3, 5; rollback): compare schema and rows with `baseline`
+    -unique: true
+  help: make the down undo all that the up did; the lines with `-` are what it has to bring back
+
+error[round-trip-schema-differs] view v: is gone
+  in step 5 (rollback): compare schema and rows with `baseline`
+
+note[mine] orders: are few
+  in step 5 (rollback): compare schema and rows with `baseline`
+
+to run it again: cargo test orders
+
+steps of attempt 2, which failed
+     2  rollback   ok               12 ms  revert 0002_lines
+     3  rollback   FAILED           12 ms  compare schema and rows with `baseline`
+     4  rollback   skipped          12 ms  apply 0002_lines
+  attempt 3 failed, too
+
+last warnings and errors of the server
+    [2] ERROR:  no
+
+migrations
+  0002_lines                               applied 1, reverted 1, crashed 0, rolled back 0, slowest 1.25 s
+
+rollbacks
+  snapshot swap from 0002_lines                     10 ms of 300.00 s (detect 1 ms, decide 2 ms, act 3 ms, verify 4 ms): the old state is proven, by itself
+";
+        assert_eq!(text, expected);
         let json: Report = serde_json::from_str(&report.to_json()).unwrap();
         assert_eq!(json, report);
+        assert_eq!(json.findings.len(), 4, "the JSON keeps all of them");
+    }
+
+    #[test]
+    fn every_step_is_shown_where_that_is_asked_for() {
+        let all = format!("{:#}", failure());
+        assert!(all.contains("provision the previous release"), "{all}");
+    }
+
+    #[test]
+    fn a_finding_says_for_itself_what_to_do() {
+        let known = Finding::error("up-failed", "migration 1", "failed");
+        assert_eq!(
+            help(&known),
+            FindingKind::of("up-failed").map(|kind| kind.mend)
+        );
+        assert_eq!(help(&known.with_help("ask")), Some("ask"));
+        assert_eq!(
+            help(&Finding::note("up-failed", "migration 1", "failed")),
+            None
+        );
+        assert_eq!(help(&Finding::error("mine", "orders", "are few")), None);
+    }
+
+    #[test]
+    fn a_rollback_says_how_it_ended_without_a_contradiction() {
+        let mut rollback = failure().rollbacks.remove(0);
+        rollback.confirmed = false;
+        rollback.safety = Safety::SafeWithLoss {
+            losses: vec!["the rows of lines".to_owned()],
+        };
+        assert_eq!(
+            how_it_ended(&rollback),
+            "the old state is NOT proven; said beforehand to lose the rows of lines"
+        );
+        rollback.safety = Safety::Unsafe {
+            boundary: "migration 2".to_owned(),
+            reason: "there is no down for it".to_owned(),
+        };
+        assert_eq!(
+            how_it_ended(&rollback),
+            "not taken, no way back across migration 2: there is no down for it"
+        );
     }
 }

@@ -66,8 +66,10 @@ impl fmt::Display for Safety {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Safe => f.write_str("safe"),
-            Self::SafeWithLoss { losses } => write!(f, "safe, but loses {}", losses.join("; ")),
-            Self::Unsafe { boundary, reason } => write!(f, "unsafe at {boundary}: {reason}"),
+            Self::SafeWithLoss { losses } => write!(f, "with losses: {}", losses.join("; ")),
+            Self::Unsafe { boundary, reason } => {
+                write!(f, "no way back across {boundary}: {reason}")
+            }
         }
     }
 }

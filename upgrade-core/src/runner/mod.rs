@@ -1,5 +1,6 @@
 //! Carries out a plan through the four traits. The same runner serves tests and real systems.
 
+mod blame;
 mod compare;
 mod rollback;
 mod run;

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Runner, rollback, step};
+use super::{Runner, blame, rollback, step};
 use crate::context::UpgradeContext;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,6 +24,9 @@ use crate::version::Phase;
 
 /// How long a call into one of the traits may take to end after its time is over.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How many lines of each log a report keeps. Its text shows the few of them that matter.
+const LOG_LINES: usize = 200;
 
 /// What a run remembers between its steps.
 pub(super) struct Run<'a> {
@@ -218,8 +221,9 @@ impl Run<'_> {
         }
     }
 
-    /// Records a finding.
-    pub(super) fn found(&mut self, cx: &UpgradeContext, step: &Step, finding: Finding) {
+    /// Records a finding, with the migration that it blames.
+    pub(super) fn found(&mut self, cx: &UpgradeContext, step: &Step, mut finding: Finding) {
+        finding.blames = finding.blames.or_else(|| blame::blame(self, step));
         cx.emit(Event::FindingRaised {
             step: step.id,
             finding: finding.clone(),
@@ -273,7 +277,7 @@ impl Run<'_> {
 
     async fn collect_logs(&mut self, cx: &UpgradeContext) {
         let cx = self.context(cx, Phase::Teardown, Duration::from_secs(10));
-        match within_reach(&cx, "read the logs", self.environment.logs(&cx, 20)).await {
+        match within_reach(&cx, "read the logs", self.environment.logs(&cx, LOG_LINES)).await {
             Ok(logs) => self.report.logs = logs,
             Err(error) => tracing::warn!(%error, "the logs could not be read"),
         }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::UpgradeContext;
 use crate::error::Result;
+use crate::finding::Blame;
 
 #[cfg(feature = "postgres")]
 pub use invariant::Invariant;
@@ -89,8 +90,12 @@ pub struct Finding {
     pub message: String,
     /// Proof to read: a unified diff, rows, log lines.
     pub evidence: Option<String>,
-    /// What to do about it.
+    /// What to do about it; where nothing is said, a report says what the
+    /// [catalogue](crate::finding) says.
     pub help: Option<String>,
+    /// The migration that is at fault, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blames: Option<Blame>,
 }
 
 impl Finding {
@@ -107,6 +112,7 @@ impl Finding {
             message: message.into(),
             evidence: None,
             help: None,
+            blames: None,
         }
     }
 
@@ -145,6 +151,14 @@ impl Finding {
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Names the migration that is at fault. Where a finding names none, the runner does if the
+    /// step leaves no doubt.
+    #[must_use]
+    pub fn with_blame(mut self, blame: Blame) -> Self {
+        self.blames = Some(blame);
         self
     }
 

@@ -6,6 +6,7 @@
     reason = "the helpers of a test fail where it fails"
 )]
 
+mod blame;
 mod support;
 
 use support::{Shop, findings};

@@ -395,7 +395,7 @@ impl Rehearsal {
         let case = TestCase::of(&cx)?;
         display::print(&format!("previous release: {}", releases.reason));
         let result = runner
-            .with_sink(CapturedLines::new())
+            .with_sink(CapturedLines::of_settings(case.settings()))
             .with_reproduce(case.reproduce())
             .with_cancellation(cx.cancellation().clone())
             .run(&plan)

@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use upgrade_core::migration::{Checksum, MigrationId, Outcome, Reversibility, Status};
+use upgrade_core::migration::{
+    Checksum, MigrationFiles, MigrationId, Outcome, Reversibility, Status,
+};
 use upgrade_core::{Error, ErrorKind, Migration, Result, UpgradeContext};
 use upgrade_testkit::conformance::{Case, MigrationFixture};
 
@@ -127,6 +129,10 @@ impl Migration for AddParcels {
         } else {
             Reversibility::Reversible
         }
+    }
+
+    fn files(&self) -> MigrationFiles {
+        MigrationFiles::default()
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {

@@ -77,6 +77,14 @@ impl Script {
         self.first_line + crate::postgres::sql::line_of(&self.sql, position) - 1
     }
 
+    /// Where it begins: its file, with the line where one file holds both directions.
+    pub fn place(&self) -> String {
+        match self.first_line {
+            0 | 1 => self.path.display().to_string(),
+            line => format!("{}:{line}", self.path.display()),
+        }
+    }
+
     /// Whether its statements are sent one by one. In a transaction, one text and its statements
     /// one by one come to the same; so that a crash can strike between two, and an error has its
     /// line, they go one by one.

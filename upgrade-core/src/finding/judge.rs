@@ -1,0 +1,28 @@
+//! What validators find.
+
+use super::FindingKind;
+use crate::validator::Severity::Error;
+
+pub(super) const KINDS: &[FindingKind] = &[
+    FindingKind {
+        id: "invariant-broken",
+        title: "a query that must return no rows returned some",
+        severity: Error,
+        breaks: "what the team said must always hold does not hold for the rows that are shown",
+        mend: "look at the rows: either a migration broke them, or the query asks for what only one of the two releases has",
+    },
+    FindingKind {
+        id: "validator-failed",
+        title: "a validator failed without saying why",
+        severity: Error,
+        breaks: "the upgrade is stopped, and nobody can tell from the report what is wrong",
+        mend: "have the validator raise a finding: `Finding::error(id, subject, message)`",
+    },
+    FindingKind {
+        id: "validator-panicked",
+        title: "an assertion in a validator failed",
+        severity: Error,
+        breaks: "what the assertion asks for does not hold at this release",
+        mend: "read the assertion's message; where a release is asked for what it does not have, ask `cx.is_upgraded()` first",
+    },
+];
