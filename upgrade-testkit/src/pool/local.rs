@@ -102,8 +102,8 @@ impl LocalBackend {
         } else {
             Profile::ThrowAway
         };
-        let mut options = ServerOptions::new(profile)
-            .with_directories(self.options.provider.directories.clone());
+        let mut options =
+            ServerOptions::new(profile).with_directories(self.options.provider.directories.clone());
         for (name, value) in &self.options.settings {
             options = options.with_setting(name, value)?;
         }

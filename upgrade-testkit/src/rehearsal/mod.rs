@@ -76,6 +76,7 @@ pub struct Rehearsal {
     writes: Vec<Writes>,
     rollback_within: Duration,
     reversible: bool,
+    every_crash: bool,
     expected_changes: Vec<(String, String)>,
     observer: Observer,
     plan: Option<Plan>,
@@ -124,6 +125,7 @@ impl Rehearsal {
             writes: Vec::new(),
             rollback_within: DEFAULT_BUDGET,
             reversible: false,
+            every_crash: false,
             expected_changes: Vec::new(),
             observer: Observer::default(),
             plan: None,
@@ -157,6 +159,7 @@ impl Rehearsal {
             writes: Vec::new(),
             rollback_within: spec.rollback_within().unwrap_or(DEFAULT_BUDGET),
             reversible: spec.is_reversible(),
+            every_crash: false,
             expected_changes: Vec::new(),
             observer: Observer::default(),
             plan: None,
@@ -295,6 +298,14 @@ impl Rehearsal {
     #[must_use]
     pub fn reversible(mut self) -> Self {
         self.reversible = true;
+        self
+    }
+
+    /// Has the scenario `crash_at` kill the server at every boundary of every migration; see
+    /// [`Upgrade::with_every_crash`].
+    #[must_use]
+    pub fn every_crash(mut self) -> Self {
+        self.every_crash = true;
         self
     }
 
@@ -443,6 +454,9 @@ impl Rehearsal {
         if self.reversible {
             upgrade = upgrade.with_reversible();
         }
+        if self.every_crash {
+            upgrade = upgrade.with_every_crash();
+        }
         if self.rollbacks.is_empty() {
             upgrade = upgrade
                 .with_rollback(SnapshotSwap::new().with_observer(self.observer.clone()))
@@ -474,7 +488,10 @@ impl Rehearsal {
             None => PoolOptions::from_env()?,
         };
         let major = self.postgres.or(options.major);
-        Ok(options.with_major(major).with_keep(keep, KEPT_FOR))
+        Ok(options
+            .with_major(major)
+            .with_keep(keep, KEPT_FOR)
+            .with_killable(self.scenario == Scenario::CrashAt))
     }
 }
 
