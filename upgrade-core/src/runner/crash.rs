@@ -77,9 +77,13 @@ impl Crashes {
         &self.emptied
     }
 
-    /// Whether a migration was applied when nothing crashed.
-    pub(super) fn knows(&self, id: &MigrationId) -> bool {
-        self.laps.contains_key(id)
+    /// Whether a crash can strike: the migration ends well when nothing crashes, and a statement
+    /// takes long enough to have a middle.
+    pub(super) fn can_strike(&self, id: &MigrationId, moment: Moment) -> bool {
+        match moment {
+            Moment::WithinLongest => self.longest(id).is_some(),
+            Moment::After(_) => self.laps.contains_key(id),
+        }
     }
 
     /// The statement that took longest, by how many are done before it, and how long it took.
@@ -101,10 +105,10 @@ pub(super) async fn crash(
     let migration = migration(run, id)?;
     let (point, delay) = match moment {
         Moment::After(done) => (CrashPoint::after(done), Duration::ZERO),
-        Moment::WithinLongest => match run.crashes.longest(id) {
-            Some((done, lap)) => (CrashPoint::within(done), lap / 2),
-            None => return Ok(Verdict::Pass),
-        },
+        Moment::WithinLongest => {
+            let (done, lap) = run.crashes.longest(id).unwrap_or_default();
+            (CrashPoint::within(done), lap / 2)
+        }
     };
     if !run.applied.contains(id) {
         run.applied.push(id.clone());

@@ -188,7 +188,9 @@ impl Run<'_> {
         match action {
             Action::Restore { label } => self.snapshots.contains_key(label),
             Action::Compare { with, .. } => self.observations.contains_key(with),
-            Action::Crash { migration, .. } => self.crashes.knows(migration),
+            Action::Crash {
+                migration, moment, ..
+            } => self.crashes.can_strike(migration, *moment),
             Action::Settle { before, after, .. } => [before, after]
                 .into_iter()
                 .all(|label| self.observations.contains_key(label)),
