@@ -3,8 +3,8 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -189,7 +189,7 @@ impl UpgradeContext {
         }
         self.emit(Event::StatementReached { done, of });
         if let Some(crash) = &self.inner.crash {
-            self.bounded("the rehearsed crash", crash.reach(done, of))
+            self.bounded("the rehearsed crash", crash.reach(done))
                 .await?;
         }
         Ok(())
@@ -284,15 +284,50 @@ impl fmt::Debug for UpgradeContext {
     }
 }
 
-/// The point in the middle of a migration at which a rehearsed crash strikes, once.
-#[derive(Debug, Default)]
+/// The point of a migration at which a rehearsed crash strikes, once; and when each of its
+/// boundaries was passed.
+#[derive(Debug)]
 pub(crate) struct CrashPoint {
+    /// How many statements have to be done; `None` only measures.
+    at: Option<usize>,
+    /// Whether the migration waits there until the crash is over.
+    holds: bool,
     struck: AtomicBool,
     reached: Notify,
     resume: Notify,
+    passed: Mutex<Vec<Instant>>,
 }
 
 impl CrashPoint {
+    /// Strikes nowhere.
+    pub(crate) fn measuring() -> Self {
+        Self {
+            at: None,
+            holds: false,
+            struck: AtomicBool::new(false),
+            reached: Notify::new(),
+            resume: Notify::new(),
+            passed: Mutex::default(),
+        }
+    }
+
+    /// Holds the migration between two statements, when that many are done.
+    pub(crate) fn after(done: usize) -> Self {
+        Self {
+            at: Some(done),
+            holds: true,
+            ..Self::measuring()
+        }
+    }
+
+    /// Tells when the statement begins before which that many are done, and lets it run.
+    pub(crate) fn within(done: usize) -> Self {
+        Self {
+            at: Some(done),
+            ..Self::measuring()
+        }
+    }
+
     /// Ends when the migration stands at the point.
     pub(crate) async fn reached(&self) {
         self.reached.notified().await;
@@ -303,11 +338,22 @@ impl CrashPoint {
         self.resume.notify_one();
     }
 
-    async fn reach(&self, done: usize, of: usize) {
-        // The first point with at least half of the work done: after it, before the commit.
-        if done * 2 >= of && !self.struck.swap(true, Ordering::SeqCst) {
+    /// How long each statement took, as far as both its boundaries were passed.
+    pub(crate) fn laps(&self) -> Vec<Duration> {
+        let passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+
+    async fn reach(&self, done: usize) {
+        self.passed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Instant::now());
+        if self.at == Some(done) && !self.struck.swap(true, Ordering::SeqCst) {
             self.reached.notify_one();
-            self.resume.notified().await;
+            if self.holds {
+                self.resume.notified().await;
+            }
         }
     }
 }
@@ -344,14 +390,15 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn a_crash_strikes_once_and_in_the_middle() {
-        let crash = Arc::new(CrashPoint::default());
+    #[tokio::test(start_paused = true)]
+    async fn a_crash_holds_the_migration_at_its_boundary_once() {
+        let crash = Arc::new(CrashPoint::after(2));
         let cx = UpgradeContext::new("1", "2").with_crash(Arc::clone(&crash));
         cx.reach(0, 3).await.unwrap();
         cx.reach(1, 3).await.unwrap();
         let migration = async {
             cx.reach(2, 3).await.unwrap();
+            tokio::time::advance(Duration::from_millis(7)).await;
             cx.reach(3, 3).await.unwrap();
         };
         let runner = async {
@@ -363,6 +410,8 @@ mod tests {
         })
         .await
         .expect("both go on after the crash");
+        assert_eq!(crash.laps().len(), 3);
+        assert_eq!(crash.laps()[2], Duration::from_millis(7));
     }
 
     #[test]

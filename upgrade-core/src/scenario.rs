@@ -20,8 +20,10 @@ pub enum Scenario {
     RoundTrip,
     /// Up to every boundary between two migrations, and back from there.
     RollbackAt,
-    /// Every migration is interrupted in its middle; then both ways out are tried: to run it
-    /// again, and to go back.
+    /// Every migration crashes, at each boundary of its statements and within the longest one: its
+    /// session, its process, the server. What its tool recorded is compared with what there is.
+    /// Then, from every state that a crash has left, both ways out are tried: to run it again, and
+    /// to go back.
     CrashAt,
 }
 

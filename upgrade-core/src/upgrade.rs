@@ -25,6 +25,7 @@ pub struct Upgrade {
     rollback_within: Duration,
     step_within: Duration,
     reversible: bool,
+    every_crash: bool,
     expected_changes: Vec<ExpectedChange>,
     findings: Vec<Finding>,
 }
@@ -53,6 +54,7 @@ impl Upgrade {
             rollback_within: DEFAULT_BUDGET,
             step_within: Duration::from_secs(600),
             reversible: false,
+            every_crash: false,
             expected_changes: Vec::new(),
             findings: Vec::new(),
         }
@@ -116,6 +118,16 @@ impl Upgrade {
     #[must_use]
     pub fn with_reversible(mut self) -> Self {
         self.reversible = true;
+        self
+    }
+
+    /// Has [`Scenario::CrashAt`](crate::Scenario::CrashAt) kill the server at every boundary of
+    /// every migration. Where nothing is said it is killed at one boundary of each, drawn from the
+    /// seed, because a server takes its time to come back; sessions and processes are killed at
+    /// every boundary in any case.
+    #[must_use]
+    pub fn with_every_crash(mut self) -> Self {
+        self.every_crash = true;
         self
     }
 
@@ -214,6 +226,7 @@ impl Upgrade {
             rollback_within: self.rollback_within,
             step_within: self.step_within,
             reversible: self.reversible,
+            every_crash: self.every_crash,
         }
     }
 }

@@ -101,8 +101,13 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
 
     /// Makes something go wrong, on purpose.
     ///
+    /// # Behavior
+    /// - When it returns, no session that was hit holds anything any more, and the system can be
+    ///   reached again at the same endpoints.
+    ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::faults`].
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::faults`], and for
+    /// [`Fault::KillServer`] without [`Capabilities::server_faults`].
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()>;
 
     /// The last lines that the parts of the system logged, for a report.
@@ -135,6 +140,8 @@ pub struct Capabilities {
     pub snapshots: bool,
     /// It can make something go wrong on purpose.
     pub faults: bool,
+    /// It can kill the server of its database, and start it again.
+    pub server_faults: bool,
     /// It runs services that are replaced in an upgrade.
     pub services: bool,
 }
@@ -156,6 +163,13 @@ impl Capabilities {
     #[must_use]
     pub fn with_faults(mut self) -> Self {
         self.faults = true;
+        self
+    }
+
+    /// With [`Capabilities::server_faults`].
+    #[must_use]
+    pub fn with_server_faults(mut self) -> Self {
+        self.server_faults = true;
         self
     }
 
@@ -184,6 +198,13 @@ pub enum At {
 pub enum Fault {
     /// Every session of the database is terminated, the migrating one among them.
     TerminateSessions,
+    /// The server is killed with all its processes, and started again on the data it left. What it
+    /// had committed is there; unlogged tables are empty, as after any crash.
+    KillServer,
+    /// The migrating process is killed. The runner lets go of it, so that its connections are
+    /// closed without a word; what the environment does is to wait until its sessions have ended
+    /// by themselves. A statement that runs goes on until its end before the server notices.
+    KillProcess,
 }
 
 /// Where one part of a system can be reached. The URL may hold a password.

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
 
 use super::{At, Capabilities, DATABASE, Endpoints, Environment, Fault, LogTail};
 use crate::context::UpgradeContext;
@@ -36,6 +37,25 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
 
     /// The last lines of the server's log, as far as they can be read.
     fn log_tail(&self, lines: usize) -> Vec<LogTail>;
+
+    /// Whether the server may be killed: it is nobody else's. A server that was there before never
+    /// may.
+    fn may_kill_server(&self) -> bool {
+        false
+    }
+
+    /// Kills the server of the database with all its processes, starts it again on the same data,
+    /// and waits until it answers where it did before.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) where it may not be killed,
+    /// [`Unavailable`](ErrorKind::Unavailable) when it does not come up again.
+    async fn kill_server(&self, _: &UpgradeContext) -> Result<()> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "the server is not ours to kill",
+        ))
+    }
 }
 
 /// A database that the user hands over; it is left as it is at the end of the run.
@@ -87,11 +107,13 @@ struct State {
 impl PostgresEnvironment {
     /// An environment over a database from a source.
     pub fn new(name: impl Into<String>, source: impl DatabaseSource) -> Self {
+        let mut capabilities = Capabilities::none().with_snapshots().with_faults();
+        capabilities.server_faults = source.may_kill_server();
         Self {
             name: name.into(),
             source: Box::new(source),
             observer: Observer::default(),
-            capabilities: Capabilities::none().with_snapshots().with_faults(),
+            capabilities,
             state: Mutex::default(),
         }
     }
@@ -180,6 +202,20 @@ fn fresh_name(live: &Database) -> String {
     derived_name(live.name(), "back")
 }
 
+/// Waits until no session of the database runs a statement or has a transaction open.
+async fn until_nothing_runs(admin: &mut PgConnection, live: &Database) -> Result<()> {
+    let sql = "select exists (select from pg_catalog.pg_stat_activity \
+         where datname = $1 and backend_type = 'client backend' and state <> 'idle')";
+    while sqlx::query_scalar::<_, bool>(sql)
+        .bind(live.name())
+        .fetch_one(&mut *admin)
+        .await?
+    {
+        tokio::time::sleep(Duration::from_millis(2)).await; // poll, within the deadline
+    }
+    Ok(())
+}
+
 fn unknown(label: &str) -> Error {
     Error::new(
         ErrorKind::NotFound,
@@ -265,12 +301,25 @@ impl Environment for PostgresEnvironment {
 
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
         self.require(self.capabilities.faults, "faults")?;
+        let live = self.database()?;
         match fault {
             Fault::TerminateSessions => {
-                let live = self.database()?;
                 let mut admin = live.connect_maintenance().await?;
                 let within = cx.remaining().unwrap_or(PATIENCE);
                 live.terminate_sessions(&mut admin, within).await?;
+                close(admin).await;
+                Ok(())
+            }
+            Fault::KillServer => {
+                self.require(self.capabilities.server_faults, "a server that it may kill")?;
+                cx.bounded("kill the server", self.source.kill_server(cx))
+                    .await?
+            }
+            Fault::KillProcess => {
+                let mut admin = live.connect_maintenance().await?;
+                let gone = until_nothing_runs(&mut admin, &live);
+                cx.bounded("wait for the sessions of a killed process", gone)
+                    .await??;
                 close(admin).await;
                 Ok(())
             }

@@ -1,7 +1,7 @@
 //! What is found after a migration was interrupted.
 
 use super::FindingKind;
-use crate::validator::Severity::{Error, Note};
+use crate::validator::Severity::{Error, Note, Warning};
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
@@ -21,7 +21,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
         id: "crash-half-applied",
         title: "an interruption leaves half of a migration",
-        severity: Error,
+        severity: Warning,
         breaks: "the record says pending or applied, and the schema is neither: both releases meet a schema that nobody has written for",
         mend: "run the statements in one transaction, or one statement to a file",
     },
@@ -41,9 +41,16 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "crash-not-felt",
-        title: "a migration ended well although its sessions were terminated",
+        title: "a migration ended well although it was to crash",
         severity: Note,
         breaks: "nothing was tested: it works over a connection that the test cannot reach, or had ended before",
         mend: "let it reach the database through the endpoints of the context only",
+    },
+    FindingKind {
+        id: "unlogged-table-emptied",
+        title: "a crash of the server has emptied an unlogged table",
+        severity: Note,
+        breaks: "whoever takes the table for lasting: each crash of the server, and each copy of its files, begins with an empty one",
+        mend: "keep in it only what can be made again; else `alter table .. set logged`",
     },
 ];

@@ -44,6 +44,8 @@ pub struct Outline {
     pub step_within: Duration,
     /// Whether every migration is asked to be reversible.
     pub reversible: bool,
+    /// Whether the server is killed at every boundary, not at one of each migration.
+    pub every_crash: bool,
 }
 
 /// What the planner knows about a migration.
@@ -173,10 +175,26 @@ pub enum Action {
         /// Which one.
         migration: MigrationId,
     },
-    /// Applies a migration and terminates its connection in the middle.
+    /// Applies a migration and lets it crash on the way.
     Crash {
         /// Which one.
         migration: MigrationId,
+        /// When.
+        moment: Moment,
+        /// What crashes.
+        victim: Victim,
+    },
+    /// Compares what the record says of a migration that crashed with what there is, and keeps the
+    /// state if no earlier crash of this migration has left the same one.
+    Settle {
+        /// Which one.
+        migration: MigrationId,
+        /// The label of the observation before it.
+        before: String,
+        /// The label of the observation after it.
+        after: String,
+        /// The label under which the state is kept.
+        label: String,
     },
     /// Reverts a migration.
     Revert {
@@ -209,6 +227,55 @@ pub enum Action {
     Teardown,
 }
 
+/// When a rehearsed crash strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Moment {
+    /// When that many statements are done, before the next one or the record.
+    After(usize),
+    /// In the middle of the statement that took longest when nothing crashed.
+    WithinLongest,
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::After(done) => write!(f, "after {done} of its statements"),
+            Self::WithinLongest => f.write_str("within its longest statement"),
+        }
+    }
+}
+
+/// What crashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Victim {
+    /// The session of the migration, ended by the server.
+    Session,
+    /// The process that migrates.
+    Process,
+    /// The server.
+    Server,
+}
+
+impl fmt::Display for Victim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Session => "session",
+            Self::Process => "process",
+            Self::Server => "server",
+        })
+    }
+}
+
+/// The label of the second look at a state, after the same way there: what differs between the two
+/// differs by itself.
+pub(crate) fn again(label: &str) -> String {
+    format!("{label}, again")
+}
+
 /// How much has to be equal in a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -218,6 +285,9 @@ pub enum Equal {
     Everything,
     /// The schema.
     Schema,
+    /// The schema, and all rows but those of tables that differ by themselves from one run to the
+    /// next.
+    Reproducible,
     /// The rows, in the columns that both sides have.
     SharedRows,
 }
@@ -264,7 +334,7 @@ impl Plan {
         let mut seen = Vec::new();
         for step in &self.steps {
             if let Action::Apply { migration }
-            | Action::Crash { migration }
+            | Action::Crash { migration, .. }
             | Action::Revert { migration } = &step.action
                 && !seen.contains(&migration)
             {
@@ -320,6 +390,10 @@ impl fmt::Display for Action {
             }
             Self::Compare {
                 with,
+                equal: Equal::Reproducible,
+            } => write!(f, "compare with `{with}` as it is each time"),
+            Self::Compare {
+                with,
                 equal: Equal::Schema,
             } => write!(f, "compare schema with `{with}`"),
             Self::Compare {
@@ -335,7 +409,14 @@ impl fmt::Display for Action {
                 write!(f, "check the rollback by {strategy} of {}", many(applied))
             }
             Self::Apply { migration } => write!(f, "apply {migration}"),
-            Self::Crash { migration } => write!(f, "apply {migration}, crash in the middle"),
+            Self::Crash {
+                migration,
+                moment,
+                victim,
+            } => write!(f, "apply {migration}, kill the {victim} {moment}"),
+            Self::Settle { migration, .. } => {
+                write!(f, "compare what {migration} left with its record")
+            }
             Self::Revert { migration } => write!(f, "revert {migration}"),
             Self::Write { seed } => write!(f, "users write (seed {seed})"),
             Self::Replace { version } => write!(f, "replace the services by {version}"),

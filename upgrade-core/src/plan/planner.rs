@@ -1,5 +1,7 @@
 //! The planner: outline, scenario and seed in, steps out. No IO, no clock, no randomness.
 
+mod crash;
+
 use std::time::Duration;
 
 use super::{
@@ -26,7 +28,7 @@ pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<P
         Scenario::Straight => draft.straight(),
         Scenario::RoundTrip => draft.round_trip(),
         Scenario::RollbackAt => draft.rollback_at(),
-        Scenario::CrashAt => draft.crash_at(),
+        Scenario::CrashAt => draft.crash_at(seed),
     }
     draft.push(Phase::Teardown, Action::Teardown);
     Ok(Plan {
@@ -307,53 +309,6 @@ impl Draft<'_> {
         self.apply_all();
         self.compare(Phase::Verify, BASELINE, Equal::SharedRows);
         self.push(Phase::Verify, Action::Validate);
-    }
-
-    /// Every migration is interrupted; from there on to the head, and from there back.
-    fn crash_at(&mut self) {
-        self.attempt = 1;
-        self.apply_all();
-        self.push(
-            Phase::Expand,
-            Action::Observe {
-                label: HEAD.to_owned(),
-            },
-        );
-        for at in 0..self.outline.migrations.len() {
-            let crashing = self.outline.migrations[at].id.clone();
-            self.attempt += 1;
-            self.push(
-                Phase::Baseline,
-                Action::Restore {
-                    label: BASELINE.to_owned(),
-                },
-            );
-            self.apply_up_to(at);
-            self.push(
-                Phase::Expand,
-                Action::Crash {
-                    migration: crashing.clone(),
-                },
-            );
-            for migration in self.ids(at..self.outline.migrations.len()) {
-                self.push(Phase::Expand, Action::Apply { migration });
-            }
-            self.compare(Phase::Verify, HEAD, Equal::Schema);
-            self.compare(Phase::Verify, BASELINE, Equal::SharedRows);
-            self.push(Phase::Verify, Action::Validate);
-            for strategy in self.applicable(at + 1) {
-                self.attempt += 1;
-                self.prepared(&strategy);
-                self.apply_up_to(at);
-                self.push(
-                    Phase::Expand,
-                    Action::Crash {
-                        migration: crashing.clone(),
-                    },
-                );
-                self.roll_back(strategy, self.ids(0..=at));
-            }
-        }
     }
 
     /// From the baseline, with a way back that keeps what it needs.

@@ -140,12 +140,33 @@ pub struct MigrationReport {
     pub applied: u32,
     /// How often it was interrupted.
     pub crashed: u32,
+    /// What those interruptions came to.
+    #[serde(default)]
+    pub crash: CrashReport,
     /// How often it was reverted.
     pub reverted: u32,
     /// How often a way back has crossed it.
     pub rolled_back: u32,
     /// The slowest of its applications, in milliseconds.
     pub slowest_apply_ms: u64,
+}
+
+/// What the rehearsed crashes of one migration came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CrashReport {
+    /// How many left nothing of it.
+    pub undone: u32,
+    /// How many left all of it.
+    pub done: u32,
+    /// How many left a part of it.
+    pub between: u32,
+    /// How many different states they left; from each of them both ways out were tried.
+    pub states: u32,
+    /// From how many of the states it was run again and came to its end.
+    pub run_again: u32,
+    /// How often a way back led from one of the states to the previous release.
+    pub rolled_back: u32,
 }
 
 /// One rollback, measured against its budget.

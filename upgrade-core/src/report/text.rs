@@ -169,6 +169,21 @@ fn migrations(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 ", one-way"
             },
         )?;
+        if migration.crashed > 0 {
+            let crash = &migration.crash;
+            writeln!(
+                f,
+                "  {:<40} of its crashes {} left nothing, {} all, {} a part; from {} of such \
+                 states: run again {}, rolled back {}",
+                "",
+                crash.undone,
+                crash.done,
+                crash.between,
+                crash.states,
+                crash.run_again,
+                crash.rolled_back,
+            )?;
+        }
     }
     Ok(())
 }
@@ -312,6 +327,7 @@ mod tests {
                 reversible: true,
                 applied: 1,
                 crashed: 0,
+                crash: crate::report::CrashReport::default(),
                 reverted: 1,
                 rolled_back: 0,
                 slowest_apply_ms: 1250,

@@ -148,6 +148,7 @@ mod tests {
             rollback_within: Duration::from_secs(300),
             step_within: Duration::from_secs(600),
             reversible: false,
+            every_crash: false,
         };
         Plan::new(&outline, scenario, 1).unwrap()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::crash;
 use super::run::{Run, StepResult};
 use crate::context::UpgradeContext;
 use crate::environment::At;
@@ -21,11 +22,32 @@ pub(super) async fn compare(
     let expected = run.observations[with].clone();
     let findings = match equal {
         Equal::Everything => {
-            let actual = run.environment.observe(cx, &At::Live, &Scope::All).await?;
+            let mut expected = expected;
+            let mut actual = run.environment.observe(cx, &At::Live, &Scope::All).await?;
+            crash::without(&mut expected, run.crashes.emptied());
+            crash::without(&mut actual, run.crashes.emptied());
             let (schema, lost, changed) = names(phase);
             let mut findings = expected.schema_findings(&actual, schema);
             findings.extend(expected.row_findings(&actual, lost, changed));
             findings.extend(new_rows(&expected, &actual, changed));
+            findings
+        }
+        Equal::Reproducible => {
+            let (mut expected, mut actual) = (
+                expected,
+                run.environment.observe(cx, &At::Live, &Scope::All).await?,
+            );
+            crash::comparable(run, with, &mut expected, &mut actual);
+            let id = "crash-result-differs";
+            let mut findings = expected.schema_findings(&actual, id);
+            findings.extend(expected.row_findings(&actual, id, id));
+            findings.extend(new_rows(&expected, &actual, id));
+            if findings.is_empty()
+                && let Some(last) = run.applied.last().cloned()
+                && let Some(report) = run.migration_report(&last)
+            {
+                report.crash.run_again += 1;
+            }
             findings
         }
         Equal::Schema => {

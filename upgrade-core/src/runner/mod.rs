@@ -2,6 +2,7 @@
 
 mod blame;
 mod compare;
+mod crash;
 mod rollback;
 mod run;
 mod step;

@@ -145,10 +145,15 @@ async fn timed(
                     ) =>
                 {
                     let chain = format!("{error:?}");
-                    findings.push(
-                        Finding::error("rollback-failed", strategy, error.to_string())
-                            .with_evidence(chain),
-                    );
+                    let finding = match &run.crashed {
+                        Some(id) => {
+                            let subject = format!("migration {id}");
+                            let message = format!("by {strategy}: {error}");
+                            Finding::error("not-revertible-after-crash", subject, message)
+                        }
+                        None => Finding::error("rollback-failed", strategy, error.to_string()),
+                    };
+                    findings.push(finding.with_evidence(chain));
                 }
                 Err(error) => return Err(error),
             }
@@ -166,7 +171,11 @@ async fn timed(
         ));
     }
     if report.confirmed {
-        run.crashed = None;
+        if let Some(id) = run.crashed.take()
+            && let Some(migration) = run.migration_report(&id)
+        {
+            migration.crash.rolled_back += 1;
+        }
         run.applied.retain(|id| !applied.contains(id));
         for id in applied {
             if let Some(migration) = run.migration_report(id) {

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::crash::Crashes;
 use super::{Runner, blame, rollback, step};
 use crate::context::UpgradeContext;
 use crate::environment::Environment;
@@ -16,7 +17,7 @@ use crate::event::{Event, EventHub, millis};
 use crate::migration::MigrationId;
 use crate::observation::Observation;
 use crate::plan::{Action, Plan, Step, StepId};
-use crate::report::{self, FoundIn, MigrationReport, Report, StepOutcome, StepReport};
+use crate::report::{self, CrashReport, FoundIn, MigrationReport, Report, StepOutcome, StepReport};
 use crate::scenario::Scenario;
 use crate::upgrade::Upgrade;
 use crate::validator::{Finding, Verdict};
@@ -34,8 +35,10 @@ pub(super) struct Run<'a> {
     pub(super) environment: &'a dyn Environment,
     pub(super) plan: &'a Plan,
     pub(super) observations: BTreeMap<String, Observation>,
-    /// The migrations that are applied, or begun, in each state that is kept.
-    pub(super) snapshots: BTreeMap<String, Vec<MigrationId>>,
+    /// The states that are kept.
+    pub(super) snapshots: BTreeMap<String, KeptState>,
+    /// What crashes have left.
+    pub(super) crashes: Crashes,
     /// The migration that was interrupted last, until it is applied or undone.
     pub(super) crashed: Option<MigrationId>,
     /// The way back that is prepared, until it is given up, and how many migrations were applied
@@ -44,6 +47,15 @@ pub(super) struct Run<'a> {
     /// The migrations that are applied, or begun, now; oldest first.
     pub(super) applied: Vec<MigrationId>,
     pub(super) report: Report,
+}
+
+/// What is remembered of a state that is kept.
+#[derive(Debug, Clone)]
+pub(super) struct KeptState {
+    /// The migrations that are applied in it, or begun; oldest first.
+    applied: Vec<MigrationId>,
+    /// The migration that was interrupted, if that is how the state came about.
+    crashed: Option<MigrationId>,
 }
 
 /// How a step ended: a verdict, or an error that says why there is none.
@@ -77,6 +89,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             plan,
             observations: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            crashes: Crashes::default(),
             crashed: None,
             prepared: None,
             applied: Vec::new(),
@@ -112,6 +125,7 @@ impl Run<'_> {
     /// All steps but the teardown. Answers with the error that ended the run early, if one did.
     async fn steps(&mut self, cx: &UpgradeContext) -> Option<Error> {
         let mut ended: Option<u32> = None;
+        let mut left_out = false;
         let plan = self.plan;
         for step in plan
             .steps
@@ -125,13 +139,18 @@ impl Run<'_> {
                 None => false,
             };
             if skip || !self.reachable(&step.action) {
+                // A state that no crash has left, or that another one left too, needs no way out.
+                left_out |= !skip && plan.scenario == Scenario::CrashAt;
                 ended = ended.max(Some(step.attempt));
-                self.report
-                    .steps
-                    .push(recorded(step, StepOutcome::Skipped, 0));
+                if !left_out {
+                    self.report
+                        .steps
+                        .push(recorded(step, StepOutcome::Skipped, 0));
+                }
                 continue;
             }
             ended = None;
+            left_out = false;
             let began = Instant::now();
             let (outcome, error) = self.one(cx, step).await;
             if outcome.is_done() {
@@ -148,11 +167,33 @@ impl Run<'_> {
         None
     }
 
+    /// Remembers what belongs to the state that was kept now.
+    pub(super) fn keep(&mut self, label: &str) {
+        let state = KeptState {
+            applied: self.applied.clone(),
+            crashed: self.crashed.clone(),
+        };
+        self.snapshots.insert(label.to_owned(), state);
+    }
+
+    /// Goes back to what belongs to the state that was put back now.
+    pub(super) fn put_back(&mut self, label: &str) {
+        let kept = self.snapshots.get(label).cloned();
+        (self.applied, self.crashed) =
+            kept.map_or_else(Default::default, |kept| (kept.applied, kept.crashed));
+    }
+
     /// Whether the state that a step starts from was ever reached.
     fn reachable(&self, action: &Action) -> bool {
         match action {
             Action::Restore { label } => self.snapshots.contains_key(label),
             Action::Compare { with, .. } => self.observations.contains_key(with),
+            Action::Crash {
+                migration, moment, ..
+            } => self.crashes.can_strike(migration, *moment),
+            Action::Settle { before, after, .. } => [before, after]
+                .into_iter()
+                .all(|label| self.observations.contains_key(label)),
             _ => true,
         }
     }
@@ -405,6 +446,7 @@ fn blank(
                 reversible: migration.reversibility().is_reversible(),
                 applied: 0,
                 crashed: 0,
+                crash: CrashReport::default(),
                 reverted: 0,
                 rolled_back: 0,
                 slowest_apply_ms: 0,

@@ -7,15 +7,16 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::run::{Run, StepResult, said};
-use super::{compare, rollback};
-use crate::context::{CrashPoint, UpgradeContext};
-use crate::environment::{At, Fault};
+use super::{compare, crash, rollback};
+use crate::context::UpgradeContext;
+use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::millis;
 use crate::migration::{Migration, MigrationId, Outcome};
 use crate::observation::Scope;
 use crate::plan::{Action, Step};
 use crate::rollback::{Rollback, RollbackRequest, Safety};
+use crate::scenario::Scenario;
 use crate::validator::{Finding, Verdict};
 
 pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step) -> StepResult {
@@ -23,13 +24,12 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::Provision => provision(run, cx).await,
         Action::Snapshot { label } => {
             run.environment.snapshot(cx, label).await?;
-            run.snapshots.insert(label.clone(), run.applied.clone());
+            run.keep(label);
             Ok(Verdict::Pass)
         }
         Action::Restore { label } => {
             run.environment.restore(cx, label).await?;
-            run.applied = run.snapshots.get(label).cloned().unwrap_or_default();
-            run.crashed = None;
+            run.put_back(label);
             Ok(Verdict::Pass)
         }
         Action::Observe { label } => {
@@ -78,7 +78,17 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             })
         }
         Action::Apply { migration } => apply(run, cx, migration).await,
-        Action::Crash { migration } => crash(run, cx, migration).await,
+        Action::Crash {
+            migration,
+            moment,
+            victim,
+        } => crash::crash(run, cx, migration, *moment, *victim).await,
+        Action::Settle {
+            migration,
+            before,
+            after,
+            label,
+        } => crash::settle(run, cx, migration, (before, after), label).await,
         Action::Revert { migration } => revert(run, cx, migration).await,
         Action::Write { seed } => {
             let cx = cx.clone().with_seed(*seed);
@@ -120,7 +130,7 @@ pub(super) fn way_back(run: &Run<'_>, strategy: &str) -> Result<Arc<dyn Rollback
         })
 }
 
-fn migration(run: &Run<'_>, id: &MigrationId) -> Result<Arc<dyn Migration>> {
+pub(super) fn migration(run: &Run<'_>, id: &MigrationId) -> Result<Arc<dyn Migration>> {
     run.upgrade
         .migrations()
         .iter()
@@ -178,7 +188,11 @@ async fn apply(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> Step
         run.applied.push(id.clone());
     }
     let started = Instant::now();
-    let result = migration.apply(cx).await;
+    let result = if run.plan.scenario == Scenario::CrashAt {
+        run.crashes.measured(&*migration, cx).await
+    } else {
+        migration.apply(cx).await
+    };
     let elapsed_ms = millis(started.elapsed());
     let after_crash = run.crashed.take().is_some_and(|crashed| crashed == *id);
     match result {
@@ -226,49 +240,6 @@ async fn revert(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> Ste
             Ok(Verdict::Fail(vec![refused("down-failed", id, &error)]))
         }
         Err(error) => Err(error.with_context("migration", id)),
-    }
-}
-
-/// Applies a migration and terminates every session when it stands in its middle. That it then
-/// fails is what the step is for.
-async fn crash(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> StepResult {
-    let migration = migration(run, id)?;
-    if !run.applied.contains(id) {
-        run.applied.push(id.clone());
-    }
-    let point = Arc::new(CrashPoint::default());
-    let crashing = cx.clone().with_crash(Arc::clone(&point));
-    let strike = async {
-        point.reached().await;
-        let struck = run.environment.inject(cx, Fault::TerminateSessions).await;
-        point.resume();
-        struck
-    };
-    let applying = migration.apply(&crashing);
-    tokio::pin!(strike, applying);
-    let (struck, result) = tokio::select! {
-        biased;
-        struck = &mut strike => (Some(struck), applying.await),
-        result = &mut applying => (None, result),
-    };
-    if let Some(Err(error)) = struck {
-        return Err(error);
-    }
-    run.crashed = Some(id.clone());
-    if let Some(report) = run.migration_report(id) {
-        report.crashed += 1;
-    }
-    match (struck, result) {
-        (Some(_), Err(_)) => Ok(Verdict::Pass),
-        (None, Err(error)) if is_judgement(&error) => {
-            Ok(Verdict::Fail(vec![refused("up-failed", id, &error)]))
-        }
-        (None, Err(error)) => Err(error.with_context("migration", id)),
-        (_, Ok(_)) => Ok(Verdict::Fail(vec![Finding::warning(
-            "crash-not-felt",
-            format!("migration {id}"),
-            "it ended well although its sessions were to be terminated in its middle",
-        )])),
     }
 }
 

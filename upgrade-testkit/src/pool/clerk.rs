@@ -171,6 +171,14 @@ impl Desk {
         })
     }
 
+    /// Gives up the idle connections: their server is about to end.
+    pub(super) fn forget_connections(&self) {
+        let idle = std::mem::take(&mut *lock(&self.idle));
+        // A connection belongs to the runtime that opened it.
+        let _entered = self.handle.enter();
+        drop(idle);
+    }
+
     /// The server, as any database on it.
     pub(super) fn server(&self) -> &Database {
         &self.server

@@ -26,6 +26,9 @@ pub enum PoolError {
         /// Why.
         source: ServerError,
     },
+    /// A server that others use was to be killed.
+    #[error("the server is not this test's alone (ask for one with `PoolOptions::with_killable`)")]
+    NotKillable,
     /// The server has another major version than the one that was asked for.
     #[error(
         "the server at `{place}` is Postgres {found}, and {wanted} was asked for (name another server, or ask for {found})"
@@ -252,7 +255,8 @@ impl From<PoolError> for Error {
             | PoolError::NoSlot { .. }
             | PoolError::ServerDied { .. }
             | PoolError::LeaseLost { .. } => ErrorKind::Unavailable,
-            PoolError::WrongMajor { .. }
+            PoolError::NotKillable
+            | PoolError::WrongMajor { .. }
             | PoolError::TooOld { .. }
             | PoolError::InRecovery { .. }
             | PoolError::NoCreateDb { .. } => ErrorKind::Unsupported,

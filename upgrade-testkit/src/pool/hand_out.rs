@@ -120,6 +120,29 @@ impl TestDatabase {
         }
     }
 
+    /// Whether it is on a server of its own, which may be killed.
+    pub fn may_kill_server(&self) -> bool {
+        matches!(&self.host, Host::Local(host) if host.alone)
+    }
+
+    /// Kills its server with all processes and starts it again on the same data, at the same
+    /// address. What was committed is there.
+    ///
+    /// # Errors
+    /// [`PoolError::NotKillable`] on a server that others use, [`PoolError::Server`] when it does
+    /// not come up again.
+    pub async fn kill_server(&self) -> Result<(), PoolError> {
+        match &self.host {
+            Host::Local(host) if host.alone => {
+                host.clerk.desk().forget_connections();
+                host.server.kill().await?;
+                host.server.restart().await?;
+                Ok(())
+            }
+            _ => Err(PoolError::NotKillable),
+        }
+    }
+
     /// Ends the test's use of it. Answers with how to get at it if it is kept; otherwise it is
     /// dropped later, because a drop would slow the tests that still run.
     ///

@@ -40,6 +40,8 @@ pub(super) struct LocalHost {
     // Fields are dropped in this order: connections end before their server does.
     pub(super) clerk: Clerk,
     pub(super) server: LocalServer,
+    /// Whether one database has it for itself.
+    pub(super) alone: bool,
 }
 
 impl LocalHost {
@@ -95,8 +97,13 @@ impl LocalBackend {
     }
 
     fn server_options(&self) -> Result<ServerOptions, PoolError> {
-        let mut options = ServerOptions::new(Profile::ThrowAway)
-            .with_directories(self.options.provider.directories.clone());
+        let profile = if self.options.killable {
+            Profile::Killable
+        } else {
+            Profile::ThrowAway
+        };
+        let mut options =
+            ServerOptions::new(profile).with_directories(self.options.provider.directories.clone());
         for (name, value) in &self.options.settings {
             options = options.with_setting(name, value)?;
         }
@@ -203,8 +210,15 @@ impl LocalBackend {
         Ok(choice)
     }
 
-    /// The server of this process for a template, or for none; started if there is none yet.
+    /// The server of this process for a template, or for none; started if there is none yet. One
+    /// that may be killed is shared with nobody.
     pub(super) async fn host(&self, hash: Option<&str>) -> Result<Handle<LocalHost>, PoolError> {
+        if self.options.killable {
+            let registry = Registry::new();
+            return registry
+                .get(String::new(), |_| true, || self.start(hash))
+                .await;
+        }
         let key = format!(
             "{:?}",
             (
@@ -270,6 +284,7 @@ impl LocalBackend {
         Ok(LocalHost {
             clerk: Clerk::start(any, AtEnd::Leave)?,
             server,
+            alone: self.options.killable,
         })
     }
 }

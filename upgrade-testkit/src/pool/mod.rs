@@ -132,6 +132,11 @@ impl Pool {
         }
     }
 
+    /// Whether each database is on a server of its own, which may be killed.
+    pub fn is_killable(&self) -> bool {
+        matches!(self.backend, Backend::Local(_)) && self.options.killable
+    }
+
     /// The template of a key. If there is none, `build` gets an empty database and fills it; of
     /// all processes that ask at once, one builds and the others wait for it.
     ///

@@ -45,6 +45,9 @@ pub struct PoolOptions {
     pub connections_per_test: u32,
     /// More settings for local servers; containers do not get them.
     pub settings: BTreeMap<String, String>,
+    /// Whether each database is on a local server of its own, which may be killed; see
+    /// [`TestDatabase::kill_server`](super::TestDatabase::kill_server).
+    pub killable: bool,
 }
 
 impl PoolOptions {
@@ -61,6 +64,7 @@ impl PoolOptions {
             slot_deadline: Duration::from_secs(60),
             connections_per_test: 10,
             settings: BTreeMap::new(),
+            killable: false,
         }
     }
 
@@ -131,6 +135,14 @@ impl PoolOptions {
     #[must_use]
     pub fn with_connections_per_test(mut self, connections: u32) -> Self {
         self.connections_per_test = connections.max(1);
+        self
+    }
+
+    /// Puts each database on a local server of its own, which may be killed. It has no effect where
+    /// servers are not ours: on a shared one, and in a container.
+    #[must_use]
+    pub fn with_killable(mut self, killable: bool) -> Self {
+        self.killable = killable;
         self
     }
 

@@ -125,7 +125,7 @@ impl Template {
     ) -> Result<Handle<LocalHost>, PoolError> {
         let live = lock(held)
             .clone()
-            .filter(|host| host.server.pid().is_some());
+            .filter(|host| host.server.pid().is_some() && !host.alone);
         if let Some(host) = live {
             return Ok(host);
         }

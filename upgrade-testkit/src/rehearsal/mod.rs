@@ -77,6 +77,7 @@ pub struct Rehearsal {
     rollback_within: Duration,
     step_within: Option<Duration>,
     reversible: bool,
+    every_crash: bool,
     expected_changes: Vec<(String, String)>,
     observer: Observer,
     plan: Option<Plan>,
@@ -126,6 +127,7 @@ impl Rehearsal {
             rollback_within: DEFAULT_BUDGET,
             step_within: None,
             reversible: false,
+            every_crash: false,
             expected_changes: Vec::new(),
             observer: Observer::default(),
             plan: None,
@@ -160,6 +162,7 @@ impl Rehearsal {
             rollback_within: spec.rollback_within().unwrap_or(DEFAULT_BUDGET),
             step_within: None,
             reversible: spec.is_reversible(),
+            every_crash: false,
             expected_changes: Vec::new(),
             observer: Observer::default(),
             plan: None,
@@ -306,6 +309,14 @@ impl Rehearsal {
     #[must_use]
     pub fn reversible(mut self) -> Self {
         self.reversible = true;
+        self
+    }
+
+    /// Has the scenario `crash_at` kill the server at every boundary of every migration; see
+    /// [`Upgrade::with_every_crash`].
+    #[must_use]
+    pub fn every_crash(mut self) -> Self {
+        self.every_crash = true;
         self
     }
 
@@ -457,6 +468,9 @@ impl Rehearsal {
         if self.reversible {
             upgrade = upgrade.with_reversible();
         }
+        if self.every_crash {
+            upgrade = upgrade.with_every_crash();
+        }
         if self.rollbacks.is_empty() {
             upgrade = upgrade
                 .with_rollback(SnapshotSwap::new().with_observer(self.observer.clone()))
@@ -488,7 +502,10 @@ impl Rehearsal {
             None => PoolOptions::from_env()?,
         };
         let major = self.postgres.or(options.major);
-        Ok(options.with_major(major).with_keep(keep, KEPT_FOR))
+        Ok(options
+            .with_major(major)
+            .with_keep(keep, KEPT_FOR)
+            .with_killable(self.scenario == Scenario::CrashAt))
     }
 }
 

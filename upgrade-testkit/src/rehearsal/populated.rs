@@ -184,6 +184,20 @@ impl DatabaseSource for Populated {
         Ok(())
     }
 
+    fn may_kill_server(&self) -> bool {
+        self.pool.is_killable()
+    }
+
+    async fn kill_server(&self, cx: &UpgradeContext) -> Result<()> {
+        // Out of its place, for as long as it is awaited on: the guard is no lock.
+        let Some(test) = self.held(Option::take) else {
+            return Err(Error::new(ErrorKind::Environment, "there is no server yet"));
+        };
+        let killed = cx.bounded("kill the server", test.kill_server()).await;
+        self.held(|held| *held = Some(test));
+        Ok(killed??)
+    }
+
     fn log_tail(&self, lines: usize) -> Vec<LogTail> {
         let tail = self.held(|held| held.as_ref().and_then(|test| test.server_log_tail(lines)));
         tail.filter(|text| !text.is_empty())

@@ -293,8 +293,8 @@ impl Environment for InMemory {
         live.write(cx, |live| *live = tables).await
     }
 
-    async fn inject(&self, _cx: &UpgradeContext, _fault: Fault) -> Result<()> {
-        if !self.powers.faults {
+    async fn inject(&self, _cx: &UpgradeContext, fault: Fault) -> Result<()> {
+        if !self.powers.faults || fault == Fault::KillServer {
             return Err(unsupported("faults"));
         }
         if self.bug != Bug::FaultsAreIgnored {

@@ -41,6 +41,7 @@ fn outline(reversible: &[bool]) -> Outline {
         rollback_within: Duration::from_secs(300),
         step_within: Duration::from_secs(600),
         reversible: false,
+        every_crash: false,
     }
 }
 

@@ -73,7 +73,7 @@ impl Directories {
     /// The directory that holds the homes of this user's servers with that profile.
     pub(super) fn home_for(&self, profile: Profile) -> PathBuf {
         match &self.memory {
-            Some(memory) if profile == Profile::ThrowAway && free_bytes(memory) >= MEMORY_FLOOR => {
+            Some(memory) if profile != Profile::Durable && free_bytes(memory) >= MEMORY_FLOOR => {
                 own(memory)
             }
             _ => own(&self.disk),

@@ -8,11 +8,14 @@ pub enum Profile {
     /// server loses its data.
     #[default]
     ThrowAway,
-    /// For crash tests: what was committed survives a killed server; the data live on disk.
+    /// For crash tests: what was committed survives a server that is killed, since the operating
+    /// system has it. The data live in memory if there is room.
+    Killable,
+    /// As an installed server: what was committed is on disk.
     Durable,
 }
 
-/// Both profiles: small, alone, quiet, the same on every machine. Shared memory comes from files
+/// All profiles: small, alone, quiet, the same on every machine. Shared memory comes from files
 /// in the data directory, so that nothing stays in `/dev/shm` after a kill.
 const COMMON: [(&str, &str); 10] = [
     ("dynamic_shared_memory_type", "mmap"),
@@ -34,6 +37,13 @@ const THROW_AWAY: [(&str, &str); 4] = [
     ("synchronous_commit", "off"),
 ];
 
+const KILLABLE: [(&str, &str); 4] = [
+    ("autovacuum", "off"),
+    ("fsync", "off"),
+    ("full_page_writes", "on"),
+    ("synchronous_commit", "on"),
+];
+
 const DURABLE: [(&str, &str); 4] = [
     ("autovacuum", "on"),
     ("fsync", "on"),
@@ -49,6 +59,7 @@ impl Profile {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ThrowAway => "throw-away",
+            Self::Killable => "killable",
             Self::Durable => "durable",
         }
     }
@@ -57,6 +68,7 @@ impl Profile {
     pub(super) fn settings(self, major: u16) -> Vec<(&'static str, &'static str)> {
         let own = match self {
             Self::ThrowAway => THROW_AWAY,
+            Self::Killable => KILLABLE,
             Self::Durable => DURABLE,
         };
         let mut settings: Vec<_> = COMMON.into_iter().chain(own).collect();
@@ -73,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_profiles_decide_the_same_names_and_all_that_is_promised() {
+    fn all_profiles_decide_the_same_names_and_all_that_is_promised() {
         let names = |profile: Profile| {
             let mut names: Vec<_> = profile
                 .settings(18)
@@ -84,6 +96,7 @@ mod tests {
             names
         };
         assert_eq!(names(Profile::ThrowAway), names(Profile::Durable));
+        assert_eq!(names(Profile::Killable), names(Profile::Durable));
         assert!(
             PROMISED
                 .iter()
