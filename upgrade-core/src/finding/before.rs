@@ -109,4 +109,11 @@ pub(super) const KINDS: &[FindingKind] = &[
         breaks: "a checkout with other line endings has other checksums: its binary refuses a database that another one migrated",
         mend: "write the file with LF and say so in `.gitattributes`: `*.sql text eol=lf`",
     },
+    FindingKind {
+        id: "transaction-control-in-file",
+        title: "a file that runs in a transaction begins or ends one itself",
+        severity: Warning,
+        breaks: "its own commit ends the transaction of the tool: what comes after it, and the record, are no longer one with the change, and a failure leaves half of it",
+        mend: "remove `begin` and `commit`; where the file must not be in a transaction, say so in the tool's way",
+    },
 ];

@@ -12,6 +12,7 @@ use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::millis;
+use crate::finding::Blame;
 use crate::migration::{Migration, MigrationId, Outcome};
 use crate::observation::Scope;
 use crate::plan::{Action, Step};
@@ -47,10 +48,15 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::Validate => validate(run, cx).await,
         Action::Inspect { irreversible } => {
             let mut findings = run.upgrade.findings().to_vec();
-            findings.extend(irreversible.iter().map(|(id, reason)| {
-                Finding::error("down-missing", format!("migration {id}"), reason.clone())
-                    .with_help("write its down, or do not ask for `reversible`")
-            }));
+            for (id, reason) in irreversible {
+                let file = migration(run, id)?.files().up;
+                let migration = id.clone();
+                findings.push(
+                    Finding::error("down-missing", format!("migration {id}"), reason.clone())
+                        .with_help("write its down, or do not ask for `reversible`")
+                        .with_blame(Blame { migration, file }),
+                );
+            }
             Ok(if findings.is_empty() {
                 Verdict::Pass
             } else {

@@ -119,21 +119,19 @@ fn unusable(source: impl Into<BoxError>) -> Error {
     Error::new(ErrorKind::InvalidInput, "the migrations cannot be used").with_source(source)
 }
 
-/// A problem of the folder as a finding. A way back that is missing or empty is one only where
-/// every migration is asked to have one.
+/// A problem of the folder as a finding. A way back that is empty fails only where every migration
+/// is asked to have one.
 fn of_folder(problem: &FolderProblem, reversible: bool) -> Finding {
     let mut subject = problem.path.display().to_string();
     if let Some(line) = problem.line {
         subject.push_str(&format!(":{line}"));
     }
-    let about_the_way_back = matches!(
-        problem.kind,
-        ProblemKind::DownMissing | ProblemKind::DownEmpty
-    );
-    let make = match problem.kind.severity() {
-        Severity::Error => Finding::error,
-        _ if about_the_way_back && reversible => Finding::error,
-        _ if about_the_way_back => Finding::note,
+    let make = match (problem.kind, problem.severity) {
+        // Which of the pending migrations have none is said when they are inspected.
+        (ProblemKind::DownMissing, _) => Finding::note,
+        (ProblemKind::DownEmpty, _) if reversible => Finding::error,
+        (ProblemKind::DownEmpty, _) => Finding::note,
+        (_, Severity::Error) => Finding::error,
         _ => Finding::warning,
     };
     make(

@@ -5,6 +5,7 @@
 //! [`MigrationFolder::from_files`]. Nothing here runs SQL: a [`MigrationFile`] holds everything
 //! that whoever runs it needs to know.
 
+mod check;
 mod checksum;
 mod error;
 mod file;
@@ -225,7 +226,7 @@ impl MigrationFolder {
     pub fn problems(&self) -> Vec<FolderProblem> {
         let mut problems = self.problems.clone();
         problems.extend(self.unreadable.iter().map(Step::problem));
-        problems.extend(problem::of_scripts(&self.migrations));
+        problems.extend(check::of_scripts(self.layout, &self.migrations));
         problems.sort_by(|a, b| (&a.path, a.line, a.kind).cmp(&(&b.path, b.line, b.kind)));
         problems
     }

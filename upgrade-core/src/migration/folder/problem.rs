@@ -2,9 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::file::{MigrationFile, Script};
-use crate::postgres::sql::is_empty_script;
-
 /// Whether a problem stops an upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -35,6 +32,14 @@ pub enum ProblemKind {
     UpEmpty,
     /// A statement that only psql can run.
     UnsupportedStatement,
+    /// A file without a transaction has several statements, which are one transaction all the same.
+    NoTransactionSeveralStatements,
+    /// A file that its tool puts into a transaction begins or ends one itself.
+    TransactionControl,
+    /// No way back, between migrations that have one.
+    IrreversibleInRange,
+    /// The tool's checksum changes with the line endings of the file.
+    ChecksumLineEndings,
 }
 
 impl ProblemKind {
@@ -49,13 +54,22 @@ impl ProblemKind {
             Self::DownEmpty => "down-empty",
             Self::UpEmpty => "up-empty",
             Self::UnsupportedStatement => "unsupported-statement",
+            Self::NoTransactionSeveralStatements => "no-transaction-several-statements",
+            Self::TransactionControl => "transaction-control-in-file",
+            Self::IrreversibleInRange => "irreversible-in-range",
+            Self::ChecksumLineEndings => "checksum-line-endings",
         }
     }
 
     /// How bad it is.
     pub fn severity(self) -> Severity {
         match self {
-            Self::DownMissing | Self::DownEmpty | Self::UpEmpty => Severity::Warning,
+            Self::DownMissing
+            | Self::DownEmpty
+            | Self::UpEmpty
+            | Self::TransactionControl
+            | Self::IrreversibleInRange
+            | Self::ChecksumLineEndings => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -67,6 +81,8 @@ impl ProblemKind {
 pub struct FolderProblem {
     /// What it is.
     pub kind: ProblemKind,
+    /// How bad it is: [`ProblemKind::severity`], unless it is milder here.
+    pub severity: Severity,
     /// The version it is about, if the name told one.
     pub version: Option<String>,
     /// The file, relative to the folder.
@@ -90,6 +106,7 @@ impl FolderProblem {
         help: impl Into<String>,
     ) -> Self {
         Self {
+            severity: kind.severity(),
             kind,
             version: version.map(str::to_owned),
             path: path.into(),
@@ -104,58 +121,4 @@ impl FolderProblem {
         self.line = Some(line);
         self
     }
-}
-
-/// The problems that the SQL itself shows.
-pub(super) fn of_scripts(migrations: &[MigrationFile]) -> Vec<FolderProblem> {
-    let some_have_downs = migrations.iter().any(|file| file.down.is_some());
-    let mut problems = Vec::new();
-    for file in migrations {
-        let title = file.title();
-        let problem = |kind, script: &Script, message: String, help: &str| {
-            FolderProblem::new(kind, Some(&file.version_text), &script.path, message, help)
-        };
-        if is_empty_script(&file.up.sql) {
-            problems.push(problem(
-                ProblemKind::UpEmpty,
-                &file.up,
-                format!("migration `{title}` does nothing"),
-                "write its SQL or remove it",
-            ));
-        }
-        match &file.down {
-            Some(down) if is_empty_script(&down.sql) && !is_empty_script(&file.up.sql) => {
-                problems.push(
-                    problem(
-                        ProblemKind::DownEmpty,
-                        down,
-                        format!("the way back of `{title}` does nothing"),
-                        "write what undoes the migration, or remove the way back so that tools know there is none",
-                    )
-                    .at(down.first_line),
-                );
-            }
-            None if some_have_downs && file.kind == super::MigrationKind::Versioned => {
-                problems.push(problem(
-                    ProblemKind::DownMissing,
-                    &file.up,
-                    format!("`{title}` has no way back, others in the folder have"),
-                    "add one, or say that the migration cannot be reverted",
-                ));
-            }
-            _ => {}
-        }
-        for script in std::iter::once(&file.up).chain(&file.down) {
-            for (line, statement) in script.statements() {
-                if let Some(reason) = statement.unsupported() {
-                    let message = format!("`{title}` cannot run: {reason}");
-                    let help = "a server runs SQL only";
-                    problems.push(
-                        problem(ProblemKind::UnsupportedStatement, script, message, help).at(line),
-                    );
-                }
-            }
-        }
-    }
-    problems
 }
