@@ -396,7 +396,7 @@ async fn what_cannot_be_compared_is_an_error() {
     assert_eq!(of_t(&mut conn, HashMode::Native).await.sum, native.sum);
 }
 
-/// Servers of several majors compute one portable fingerprint; needs `UPGRADE_TEST_PG_BINS`.
+/// Servers of several majors compute one portable fingerprint.
 #[tokio::test]
 async fn portable_fingerprints_are_portable() {
     let mut first: Option<Fingerprint> = None;
