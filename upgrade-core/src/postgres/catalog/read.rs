@@ -38,6 +38,9 @@ impl Catalog {
         let oids = ScopeOids::resolve(session.conn(), scope).await?;
         let mut reader = Reader::default();
         for query in kinds::ALL {
+            if version < query.since * 10_000 {
+                continue;
+            }
             let what = query.what;
             let rows = sqlx::query(query.sql)
                 .persistent(false)

@@ -20,11 +20,11 @@
 /// star is the grant option. All that the owner of such an object would have reads `ALL`, because
 /// servers from 17 on have one privilege more. Null if it is the default.
 macro_rules! acl {
-    ($acl:literal, $class:literal, $owner:literal) => {
+    ($acl:expr, $class:literal, $owner:literal) => {
         concat!(
             "CASE WHEN ", $acl, " IS NULL THEN NULL
-                WHEN ", $acl, " @> acldefault('", $class, "', ", $owner, ")
-                    AND ", $acl, " <@ acldefault('", $class, "', ", $owner, ") THEN NULL
+                WHEN ", $acl, " @> acldefault(", $class, ", ", $owner, ")
+                    AND ", $acl, " <@ acldefault(", $class, ", ", $owner, ") THEN NULL
                 ELSE coalesce((
                     SELECT string_agg(held.line, E'\\n' ORDER BY held.line COLLATE \"C\")
                     FROM (
@@ -33,7 +33,7 @@ macro_rules! acl {
                             || CASE WHEN NOT bool_or(g.is_grantable) AND
                                     array_agg(g.privilege_type ORDER BY g.privilege_type COLLATE \"C\") = (
                                         SELECT array_agg(e.privilege_type ORDER BY e.privilege_type COLLATE \"C\")
-                                        FROM aclexplode(acldefault('", $class, "', ", $owner, ")) e
+                                        FROM aclexplode(acldefault(", $class, ", ", $owner, ")) e
                                         WHERE e.grantee = ", $owner, ")
                                 THEN 'ALL'
                                 ELSE string_agg(
@@ -79,6 +79,25 @@ macro_rules! comment {
     };
 }
 
+/// Options whose values may be secrets: of those that are called so, the value is not told.
+macro_rules! secret_options {
+    ($options:literal) => {
+        concat!(
+            "(SELECT string_agg(CASE WHEN o ~* '^[^=]*(pass|secret|token|key)' THEN split_part(o, '=', 1) || '=(not told)'
+                ELSE o END, E'\\n' ORDER BY o COLLATE \"C\") FROM unnest(",
+            $options,
+            ") o)"
+        )
+    };
+}
+
+/// The name of a function, null if there is none.
+macro_rules! function {
+    ($oid:literal) => {
+        concat!("nullif(", $oid, "::oid, 0)::regproc::text")
+    };
+}
+
 /// Whether an object is not a member of an extension.
 macro_rules! not_of_extension {
     ($class:literal, $oid:literal) => {
@@ -92,18 +111,32 @@ macro_rules! not_of_extension {
     };
 }
 
+mod access_methods;
+mod casts;
 mod collations;
 mod columns;
 mod constraints;
+mod conversions;
+mod default_privileges;
+mod event_triggers;
 mod extensions;
+mod foreign;
 mod indexes;
+mod languages;
+mod operators;
 mod policies;
+mod publications;
 mod routines;
 mod rules;
 mod schemas;
+mod security_labels;
 mod sequences;
+mod settings;
 mod statistics;
+mod subscriptions;
 mod tables;
+mod text_search;
+mod transforms;
 mod triggers;
 mod types;
 mod views;
@@ -115,68 +148,63 @@ pub(super) struct Query {
     pub(super) what: &'static str,
     /// The statement.
     pub(super) sql: &'static str,
+    /// The oldest major version that has such objects.
+    pub(super) since: u32,
+}
+
+impl Query {
+    const fn new(what: &'static str, sql: &'static str) -> Self {
+        Self {
+            what,
+            sql,
+            since: 14,
+        }
+    }
+
+    const fn since(mut self, major: u32) -> Self {
+        self.since = major;
+        self
+    }
 }
 
 /// Every query. The order does not matter.
 pub(super) const ALL: &[Query] = &[
-    Query {
-        what: "extensions",
-        sql: extensions::SQL,
-    },
-    Query {
-        what: "schemas",
-        sql: schemas::SQL,
-    },
-    Query {
-        what: "collations",
-        sql: collations::SQL,
-    },
-    Query {
-        what: "types",
-        sql: types::SQL,
-    },
-    Query {
-        what: "sequences",
-        sql: sequences::SQL,
-    },
-    Query {
-        what: "tables",
-        sql: tables::SQL,
-    },
-    Query {
-        what: "views",
-        sql: views::SQL,
-    },
-    Query {
-        what: "columns",
-        sql: columns::SQL,
-    },
-    Query {
-        what: "constraints",
-        sql: constraints::SQL,
-    },
-    Query {
-        what: "indexes",
-        sql: indexes::SQL,
-    },
-    Query {
-        what: "statistics",
-        sql: statistics::SQL,
-    },
-    Query {
-        what: "functions",
-        sql: routines::SQL,
-    },
-    Query {
-        what: "triggers",
-        sql: triggers::SQL,
-    },
-    Query {
-        what: "rules",
-        sql: rules::SQL,
-    },
-    Query {
-        what: "policies",
-        sql: policies::SQL,
-    },
+    Query::new("extensions", extensions::SQL),
+    Query::new("schemas", schemas::SQL),
+    Query::new("languages", languages::SQL),
+    Query::new("access methods", access_methods::SQL),
+    Query::new("foreign data wrappers", foreign::WRAPPERS),
+    Query::new("foreign servers", foreign::SERVERS),
+    Query::new("user mappings", foreign::USER_MAPPINGS),
+    Query::new("collations", collations::SQL),
+    Query::new("conversions", conversions::SQL),
+    Query::new("types", types::SQL),
+    Query::new("sequences", sequences::SQL),
+    Query::new("tables", tables::SQL),
+    Query::new("views", views::SQL),
+    Query::new("columns", columns::SQL),
+    Query::new("constraints", constraints::SQL),
+    Query::new("indexes", indexes::SQL),
+    Query::new("statistics", statistics::SQL),
+    Query::new("functions", routines::SQL),
+    Query::new("operators", operators::SQL),
+    Query::new("operator families", operators::FAMILIES),
+    Query::new("operator classes", operators::CLASSES),
+    Query::new("casts", casts::SQL),
+    Query::new("transforms", transforms::SQL),
+    Query::new("text search parsers", text_search::PARSERS),
+    Query::new("text search templates", text_search::TEMPLATES),
+    Query::new("text search dictionaries", text_search::DICTIONARIES),
+    Query::new("text search configurations", text_search::CONFIGURATIONS),
+    Query::new("triggers", triggers::SQL),
+    Query::new("rules", rules::SQL),
+    Query::new("policies", policies::SQL),
+    Query::new("event triggers", event_triggers::SQL),
+    Query::new("publications", publications::SQL),
+    Query::new("published tables", publications::TABLES),
+    Query::new("published schemas", publications::SCHEMAS).since(15),
+    Query::new("subscriptions", subscriptions::SQL),
+    Query::new("default privileges", default_privileges::SQL),
+    Query::new("settings of the database", settings::SQL),
+    Query::new("security labels", security_labels::SQL),
 ];
