@@ -520,3 +520,41 @@ async fn the_value_of_a_sequence_that_is_made_again_is_lost() {
         );
     }
 }
+
+#[tokio::test]
+async fn sequences_of_others_are_read_if_that_is_allowed_and_else_named() {
+    for server in servers() {
+        let mut conn = server.database().await;
+        run(
+            &mut conn,
+            "CREATE SCHEMA s AUTHORIZATION auditor; SET ROLE auditor;
+             CREATE SEQUENCE s.a START 7; CREATE TABLE s.t (id bigint GENERATED ALWAYS AS IDENTITY);
+             GRANT USAGE ON SCHEMA s TO app; GRANT SELECT ON SEQUENCE s.a TO app; RESET ROLE",
+        )
+        .await;
+        if server.major >= 15 {
+            run(
+                &mut conn,
+                "CREATE UNLOGGED SEQUENCE s.u; SELECT nextval('s.u'); GRANT SELECT ON s.u TO app",
+            )
+            .await;
+        }
+        let scope = CatalogScope::new();
+        let all = sequence_values(&mut conn, &scope).await.unwrap();
+        let mut app = server.as_role(&mut conn, "app").await;
+        let error = sequence_values(&mut app, &scope).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the role may not read sequence `s.t_id_seq` (it needs `select` on it and `usage` on its schema)"
+        );
+        // Only what the role cannot see is in its way, and its session goes on.
+        let scope = scope.without_table("s", "t", "not ours");
+        let some = sequence_values(&mut app, &scope).await.unwrap();
+        assert!(
+            all.len() == some.len() + 1 && some.iter().all(|(name, value)| all[name] == *value)
+        );
+        run(&mut conn, "REVOKE USAGE ON SCHEMA s FROM app").await;
+        let error = sequence_values(&mut app, &scope).await.unwrap_err();
+        assert!(matches!(error, FingerprintError::Sequence { sequence } if sequence.name == "a"));
+    }
+}

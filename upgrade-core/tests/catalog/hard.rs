@@ -3,21 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+use sqlx::Connection as _;
 use upgrade_core::postgres::catalog::{Catalog, ObjectId, ObjectKind, TableName};
 
-use crate::support::{Server, run, servers};
+use crate::support::{run, servers};
 use crate::{changes, read, shop};
-
-/// Another session in the same database, as this role.
-async fn session_of(server: &Server, conn: &mut PgConnection, role: &str) -> PgConnection {
-    let database: String = sqlx::query_scalar("SELECT current_database()::text")
-        .fetch_one(conn)
-        .await
-        .unwrap();
-    let options = server.options(&database).username(role);
-    options.connect().await.unwrap()
-}
 
 fn fact<'a>(catalog: &'a Catalog, id: &ObjectId, name: &str) -> Option<&'a str> {
     let object = catalog.objects().get(id);
@@ -207,7 +197,7 @@ async fn a_plain_role_reads_what_a_superuser_reads() {
         .await;
         let owned = read(&mut conn).await;
         assert!(!base.diff(&owned).is_empty());
-        let mut app = session_of(server, &mut conn, "app").await;
+        let mut app = server.as_role(&mut conn, "app").await;
         let seen = read(&mut app).await;
         assert_eq!(
             changes(&owned.diff(&seen)),
@@ -227,7 +217,7 @@ async fn objects_of_other_roles_are_read_with_their_owners() {
              CREATE TYPE theirs.e AS ENUM ('a'); RESET ROLE",
         )
         .await;
-        let mut app = session_of(server, &mut conn, "app").await;
+        let mut app = server.as_role(&mut conn, "app").await;
         let catalog = read(&mut app).await;
         for (kind, name) in [
             (ObjectKind::Table, "t"),
@@ -255,7 +245,7 @@ async fn a_search_path_of_the_role_or_the_database_changes_nothing() {
         .await;
         let base = read(&mut conn).await;
         for role in ["app", "postgres"] {
-            let mut session = session_of(server, &mut conn, role).await;
+            let mut session = server.as_role(&mut conn, role).await;
             let path: String = sqlx::query_scalar("SHOW search_path")
                 .fetch_one(&mut session)
                 .await

@@ -13,6 +13,7 @@ mod hard;
 mod mutations;
 #[path = "../support/mod.rs"]
 mod support;
+mod waivers;
 
 use std::collections::BTreeSet;
 

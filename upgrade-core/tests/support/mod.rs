@@ -93,6 +93,16 @@ impl Server {
         admin.close().await.unwrap();
         self.options(&name).connect().await.unwrap()
     }
+
+    /// Another session in the database of a connection, as this role.
+    pub(crate) async fn as_role(&self, conn: &mut PgConnection, role: &str) -> PgConnection {
+        let database: String = sqlx::query_scalar("SELECT current_database()::text")
+            .fetch_one(conn)
+            .await
+            .unwrap();
+        let options = self.options(&database).username(role);
+        options.connect().await.unwrap()
+    }
 }
 
 /// Runs a script; shows it if it fails.
