@@ -14,7 +14,7 @@ use upgrade_core::{Error, ErrorKind, Secret};
 use crate::pool::parse_bytes;
 
 /// The name of every variable and what it means.
-pub const VARIABLES: [(&str, &str); 11] = [
+pub const VARIABLES: [(&str, &str); 13] = [
     (
         "UPGRADE_TEST_SEED",
         "the seed of tests that name none, from 0 to 18446744073709551615",
@@ -57,6 +57,14 @@ pub const VARIABLES: [(&str, &str); 11] = [
         "the folder for reports, absolute, instead of `upgrade-reports` in the target folder",
     ),
     (
+        "UPGRADE_UPDATE_SCHEMA",
+        "`1` writes committed schemas anew instead of comparing with them",
+    ),
+    (
+        "CI",
+        "set by CI systems: committed schemas are then never written",
+    ),
+    (
         "NO_COLOR",
         "no moving bar in the progress display; the output of tests has no colour anyway",
     ),
@@ -84,6 +92,10 @@ pub struct Settings {
     pub require: BTreeSet<Component>,
     /// `UPGRADE_REPORT_DIR`.
     pub report_dir: Option<PathBuf>,
+    /// `UPGRADE_UPDATE_SCHEMA`.
+    pub update_schema: bool,
+    /// `CI`, unless it is `0` or `false`.
+    pub ci: bool,
     /// `NO_COLOR`.
     pub no_color: bool,
 }
@@ -171,6 +183,12 @@ impl Settings {
                 .parsed("UPGRADE_REQUIRE", components)?
                 .unwrap_or_default(),
             report_dir: read.folder("UPGRADE_REPORT_DIR")?,
+            update_schema: read
+                .parsed("UPGRADE_UPDATE_SCHEMA", flag)?
+                .unwrap_or_default(),
+            ci: read
+                .raw("CI")
+                .is_some_and(|value| value.to_str().and_then(flag) != Some(false)),
             no_color: read.raw("NO_COLOR").is_some(),
         })
     }
@@ -315,6 +333,8 @@ mod tests {
             ("UPGRADE_CACHE_LIMIT", "20G"),
             ("UPGRADE_REQUIRE", "docker, pg15,postgres,nextest,deny"),
             ("UPGRADE_REPORT_DIR", "/r"),
+            ("UPGRADE_UPDATE_SCHEMA", "1"),
+            ("CI", "yes"),
             ("NO_COLOR", "1"),
         ])
         .unwrap();
@@ -322,6 +342,8 @@ mod tests {
         assert_eq!(settings.seed, Some(u64::MAX));
         assert_eq!(settings.rows, Some(1000));
         assert!(settings.keep && settings.no_color);
+        assert!(settings.update_schema && settings.ci);
+        assert!(!read(&[("CI", "false")]).unwrap().ci);
         assert_eq!(
             settings.pg_url.unwrap().expose(),
             "postgres://me:hunter2@host/db"
@@ -349,6 +371,7 @@ mod tests {
             ("UPGRADE_REQUIRE", "docker,"),
             ("UPGRADE_REQUIRE", "pg9"),
             ("UPGRADE_REPORT_DIR", "reports"),
+            ("UPGRADE_UPDATE_SCHEMA", "yes"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             assert!(

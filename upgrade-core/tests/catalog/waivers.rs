@@ -1,8 +1,8 @@
-//! What is left out by its path, and the order of columns.
+//! What is left out, by its name or its path, and the order of columns.
 
 use upgrade_core::observation::Scope;
 use upgrade_core::postgres::Observer;
-use upgrade_core::postgres::catalog::Waivers;
+use upgrade_core::postgres::catalog::{Catalog, CatalogScope, Waivers};
 
 use crate::support::{run, servers};
 use crate::{changes, read};
@@ -96,4 +96,64 @@ async fn the_order_of_columns_fails_where_a_team_asks_for_it() {
     );
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].subject, "table public.orders");
+}
+
+#[tokio::test]
+async fn what_is_waived_is_no_difference() {
+    let server = &servers()[0];
+    let mut conn = server.database().await;
+    run(&mut conn, "CREATE TABLE t (id int, a text)").await;
+    let base = read(&mut conn).await;
+    run(
+        &mut conn,
+        "ALTER TABLE t ALTER a SET NOT NULL, ALTER a SET DEFAULT ''; CREATE TABLE tmp (x int)",
+    )
+    .await;
+    let diff = base.diff(&read(&mut conn).await);
+    let left = diff
+        .clone()
+        .without(|_, attribute| attribute == Some("default"));
+    assert_eq!(
+        changes(&left),
+        [
+            "+ column public.tmp.x",
+            "+ table public.tmp",
+            "~ column public.t.a: not null"
+        ]
+    );
+    let left = diff
+        .clone()
+        .without(|id, _| id.name == "tmp" || id.parent.as_deref() == Some("tmp"));
+    assert_eq!(
+        changes(&left),
+        [
+            "~ column public.t.a: default",
+            "~ column public.t.a: not null"
+        ]
+    );
+    assert!(diff.without(|_, _| true).is_empty());
+}
+
+#[tokio::test]
+async fn what_is_out_of_scope_is_out_with_all_that_belongs_to_it() {
+    for server in servers() {
+        let mut conn = server.database().await;
+        let empty = read(&mut conn).await;
+        run(
+            &mut conn,
+            "CREATE TABLE _sqlx_migrations (version bigserial PRIMARY KEY, n int CHECK (n > 0));
+             CREATE INDEX ON _sqlx_migrations (n);
+             CREATE FUNCTION part.f() RETURNS int LANGUAGE sql AS 'select 1'"
+                .replace("CREATE FUNCTION", "CREATE SCHEMA part; CREATE FUNCTION")
+                .as_str(),
+        )
+        .await;
+        let scope = CatalogScope::new()
+            .without_table("public", "_sqlx_migrations", "bookkeeping")
+            .without_table("public", "not there", "nothing")
+            .without_schema("part", "bookkeeping");
+        let diff = empty.diff(&Catalog::read(&mut conn, &scope).await.unwrap());
+        assert!(diff.is_empty(), "{diff}");
+        assert!(read(&mut conn).await.objects().len() > 6);
+    }
 }

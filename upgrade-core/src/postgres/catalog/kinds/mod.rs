@@ -149,7 +149,10 @@ pub(super) struct Query {
     /// The statement.
     pub(super) sql: &'static str,
     /// The oldest major version that has such objects.
-    pub(super) since: u32,
+    since: u32,
+    /// A catalog in which the server's own rows have numbers below 16384; without others there is
+    /// nothing to read.
+    catalog: Option<&'static str>,
 }
 
 impl Query {
@@ -158,7 +161,16 @@ impl Query {
             what,
             sql,
             since: 14,
+            catalog: None,
         }
+    }
+
+    /// A query for what few databases have: it is left out where this catalog has no rows but the
+    /// server's. Planning it would take longer than that look.
+    const fn rare(what: &'static str, sql: &'static str, catalog: &'static str) -> Self {
+        let mut query = Self::new(what, sql);
+        query.catalog = Some(catalog);
+        query
     }
 
     const fn since(mut self, major: u32) -> Self {
@@ -167,17 +179,35 @@ impl Query {
     }
 }
 
+/// A statement that answers, for each of [`ALL`] in order, whether there can be such objects on a
+/// server of this major version: one `boolean[]`.
+pub(super) fn presence(major: u32) -> String {
+    let conditions: Vec<String> = ALL
+        .iter()
+        .map(|query| match query.catalog {
+            _ if major < query.since => "false".to_owned(),
+            None => "true".to_owned(),
+            Some(catalog) => format!("EXISTS (SELECT FROM {catalog} WHERE oid >= 16384)"),
+        })
+        .collect();
+    format!("SELECT ARRAY[{}]", conditions.join(", "))
+}
+
 /// Every query. The order does not matter.
 pub(super) const ALL: &[Query] = &[
     Query::new("extensions", extensions::SQL),
     Query::new("schemas", schemas::SQL),
-    Query::new("languages", languages::SQL),
-    Query::new("access methods", access_methods::SQL),
-    Query::new("foreign data wrappers", foreign::WRAPPERS),
-    Query::new("foreign servers", foreign::SERVERS),
-    Query::new("user mappings", foreign::USER_MAPPINGS),
-    Query::new("collations", collations::SQL),
-    Query::new("conversions", conversions::SQL),
+    Query::rare("languages", languages::SQL, "pg_language"),
+    Query::rare("access methods", access_methods::SQL, "pg_am"),
+    Query::rare(
+        "foreign data wrappers",
+        foreign::WRAPPERS,
+        "pg_foreign_data_wrapper",
+    ),
+    Query::rare("foreign servers", foreign::SERVERS, "pg_foreign_server"),
+    Query::rare("user mappings", foreign::USER_MAPPINGS, "pg_foreign_server"),
+    Query::rare("collations", collations::SQL, "pg_collation"),
+    Query::rare("conversions", conversions::SQL, "pg_conversion"),
     Query::new("types", types::SQL),
     Query::new("sequences", sequences::SQL),
     Query::new("tables", tables::SQL),
@@ -185,26 +215,51 @@ pub(super) const ALL: &[Query] = &[
     Query::new("columns", columns::SQL),
     Query::new("constraints", constraints::SQL),
     Query::new("indexes", indexes::SQL),
-    Query::new("statistics", statistics::SQL),
+    Query::rare("statistics", statistics::SQL, "pg_statistic_ext"),
     Query::new("functions", routines::SQL),
-    Query::new("operators", operators::SQL),
-    Query::new("operator families", operators::FAMILIES),
-    Query::new("operator classes", operators::CLASSES),
-    Query::new("casts", casts::SQL),
-    Query::new("transforms", transforms::SQL),
-    Query::new("text search parsers", text_search::PARSERS),
-    Query::new("text search templates", text_search::TEMPLATES),
-    Query::new("text search dictionaries", text_search::DICTIONARIES),
-    Query::new("text search configurations", text_search::CONFIGURATIONS),
-    Query::new("triggers", triggers::SQL),
+    Query::rare("operators", operators::SQL, "pg_operator"),
+    Query::rare("operator families", operators::FAMILIES, "pg_opfamily"),
+    Query::rare("operator classes", operators::CLASSES, "pg_opclass"),
+    Query::rare("casts", casts::SQL, "pg_cast"),
+    Query::rare("transforms", transforms::SQL, "pg_transform"),
+    Query::rare("text search parsers", text_search::PARSERS, "pg_ts_parser"),
+    Query::rare(
+        "text search templates",
+        text_search::TEMPLATES,
+        "pg_ts_template",
+    ),
+    Query::rare(
+        "text search dictionaries",
+        text_search::DICTIONARIES,
+        "pg_ts_dict",
+    ),
+    Query::rare(
+        "text search configurations",
+        text_search::CONFIGURATIONS,
+        "pg_ts_config",
+    ),
+    Query::rare("triggers", triggers::SQL, "pg_trigger"),
     Query::new("rules", rules::SQL),
-    Query::new("policies", policies::SQL),
-    Query::new("event triggers", event_triggers::SQL),
-    Query::new("publications", publications::SQL),
-    Query::new("published tables", publications::TABLES),
-    Query::new("published schemas", publications::SCHEMAS).since(15),
-    Query::new("subscriptions", subscriptions::SQL),
-    Query::new("default privileges", default_privileges::SQL),
+    Query::rare("policies", policies::SQL, "pg_policy"),
+    Query::rare("event triggers", event_triggers::SQL, "pg_event_trigger"),
+    Query::rare("publications", publications::SQL, "pg_publication"),
+    Query::rare(
+        "published tables",
+        publications::TABLES,
+        "pg_publication_rel",
+    ),
+    Query::rare(
+        "published schemas",
+        publications::SCHEMAS,
+        "pg_publication_namespace",
+    )
+    .since(15),
+    Query::rare("subscriptions", subscriptions::SQL, "pg_subscription"),
+    Query::rare(
+        "default privileges",
+        default_privileges::SQL,
+        "pg_default_acl",
+    ),
     Query::new("settings of the database", settings::SQL),
     Query::new("security labels", security_labels::SQL),
 ];
