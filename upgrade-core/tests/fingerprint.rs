@@ -396,7 +396,7 @@ async fn what_cannot_be_compared_is_an_error() {
     assert_eq!(of_t(&mut conn, HashMode::Native).await.sum, native.sum);
 }
 
-/// Servers of several majors compute one portable fingerprint; needs `UPGRADE_TEST_PG_BINS`.
+/// Servers of several majors compute one portable fingerprint.
 #[tokio::test]
 async fn portable_fingerprints_are_portable() {
     let mut first: Option<Fingerprint> = None;
@@ -518,5 +518,43 @@ async fn the_value_of_a_sequence_that_is_made_again_is_lost() {
                 is_called: false
             }
         );
+    }
+}
+
+#[tokio::test]
+async fn sequences_of_others_are_read_if_that_is_allowed_and_else_named() {
+    for server in servers() {
+        let mut conn = server.database().await;
+        run(
+            &mut conn,
+            "CREATE SCHEMA s AUTHORIZATION auditor; SET ROLE auditor;
+             CREATE SEQUENCE s.a START 7; CREATE TABLE s.t (id bigint GENERATED ALWAYS AS IDENTITY);
+             GRANT USAGE ON SCHEMA s TO app; GRANT SELECT ON SEQUENCE s.a TO app; RESET ROLE",
+        )
+        .await;
+        if server.major >= 15 {
+            run(
+                &mut conn,
+                "CREATE UNLOGGED SEQUENCE s.u; SELECT nextval('s.u'); GRANT SELECT ON s.u TO app",
+            )
+            .await;
+        }
+        let scope = CatalogScope::new();
+        let all = sequence_values(&mut conn, &scope).await.unwrap();
+        let mut app = server.as_role(&mut conn, "app").await;
+        let error = sequence_values(&mut app, &scope).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the role may not read sequence `s.t_id_seq` (it needs `select` on it and `usage` on its schema)"
+        );
+        // Only what the role cannot see is in its way, and its session goes on.
+        let scope = scope.without_table("s", "t", "not ours");
+        let some = sequence_values(&mut app, &scope).await.unwrap();
+        assert!(
+            all.len() == some.len() + 1 && some.iter().all(|(name, value)| all[name] == *value)
+        );
+        run(&mut conn, "REVOKE USAGE ON SCHEMA s FROM app").await;
+        let error = sequence_values(&mut app, &scope).await.unwrap_err();
+        assert!(matches!(error, FingerprintError::Sequence { sequence } if sequence.name == "a"));
     }
 }

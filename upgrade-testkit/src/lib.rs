@@ -12,6 +12,7 @@
 //! - [`display`]: a run as lines in the captured output of a test.
 //! - [`conformance`]: whether an implementation of one of the four traits keeps its promises.
 //! - [`report_file`]: reports and plans as files.
+//! - [`schema_file`]: the schema as a file that a team commits.
 
 #[doc(hidden)]
 pub mod __private;
@@ -25,6 +26,7 @@ pub mod rehearsal;
 pub mod report_file;
 pub mod reproduce;
 mod run;
+pub mod schema_file;
 pub mod seed;
 pub mod settings;
 pub mod spec;

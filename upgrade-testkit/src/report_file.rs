@@ -22,7 +22,7 @@ pub struct ReportFiles {
 /// A file that could not be written or removed.
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` could not be {act}", path.display())]
-struct FileError {
+pub(crate) struct FileError {
     path: PathBuf,
     act: &'static str,
     source: io::Error,
@@ -123,7 +123,7 @@ fn remove(path: &Path) -> Result<bool, FileError> {
 }
 
 /// Writes beside the file and renames: a reader sees the old content or the new one.
-fn write_whole(path: &Path, content: &str) -> Result<(), FileError> {
+pub(crate) fn write_whole(path: &Path, content: &str) -> Result<(), FileError> {
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = path
         .parent()

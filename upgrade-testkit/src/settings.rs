@@ -14,7 +14,7 @@ use upgrade_core::{Error, ErrorKind, Secret};
 use crate::pool::parse_bytes;
 
 /// The name of every variable and what it means.
-pub const VARIABLES: [(&str, &str); 12] = [
+pub const VARIABLES: [(&str, &str); 14] = [
     (
         "UPGRADE_TEST_SEED",
         "the seed of tests that name none, from 0 to 18446744073709551615",
@@ -61,6 +61,14 @@ pub const VARIABLES: [(&str, &str); 12] = [
         "`1` prints the plan of a test, and each step as it ends",
     ),
     (
+        "UPGRADE_UPDATE_SCHEMA",
+        "`1` writes committed schemas anew instead of comparing with them",
+    ),
+    (
+        "CI",
+        "set by CI systems: committed schemas are then never written",
+    ),
+    (
         "NO_COLOR",
         "no moving bar in the progress display; the output of tests has no colour anyway",
     ),
@@ -90,6 +98,10 @@ pub struct Settings {
     pub report_dir: Option<PathBuf>,
     /// `UPGRADE_VERBOSE`.
     pub verbose: bool,
+    /// `UPGRADE_UPDATE_SCHEMA`.
+    pub update_schema: bool,
+    /// `CI`, unless it is `0` or `false`.
+    pub ci: bool,
     /// `NO_COLOR`.
     pub no_color: bool,
 }
@@ -178,6 +190,12 @@ impl Settings {
                 .unwrap_or_default(),
             report_dir: read.folder("UPGRADE_REPORT_DIR")?,
             verbose: read.parsed("UPGRADE_VERBOSE", flag)?.unwrap_or_default(),
+            update_schema: read
+                .parsed("UPGRADE_UPDATE_SCHEMA", flag)?
+                .unwrap_or_default(),
+            ci: read
+                .raw("CI")
+                .is_some_and(|value| value.to_str().and_then(flag) != Some(false)),
             no_color: read.raw("NO_COLOR").is_some(),
         })
     }
@@ -323,6 +341,8 @@ mod tests {
             ("UPGRADE_REQUIRE", "docker, pg15,postgres,nextest,deny"),
             ("UPGRADE_REPORT_DIR", "/r"),
             ("UPGRADE_VERBOSE", "1"),
+            ("UPGRADE_UPDATE_SCHEMA", "1"),
+            ("CI", "yes"),
             ("NO_COLOR", "1"),
         ])
         .unwrap();
@@ -330,6 +350,8 @@ mod tests {
         assert_eq!(settings.seed, Some(u64::MAX));
         assert_eq!(settings.rows, Some(1000));
         assert!(settings.keep && settings.verbose && settings.no_color);
+        assert!(settings.update_schema && settings.ci);
+        assert!(!read(&[("CI", "false")]).unwrap().ci);
         assert_eq!(
             settings.pg_url.unwrap().expose(),
             "postgres://me:hunter2@host/db"
@@ -358,6 +380,7 @@ mod tests {
             ("UPGRADE_REQUIRE", "pg9"),
             ("UPGRADE_REPORT_DIR", "reports"),
             ("UPGRADE_VERBOSE", "very"),
+            ("UPGRADE_UPDATE_SCHEMA", "yes"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             assert!(

@@ -16,7 +16,9 @@ use upgrade_core::migration::{CommandLine, CommandMigration, SqlMigration};
 use upgrade_core::postgres::server::{Found, ProviderOptions, ServerRequirement, discover};
 use upgrade_core::rollback::SnapshotSwap;
 use upgrade_core::{Plan, Report};
+use upgrade_testkit::Settings;
 use upgrade_testkit::prelude::*;
+use upgrade_testkit::schema_file::check_with;
 
 const ORDERS: &str = "create table orders (id bigint primary key, note text not null);";
 
@@ -230,4 +232,39 @@ async fn commands(cx: UpgradeContext) -> Result<()> {
         )
         .rehearse()
         .await
+}
+
+#[tokio::test]
+async fn the_schema_of_the_newer_release_is_compared_with_a_committed_file() {
+    let migrations = folder(&[
+        ("1_orders.sql", ORDERS),
+        ("2_more.sql", "alter table orders add column more int;"),
+    ]);
+    let schema = rehearsal(migrations.path()).schema().await.unwrap();
+    let paths: Vec<String> = schema.objects().keys().map(ToString::to_string).collect();
+    assert!(
+        paths.contains(&"column public.orders.more".to_owned()),
+        "{paths:?}"
+    );
+    assert!(!paths.iter().any(|path| path.contains("migrations")));
+    let committed = folder(&[]);
+    let file = committed.path().join("schema.json");
+    let mut settings = Settings::default();
+    settings.update_schema = true;
+    check_with(&file, &schema, &settings).unwrap();
+
+    std::fs::write(
+        migrations.path().join("3_note.sql"),
+        "alter table orders alter note drop not null;",
+    )
+    .unwrap();
+    let schema = rehearsal(migrations.path()).schema().await.unwrap();
+    settings.update_schema = false;
+    let error = check_with(&file, &schema, &settings).unwrap_err();
+    let shown = format!("{error:?}");
+    assert!(
+        shown.contains("changed column public.orders.note")
+            && shown.contains("\n-not null: true\n+not null: false\n"),
+        "{shown}"
+    );
 }

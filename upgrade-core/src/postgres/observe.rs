@@ -1,10 +1,11 @@
 //! A database as an [`Observation`]: catalog and fingerprints, joined.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::postgres::PgConnection;
 
-use super::catalog::{Catalog, CatalogScope, Object};
+use super::catalog::{Catalog, CatalogScope, Object, Waivers};
 use super::fingerprint::{self, ColumnPick, HashMode, TableName, Tables};
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, Reading, Scope, TableState};
@@ -22,9 +23,15 @@ pub const BOOKKEEPING: [&str; 7] = [
 ];
 
 /// Reads what is compared from a database.
+///
+/// Clones share the memory of what was waived, so that after a run any of them can tell which
+/// waivers are [stale](Observer::stale_waivers).
 #[derive(Debug, Clone)]
 pub struct Observer {
     scope: CatalogScope,
+    waivers: Waivers,
+    column_order: bool,
+    used: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Default for Observer {
@@ -35,7 +42,12 @@ impl Default for Observer {
             .fold(CatalogScope::new(), |scope, table| {
                 scope.without_table("public", table, "the record of a migration tool")
             });
-        Self { scope }
+        Self {
+            scope,
+            waivers: Waivers::new(),
+            column_order: false,
+            used: Arc::default(),
+        }
     }
 }
 
@@ -54,6 +66,32 @@ impl Observer {
         self
     }
 
+    /// Leaves out the objects, or the facts of objects, whose path the pattern matches, for a
+    /// reason: `index public.orders_*_tmp`, `column public.orders.note: comment`. See [`Waivers`].
+    #[must_use]
+    pub fn without_object(mut self, pattern: &str, reason: &str) -> Self {
+        self.waivers = self.waivers.with(pattern, reason);
+        self
+    }
+
+    /// Makes the order of columns a fact of their table: a run then fails where a column that is
+    /// dropped and made again stands last.
+    #[must_use]
+    pub fn with_column_order(mut self) -> Self {
+        self.column_order = true;
+        self
+    }
+
+    /// The waivers that matched nothing in all that was observed so far, by this observer and by
+    /// its clones, each with its reason.
+    pub fn stale_waivers(&self) -> Vec<(&str, &str)> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let waivers = self.waivers.iter();
+        waivers
+            .filter(|(pattern, _)| !used.contains(*pattern))
+            .collect()
+    }
+
     /// What is left out and what is not.
     pub fn scope(&self) -> &CatalogScope {
         &self.scope
@@ -70,9 +108,7 @@ impl Observer {
     ) -> Result<Observation> {
         let mut observation = Observation::default();
         if !matches!(scope, Scope::Columns(_)) {
-            let catalog = Catalog::read(connection, &self.scope)
-                .await
-                .map_err(|source| failed("the schema could not be read").with_source(source))?;
+            let catalog = self.catalog(connection).await?;
             observation.objects = catalog
                 .objects()
                 .iter()
@@ -83,6 +119,26 @@ impl Observer {
             observation.tables = self.tables(connection, scope).await?;
         }
         Ok(observation)
+    }
+
+    /// Reads the schema alone, with the order of columns where it is asked for, and without what is
+    /// waived.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Database`] when it cannot be read.
+    pub async fn catalog(&self, connection: &mut PgConnection) -> Result<Catalog> {
+        let mut catalog = Catalog::read(connection, &self.scope)
+            .await
+            .map_err(|source| failed("the schema could not be read").with_source(source))?;
+        if self.column_order {
+            catalog = catalog.with_column_order();
+        }
+        let used = self.waivers.apply(&mut catalog);
+        self.used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(used);
+        Ok(catalog)
     }
 
     async fn tables(

@@ -2,6 +2,7 @@
 
 mod populated;
 mod release;
+mod schema;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -392,10 +393,7 @@ impl Rehearsal {
     /// Any kind, when it could not be told whether the upgrade is good.
     pub async fn report(mut self) -> Result<Report> {
         let releases = self.releases().await?;
-        if let Some((schema, table)) = &releases.record {
-            let reason = "the record of the migration tool";
-            self.observer = self.observer.without_table(schema, table, reason);
-        }
+        self.leave_out_record(&releases);
         let pool = Pool::connect(self.pool_options()?).await?;
         let failed = Arc::new(AtomicBool::new(false));
         let source = Populated::new(pool, &self, &releases, Arc::clone(&failed));
@@ -422,6 +420,11 @@ impl Rehearsal {
             .with_cancellation(cx.cancellation().clone())
             .run(&plan)
             .await;
+        for (pattern, reason) in self.observer.stale_waivers() {
+            display::print(&format!(
+                "nothing matched the waiver `{pattern}` ({reason})"
+            ));
+        }
         let report = match &result {
             Ok(report) => Some(report),
             Err(error) => error.report(),
@@ -431,6 +434,13 @@ impl Rehearsal {
             display::print(&format!("report: {}", path.display()));
         }
         result
+    }
+
+    fn leave_out_record(&mut self, releases: &Releases) {
+        if let Some((schema, table)) = &releases.record {
+            let reason = "the record of the migration tool";
+            self.observer = self.observer.clone().without_table(schema, table, reason);
+        }
     }
 
     /// The two releases: from the function that the test names, or from the folder.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
 use upgrade_core::environment::{DATABASE, DatabaseSource, Endpoints, LogTail};
 use upgrade_core::postgres::Database;
 use upgrade_core::{
@@ -89,23 +90,7 @@ impl Recipe {
 
     async fn make(self, database: Database) -> Result<(), BoxError> {
         let mut connection = database.connect().await?;
-        if !self.set_up_sql.is_empty() {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(self.set_up_sql.as_str()))
-                .execute(&mut connection)
-                .await
-                .map_err(|source| {
-                    Error::new(
-                        ErrorKind::InvalidInput,
-                        "the SQL that sets the database up failed",
-                    )
-                    .with_source(source)
-                })?;
-        }
-        let endpoints = Endpoints::default().with(DATABASE, database.endpoint());
-        let cx = UpgradeContext::new("nothing", "the previous release").with_endpoints(endpoints);
-        for migration in &self.applied {
-            migration.apply(&cx).await?;
-        }
+        migrate(&database, &mut connection, &self.set_up_sql, &self.applied).await?;
         let seeder = Seeder::new(self.seed).rows(u64::from(self.rows));
         let seeder = match &self.seeder {
             Some(set_up) => set_up(seeder),
@@ -132,6 +117,34 @@ pub(super) fn more_rows() -> Writes {
             })
         },
     )
+}
+
+/// Sets an empty database up and applies migrations to it.
+pub(super) async fn migrate(
+    database: &Database,
+    connection: &mut PgConnection,
+    set_up_sql: &str,
+    migrations: impl IntoIterator<Item = &Arc<dyn Migration>> + Send,
+) -> Result<()> {
+    if !set_up_sql.is_empty() {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(set_up_sql))
+            .execute(connection)
+            .await
+            .map_err(|source| {
+                Error::new(
+                    ErrorKind::InvalidInput,
+                    "the SQL that sets the database up failed",
+                )
+                .with_source(source)
+            })?;
+    }
+    let endpoints = Endpoints::default().with(DATABASE, database.endpoint());
+    let cx = UpgradeContext::new("nothing", "the previous release").with_endpoints(endpoints);
+    let migrations: Vec<_> = migrations.into_iter().collect();
+    for migration in migrations {
+        migration.apply(&cx).await?;
+    }
+    Ok(())
 }
 
 #[async_trait]

@@ -36,8 +36,20 @@ kinds! {
     Extension = "extension",
     /// A schema.
     Schema = "schema",
+    /// A language.
+    Language = "language",
+    /// An access method.
+    AccessMethod = "access method",
+    /// A foreign data wrapper.
+    ForeignDataWrapper = "foreign data wrapper",
+    /// A foreign server.
+    ForeignServer = "foreign server",
+    /// A user mapping.
+    UserMapping = "user mapping",
     /// A collation.
     Collation = "collation",
+    /// A conversion between encodings.
+    Conversion = "conversion",
     /// An enum, domain, composite, range or base type.
     Type = "type",
     /// A sequence.
@@ -62,18 +74,71 @@ kinds! {
     Procedure = "procedure",
     /// An aggregate.
     Aggregate = "aggregate",
+    /// An operator.
+    Operator = "operator",
+    /// An operator family.
+    OperatorFamily = "operator family",
+    /// An operator class.
+    OperatorClass = "operator class",
+    /// A cast.
+    Cast = "cast",
+    /// A transform.
+    Transform = "transform",
+    /// A text search parser.
+    TextSearchParser = "text search parser",
+    /// A text search template.
+    TextSearchTemplate = "text search template",
+    /// A text search dictionary.
+    TextSearchDictionary = "text search dictionary",
+    /// A text search configuration.
+    TextSearchConfiguration = "text search configuration",
     /// A trigger of a table or a view.
     Trigger = "trigger",
     /// A rewrite rule.
     Rule = "rule",
     /// A row security policy.
     Policy = "policy",
+    /// An event trigger.
+    EventTrigger = "event trigger",
+    /// A publication.
+    Publication = "publication",
+    /// A table in a publication.
+    PublishedTable = "published table",
+    /// A schema in a publication.
+    PublishedSchema = "published schema",
+    /// A subscription.
+    Subscription = "subscription",
+    /// What a role grants on all that it makes.
+    DefaultPrivileges = "default privileges",
+    /// Settings of the database, or of a role in it.
+    Settings = "settings",
+    /// A security label of an object.
+    SecurityLabel = "security label",
 }
 
 impl ObjectKind {
     /// The kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether the name of such an object is SQL, and so in quotes already where it needs them.
+    fn is_named_as_sql(self) -> bool {
+        matches!(
+            self,
+            Self::Function
+                | Self::Procedure
+                | Self::Aggregate
+                | Self::Operator
+                | Self::OperatorFamily
+                | Self::OperatorClass
+                | Self::Cast
+                | Self::Transform
+                | Self::UserMapping
+                | Self::DefaultPrivileges
+                | Self::Settings
+                | Self::SecurityLabel
+        )
     }
 }
 
@@ -95,8 +160,11 @@ pub struct ObjectId {
     pub schema: String,
     /// The table, view or domain that it belongs to.
     pub parent: Option<String>,
-    /// Its bare name; for functions, procedures and aggregates as SQL, with the types of the
-    /// arguments: `f(integer, public.mood)`.
+    /// Its bare name. Where a name alone does not say which, it is as SQL: for functions, procedures
+    /// and aggregates with the types of the arguments, as in `f(integer, public.mood)`, for casts
+    /// `(text AS public.mood)`, for operator classes `by_size using btree`; in the same way for
+    /// operators, operator families, transforms, user mappings, default privileges, settings and
+    /// security labels.
     pub name: String,
 }
 
@@ -129,16 +197,22 @@ impl fmt::Display for ObjectId {
         use ObjectKind as Kind;
         write!(f, "{} ", self.kind)?;
         if !self.schema.is_empty() {
-            write!(f, "{}.", readable(&self.schema))?;
+            let separator = if self.kind == Kind::PublishedSchema {
+                " / "
+            } else {
+                "."
+            };
+            write!(f, "{}{separator}", readable(&self.schema))?;
         }
         match (self.kind, &self.parent) {
-            (Kind::Function | Kind::Procedure | Kind::Aggregate, _) => f.write_str(&self.name),
+            (kind, _) if kind.is_named_as_sql() => f.write_str(&self.name),
             (Kind::Column, Some(parent)) => {
                 write!(f, "{}.{}", readable(parent), readable(&self.name))
             }
-            (Kind::Constraint | Kind::Trigger | Kind::Rule | Kind::Policy, Some(parent)) => {
-                write!(f, "{} / {}", readable(parent), readable(&self.name))
-            }
+            (
+                Kind::Constraint | Kind::Trigger | Kind::Rule | Kind::Policy | Kind::PublishedTable,
+                Some(parent),
+            ) => write!(f, "{} / {}", readable(parent), readable(&self.name)),
             _ => f.write_str(&readable(&self.name)),
         }
     }
@@ -174,6 +248,18 @@ mod tests {
         check(
             ObjectId::new(ObjectKind::Function, "public", "f(integer)"),
             "function public.f(integer)",
+        );
+        check(
+            ObjectId::new(ObjectKind::PublishedTable, "public", "all").of("Orders"),
+            r#"published table public."Orders" / all"#,
+        );
+        check(
+            ObjectId::new(ObjectKind::PublishedSchema, "public", "all"),
+            "published schema public / all",
+        );
+        check(
+            ObjectId::new(ObjectKind::Cast, "", "(text AS public.mood)"),
+            "cast (text AS public.mood)",
         );
         check(
             ObjectId::new(ObjectKind::Extension, "", "citext"),

@@ -8,11 +8,15 @@
 //!
 //! - [`Catalog::diff`] says what differs, [`CatalogDiff`] shows it to a person.
 //! - [`Catalog::to_json_pretty`] is the form that a team commits, [`Catalog::digest`] its hash.
-//! - [`CatalogScope`] leaves out what is not the schema's, such as a migrator's own tables.
+//! - [`CatalogScope`] leaves out what is not the schema's, such as a migrator's own tables;
+//!   [`Waivers`] leaves out objects and facts by the path that differences print.
 //!
 //! Not in it, because they are no facts of the schema: the position of a column (kept beside the
-//! objects, see [`CatalogDiff::position_changes`]), the values of sequences and the rows of tables
-//! (see [`fingerprint`](super::fingerprint)), members of extensions, and temporary objects.
+//! objects, see [`CatalogDiff::position_changes`] and [`Catalog::with_column_order`]), the values of
+//! sequences and the rows of tables (see [`fingerprint`](super::fingerprint)), large objects with
+//! their privileges, members of extensions, and temporary objects. Not in it, because a catalog is
+//! printed and committed: the connections of subscriptions, and the values of options and settings
+//! whose names sound secret (`pass`, `secret`, `token`, `key`), which read `(not told)`.
 
 mod diff;
 mod document;
@@ -25,16 +29,20 @@ mod render;
 mod scope;
 mod session;
 mod viewdef;
+mod waivers;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use self::name::readable;
 
 pub use self::diff::{AttributeChange, CatalogDiff, Change, ChangeKind, PositionChange};
 pub use self::error::CatalogError;
 pub use self::id::{ObjectId, ObjectKind};
 pub use self::name::TableName;
 pub use self::scope::CatalogScope;
+pub use self::waivers::Waivers;
 
 pub(in crate::postgres) use self::scope::ScopeOids;
 pub(in crate::postgres) use self::session::{Pinned, server_major};
@@ -76,6 +84,25 @@ impl Catalog {
     /// The columns of every table and view, in the order in which `select *` shows them.
     pub fn column_order(&self) -> &BTreeMap<TableName, Vec<String>> {
         &self.column_order
+    }
+
+    /// The catalog with the order of columns as a fact, `column order`, of each table and view, so that a
+    /// moved column is a difference. Adding a column changes that fact as well.
+    #[must_use]
+    pub fn with_column_order(mut self) -> Self {
+        for (id, object) in &mut self.objects {
+            let holds_columns = matches!(
+                id.kind,
+                ObjectKind::Table | ObjectKind::View | ObjectKind::MaterializedView
+            );
+            let table = TableName::new(&*id.schema, &*id.name);
+            if holds_columns && let Some(columns) = self.column_order.remove(&table) {
+                let columns: Vec<String> = columns.iter().map(|column| readable(column)).collect();
+                let order = columns.join(", ");
+                object.attributes.insert("column order".to_owned(), order);
+            }
+        }
+        self
     }
 
     /// The hash (BLAKE3, 64 hexadecimal digits) of all objects and their facts. Two digests are

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::kinds::{self, Query};
 use super::session::{Pinned, server_version_num};
@@ -37,7 +37,14 @@ impl Catalog {
         }
         let oids = ScopeOids::resolve(session.conn(), scope).await?;
         let mut reader = Reader::default();
-        for query in kinds::ALL {
+        let present: Vec<bool> =
+            sqlx::query_scalar(AssertSqlSafe(kinds::presence(version / 10_000)))
+                .persistent(false)
+                .fetch_one(session.conn())
+                .await
+                .map_err(failed)?;
+        let queries = kinds::ALL.iter().zip(present);
+        for (query, _) in queries.filter(|(_, present)| *present) {
             let what = query.what;
             let rows = sqlx::query(query.sql)
                 .persistent(false)

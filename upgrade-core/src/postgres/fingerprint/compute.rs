@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::types::Oid;
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row as _};
 
 use super::{FingerprintError, TableName, TableShape, Tables};
 use crate::postgres::catalog::{CatalogScope, Pinned, ScopeOids, server_major};
@@ -254,15 +254,19 @@ pub struct SequenceValue {
 /// The sequences of a table that is out of scope are out too. What a sequence hands out is not
 /// undone by a rollback, so these values need not be of one state of the database.
 ///
+/// Whose sequence it is does not matter, if the role may read it: it needs `SELECT` on the sequence
+/// and `USAGE` on its schema.
+///
 /// # Errors
-/// [`FingerprintError::List`] or [`FingerprintError::Scope`] when a query fails, as it does for a
-/// sequence that the role may not read.
+/// [`FingerprintError::Sequence`] for the first one that the role may not read,
+/// [`FingerprintError::List`] or [`FingerprintError::Scope`] when a query fails.
 pub async fn sequence_values(
     conn: &mut PgConnection,
     scope: &CatalogScope,
 ) -> Result<BTreeMap<TableName, SequenceValue>, FingerprintError> {
     const LIST: &str = "
-        SELECT n.nspname::text, c.relname::text
+        SELECT n.nspname::text, c.relname::text,
+            has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT')
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind = 'S' AND c.relnamespace = ANY($1) AND c.oid <> ALL($2)
         ORDER BY 1, 2";
@@ -278,22 +282,23 @@ pub async fn sequence_values(
         .await
         .map_err(|source| FingerprintError::Scope { source })?;
     let (schemas, hidden): (&[Oid], &[Oid]) = (&oids.schemas, &oids.hidden);
-    let names: Vec<TableName> = sqlx::query(LIST)
+    let rows = sqlx::query(LIST)
         .persistent(false)
         .bind(schemas)
         .bind(hidden)
         .fetch_all(session.conn())
         .await
-        .map_err(failed)?
-        .iter()
-        .map(|row| {
-            Ok(TableName::new(
-                row.try_get::<String, _>(0)?,
-                row.try_get::<String, _>(1)?,
-            ))
-        })
-        .collect::<Result<_, sqlx::Error>>()
         .map_err(failed)?;
+    let mut names: Vec<TableName> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (schema, name, readable): (String, String, bool) =
+            FromRow::from_row(&row).map_err(failed)?;
+        let sequence = TableName::new(schema, name);
+        if !readable {
+            return Err(FingerprintError::Sequence { sequence });
+        }
+        names.push(sequence);
+    }
     let mut values = BTreeMap::new();
     for chunk in names.chunks(CHUNK) {
         let reads: Vec<String> = chunk

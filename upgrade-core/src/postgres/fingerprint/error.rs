@@ -33,6 +33,14 @@ pub enum FingerprintError {
         #[source]
         source: sqlx::Error,
     },
+    /// The value of a sequence may not be read.
+    #[error(
+        "the role may not read sequence `{sequence}` (it needs `select` on it and `usage` on its schema)"
+    )]
+    Sequence {
+        /// The sequence.
+        sequence: TableName,
+    },
     /// There is no such table.
     #[error("there is no table `{table}`")]
     UnknownTable {

@@ -1,7 +1,7 @@
 //! Columns of tables and views.
 //!
 //! `NOT NULL` is a fact of the column on every server, though since 18 it is stored as a
-//! constraint; that it is not validated yet can be said only there. The position is the rank among
+//! constraint; that it is not validated yet, or not inherited, can be said only there. The position is the rank among
 //! the live columns, because a dropped column leaves a gap that nobody sees.
 
 pub(super) const SQL: &str = concat!(
@@ -12,7 +12,8 @@ pub(super) const SQL: &str = concat!(
             'type', format_type(a.atttypid, a.atttypmod),
             'collation', CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
             'not null', CASE WHEN c.relkind NOT IN ('v', 'm') THEN a.attnotnull::text END,
-            'not null validated', CASE WHEN nn.conrelid IS NOT NULL THEN 'false' END,
+            'not null validated', CASE WHEN NOT nn.convalidated THEN 'false' END,
+            'not null no inherit', CASE WHEN nn.connoinherit THEN 'true' END,
             'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(ad.adbin, ad.adrelid) END,
             'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
             'generated', CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END,
@@ -31,7 +32,7 @@ pub(super) const SQL: &str = concat!(
             'inherited', CASE WHEN a.attinhcount > 0 THEN
                 CASE WHEN a.attislocal THEN 'and declared' ELSE 'true' END END,
             'acl', ",
-    acl!("a.attacl", "c", "c.relowner"),
+    acl!("a.attacl", "'c'", "c.relowner"),
     ",
             'comment', d.description
         ))::text AS attributes
@@ -40,7 +41,7 @@ pub(super) const SQL: &str = concat!(
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef ad ON ad.adrelid = a.attrelid AND ad.adnum = a.attnum
-    LEFT JOIN pg_constraint nn ON nn.conrelid = a.attrelid AND nn.contype = 'n' AND NOT nn.convalidated
+    LEFT JOIN pg_constraint nn ON nn.conrelid = a.attrelid AND nn.contype = 'n'
         AND nn.conkey = ARRAY[a.attnum]",
     comment!("pg_class", "a.attrelid", "a.attnum"),
     "WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND a.attnum > 0 AND NOT a.attisdropped

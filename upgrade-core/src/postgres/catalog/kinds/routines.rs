@@ -16,14 +16,20 @@ pub(super) const SQL: &str = concat!(
                     'kind ' || ag.aggkind::text,
                     'state function ' || ag.aggtransfn,
                     'state type ' || format_type(ag.aggtranstype, NULL),
+                    'state space ' || nullif(ag.aggtransspace, 0),
                     'initial state ' || quote_literal(ag.agginitval),
                     'final function ' || nullif(ag.aggfinalfn::oid, 0)::regproc,
+                    'final function may ' || ag.aggfinalmodify::text
+                        || CASE WHEN ag.aggfinalextra THEN ', with arguments' ELSE '' END,
                     'combine function ' || nullif(ag.aggcombinefn::oid, 0)::regproc,
                     'serial function ' || nullif(ag.aggserialfn::oid, 0)::regproc,
                     'deserial function ' || nullif(ag.aggdeserialfn::oid, 0)::regproc,
                     'moving state function ' || nullif(ag.aggmtransfn::oid, 0)::regproc,
                     'moving inverse function ' || nullif(ag.aggminvtransfn::oid, 0)::regproc,
                     'moving final function ' || nullif(ag.aggmfinalfn::oid, 0)::regproc,
+                    'moving final function may ' || ag.aggmfinalmodify::text
+                        || CASE WHEN ag.aggmfinalextra THEN ', with arguments' ELSE '' END,
+                    'moving state space ' || nullif(ag.aggmtransspace, 0),
                     'moving state type ' || format_type(nullif(ag.aggmtranstype, 0), NULL),
                     'moving initial state ' || quote_literal(ag.aggminitval),
                     'sort operator ' || nullif(ag.aggsortop, 0)::regoperator,
@@ -31,7 +37,7 @@ pub(super) const SQL: &str = concat!(
                 END,
             'owner', pg_get_userbyid(p.proowner),
             'acl', ",
-    acl!("p.proacl", "f", "p.proowner"),
+    acl!("p.proacl", "'f'", "p.proowner"),
     ",
             'comment', d.description
         ))::text AS attributes

@@ -11,7 +11,7 @@ pub(super) const SQL: &str = concat!(
                     OR n.nspowner NOT IN (10, (SELECT r.oid FROM pg_roles r WHERE r.rolname = 'pg_database_owner'))
                 THEN pg_get_userbyid(n.nspowner) END,
             'acl', CASE WHEN i.initprivs @> n.nspacl AND i.initprivs <@ n.nspacl THEN NULL ELSE coalesce(",
-    acl!("n.nspacl", "n", "n.nspowner"),
+    acl!("n.nspacl", "'n'", "n.nspowner"),
     ", CASE WHEN i.initprivs IS NOT NULL THEN 'owner only' END) END,
             'comment', d.description
         ))::text AS attributes

@@ -19,7 +19,7 @@ pub(super) const SQL: &str = concat!(
             'persistence', CASE WHEN c.relpersistence = 'u' AND own.refobjid IS NULL THEN 'unlogged' END,
             'owner', pg_get_userbyid(c.relowner),
             'acl', ",
-    acl!("c.relacl", "s", "c.relowner"),
+    acl!("c.relacl", "'s'", "c.relowner"),
     ",
             'comment', d.description
         ))::text AS attributes

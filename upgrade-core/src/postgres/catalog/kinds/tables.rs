@@ -9,7 +9,7 @@ pub(super) const SQL: &str = concat!(
                 WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' ELSE 'foreign table' END,
             'owner', pg_get_userbyid(c.relowner),
             'acl', ",
-    acl!("c.relacl", "r", "c.relowner"),
+    acl!("c.relacl", "'r'", "c.relowner"),
     ",
             'comment', d.description,
             'persistence', CASE c.relpersistence WHEN 'u' THEN 'unlogged' ELSE 'permanent' END,

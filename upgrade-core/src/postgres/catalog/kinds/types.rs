@@ -12,7 +12,7 @@ pub(super) const SQL: &str = concat!(
                 WHEN 'd' THEN 'domain' WHEN 'c' THEN 'composite' WHEN 'r' THEN 'range' ELSE 'base' END END,
             'owner', pg_get_userbyid(t.typowner),
             'acl', ",
-    acl!("t.typacl", "T", "t.typowner"),
+    acl!("t.typacl", "'T'", "t.typowner"),
     ",
             'comment', d.description,
             'labels', (
@@ -39,8 +39,21 @@ pub(super) const SQL: &str = concat!(
             'canonical function', CASE WHEN r.rngcanonical <> 0 THEN r.rngcanonical::text END,
             'difference function', CASE WHEN r.rngsubdiff <> 0 THEN r.rngsubdiff::text END,
             'multirange', CASE WHEN r.rngmultitypid <> 0 THEN format_type(r.rngmultitypid, NULL) END,
-            'input function', CASE WHEN t.typtype = 'b' AND t.typisdefined THEN t.typinput::text END,
-            'output function', CASE WHEN t.typtype = 'b' AND t.typisdefined THEN t.typoutput::text END
+            'representation', CASE WHEN t.typtype = 'b' AND t.typisdefined THEN concat_ws(E'\\n',
+                'input ' || t.typinput,
+                'output ' || t.typoutput,
+                'receive ' || nullif(t.typreceive::oid, 0)::regproc,
+                'send ' || nullif(t.typsend::oid, 0)::regproc,
+                'modifier input ' || nullif(t.typmodin::oid, 0)::regproc,
+                'modifier output ' || nullif(t.typmodout::oid, 0)::regproc,
+                'analyze ' || nullif(t.typanalyze::oid, 0)::regproc,
+                'subscript ' || nullif(t.typsubscript::oid, 0)::regproc,
+                'element ' || format_type(nullif(t.typelem, 0), NULL),
+                'length ' || t.typlen || CASE WHEN t.typbyval THEN ' by value' ELSE '' END,
+                'alignment ' || t.typalign::text || ', storage ' || t.typstorage::text,
+                'category ' || t.typcategory::text || CASE WHEN t.typispreferred THEN ' preferred' ELSE '' END,
+                'delimiter ' || t.typdelim::text,
+                CASE WHEN t.typcollation <> 0 THEN 'collatable' END) END
         ))::text AS attributes
     FROM pg_type t
     JOIN pg_namespace n ON n.oid = t.typnamespace
@@ -53,7 +66,7 @@ pub(super) const SQL: &str = concat!(
     comment!("pg_type", "t.oid"),
     "WHERE t.typtype IN ('e', 'd', 'c', 'r', 'b', 'p') AND (t.typtype <> 'p' OR NOT t.typisdefined)
         AND (t.typrelid = 0 OR c.relkind = 'c')
-        AND NOT EXISTS (SELECT FROM pg_type el WHERE el.typarray = t.oid)
+        AND NOT EXISTS (SELECT FROM pg_type el WHERE el.oid = t.typelem AND el.typarray = t.oid)
         AND t.typnamespace = ANY($1) AND t.typrelid <> ALL($2) AND ",
     not_of_extension!("pg_type", "t.oid"),
 );

@@ -84,3 +84,54 @@ CREATE TABLE shop.event_notes (event bigint, at date, note text, FOREIGN KEY (ev
 CREATE UNLOGGED TABLE shop.cache (key text PRIMARY KEY, value jsonb) WITH (fillfactor = 70, autovacuum_enabled = off);
 CREATE TABLE shop.parent (a int CHECK (a > 0), b text);
 CREATE TABLE shop.child (c int) INHERITS (shop.parent);
+
+CREATE TYPE shop.grams;
+CREATE FUNCTION shop.grams_in(cstring) RETURNS shop.grams LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
+CREATE FUNCTION shop.grams_out(shop.grams) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
+CREATE TYPE shop.grams (INPUT = shop.grams_in, OUTPUT = shop.grams_out, LIKE = integer, CATEGORY = 'N');
+CREATE FUNCTION shop.grams_lt(shop.grams, shop.grams) RETURNS boolean LANGUAGE internal IMMUTABLE STRICT AS 'int4lt';
+CREATE FUNCTION shop.grams_gt(shop.grams, shop.grams) RETURNS boolean LANGUAGE internal IMMUTABLE STRICT AS 'int4gt';
+CREATE FUNCTION shop.grams_cmp(shop.grams, shop.grams) RETURNS integer LANGUAGE internal IMMUTABLE STRICT AS 'btint4cmp';
+CREATE OPERATOR shop.< (FUNCTION = shop.grams_lt, LEFTARG = shop.grams, RIGHTARG = shop.grams, COMMUTATOR = OPERATOR(shop.>),
+    RESTRICT = scalarltsel, JOIN = scalarltjoinsel);
+CREATE OPERATOR shop.> (FUNCTION = shop.grams_gt, LEFTARG = shop.grams, RIGHTARG = shop.grams, COMMUTATOR = OPERATOR(shop.<));
+CREATE FUNCTION shop.negated(shop.grams) RETURNS shop.grams LANGUAGE internal IMMUTABLE STRICT AS 'int4um';
+CREATE OPERATOR shop.- (FUNCTION = shop.negated, RIGHTARG = shop.grams);
+CREATE OPERATOR CLASS shop.grams_order DEFAULT FOR TYPE shop.grams USING btree AS
+    OPERATOR 1 shop.<, OPERATOR 5 shop.>, FUNCTION 1 shop.grams_cmp(shop.grams, shop.grams);
+CREATE CAST (shop.grams AS integer) WITHOUT FUNCTION;
+CREATE FUNCTION shop.heard(shop.mood) RETURNS integer LANGUAGE sql IMMUTABLE AS 'select 1';
+CREATE CAST (shop.mood AS integer) WITH FUNCTION shop.heard(shop.mood) AS ASSIGNMENT;
+CREATE TRANSFORM FOR shop.grams LANGUAGE sql (FROM SQL WITH FUNCTION prsd_lextype(internal));
+
+CREATE CONVERSION shop.latin FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
+CREATE TEXT SEARCH PARSER shop.words (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, LEXTYPES = prsd_lextype);
+CREATE TEXT SEARCH TEMPLATE shop.plain_words (LEXIZE = dsimple_lexize, INIT = dsimple_init);
+CREATE TEXT SEARCH DICTIONARY shop.any_word (TEMPLATE = simple, ACCEPT = false);
+CREATE TEXT SEARCH CONFIGURATION shop.search (PARSER = "default");
+ALTER TEXT SEARCH CONFIGURATION shop.search ADD MAPPING FOR asciiword, word WITH shop.any_word, simple;
+
+CREATE FUNCTION shop.pl_handler() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler';
+CREATE FUNCTION shop.pl_inline(internal) RETURNS void LANGUAGE c STRICT AS '$libdir/plpgsql', 'plpgsql_inline_handler';
+CREATE TRUSTED LANGUAGE plshop HANDLER shop.pl_handler INLINE shop.pl_inline;
+CREATE ACCESS METHOD shop_heap TYPE TABLE HANDLER heap_tableam_handler;
+CREATE FOREIGN DATA WRAPPER files OPTIONS (debug 'true');
+CREATE SERVER shelf TYPE 'paper' VERSION '1' FOREIGN DATA WRAPPER files OPTIONS (place 'cellar', api_key 'hunter2');
+CREATE USER MAPPING FOR app SERVER shelf OPTIONS (login 'bob', password 'hunter2');
+CREATE FOREIGN TABLE shop.binders (title text OPTIONS (col '1'), year int) SERVER shelf OPTIONS (row '3');
+
+CREATE FUNCTION shop.watched() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$;
+CREATE EVENT TRIGGER watch ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE') EXECUTE FUNCTION shop.watched();
+CREATE PUBLICATION feed FOR TABLE shop.orders, shop.notes WITH (publish = 'insert, update');
+CREATE SUBSCRIPTION replica CONNECTION 'host=nowhere password=hunter2' PUBLICATION feed, other WITH (connect = false, streaming = on);
+DO $$ BEGIN
+    EXECUTE format('ALTER DATABASE %I SET work_mem = ''8MB''', current_database());
+    EXECUTE format('ALTER ROLE app IN DATABASE %I SET search_path = shop, public', current_database());
+    EXECUTE format('ALTER DATABASE %I SET shop.jwt_secret = ''hunter2''', current_database());
+END $$;
+INSERT INTO pg_seclabel SELECT 'shop.notes'::regclass, 'pg_class'::regclass, 0, 'dummy', 'secret';
+ALTER DEFAULT PRIVILEGES IN SCHEMA shop GRANT SELECT ON TABLES TO app;
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+-- An extension that was made after the server, since not every server brings one along.
+INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+    VALUES (16000000, 'pretended', 'postgres'::regrole, 'shop'::regnamespace, false, '1.0');
