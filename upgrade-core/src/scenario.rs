@@ -20,6 +20,14 @@ pub enum Scenario {
     RoundTrip,
     /// Up to every boundary between two migrations, and back from there.
     RollbackAt,
+    /// Every migration is applied twice and reverted twice; the second time changes nothing.
+    Repeat,
+    /// Each migration comes last, as from a branch that is merged late, and the end is the same.
+    LateBranch,
+    /// An empty system that is brought to the new release is equal to one that was upgraded.
+    FreshInstall,
+    /// From earlier releases to the new one, directly and release by release, the end is the same.
+    EveryRelease,
     /// Every migration crashes, at each boundary of its statements and within the longest one: its
     /// session, its process, the server. What its tool recorded is compared with what there is.
     /// Then, from every state that a crash has left, both ways out are tried: to run it again, and
@@ -29,11 +37,15 @@ pub enum Scenario {
 
 impl Scenario {
     /// All scenarios, from the most harmless on.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Control,
         Self::Straight,
         Self::RoundTrip,
         Self::RollbackAt,
+        Self::Repeat,
+        Self::LateBranch,
+        Self::FreshInstall,
+        Self::EveryRelease,
         Self::CrashAt,
     ];
 
@@ -44,6 +56,10 @@ impl Scenario {
             Self::Straight => "straight",
             Self::RoundTrip => "round_trip",
             Self::RollbackAt => "rollback_at",
+            Self::Repeat => "repeat",
+            Self::LateBranch => "late_branch",
+            Self::FreshInstall => "fresh_install",
+            Self::EveryRelease => "every_release",
             Self::CrashAt => "crash_at",
         }
     }

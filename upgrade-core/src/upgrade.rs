@@ -18,6 +18,8 @@ pub struct Upgrade {
     name: String,
     from: Version,
     to: Version,
+    released: Vec<Arc<dyn Migration>>,
+    releases: Vec<usize>,
     migrations: Vec<Arc<dyn Migration>>,
     validators: Vec<Arc<dyn Validator>>,
     rollbacks: Vec<Arc<dyn Rollback>>,
@@ -47,6 +49,8 @@ impl Upgrade {
             name: name.into(),
             from: from.into(),
             to: to.into(),
+            released: Vec::new(),
+            releases: Vec::new(),
             migrations: Vec::new(),
             validators: Vec::new(),
             rollbacks: Vec::new(),
@@ -74,6 +78,20 @@ impl Upgrade {
         migrations: impl IntoIterator<Item = Arc<dyn Migration>>,
     ) -> Self {
         self.migrations.extend(migrations);
+        self
+    }
+
+    /// Names the migrations that make the previous release from an empty system, and the earlier
+    /// releases, each by how many of these migrations it has. It is what the scenarios that begin
+    /// with an empty system need.
+    #[must_use]
+    pub fn with_released(
+        mut self,
+        migrations: impl IntoIterator<Item = Arc<dyn Migration>>,
+        releases: impl IntoIterator<Item = usize>,
+    ) -> Self {
+        self.released = migrations.into_iter().collect();
+        self.releases = releases.into_iter().collect();
         self
     }
 
@@ -173,6 +191,11 @@ impl Upgrade {
         &self.migrations
     }
 
+    /// The migrations that make the previous release from an empty system, in order.
+    pub fn released(&self) -> &[Arc<dyn Migration>] {
+        &self.released
+    }
+
     /// The validators.
     pub fn validators(&self) -> &[Arc<dyn Validator>] {
         &self.validators
@@ -204,15 +227,9 @@ impl Upgrade {
             name: self.name.clone(),
             from: self.from.clone(),
             to: self.to.clone(),
-            migrations: self
-                .migrations
-                .iter()
-                .map(|migration| MigrationOutline {
-                    id: migration.id().clone(),
-                    reversibility: migration.reversibility(),
-                    statements: migration.statements(),
-                })
-                .collect(),
+            released: outlines(&self.released),
+            releases: self.releases.clone(),
+            migrations: outlines(&self.migrations),
             strategies: self
                 .rollbacks
                 .iter()
@@ -222,6 +239,8 @@ impl Upgrade {
                 })
                 .collect(),
             writes: !self.writes.is_empty(),
+            writes_anywhere: !self.writes.is_empty()
+                && self.writes.iter().all(Writes::suits_any_release),
             capabilities,
             rollback_within: self.rollback_within,
             step_within: self.step_within,
@@ -229,4 +248,15 @@ impl Upgrade {
             every_crash: self.every_crash,
         }
     }
+}
+
+fn outlines(migrations: &[Arc<dyn Migration>]) -> Vec<MigrationOutline> {
+    migrations
+        .iter()
+        .map(|migration| MigrationOutline {
+            id: migration.id().clone(),
+            reversibility: migration.reversibility(),
+            statements: migration.statements(),
+        })
+        .collect()
 }

@@ -16,6 +16,7 @@ use crate::error::Result;
 #[derive(Clone)]
 pub struct Writes {
     name: String,
+    any_release: bool,
     write: Arc<dyn Fn(UpgradeContext) -> BoxFuture<'static, Result<()>> + Send + Sync>,
 }
 
@@ -37,6 +38,7 @@ where
 {
     Writes {
         name: name.into(),
+        any_release: false,
         write: Arc::new(move |cx| Box::pin(write(cx))),
     }
 }
@@ -45,6 +47,19 @@ impl Writes {
     /// The name that a person reads in reports.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Says that they suit any schema, also that of a release before the one that the upgrade
+    /// starts at.
+    #[must_use]
+    pub fn at_any_release(mut self) -> Self {
+        self.any_release = true;
+        self
+    }
+
+    /// Whether they suit any schema.
+    pub fn suits_any_release(&self) -> bool {
+        self.any_release
     }
 
     /// Makes the writes.

@@ -8,11 +8,15 @@ use syn::spanned::Spanned;
 use syn::{Error, Expr, ExprLit, ExprUnary, Lit, LitInt, LitStr, Path, Token, UnOp};
 
 /// Every scenario, as `upgrade_core::Scenario` names it, and the variant it stands for.
-pub(crate) const SCENARIOS: [(&str, &str); 5] = [
+pub(crate) const SCENARIOS: [(&str, &str); 9] = [
     ("control", "Control"),
     ("straight", "Straight"),
     ("round_trip", "RoundTrip"),
     ("rollback_at", "RollbackAt"),
+    ("repeat", "Repeat"),
+    ("late_branch", "LateBranch"),
+    ("fresh_install", "FreshInstall"),
+    ("every_release", "EveryRelease"),
     ("crash_at", "CrashAt"),
 ];
 

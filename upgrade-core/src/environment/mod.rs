@@ -21,6 +21,10 @@ pub use postgres::{DatabaseSource, Existing, PostgresEnvironment};
 /// The name of the endpoint at which the database answers.
 pub const DATABASE: &str = "database";
 
+/// The label of the empty system: what there is before the first migration. An environment that
+/// declares [`Capabilities::empty`] can restore it at any time.
+pub const EMPTY: &str = "empty";
+
 /// One system at one release: its database, its services, its configuration.
 ///
 /// # Contract
@@ -93,6 +97,8 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// # Behavior
     /// - Afterwards an observation equals the one made at the snapshot.
     /// - The label is kept, and can be restored again.
+    /// - With [`Capabilities::empty`], the label [`EMPTY`] can be restored although it was never
+    ///   taken.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for a label that was never taken,
@@ -142,6 +148,8 @@ pub struct Capabilities {
     pub faults: bool,
     /// It can kill the server of its database, and start it again.
     pub server_faults: bool,
+    /// It can be emptied: [`EMPTY`] can be restored.
+    pub empty: bool,
     /// It runs services that are replaced in an upgrade.
     pub services: bool,
 }
@@ -170,6 +178,13 @@ impl Capabilities {
     #[must_use]
     pub fn with_server_faults(mut self) -> Self {
         self.server_faults = true;
+        self
+    }
+
+    /// With [`Capabilities::empty`].
+    #[must_use]
+    pub fn with_empty(mut self) -> Self {
+        self.empty = true;
         self
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
-use super::{At, Capabilities, DATABASE, Endpoints, Environment, Fault, LogTail};
+use super::{At, Capabilities, DATABASE, EMPTY, Endpoints, Environment, Fault, LogTail};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, Scope};
@@ -37,6 +37,19 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
 
     /// The last lines of the server's log, as far as they can be read.
     fn log_tail(&self, lines: usize) -> Vec<LogTail>;
+
+    /// Whether the database may be made anew, without anything in it.
+    fn may_be_emptied(&self) -> bool {
+        false
+    }
+
+    /// Makes in an empty database what is there before the first migration: extensions, say.
+    ///
+    /// # Errors
+    /// Any kind.
+    async fn set_up(&self, _: &UpgradeContext, _: &Database) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether the server may be killed: it is nobody else's. A server that was there before never
     /// may.
@@ -109,6 +122,7 @@ impl PostgresEnvironment {
     pub fn new(name: impl Into<String>, source: impl DatabaseSource) -> Self {
         let mut capabilities = Capabilities::none().with_snapshots().with_faults();
         capabilities.server_faults = source.may_kill_server();
+        capabilities.empty = source.may_be_emptied();
         Self {
             name: name.into(),
             source: Box::new(source),
@@ -195,6 +209,20 @@ impl PostgresEnvironment {
         close(admin).await;
         Ok(())
     }
+}
+
+/// Makes a database anew, without anything in it.
+async fn make_anew(live: &Database) -> Result<()> {
+    let mut admin = live.connect_maintenance().await?;
+    live.guard(&mut admin, "emptied").await?;
+    let comment = live.comment(&mut admin).await?;
+    live.drop(&mut admin).await?;
+    live.create(&mut admin, &Marker::new(MarkerKind::Kept, live.name()))
+        .await?;
+    let comment = live.comment_sql(comment.as_deref());
+    live.act(&mut admin, "mark", &comment).await?;
+    close(admin).await;
+    Ok(())
 }
 
 /// The name under which a copy is made that then takes the place of the database.
@@ -294,6 +322,13 @@ impl Environment for PostgresEnvironment {
 
     async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
         self.require(self.capabilities.snapshots, "snapshots")?;
+        if label == EMPTY && self.capabilities.empty {
+            let live = self.database()?;
+            cx.bounded("empty the database", make_anew(&live)).await??;
+            return cx
+                .bounded("set the database up", self.source.set_up(cx, &live))
+                .await?;
+        }
         let kept = self.at(&At::Snapshot(label.to_owned()))?;
         cx.bounded("restore a snapshot", self.put_back(cx, &kept))
             .await?

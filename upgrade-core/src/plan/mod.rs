@@ -30,12 +30,18 @@ pub struct Outline {
     pub from: Version,
     /// The release that it leads to.
     pub to: Version,
+    /// The migrations that make the previous release from an empty system, in order.
+    pub released: Vec<MigrationOutline>,
+    /// The earlier releases, each by how many of the released migrations it has; ascending.
+    pub releases: Vec<usize>,
     /// The migrations, in order.
     pub migrations: Vec<MigrationOutline>,
     /// The ways back, the preferred one first.
     pub strategies: Vec<StrategyOutline>,
     /// Whether it is known what users write while the upgrade is under way.
     pub writes: bool,
+    /// Whether it is known for releases before the one that the upgrade starts at, too.
+    pub writes_anywhere: bool,
     /// What the environment can do.
     pub capabilities: Capabilities,
     /// The budget of a rollback.
@@ -196,6 +202,24 @@ pub enum Action {
         /// The label under which the state is kept.
         label: String,
     },
+    /// Applies a migration again that is applied; nothing may change.
+    ApplyAgain {
+        /// Which one.
+        migration: MigrationId,
+    },
+    /// Reverts a migration again that is reverted; nothing may change.
+    RevertAgain {
+        /// Which one.
+        migration: MigrationId,
+    },
+    /// Applies all migrations but one, then that one. Where others need it, they fail, and nothing
+    /// is found: their order is given.
+    MergeLate {
+        /// Which one comes late.
+        migration: MigrationId,
+        /// The label of the observation that the end has to equal.
+        with: String,
+    },
     /// Reverts a migration.
     Revert {
         /// Which one.
@@ -335,6 +359,7 @@ impl Plan {
         for step in &self.steps {
             if let Action::Apply { migration }
             | Action::Crash { migration, .. }
+            | Action::MergeLate { migration, .. }
             | Action::Revert { migration } = &step.action
                 && !seen.contains(&migration)
             {
@@ -416,6 +441,11 @@ impl fmt::Display for Action {
             } => write!(f, "apply {migration}, kill the {victim} {moment}"),
             Self::Settle { migration, .. } => {
                 write!(f, "compare what {migration} left with its record")
+            }
+            Self::ApplyAgain { migration } => write!(f, "apply {migration} once more"),
+            Self::RevertAgain { migration } => write!(f, "revert {migration} once more"),
+            Self::MergeLate { migration, .. } => {
+                write!(f, "apply all others, then {migration}")
             }
             Self::Revert { migration } => write!(f, "revert {migration}"),
             Self::Write { seed } => write!(f, "users write (seed {seed})"),

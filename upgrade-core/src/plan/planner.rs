@@ -1,6 +1,7 @@
 //! The planner: outline, scenario and seed in, steps out. No IO, no clock, no randomness.
 
 mod crash;
+mod order;
 
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<P
         Scenario::Straight => draft.straight(),
         Scenario::RoundTrip => draft.round_trip(),
         Scenario::RollbackAt => draft.rollback_at(),
+        Scenario::Repeat => draft.repeat(),
+        Scenario::LateBranch => draft.late_branch(),
+        Scenario::FreshInstall => draft.fresh_install(),
+        Scenario::EveryRelease => draft.every_release(seed),
         Scenario::CrashAt => draft.crash_at(seed),
     }
     draft.push(Phase::Teardown, Action::Teardown);
@@ -65,10 +70,14 @@ fn require(outline: &Outline, scenario: Scenario) -> Result<()> {
         )
         .with_hint("name an earlier release with `from`"));
     }
-    let rehearses = matches!(
-        scenario,
-        Scenario::RoundTrip | Scenario::RollbackAt | Scenario::CrashAt
-    );
+    let begins_empty = matches!(scenario, Scenario::FreshInstall | Scenario::EveryRelease);
+    if begins_empty && !outline.capabilities.empty {
+        return unsupported(
+            "an environment that can be emptied",
+            "run it in staging, on a database that the library has made",
+        );
+    }
+    let rehearses = !matches!(scenario, Scenario::Control | Scenario::Straight);
     if rehearses && !outline.capabilities.snapshots {
         return unsupported(
             "an environment that can take snapshots",
@@ -337,6 +346,11 @@ impl Draft<'_> {
         );
         self.compare(Phase::Verify, BASELINE, Equal::Everything);
         self.push(Phase::Verify, Action::Validate);
+    }
+
+    fn restore(&mut self, label: &str) {
+        let label = label.to_owned();
+        self.push(Phase::Baseline, Action::Restore { label });
     }
 
     fn apply_all(&mut self) {

@@ -9,6 +9,7 @@ use crate::environment::At;
 use crate::error::Result;
 use crate::observation::{Columns, Observation, Reading, Scope, TableState};
 use crate::plan::Equal;
+use crate::scenario::Scenario;
 use crate::validator::{Finding, Severity, Verdict};
 use crate::version::Phase;
 
@@ -55,7 +56,12 @@ pub(super) async fn compare(
                 .environment
                 .observe(cx, &At::Live, &Scope::Schema)
                 .await?;
-            expected.schema_findings(&actual, "second-up-schema-differs")
+            let id = match run.plan.scenario {
+                Scenario::FreshInstall => "fresh-install-differs",
+                Scenario::EveryRelease => "release-path-differs",
+                _ => "second-up-schema-differs",
+            };
+            expected.schema_findings(&actual, id)
         }
         Equal::SharedRows => excuse(run, shared_rows(run, cx, with, &expected).await?),
     };

@@ -178,7 +178,7 @@ pub(super) async fn crash(
     Ok(verdict(findings))
 }
 
-fn verdict(findings: Vec<Finding>) -> Verdict {
+pub(super) fn verdict(findings: Vec<Finding>) -> Verdict {
     if findings.is_empty() {
         Verdict::Pass
     } else {

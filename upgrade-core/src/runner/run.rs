@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -11,10 +12,10 @@ use tracing::Instrument;
 use super::crash::Crashes;
 use super::{Runner, blame, rollback, step};
 use crate::context::UpgradeContext;
-use crate::environment::Environment;
+use crate::environment::{EMPTY, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventHub, millis};
-use crate::migration::MigrationId;
+use crate::migration::{Migration, MigrationId};
 use crate::observation::Observation;
 use crate::plan::{Action, Plan, Step, StepId};
 use crate::report::{self, CrashReport, FoundIn, MigrationReport, Report, StepOutcome, StepReport};
@@ -50,7 +51,7 @@ pub(super) struct Run<'a> {
 }
 
 /// What is remembered of a state that is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct KeptState {
     /// The migrations that are applied in it, or begun; oldest first.
     applied: Vec<MigrationId>,
@@ -88,7 +89,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             environment: environment.as_ref(),
             plan,
             observations: BTreeMap::new(),
-            snapshots: BTreeMap::new(),
+            snapshots: [(EMPTY.to_owned(), KeptState::default())].into(),
             crashes: Crashes::default(),
             crashed: None,
             prepared: None,
@@ -285,9 +286,10 @@ impl Run<'_> {
         within: Duration,
     ) -> UpgradeContext {
         let deadline = Instant::now() + within;
-        let all = self.upgrade.migrations().len();
+        let all = self.upgrade.migrations();
+        let done = |migration: &Arc<dyn Migration>| self.applied.contains(migration.id());
         cx.clone()
-            .with_upgraded(self.applied.len() == all && all > 0 && self.crashed.is_none())
+            .with_upgraded(!all.is_empty() && all.iter().all(done) && self.crashed.is_none())
             .with_phase(phase)
             .with_deadline(deadline)
             .with_endpoints(self.environment.endpoints())

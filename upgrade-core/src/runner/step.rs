@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::run::{Run, StepResult, said};
-use super::{compare, crash, rollback};
+use super::{compare, crash, order, rollback};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
@@ -95,6 +95,9 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             after,
             label,
         } => crash::settle(run, cx, migration, (before, after), label).await,
+        Action::ApplyAgain { migration } => order::again(run, cx, migration, true).await,
+        Action::RevertAgain { migration } => order::again(run, cx, migration, false).await,
+        Action::MergeLate { migration, with } => order::merge_late(run, cx, migration, with).await,
         Action::Revert { migration } => revert(run, cx, migration).await,
         Action::Write { seed } => {
             let cx = cx.clone().with_seed(*seed);
@@ -137,9 +140,9 @@ pub(super) fn way_back(run: &Run<'_>, strategy: &str) -> Result<Arc<dyn Rollback
 }
 
 pub(super) fn migration(run: &Run<'_>, id: &MigrationId) -> Result<Arc<dyn Migration>> {
-    run.upgrade
-        .migrations()
-        .iter()
+    let upgrade = run.upgrade;
+    let all = upgrade.released().iter().chain(upgrade.migrations());
+    all.into_iter()
         .find(|migration| migration.id() == id)
         .cloned()
         .ok_or_else(|| {

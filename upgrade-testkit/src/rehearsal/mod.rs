@@ -4,6 +4,7 @@ mod populated;
 mod release;
 mod schema;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,6 +80,7 @@ pub struct Rehearsal {
     step_within: Option<Duration>,
     reversible: bool,
     every_crash: bool,
+    releases: BTreeSet<String>,
     expected_changes: Vec<(String, String)>,
     observer: Observer,
     plan: Option<Plan>,
@@ -129,6 +131,7 @@ impl Rehearsal {
             step_within: None,
             reversible: false,
             every_crash: false,
+            releases: BTreeSet::new(),
             expected_changes: Vec::new(),
             observer: Observer::default(),
             plan: None,
@@ -164,6 +167,7 @@ impl Rehearsal {
             step_within: None,
             reversible: spec.is_reversible(),
             every_crash: false,
+            releases: BTreeSet::new(),
             expected_changes: Vec::new(),
             observer: Observer::default(),
             plan: None,
@@ -321,6 +325,14 @@ impl Rehearsal {
         self
     }
 
+    /// Names the earlier releases for the scenario `every_release`, each by the version of its last
+    /// migration. Where none is named, each migration is a release.
+    #[must_use]
+    pub fn releases<V: Into<String>>(mut self, versions: impl IntoIterator<Item = V>) -> Self {
+        self.releases.extend(versions.into_iter().map(Into::into));
+        self
+    }
+
     /// Says that the upgrade removes or changes rows of a table (`public.orders`) on purpose.
     #[must_use]
     pub fn expect_change(mut self, table: impl Into<String>, reason: impl Into<String>) -> Self {
@@ -392,7 +404,7 @@ impl Rehearsal {
     /// # Errors
     /// Any kind, when it could not be told whether the upgrade is good.
     pub async fn report(mut self) -> Result<Report> {
-        let releases = self.releases().await?;
+        let releases = self.resolved().await?;
         self.leave_out_record(&releases);
         let pool = Pool::connect(self.pool_options()?).await?;
         let failed = Arc::new(AtomicBool::new(false));
@@ -444,7 +456,7 @@ impl Rehearsal {
     }
 
     /// The two releases: from the function that the test names, or from the folder.
-    async fn releases(&mut self) -> Result<Releases> {
+    async fn resolved(&mut self) -> Result<Releases> {
         let Some(cx) = self.case.clone() else {
             return release::resolve(self);
         };
@@ -463,6 +475,7 @@ impl Rehearsal {
 
     fn upgrade(&self, releases: &Releases) -> Upgrade {
         let mut upgrade = Upgrade::new(&self.name, releases.from.clone(), releases.to.clone())
+            .with_released(releases.applied.iter().cloned(), self.boundaries(releases))
             .with_migrations(releases.pending.iter().cloned())
             .with_findings(releases.findings.iter().cloned())
             .with_rollback_within(self.rollback_within);
@@ -499,6 +512,17 @@ impl Rehearsal {
             upgrade = upgrade.with_rollback(Arc::clone(rollback));
         }
         upgrade
+    }
+
+    /// The earlier releases by how many migrations each has: those that the test names, or else
+    /// each migration is one.
+    fn boundaries(&self, releases: &Releases) -> Vec<usize> {
+        let applied = releases.applied.iter().enumerate();
+        let named = |version: &str| self.releases.is_empty() || self.releases.contains(version);
+        applied
+            .filter(|(_, migration)| named(migration.id().version()))
+            .map(|(at, _)| at + 1)
+            .collect()
     }
 
     fn pool_options(&self) -> Result<PoolOptions> {

@@ -117,6 +117,7 @@ pub(super) fn more_rows() -> Writes {
             })
         },
     )
+    .at_any_release()
 }
 
 /// Sets an empty database up and applies migrations to it.
@@ -195,6 +196,15 @@ impl DatabaseSource for Populated {
             ));
         }
         Ok(())
+    }
+
+    fn may_be_emptied(&self) -> bool {
+        true
+    }
+
+    async fn set_up(&self, _: &UpgradeContext, database: &Database) -> Result<()> {
+        let mut connection = database.connect().await?;
+        migrate(database, &mut connection, &self.recipe.set_up_sql, []).await
     }
 
     fn may_kill_server(&self) -> bool {

@@ -17,7 +17,7 @@ impl Rehearsal {
     /// # Errors
     /// Any kind, when the migrations cannot be read or applied, or there is no server.
     pub async fn schema(mut self) -> Result<Catalog> {
-        let releases = self.releases().await?;
+        let releases = self.resolved().await?;
         self.leave_out_record(&releases);
         let pool = Pool::connect(self.pool_options()?).await?;
         let test = pool.empty_database(&RunId::generate()).await?;

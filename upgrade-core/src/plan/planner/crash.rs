@@ -116,11 +116,6 @@ impl Draft<'_> {
         let migration = self.outline.migrations[at].id.clone();
         self.push(Phase::Expand, Action::Apply { migration });
     }
-
-    fn restore(&mut self, label: &str) {
-        let label = label.to_owned();
-        self.push(Phase::Baseline, Action::Restore { label });
-    }
 }
 
 /// A boundary of a migration, drawn from the seed of the plan.

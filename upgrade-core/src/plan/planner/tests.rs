@@ -37,7 +37,14 @@ fn outline(reversible: &[bool]) -> Outline {
             },
         ],
         writes: false,
-        capabilities: Capabilities::none().with_snapshots().with_faults(),
+        writes_anywhere: false,
+        released: Vec::new(),
+        releases: Vec::new(),
+        capabilities: Capabilities::none()
+            .with_snapshots()
+            .with_faults()
+            .with_server_faults()
+            .with_empty(),
         rollback_within: Duration::from_secs(300),
         step_within: Duration::from_secs(600),
         reversible: false,
@@ -172,7 +179,7 @@ proptest! {
             match &step.action {
                 Action::Observe { label } => observed.push(label.clone()),
                 Action::Compare { with, .. } => prop_assert!(observed.contains(with)),
-                Action::Revert { migration } => {
+                Action::Revert { migration } | Action::RevertAgain { migration } => {
                     let index: usize = migration.version().parse().unwrap();
                     prop_assert!(reversible[index]);
                 }

@@ -1,0 +1,88 @@
+//! Steps that act once more, or out of order.
+
+use super::crash::verdict;
+use super::run::{Run, StepResult};
+use super::step::{is_judgement, migration};
+use crate::context::UpgradeContext;
+use crate::environment::At;
+use crate::migration::{MigrationId, Outcome};
+use crate::observation::{Observation, Scope};
+use crate::validator::Finding;
+
+/// Applies or reverts a migration once more: the record has to keep it from doing anything.
+pub(super) async fn again(
+    run: &Run<'_>,
+    cx: &UpgradeContext,
+    id: &MigrationId,
+    up: bool,
+) -> StepResult {
+    let migration = migration(run, id)?;
+    let subject = format!("migration {id}");
+    let before = run.environment.observe(cx, &At::Live, &Scope::All).await?;
+    let (finding, acted, result) = if up {
+        ("up-twice-differs", "applied", migration.apply(cx).await)
+    } else {
+        ("down-twice-differs", "reverted", migration.revert(cx).await)
+    };
+    let mut findings = Vec::new();
+    match result {
+        Ok(Outcome::NothingToDo) => {}
+        Ok(Outcome::Done) => {
+            let message = format!("is {acted} already, and was {acted} once more");
+            findings.push(Finding::error(finding, subject, message));
+        }
+        Err(error) if is_judgement(&error) => {
+            let message = format!("is {acted} already, and fails to be {acted} once more: {error}");
+            findings.push(Finding::error(finding, subject, message));
+        }
+        Err(error) => return Err(error.with_context("migration", id)),
+    }
+    let after = run.environment.observe(cx, &At::Live, &Scope::All).await?;
+    findings.extend(differences(&before, &after, finding));
+    Ok(verdict(findings))
+}
+
+fn differences(before: &Observation, after: &Observation, id: &str) -> Vec<Finding> {
+    let mut findings = before.schema_findings(after, id);
+    findings.extend(before.row_findings(after, id, id));
+    findings
+}
+
+/// Applies all migrations but one, then that one, and compares the schema with the head's.
+pub(super) async fn merge_late(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    late: &MigrationId,
+    with: &str,
+) -> StepResult {
+    let all: Vec<MigrationId> = run
+        .upgrade
+        .migrations()
+        .iter()
+        .map(|migration| migration.id().clone())
+        .collect();
+    let others = all.iter().filter(|id| *id != late);
+    let mut skipped = false;
+    for id in others.chain([late]) {
+        run.applied.push(id.clone());
+        match migration(run, id)?.apply(cx).await {
+            Ok(outcome) => skipped |= outcome == Outcome::NothingToDo,
+            // One that needs the late one, or is needed by it: there is no other order.
+            Err(error) if is_judgement(&error) => return Ok(verdict(Vec::new())),
+            Err(error) => return Err(error.with_context("migration", id)),
+        }
+    }
+    let expected = &run.observations[with];
+    let scope = Scope::Schema;
+    let actual = run.environment.observe(cx, &At::Live, &scope).await?;
+    let mut findings = expected.schema_findings(&actual, "order-dependent");
+    if skipped {
+        let message = "its tool passes over it when it comes late, and says nothing";
+        findings.push(Finding::error(
+            "order-dependent",
+            format!("migration {late}"),
+            message,
+        ));
+    }
+    Ok(verdict(findings))
+}
