@@ -1,11 +1,15 @@
 //! What a system looks like, as data that can be compared: its schema and its rows.
 
+mod row_diff;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 
 use crate::validator::Finding;
+
+pub use row_diff::{ColumnChange, ColumnValue, RowChange, RowChangeKind, RowDiff, RowDiffRequest};
 
 /// The schema of a system and the state of its rows at one moment.
 ///

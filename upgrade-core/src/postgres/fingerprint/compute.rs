@@ -211,23 +211,12 @@ fn statement(
                     table: table.clone(),
                     column: pick.name.clone(),
                 })?;
-        let name = format!("t.{}", quote_ident(&pick.name));
-        // A collation that knows no case would hash `A` as `a`.
         let as_text = pick.as_text || !column.hashable || mode == HashMode::Portable;
-        values.push(if as_text {
-            format!("{name}::text COLLATE \"C\"")
-        } else {
-            name
-        });
+        values.push(hashed_value(&pick.name, as_text));
     }
     let row = format!("row({})", values.join(", "));
     let hash = match mode {
-        // The hash of a record is a linear combination of those of its columns, so a sum of them
-        // would not see values of one column change places between rows. Hashing it once more
-        // undoes that; as a `float8`, because the hash of a `bigint` folds it to 32 bits first.
-        HashMode::Native => {
-            format!("hashfloat8extended(hash_record_extended({row}, 0)::float8, 0)")
-        }
+        HashMode::Native => native_hash(&row),
         HashMode::Portable => format!(
             "('x' || substr(encode(sha256(convert_to({row}::text, 'UTF8')), 'hex'), 1, 16))::bit(64)::bigint"
         ),
@@ -238,6 +227,26 @@ fn statement(
         "SELECT count(*), coalesce(sum({hash}::numeric), 0)::text FROM {only}{} t",
         table.to_sql()
     ))
+}
+
+/// What is hashed of a column of the table `t`. A collation that knows no case would hash `A` as
+/// `a`, so that of text is the one that knows bytes only.
+pub(in crate::postgres) fn hashed_value(column: &str, as_text: bool) -> String {
+    let name = format!("t.{}", quote_ident(column));
+    if as_text {
+        format!("{name}::text COLLATE \"C\"")
+    } else {
+        name
+    }
+}
+
+/// The hash of a row that may be summed.
+///
+/// The hash of a record is a linear combination of those of its columns, so a sum of them would
+/// not see values of one column change places between rows. Hashing it once more undoes that; as
+/// a `float8`, because the hash of a `bigint` folds it to 32 bits first.
+pub(in crate::postgres) fn native_hash(row: &str) -> String {
+    format!("hashfloat8extended(hash_record_extended({row}, 0)::float8, 0)")
 }
 
 /// Where a sequence stands.

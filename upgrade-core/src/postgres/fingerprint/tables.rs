@@ -27,7 +27,7 @@ pub struct TableShape {
     /// the database.
     pub oid: u32,
     /// Whether rows are in partitions, so that a scan of the table has to include them.
-    pub(super) partitioned: bool,
+    pub(in crate::postgres) partitioned: bool,
 }
 
 /// What is known of one column.
@@ -141,7 +141,7 @@ impl Tables {
     }
 
     /// Lists the tables of these schemas, inside a transaction with pinned settings.
-    pub(super) async fn list(
+    pub(in crate::postgres) async fn list(
         conn: &mut PgConnection,
         oids: &ScopeOids,
     ) -> Result<Self, FingerprintError> {
