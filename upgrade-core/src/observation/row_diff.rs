@@ -117,6 +117,15 @@ pub struct ColumnChange {
 }
 
 impl RowDiff {
+    /// No difference yet between so many rows before and after.
+    pub fn new(before: u64, after: u64) -> Self {
+        Self {
+            before,
+            after,
+            ..Self::default()
+        }
+    }
+
     /// Whether no row differs.
     pub fn is_empty(&self) -> bool {
         self.lost == 0 && self.added == 0 && self.changed == 0
@@ -165,6 +174,35 @@ impl fmt::Display for RowDiff {
             }
         }
         Ok(())
+    }
+}
+
+impl RowChange {
+    /// One row, to which this happened.
+    pub fn new(kind: RowChangeKind) -> Self {
+        Self {
+            kind,
+            count: 1,
+            key: Vec::new(),
+            columns: Vec::new(),
+        }
+    }
+
+    /// Named by these values.
+    #[must_use]
+    pub fn with_key(mut self, key: impl IntoIterator<Item = ColumnValue>) -> Self {
+        self.key.extend(key);
+        self
+    }
+}
+
+impl ColumnValue {
+    /// A value of a column, as a person reads it.
+    pub fn new(column: impl Into<String>, value: impl Into<String>) -> Self {
+        Self {
+            column: column.into(),
+            value: value.into(),
+        }
     }
 }
 
