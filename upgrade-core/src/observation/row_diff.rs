@@ -17,7 +17,7 @@ pub struct RowDiffRequest {
     pub table: String,
     /// The name that it has now, if that is another one.
     pub renamed_to: Option<String>,
-    /// The columns to compare, which both states have.
+    /// The columns to compare. Of one that the table has no more, its values are counted.
     pub columns: Columns,
 }
 
@@ -64,6 +64,21 @@ pub struct RowDiff {
     /// The columns by which rows were recognised; none where whole rows were compared.
     pub key: Vec<String>,
     /// The first rows of each kind: those that are lost, changed, added.
+    pub rows: Vec<RowChange>,
+    /// The columns that were asked for and that only the earlier state has. They are no part of
+    /// the numbers above.
+    pub dropped: Vec<DroppedColumn>,
+}
+
+/// A column that only the earlier state has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DroppedColumn {
+    /// The column.
+    pub column: String,
+    /// How many rows had a value in it that is not null.
+    pub values: u64,
+    /// The first of them, with the value as the only column.
     pub rows: Vec<RowChange>,
 }
 
@@ -196,6 +211,28 @@ impl RowChange {
     }
 }
 
+impl DroppedColumn {
+    /// A column that had so many values.
+    pub fn new(column: impl Into<String>, values: u64) -> Self {
+        Self {
+            column: column.into(),
+            values,
+            rows: Vec::new(),
+        }
+    }
+}
+
+impl ColumnChange {
+    /// A column of a row, before and after.
+    pub fn new(column: impl Into<String>, before: Option<String>, after: Option<String>) -> Self {
+        Self {
+            column: column.into(),
+            before,
+            after,
+        }
+    }
+}
+
 impl ColumnValue {
     /// A value of a column, as a person reads it.
     pub fn new(column: impl Into<String>, value: impl Into<String>) -> Self {
@@ -295,6 +332,7 @@ mod tests {
             added: 3,
             changed: 1,
             key: vec!["id".to_owned()],
+            dropped: Vec::new(),
             rows: vec![
                 row(RowChangeKind::Lost, 2, Some("'1'"), None),
                 row(RowChangeKind::Changed, 1, Some("'1'"), Some("NULL")),

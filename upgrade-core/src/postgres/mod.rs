@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod container;
 pub mod database;
 pub mod fingerprint;
+mod large_objects;
 mod observe;
 pub mod rowdiff;
 pub mod server;

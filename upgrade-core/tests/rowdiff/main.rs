@@ -174,16 +174,42 @@ async fn only_the_columns_that_are_asked_for_count() {
     )
     .await;
     assert!(pair.diff().await.is_empty());
-    let columns = Columns::from([("phone".to_owned(), Reading::Value)]);
+    let columns = Columns::from([("mobile".to_owned(), Reading::Value)]);
     let error = pair.try_diff(&t(), &columns).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "table `public.t` does not have column `phone` on both sides"
+        "table `public.t` has no column `mobile` before"
     );
     let error = pair
         .try_diff(&TableName::new("public", "no"), &columns)
         .await;
     assert!(matches!(error, Err(RowDiffError::UnknownTable { .. })));
+}
+
+#[tokio::test]
+async fn the_values_of_a_column_that_is_gone_are_counted() {
+    let mut pair = Pair::new(
+        &format!("{PEOPLE} UPDATE t SET phone = NULL WHERE id > 30 OR id % 2 = 0"),
+        "ALTER TABLE t DROP phone, DROP name; DELETE FROM t WHERE id = 1",
+    )
+    .await;
+    let columns = ["id", "name", "phone"].map(|column| (column.to_owned(), Reading::Value));
+    let found = pair.try_diff(&t(), &columns.into()).await.unwrap();
+    assert_eq!(found.to_string(), "- id = 1\n");
+    let dropped: Vec<(&str, u64, usize)> = found
+        .dropped
+        .iter()
+        .map(|dropped| (dropped.column.as_str(), dropped.values, dropped.rows.len()))
+        .collect();
+    assert_eq!(dropped, [("name", 50, 10), ("phone", 15, 10)]);
+    let first: Vec<String> = found.dropped[1].rows[..2]
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        first,
+        ["~ id = 1: phone = '+49 1'", "~ id = 3: phone = '+49 3'"]
+    );
 }
 
 #[tokio::test]

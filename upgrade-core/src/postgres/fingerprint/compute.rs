@@ -8,6 +8,7 @@ use sqlx::postgres::types::Oid;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::{FingerprintError, TableName, TableShape, Tables};
+use crate::observation::SequenceState;
 use crate::postgres::catalog::{CatalogScope, Pinned, ScopeOids, server_major};
 use crate::postgres::sql::quote_ident;
 
@@ -249,15 +250,6 @@ pub(in crate::postgres) fn native_hash(row: &str) -> String {
     format!("hashfloat8extended(hash_record_extended({row}, 0)::float8, 0)")
 }
 
-/// Where a sequence stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SequenceValue {
-    /// The value that was handed out last, or will be first.
-    pub last_value: i64,
-    /// Whether that value was handed out.
-    pub is_called: bool,
-}
-
 /// Where every sequence in scope stands, by name.
 ///
 /// The sequences of a table that is out of scope are out too. What a sequence hands out is not
@@ -269,10 +261,10 @@ pub struct SequenceValue {
 pub async fn sequence_values(
     conn: &mut PgConnection,
     scope: &CatalogScope,
-) -> Result<BTreeMap<TableName, SequenceValue>, FingerprintError> {
+) -> Result<BTreeMap<TableName, SequenceState>, FingerprintError> {
     const LIST: &str = "
-        SELECT n.nspname::text, c.relname::text
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        SELECT n.nspname::text, c.relname::text, s.seqincrement, s.seqstart, s.seqcycle
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
         WHERE c.relkind = 'S' AND c.relnamespace = ANY($1) AND c.oid <> ALL($2)
         ORDER BY 1, 2";
     /// How many sequences one statement reads.
@@ -287,7 +279,7 @@ pub async fn sequence_values(
         .await
         .map_err(|source| FingerprintError::Scope { source })?;
     let (schemas, hidden): (&[Oid], &[Oid]) = (&oids.schemas, &oids.hidden);
-    let names: Vec<TableName> = sqlx::query(LIST)
+    let known: Vec<(TableName, SequenceState)> = sqlx::query(LIST)
         .persistent(false)
         .bind(schemas)
         .bind(hidden)
@@ -296,19 +288,21 @@ pub async fn sequence_values(
         .map_err(failed)?
         .iter()
         .map(|row| {
-            Ok(TableName::new(
-                row.try_get::<String, _>(0)?,
-                row.try_get::<String, _>(1)?,
-            ))
+            let name = TableName::new(row.try_get::<String, _>(0)?, row.try_get::<String, _>(1)?);
+            let mut state = SequenceState::new(0, false);
+            state.increment = row.try_get(2)?;
+            state.start = row.try_get(3)?;
+            state.cycles = row.try_get(4)?;
+            Ok((name, state))
         })
         .collect::<Result<_, sqlx::Error>>()
         .map_err(failed)?;
     let mut values = BTreeMap::new();
-    for chunk in names.chunks(CHUNK) {
+    for chunk in known.chunks(CHUNK) {
         let reads: Vec<String> = chunk
             .iter()
             .enumerate()
-            .map(|(index, name)| {
+            .map(|(index, (name, _))| {
                 format!(
                     "SELECT {index} AS n, last_value, is_called FROM {}",
                     name.to_sql()
@@ -323,11 +317,10 @@ pub async fn sequence_values(
             .map_err(failed)?;
         for row in rows {
             let index: i32 = row.try_get("n").map_err(failed)?;
-            let value = SequenceValue {
-                last_value: row.try_get("last_value").map_err(failed)?,
-                is_called: row.try_get("is_called").map_err(failed)?,
-            };
-            values.insert(chunk[index.unsigned_abs() as usize].clone(), value);
+            let (name, mut state) = chunk[index.unsigned_abs() as usize].clone();
+            state.last_value = row.try_get("last_value").map_err(failed)?;
+            state.is_called = row.try_get("is_called").map_err(failed)?;
+            values.insert(name, state);
         }
     }
     session.end().await.map_err(failed)?;

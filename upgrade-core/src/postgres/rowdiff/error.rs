@@ -38,8 +38,8 @@ pub enum RowDiffError {
         /// The table.
         table: String,
     },
-    /// A side has the table without this column.
-    #[error("table `{table}` does not have column `{column}` on both sides")]
+    /// The table does not have such a column in the earlier state.
+    #[error("table `{table}` has no column `{column}` before")]
     UnknownColumn {
         /// The table.
         table: String,

@@ -26,6 +26,7 @@
 //! Partitioned tables are one table, so a row that moved to another partition is no difference.
 //! A table that others inherit from is compared without their rows.
 
+mod dropped;
 mod error;
 mod key;
 mod merge;
@@ -106,7 +107,8 @@ pub async fn diff(
 
 /// Compares the rows of several tables in two databases: `before` and `after`, each in one state.
 ///
-/// A table that only one side has is compared with an empty one. Each side is read in one
+/// A table that only one side has is compared with an empty one; of a column that only the earlier
+/// side has, the values are [counted](RowDiff::dropped). Each side is read in one
 /// `REPEATABLE READ READ ONLY` transaction (or that of the caller) with `ACCESS SHARE`; row
 /// security is switched off, so a role from which a policy would hide rows gets an error. The
 /// answer is by the names of the requests.
@@ -195,12 +197,9 @@ async fn one(
         table: request.table.clone(),
         source,
     };
-    let shapes: Vec<&TableShape> = [&old, &new]
-        .into_iter()
-        .flatten()
-        .map(|(_, shape)| shape)
-        .collect();
-    let columns = sql::columns(request, &shapes)?;
+    let shape =
+        |side: &Option<(TableName, TableShape)>| side.as_ref().map(|(_, shape)| shape.clone());
+    let (columns, dropped) = sql::columns(request, shape(&old).as_ref(), shape(&new).as_ref())?;
     let key = Key::choose(
         before.session.conn(),
         after.session.conn(),
@@ -224,6 +223,12 @@ async fn one(
         key: key.columns.clone(),
         ..RowDiff::default()
     };
+    if let Some(from) = old.as_deref().filter(|_| !dropped.is_empty()) {
+        let session = &mut before.session;
+        diff.dropped = dropped::read(session, from, &dropped, &key.columns, options)
+            .await
+            .map_err(failed)?;
+    }
     let differing: Vec<i32> = sums_before
         .keys()
         .chain(sums_after.keys())

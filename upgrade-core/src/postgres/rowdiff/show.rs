@@ -78,17 +78,12 @@ pub(super) fn changes(
                 };
                 let differs = old.is_some() && new.is_some() && hash(old) != hash(new);
                 if statements.key.contains(&name) && !differs {
-                    let value = old_text.or(new_text).unwrap_or_default();
-                    key.push(ColumnValue {
-                        column: name,
-                        value,
-                    });
+                    key.push(ColumnValue::new(
+                        name,
+                        old_text.or(new_text).unwrap_or_default(),
+                    ));
                 } else if differs || old.is_none() || new.is_none() {
-                    columns.push(ColumnChange {
-                        column: name,
-                        before: old_text,
-                        after: new_text,
-                    });
+                    columns.push(ColumnChange::new(name, old_text, new_text));
                 }
             }
             key.sort_by_key(|value| {
@@ -106,7 +101,7 @@ pub(super) fn changes(
 }
 
 /// A value on one line: numbers and truth values as they are, other text in quotes, cut with `…`.
-fn shown(text: Option<&str>, limit: usize) -> String {
+pub(super) fn shown(text: Option<&str>, limit: usize) -> String {
     let Some(text) = text else {
         return "NULL".to_owned();
     };

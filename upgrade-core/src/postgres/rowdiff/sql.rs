@@ -3,7 +3,7 @@
 use super::key::Key;
 use super::{RowDiffError, RowDiffOptions, TableName};
 use crate::observation::{Reading, RowDiffRequest};
-use crate::postgres::fingerprint::{TableShape, hashed_value, native_hash};
+use crate::postgres::fingerprint::{ColumnShape, TableShape, hashed_value, native_hash};
 use crate::postgres::sql::quote_ident;
 
 /// A column that is compared.
@@ -16,46 +16,61 @@ pub(super) struct Column {
     in_key: String,
 }
 
-/// The columns of a request as the tables have them.
+/// The columns of a request that are compared, and those that only the earlier side has.
 pub(super) fn columns(
     request: &RowDiffRequest,
-    shapes: &[&TableShape],
-) -> Result<Vec<Column>, RowDiffError> {
-    request
-        .columns
-        .iter()
-        .map(|(name, reading)| {
-            let found: Vec<_> = shapes
-                .iter()
-                .filter_map(|shape| shape.columns.get(name))
-                .collect();
-            if found.len() < shapes.len() {
+    before: Option<&TableShape>,
+    after: Option<&TableShape>,
+) -> Result<(Vec<Column>, Vec<String>), RowDiffError> {
+    let mut dropped = Vec::new();
+    let mut compared = Vec::new();
+    for (name, reading) in &request.columns {
+        let of = |shape: &TableShape| shape.columns.get(name).cloned();
+        let found: Vec<_> = [before, after].into_iter().flatten().map(of).collect();
+        match found.as_slice() {
+            [Some(_), None] => dropped.push(name.clone()),
+            all if all.iter().all(Option::is_some) => {
+                let found: Vec<&ColumnShape> = all.iter().flatten().collect();
+                compared.push(Column::new(name, *reading, &found));
+            }
+            _ => {
                 return Err(RowDiffError::UnknownColumn {
                     table: request.table.clone(),
                     column: name.clone(),
                 });
             }
-            let value = format!("t.{}", quote_ident(name));
-            let is = |types: &[&str]| {
-                let of = |type_name: &str| types.iter().any(|of| type_name.starts_with(of));
-                found.iter().all(|column| of(&column.type_name))
-            };
-            let text = *reading == Reading::Text;
-            let in_key = if !text && is(&["numeric"]) {
-                format!("trim_scale({value})::text")
-            } else if !text && is(&["real", "double precision"]) {
-                // Minus zero equals zero.
-                format!("({value} + 0)::text")
-            } else {
-                format!("{value}::text")
-            };
-            Ok(Column {
-                name: name.clone(),
-                as_text: text || found.iter().any(|column| !column.hashable),
-                in_key,
-            })
-        })
-        .collect()
+        }
+    }
+    Ok((compared, dropped))
+}
+
+impl Column {
+    /// A column as the sides have it.
+    fn new(name: &str, reading: Reading, found: &[&ColumnShape]) -> Self {
+        let value = format!("t.{}", quote_ident(name));
+        let is = |types: &[&str]| {
+            let of = |type_name: &str| types.iter().any(|of| type_name.starts_with(of));
+            found.iter().all(|column| of(&column.type_name))
+        };
+        let text = reading == Reading::Text;
+        let in_key = if !text && is(&["numeric"]) {
+            format!("trim_scale({value})::text")
+        } else if !text && is(&["real", "double precision"]) {
+            // Minus zero equals zero.
+            format!("({value} + 0)::text")
+        } else {
+            format!("{value}::text")
+        };
+        Self {
+            name: name.to_owned(),
+            as_text: text || found.iter().any(|column| !column.hashable),
+            in_key,
+        }
+    }
+
+    fn value(&self) -> String {
+        hashed_value(&self.name, self.as_text)
+    }
 }
 
 /// What both sides are asked.
@@ -154,11 +169,5 @@ impl Statements {
             "SELECT t.tableoid, t.ctid::text, ARRAY[{texts}]::text[], ARRAY[{hashes}]::int8[]
              FROM {from} WHERE t.ctid = ANY($1::text[]::tid[])"
         )
-    }
-}
-
-impl Column {
-    fn value(&self) -> String {
-        hashed_value(&self.name, self.as_text)
     }
 }
