@@ -6,6 +6,7 @@
 //! that whoever runs it needs to know.
 
 mod checksum;
+mod declared;
 mod error;
 mod file;
 mod layout;
@@ -226,6 +227,7 @@ impl MigrationFolder {
         let mut problems = self.problems.clone();
         problems.extend(self.unreadable.iter().map(Step::problem));
         problems.extend(problem::of_scripts(&self.migrations));
+        problems.extend(self.migrations.iter().flat_map(declared::problems));
         problems.sort_by(|a, b| (&a.path, a.line, a.kind).cmp(&(&b.path, b.line, b.kind)));
         problems
     }

@@ -35,6 +35,8 @@ pub enum ProblemKind {
     UpEmpty,
     /// A statement that only psql can run.
     UnsupportedStatement,
+    /// A comment that should declare a loss and cannot be read.
+    InvalidDeclaration,
 }
 
 impl ProblemKind {
@@ -49,6 +51,7 @@ impl ProblemKind {
             Self::DownEmpty => "down-empty",
             Self::UpEmpty => "up-empty",
             Self::UnsupportedStatement => "unsupported-statement",
+            Self::InvalidDeclaration => "invalid-declaration",
         }
     }
 
