@@ -1,5 +1,6 @@
 //! Which rows of a table differ between two states, each by its name.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -146,24 +147,45 @@ impl RowDiff {
         self.lost == 0 && self.added == 0 && self.changed == 0
     }
 
-    /// The numbers in one line: `3 rows lost, 2 changed, of 50`.
+    /// The numbers in one line: ``3 rows lost, 2 changed in `phone`, of 50``.
     pub fn summary(&self) -> String {
         let mut parts: Vec<String> = [
-            (self.lost, "lost"),
-            (self.changed, "changed"),
-            (self.added, "added"),
+            (self.lost, "lost".to_owned()),
+            (self.changed, format!("changed{}", self.changed_in())),
+            (self.added, "added".to_owned()),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
+        .enumerate()
+        .map(|(place, (count, what))| match (place, count) {
+            (0, 1) => format!("1 row {what}"),
+            (0, _) => format!("{count} rows {what}"),
+            _ => format!("{count} {what}"),
+        })
         .collect();
-        let Some(first) = parts.first_mut() else {
-            return format!("no row differs, of {}", self.before);
-        };
-        let (count, what) = first.split_once(' ').unwrap_or((first, ""));
-        let noun = if count == "1" { "row" } else { "rows" };
-        *first = format!("{count} {noun} {what}");
+        if parts.is_empty() {
+            parts.push("no row differs".to_owned());
+        }
         format!("{}, of {}", parts.join(", "), self.before)
+    }
+
+    /// In which columns, as far as the rows that are named tell.
+    fn changed_in(&self) -> String {
+        let changed = || {
+            let rows = self.rows.iter();
+            rows.filter(|row| row.kind == RowChangeKind::Changed)
+        };
+        let columns: BTreeSet<String> = changed()
+            .flat_map(|row| &row.columns)
+            .map(|change| format!("`{}`", change.column))
+            .collect();
+        let columns: Vec<String> = columns.into_iter().collect();
+        let named: u64 = changed().map(|row| row.count).sum();
+        match columns.as_slice() {
+            [] => String::new(),
+            all if named == self.changed => format!(" in {}", all.join(", ")),
+            all => format!(" (the first of them in {})", all.join(", ")),
+        }
     }
 }
 
@@ -339,7 +361,10 @@ mod tests {
                 row(RowChangeKind::Added, 1, None, Some("'2'")),
             ],
         };
-        assert_eq!(diff.summary(), "3 rows lost, 1 changed, 3 added, of 50");
+        assert_eq!(
+            diff.summary(),
+            "3 rows lost, 1 changed in `phone`, 3 added, of 50"
+        );
         assert_eq!(
             diff.to_string(),
             "- id = 7: phone = '1' (2 rows)\n~ id = 7: phone '1' -> NULL\n+ id = 7: phone = '2'\n\

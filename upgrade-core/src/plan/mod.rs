@@ -20,6 +20,9 @@ use crate::version::{Phase, Version};
 /// The version of the format in which plans are saved.
 pub const FORMAT: u32 = 1;
 
+/// The label of the previous release, as it was before anything moved.
+pub(crate) const BASELINE: &str = "baseline";
+
 /// What the planner knows about an upgrade; see [`Upgrade::outline`](crate::Upgrade::outline).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    Action, Equal, FORMAT, MigrationOutline, Outline, Plan, Step, StepId, StrategyOutline,
+    Action, BASELINE, Equal, FORMAT, MigrationOutline, Outline, Plan, Step, StepId, StrategyOutline,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::migration::{MigrationId, Reversibility};
 use crate::scenario::Scenario;
 use crate::version::Phase;
 
-const BASELINE: &str = "baseline";
 const HEAD: &str = "head";
 
 pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<Plan> {

@@ -1,7 +1,9 @@
 //! Carries out a plan through the four traits. The same runner serves tests and real systems.
 
 mod compare;
+mod losses;
 mod rollback;
+mod rows;
 mod run;
 mod step;
 

@@ -1,6 +1,6 @@
 //! The loop over the steps of a plan, and what it remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -40,6 +40,12 @@ pub(super) struct Run<'a> {
     pub(super) prepared: Option<(String, usize)>,
     /// The migrations that are applied, or begun, now; oldest first.
     pub(super) applied: Vec<MigrationId>,
+    /// The label that was restored last.
+    pub(super) restored: Option<String>,
+    /// Whether users have written since then.
+    pub(super) written: bool,
+    /// The changes of [`Upgrade::expected_changes`] that were seen to happen, by their place.
+    pub(super) happened: BTreeSet<usize>,
     pub(super) report: Report,
 }
 
@@ -77,6 +83,9 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             crashed: None,
             prepared: None,
             applied: Vec::new(),
+            restored: None,
+            written: false,
+            happened: BTreeSet::new(),
             report: blank(&upgrade, environment.name(), &cx, plan, reproduce),
         };
         let error = run.steps(&cx).await;

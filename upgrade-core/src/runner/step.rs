@@ -29,6 +29,8 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::Restore { label } => {
             run.environment.restore(cx, label).await?;
             run.applied = run.snapshots.get(label).cloned().unwrap_or_default();
+            run.restored = Some(label.clone());
+            run.written = false;
             run.crashed = None;
             Ok(Verdict::Pass)
         }
@@ -41,9 +43,7 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             run.observations.insert(label.clone(), observation);
             Ok(Verdict::Pass)
         }
-        Action::Compare { with, equal } => {
-            compare::compare(run, cx, with, *equal, step.phase).await
-        }
+        Action::Compare { with, equal } => compare::compare(run, cx, step, with, *equal).await,
         Action::Validate => validate(run, cx).await,
         Action::Inspect { irreversible } => {
             let mut findings = run.upgrade.findings().to_vec();

@@ -40,7 +40,10 @@ async fn rows_are_named_by_their_primary_key_and_columns_before_and_after() {
     .await;
     let found = pair.diff().await;
     assert_eq!(found.key, ["id"]);
-    assert_eq!(found.summary(), "3 rows lost, 2 changed, 1 added, of 50");
+    assert_eq!(
+        found.summary(),
+        "3 rows lost, 2 changed in `name`, `phone`, 1 added, of 50"
+    );
     assert_eq!(
         found.to_string(),
         "- id = 3: name = 'name 3', phone = '+49 3'\n\
