@@ -223,6 +223,9 @@ pub enum Equal {
     Schema,
     /// The rows, in the columns that both sides have.
     SharedRows,
+    /// Every row that was there after users wrote, in the columns that both releases have. More
+    /// may be there.
+    Written,
 }
 
 impl Plan {
@@ -330,6 +333,12 @@ impl fmt::Display for Action {
                 equal: Equal::SharedRows,
             } => {
                 write!(f, "compare rows with `{with}`, in the columns of both")
+            }
+            Self::Compare {
+                with,
+                equal: Equal::Written,
+            } => {
+                write!(f, "compare rows with `{with}`, those of users among them")
             }
             Self::Validate => f.write_str("validate"),
             Self::Inspect { .. } => f.write_str("inspect the migrations as they are written"),

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use super::losses;
 use super::rows::{self, Ids, columns_of, subject};
 use super::run::{Run, StepResult};
+use super::written;
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::Result;
 use crate::observation::{
     Columns, DroppedColumn, Observation, Reading, RowDiffRequest, Scope, TableState,
 };
-use crate::plan::{Equal, Step};
+use crate::plan::{Action, Equal, Step};
 use crate::upgrade::MadeBy;
 use crate::validator::{Finding, Severity, Verdict};
 use crate::version::Phase;
@@ -36,7 +37,7 @@ pub(super) async fn compare(
     let findings = match equal {
         Equal::Everything => {
             let findings = everything(run, cx, with, &expected, step.phase).await?;
-            if step.phase == Phase::Rollback {
+            if went_back_by_downs(run, step) {
                 losses::excuse(run, cx, with, MadeBy::Down, findings).await?
             } else {
                 findings
@@ -55,12 +56,27 @@ pub(super) async fn compare(
             findings.extend(losses::that_did_not_happen(run, step));
             findings
         }
+        Equal::Written => written::compare(run, cx, step, with, &expected).await?,
     };
     Ok(if findings.is_empty() {
         Verdict::Pass
     } else {
         Verdict::Fail(findings)
     })
+}
+
+/// Whether downs have run since the attempt of a step began.
+fn went_back_by_downs(run: &Run<'_>, step: &Step) -> bool {
+    let is_down = |other: &Step| match &other.action {
+        Action::Revert { .. } => true,
+        Action::RollBack { strategy, .. } => {
+            let mut all = run.upgrade.rollbacks().iter();
+            all.any(|rollback| rollback.name() == strategy && rollback.requires_reversible())
+        }
+        _ => false,
+    };
+    let mut before = run.plan.steps.iter();
+    before.any(|other| other.attempt == step.attempt && other.id < step.id && is_down(other))
 }
 
 /// Schema, rows, and what there is beside them.

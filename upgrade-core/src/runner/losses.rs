@@ -21,10 +21,10 @@ const EXCUSABLE: [&str; 9] = [
     COLUMN_DROPPED,
     "data-lost-through-down",
     "data-changed-through-down",
+    "data-not-restored",
     "rollback-lost-rows",
     "rollback-changed-rows",
     "rows-written-late-lost",
-    "rows-written-late-changed",
 ];
 
 /// Turns into notes what was declared, with a reason, for one direction; `with` is the state that
@@ -98,6 +98,9 @@ async fn in_columns_only<'c>(
         return Ok(Vec::new());
     };
     let table = &first.table;
+    if !run.snapshots.contains_key(with) {
+        return Ok(Vec::new());
+    }
     let Some(before) = run
         .observations
         .get(with)

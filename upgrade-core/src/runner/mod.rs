@@ -6,6 +6,7 @@ mod rollback;
 mod rows;
 mod run;
 mod step;
+mod written;
 
 use std::any::Any;
 use std::fmt;
