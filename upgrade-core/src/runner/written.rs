@@ -12,6 +12,7 @@ use crate::observation::{
     Columns, Observation, Reading, RowDiff, RowDiffRequest, Scope, TableState,
 };
 use crate::plan::{Action, Step};
+use crate::report::RollbackReport;
 use crate::rollback::Safety;
 use crate::upgrade::MadeBy;
 use crate::validator::{Finding, Severity};
@@ -235,12 +236,17 @@ fn missing(diff: &RowDiff) -> (u64, u64) {
 }
 
 /// What a way back of the same attempt said that it would lose, if it named what a finding is
-/// about.
+/// about. One by downs speaks of what the older schema has no place for, which is not looked at
+/// here.
 fn named_before(run: &Run<'_>, step: &Step, finding: &Finding) -> Option<String> {
     let of_attempt = run.plan.steps.iter().find(|other| {
         other.attempt == step.attempt && matches!(other.action, Action::RollBack { .. })
     })?;
-    let mut rollbacks = run.report.rollbacks.iter();
+    let by_downs = |report: &RollbackReport| {
+        let mut all = run.upgrade.rollbacks().iter();
+        all.any(|rollback| rollback.name() == report.strategy && rollback.requires_reversible())
+    };
+    let mut rollbacks = run.report.rollbacks.iter().filter(|one| !by_downs(one));
     let report = rollbacks.find(|report| report.step == of_attempt.id)?;
     let Safety::SafeWithLoss { losses } = &report.safety else {
         return None;
@@ -250,5 +256,25 @@ fn named_before(run: &Run<'_>, step: &Step, finding: &Finding) -> Option<String>
         return Some(losses.join("; "));
     }
     let table = finding.subject.strip_prefix("table ")?;
-    losses.iter().find(|loss| loss.contains(table)).cloned()
+    losses.iter().find(|loss| names(loss, table)).cloned()
+}
+
+/// Whether a text has a name in it, and not only one that begins or ends like it.
+fn names(text: &str, name: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.' | '"');
+    text.match_indices(name)
+        .any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_told_from_longer_ones() {
+        let loss = "what was written to public.orders since the copy";
+        assert!(names(loss, "public.orders"));
+        assert!(!names(loss, "public.order") && !names(loss, "orders"));
+        assert!(names("changes to public.a and public.b", "public.b"));
+    }
 }

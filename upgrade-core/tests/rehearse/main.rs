@@ -6,7 +6,9 @@
     reason = "the helpers of a test fail where it fails"
 )]
 
+mod rows;
 mod support;
+mod written;
 
 use support::{Shop, findings};
 use upgrade_core::{Scenario, Severity};

@@ -100,7 +100,7 @@ impl Shop {
         .await
     }
 
-    async fn go(
+    pub(crate) async fn go(
         &self,
         case: Case,
         scenario: Scenario,
