@@ -8,6 +8,7 @@
 
 mod rows;
 mod support;
+mod ten_losses;
 mod written;
 
 use support::{Shop, findings};
