@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::losses;
-use super::rows::{self, subject};
+use super::rows::{self, columns_of, subject};
 use super::run::Run;
 use crate::context::UpgradeContext;
 use crate::environment::At;
@@ -46,7 +46,6 @@ pub(super) async fn compare(
     with: &str,
     expected: &Observation,
 ) -> Result<Vec<Finding>> {
-    let live = run.environment.observe(cx, &At::Live, &Scope::All).await?;
     let Some((start, before)) = run
         .restored
         .as_ref()
@@ -54,14 +53,28 @@ pub(super) async fn compare(
     else {
         return Ok(Vec::new());
     };
+    let populated = expected.tables.iter().filter(|(_, table)| table.rows > 0);
+    let of_both: Vec<_> = populated
+        .filter_map(|(name, table)| {
+            let (old, then) = find(&before, name, table)?;
+            let mut columns = columns_of(table);
+            columns.retain(|column, _| then.columns.contains_key(column));
+            Some((old, name.as_str(), table, columns))
+        })
+        .collect();
+    // Now it has the name of one of the two releases.
+    let names = of_both.iter().flat_map(|(old, name, _, columns)| {
+        [old, name].map(|name| ((*name).to_owned(), columns.clone()))
+    });
+    let scope = Scope::Columns(names.collect());
+    let live = run.environment.observe(cx, &At::Live, &scope).await?;
     let mut findings = Vec::new();
     let mut tables = Vec::new();
-    for (name, table) in expected.tables.iter().filter(|(_, table)| table.rows > 0) {
-        let Some((old, then)) = find(&before, name, table) else {
-            continue;
-        };
-        match find(&live, old, then) {
-            Some((now, state)) => tables.push(in_all(old, then, name, table, now, state)),
+    for (old, name, table, columns) in of_both {
+        match find(&live, old, &before.tables[old]) {
+            Some((now, state)) => {
+                tables.push(Table::new(old, (name, table), (now, state), columns));
+            }
             None => findings.push(Finding::error(
                 LOST,
                 subject(name),
@@ -70,7 +83,7 @@ pub(super) async fn compare(
         }
     }
     tables.retain(|table| !table.columns.is_empty());
-    let differing = differing(run, cx, with, &tables).await?;
+    let differing = differing(run, cx, with, tables, &live).await?;
     let requests: Vec<RowDiffRequest> = differing
         .iter()
         .map(|table| {
@@ -110,77 +123,65 @@ fn find<'s>(
     found.map(|(name, state)| (name.as_str(), state))
 }
 
-fn in_all<'s>(
-    old: &'s str,
-    then: &TableState,
-    written: &'s str,
-    table: &TableState,
-    now: &'s str,
-    state: &TableState,
-) -> Table<'s> {
-    let shared = table.columns.iter().filter(|(column, _)| {
-        then.columns.contains_key(*column) && state.columns.contains_key(*column)
-    });
-    let retyped = |column: &str, of_type: &String| state.columns.get(column) != Some(of_type);
-    Table {
-        old,
-        written,
-        now,
-        retyped: shared
-            .clone()
-            .any(|(column, of_type)| retyped(column, of_type)),
-        columns: shared
-            .map(|(column, _)| (column.clone(), Reading::Value))
-            .collect(),
+impl<'s> Table<'s> {
+    fn new(
+        old: &'s str,
+        (written, then): (&'s str, &TableState),
+        (now, state): (&'s str, &TableState),
+        mut columns: Columns,
+    ) -> Self {
+        columns.retain(|column, _| state.columns.contains_key(column));
+        Self {
+            old,
+            written,
+            now,
+            retyped: columns
+                .keys()
+                .any(|column| then.columns.get(column) != state.columns.get(column)),
+            columns,
+        }
     }
 }
 
-/// The tables whose rows are not what they were. Where a column has another type now, texts are
-/// compared if values differ.
+/// The tables whose rows are not what they were; `now` has read their columns as values. Where a
+/// column has another type now, texts are compared if values differ.
 async fn differing<'t>(
     run: &Run<'_>,
     cx: &UpgradeContext,
     with: &str,
-    tables: &'t [Table<'_>],
+    mut tables: Vec<Table<'t>>,
+    now: &Observation,
 ) -> Result<Vec<Table<'t>>> {
-    let mut left: Vec<Table<'t>> = tables
-        .iter()
-        .map(|table| Table {
-            columns: table.columns.clone(),
-            ..*table
-        })
-        .collect();
-    for as_text in [false, true] {
-        if as_text {
-            for table in left.iter_mut().filter(|table| table.retyped) {
-                table.columns.values_mut().for_each(|reading| {
-                    *reading = Reading::Text;
-                });
+    let past = At::Snapshot(with.to_owned());
+    let scope = |tables: &[Table<'t>], name: fn(&Table<'t>) -> &'t str| {
+        let columns = |table: &Table<'t>| (name(table).to_owned(), table.columns.clone());
+        Scope::Columns(tables.iter().map(columns).collect())
+    };
+    let differs = |table: &Table<'t>, then: &Observation, now: &Observation| {
+        let read = |seen: &Observation, name| {
+            let table = seen.tables.get(name)?;
+            Some((table.rows, table.sum.clone()))
+        };
+        read(then, table.written) != read(now, table.now)
+    };
+    let then = scope(&tables, |table| table.written);
+    let then = run.environment.observe(cx, &past, &then).await?;
+    tables.retain(|table| differs(table, &then, now));
+    if tables.iter().any(|table| table.retyped) {
+        for table in tables.iter_mut().filter(|table| table.retyped) {
+            for reading in table.columns.values_mut() {
+                *reading = Reading::Text;
             }
         }
-        if left.is_empty() {
-            break;
-        }
-        let scope = |name: &dyn Fn(&Table<'t>) -> &'t str| {
-            let all = left.iter();
-            Scope::Columns(
-                all.map(|table| (name(table).to_owned(), table.columns.clone()))
-                    .collect(),
-            )
-        };
-        let past = At::Snapshot(with.to_owned());
-        let (then, now) = (scope(&|table| table.written), scope(&|table| table.now));
+        let (then, now) = (
+            scope(&tables, |table| table.written),
+            scope(&tables, |table| table.now),
+        );
         let then = run.environment.observe(cx, &past, &then).await?;
         let now = run.environment.observe(cx, &At::Live, &now).await?;
-        left.retain(|table| {
-            let (then, now) = (then.tables.get(table.written), now.tables.get(table.now));
-            then.map(|state| (state.rows, &state.sum)) != now.map(|state| (state.rows, &state.sum))
-        });
-        if !left.iter().any(|table| table.retyped) {
-            break;
-        }
+        tables.retain(|table| differs(table, &then, &now));
     }
-    Ok(left)
+    Ok(tables)
 }
 
 /// What is missing of one table.
