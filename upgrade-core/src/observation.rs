@@ -1,5 +1,7 @@
 //! What a system looks like, as data that can be compared: its schema and its rows.
 
+mod beside;
+mod row_diff;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -8,6 +10,11 @@ use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 
 use crate::validator::Finding;
+
+pub use beside::{LargeObjects, SequenceState};
+pub use row_diff::{
+    ColumnChange, ColumnValue, DroppedColumn, RowChange, RowChangeKind, RowDiff, RowDiffRequest,
+};
 
 /// The schema of a system and the state of its rows at one moment.
 ///
@@ -19,6 +26,15 @@ pub struct Observation {
     pub objects: BTreeMap<String, String>,
     /// Every table by its name.
     pub tables: BTreeMap<String, TableState>,
+    /// Every sequence by its name.
+    #[serde(default)]
+    pub sequences: BTreeMap<String, SequenceState>,
+    /// The large objects, where the system has such.
+    #[serde(default)]
+    pub large_objects: Option<LargeObjects>,
+    /// The columns of every table in the order in which they are shown, by its name.
+    #[serde(default)]
+    pub column_order: BTreeMap<String, Vec<String>>,
 }
 
 /// The rows of one table, in short.
@@ -33,6 +49,10 @@ pub struct TableState {
     pub sum: String,
     /// What the system knows the table by, where that stays when the table is renamed.
     pub identity: Option<u64>,
+    /// What the system knows each column of the table by, also those that were not read, where
+    /// that stays when the column is renamed. It holds within tables of one identity.
+    #[serde(default)]
+    pub column_identities: BTreeMap<String, u64>,
 }
 
 impl TableState {
@@ -43,6 +63,7 @@ impl TableState {
             rows,
             sum: sum.into(),
             identity: None,
+            column_identities: BTreeMap::new(),
         }
     }
 
@@ -52,18 +73,40 @@ impl TableState {
         self.identity = Some(identity);
         self
     }
+
+    /// The same state of a table whose columns the system knows by these numbers.
+    #[must_use]
+    pub fn with_column_identities(mut self, identities: BTreeMap<String, u64>) -> Self {
+        self.column_identities = identities;
+        self
+    }
+
+    /// The name of a column in a later state of the same table, if it is there: its own, or the
+    /// one that it was given.
+    pub fn column_later<'s>(&self, column: &'s str, later: &'s Self) -> Option<&'s str> {
+        if later.column_identities.contains_key(column) || later.columns.contains_key(column) {
+            return Some(column);
+        }
+        if self.identity.is_none() || self.identity != later.identity {
+            return None;
+        }
+        let known_by = self.column_identities.get(column)?;
+        let mut all = later.column_identities.iter();
+        all.find(|(_, number)| *number == known_by)
+            .map(|(name, _)| name.as_str())
+    }
 }
 
 /// What an observation is to read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Scope {
-    /// The whole schema and all columns of all tables.
+    /// The whole schema, all columns of all tables, and what there is beside them.
     #[default]
     All,
     /// The schema, and no rows.
     Schema,
-    /// The rows of these tables, in these columns only.
+    /// The rows of these tables, in these columns only, and where the sequences stand.
     Columns(BTreeMap<String, Columns>),
 }
 
@@ -196,6 +239,7 @@ mod tests {
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), v.clone()))
                 .collect(),
+            ..Observation::default()
         }
     }
 

@@ -1,5 +1,7 @@
 //! What changes between two releases, as data that the user builds.
 
+mod expected;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use crate::rollback::{DEFAULT_BUDGET, Rollback};
 use crate::validator::{Finding, Validator};
 use crate::version::Version;
 use crate::writes::Writes;
+
+pub use expected::{ExpectedChange, MadeBy};
 
 /// What changes, `from` one release `to` the next: migrations, and the services that follow them;
 /// what must hold before and after; how to go back.
@@ -30,16 +34,6 @@ pub struct Upgrade {
     every_crash: bool,
     expected_changes: Vec<ExpectedChange>,
     findings: Vec<Finding>,
-}
-
-/// A change of rows that an upgrade makes on purpose.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ExpectedChange {
-    /// The table, as it is named in observations, such as `public.orders`.
-    pub table: String,
-    /// Why.
-    pub reason: String,
 }
 
 impl Upgrade {
@@ -149,17 +143,23 @@ impl Upgrade {
         self
     }
 
-    /// Says that the upgrade removes or changes rows of a table on purpose, and why.
+    /// Says that the upgrade removes or changes rows of a table (`public.orders`) on purpose, or
+    /// loses the values of a column (`public.orders.legacy`), and why. See [`ExpectedChange::new`].
+    ///
+    /// What is declared has to happen: a rehearsal over rows in which it does not is a failure.
     #[must_use]
-    pub fn with_expected_change(
+    pub fn with_expected_change(self, object: impl AsRef<str>, reason: impl Into<String>) -> Self {
+        self.with_expected_changes([ExpectedChange::new(object, reason)])
+    }
+
+    /// Adds changes that are made on purpose, such as those that the files of the migrations
+    /// declare.
+    #[must_use]
+    pub fn with_expected_changes(
         mut self,
-        table: impl Into<String>,
-        reason: impl Into<String>,
+        changes: impl IntoIterator<Item = ExpectedChange>,
     ) -> Self {
-        self.expected_changes.push(ExpectedChange {
-            table: table.into(),
-            reason: reason.into(),
-        });
+        self.expected_changes.extend(changes);
         self
     }
 

@@ -11,7 +11,7 @@ use sqlx::{Connection as _, PgConnection};
 use support::{run, servers};
 use upgrade_core::postgres::catalog::CatalogScope;
 use upgrade_core::postgres::fingerprint::{
-    ColumnPick, Fingerprint, FingerprintError, HashMode, Retyped, SequenceValue, TableName, Tables,
+    ColumnPick, Fingerprint, FingerprintError, HashMode, Retyped, SequenceState, TableName, Tables,
     fingerprint, fingerprint_all, sequence_values, shared_columns,
 };
 
@@ -466,6 +466,7 @@ async fn all_fingerprints_are_of_one_state() {
 
 #[tokio::test]
 async fn the_value_of_a_sequence_that_is_made_again_is_lost() {
+    let at = |state: SequenceState| (state.last_value, state.is_called);
     for server in servers() {
         let mut conn = server.database().await;
         run(
@@ -482,42 +483,18 @@ async fn the_value_of_a_sequence_that_is_made_again_is_lost() {
             TableName::new("public", "free"),
             TableName::new("public", "t_id_seq"),
         );
-        assert_eq!(
-            values[&free],
-            SequenceValue {
-                last_value: 5,
-                is_called: false
-            }
-        );
-        assert_eq!(
-            values[&id],
-            SequenceValue {
-                last_value: 11,
-                is_called: true
-            }
-        );
+        assert_eq!(at(values[&free]), (5, false));
+        assert_eq!(at(values[&id]), (11, true));
         run(
             &mut conn,
             "ALTER TABLE t DROP id; ALTER TABLE t ADD id serial; SELECT nextval('free')",
         )
         .await;
         let again = sequence_values(&mut conn, &scope).await.unwrap();
-        assert_eq!(
-            again[&free],
-            SequenceValue {
-                last_value: 5,
-                is_called: true
-            }
-        );
+        assert_eq!(at(again[&free]), (5, true));
         run(&mut conn, "DROP TABLE t; CREATE TABLE t (id serial)").await;
         let again = sequence_values(&mut conn, &scope).await.unwrap();
-        assert_eq!(
-            again[&id],
-            SequenceValue {
-                last_value: 1,
-                is_called: false
-            }
-        );
+        assert_eq!(at(again[&id]), (1, false));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The files that a run leaves: the report of every run, the plan of one that failed.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use upgrade_core::environment::{At, Capabilities, Endpoints, Fault, LogTail};
 use upgrade_core::migration::{
     Checksum, MigrationFiles, MigrationId, Outcome, Reversibility, Status,
 };
-use upgrade_core::observation::{Observation, Scope};
+use upgrade_core::observation::{Observation, RowDiff, RowDiffRequest, Scope};
 use upgrade_core::{Environment, Plan, Report, Runner};
 use upgrade_testkit::Settings;
 use upgrade_testkit::display::CapturedLines;
@@ -46,6 +47,16 @@ impl Environment for Number {
         let number = self.0.load(Ordering::SeqCst);
         seen.objects.insert("number".to_owned(), number.to_string());
         Ok(seen)
+    }
+
+    async fn row_diff(
+        &self,
+        _cx: &UpgradeContext,
+        _from: &At,
+        _to: &At,
+        _requests: &[RowDiffRequest],
+    ) -> Result<BTreeMap<String, RowDiff>> {
+        Err(Error::new(ErrorKind::Unsupported, "there are no rows"))
     }
 
     async fn snapshot(&self, _cx: &UpgradeContext, _label: &str) -> Result<()> {

@@ -1,4 +1,5 @@
 -- Second half of the split. Customers that the previous version has added since 0007 come first.
+-- upgrade: loses public.customers.full_name: first_name and last_name hold it now
 update customers
 set first_name = split_part(full_name, ' ', 1),
     last_name = case

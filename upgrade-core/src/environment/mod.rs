@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::UpgradeContext;
 use crate::error::Result;
-use crate::observation::{Observation, Scope};
+use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
 use crate::secret::Secret;
 use crate::version::Version;
 
@@ -81,6 +81,27 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Database`](crate::ErrorKind::Database) when it cannot be read.
     async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation>;
+
+    /// Names the rows in which tables differ between two states; the answer is by the tables'
+    /// names at `from`.
+    ///
+    /// # Behavior
+    /// - Its numbers are exact: they lead from the number of rows at `from` to that at `to`.
+    /// - Where nothing was changed, no row differs.
+    /// - It changes nothing.
+    /// - [`At::Snapshot`] with a label that was never taken is
+    ///   [`NotFound`](crate::ErrorKind::NotFound).
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::row_diffs`],
+    /// [`Database`](crate::ErrorKind::Database) when a table cannot be read.
+    async fn row_diff(
+        &self,
+        cx: &UpgradeContext,
+        from: &At,
+        to: &At,
+        requests: &[RowDiffRequest],
+    ) -> Result<BTreeMap<String, RowDiff>>;
 
     /// Keeps the state of the system under a label.
     ///
@@ -152,6 +173,9 @@ pub struct Capabilities {
     pub empty: bool,
     /// It runs services that are replaced in an upgrade.
     pub services: bool,
+    /// It can name the rows in which two states differ.
+    #[serde(default)]
+    pub row_diffs: bool,
 }
 
 impl Capabilities {
@@ -192,6 +216,13 @@ impl Capabilities {
     #[must_use]
     pub fn with_services(mut self) -> Self {
         self.services = true;
+        self
+    }
+
+    /// With [`Capabilities::row_diffs`].
+    #[must_use]
+    pub fn with_row_diffs(mut self) -> Self {
+        self.row_diffs = true;
         self
     }
 }

@@ -11,8 +11,9 @@ use sqlx::postgres::PgConnection;
 use super::{At, Capabilities, DATABASE, EMPTY, Endpoints, Environment, Fault, LogTail};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::observation::{Observation, Scope};
+use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
 use crate::postgres::database::{CopyStrategy, Marker, MarkerKind, close, derived_name};
+use crate::postgres::rowdiff::{self, RowDiffOptions};
 use crate::postgres::{Database, Observer};
 use crate::version::Version;
 
@@ -120,7 +121,10 @@ struct State {
 impl PostgresEnvironment {
     /// An environment over a database from a source.
     pub fn new(name: impl Into<String>, source: impl DatabaseSource) -> Self {
-        let mut capabilities = Capabilities::none().with_snapshots().with_faults();
+        let mut capabilities = Capabilities::none()
+            .with_snapshots()
+            .with_faults()
+            .with_row_diffs();
         capabilities.server_faults = source.may_kill_server();
         capabilities.empty = source.may_be_emptied();
         Self {
@@ -139,7 +143,7 @@ impl PostgresEnvironment {
         self
     }
 
-    /// Without snapshots and faults, for a real system.
+    /// Without snapshots, faults and comparisons of rows, for a real system.
     #[must_use]
     pub fn without_staging_powers(mut self) -> Self {
         self.capabilities = Capabilities::none();
@@ -290,6 +294,31 @@ impl Environment for PostgresEnvironment {
             Ok(observation)
         };
         cx.bounded("observe", observe).await?
+    }
+
+    async fn row_diff(
+        &self,
+        cx: &UpgradeContext,
+        from: &At,
+        to: &At,
+        requests: &[RowDiffRequest],
+    ) -> Result<BTreeMap<String, RowDiff>> {
+        self.require(self.capabilities.row_diffs, "comparisons of rows")?;
+        let (from, to) = (self.at(from)?, self.at(to)?);
+        let compare = async {
+            let (mut before, mut after) = tokio::try_join!(from.connect(), to.connect())?;
+            let options = RowDiffOptions::default();
+            let found = rowdiff::diff_all(&mut before, &mut after, requests, &options)
+                .await
+                .map_err(|source| {
+                    Error::new(ErrorKind::Database, "the rows could not be compared")
+                        .with_source(source)
+                })?;
+            close(before).await;
+            close(after).await;
+            Ok(found)
+        };
+        cx.bounded("compare rows", compare).await?
     }
 
     async fn snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {

@@ -20,6 +20,9 @@ use crate::version::{Phase, Version};
 /// The version of the format in which plans are saved.
 pub const FORMAT: u32 = 1;
 
+/// The label of the previous release, as it was before anything moved.
+pub(crate) const BASELINE: &str = "baseline";
+
 /// What the planner knows about an upgrade; see [`Upgrade::outline`](crate::Upgrade::outline).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -314,6 +317,9 @@ pub enum Equal {
     Reproducible,
     /// The rows, in the columns that both sides have.
     SharedRows,
+    /// Every row that was there after users wrote, in the columns that both releases have. More
+    /// may be there.
+    Written,
 }
 
 impl Plan {
@@ -426,6 +432,12 @@ impl fmt::Display for Action {
                 equal: Equal::SharedRows,
             } => {
                 write!(f, "compare rows with `{with}`, in the columns of both")
+            }
+            Self::Compare {
+                with,
+                equal: Equal::Written,
+            } => {
+                write!(f, "compare rows with `{with}`, those of users among them")
             }
             Self::Validate => f.write_str("validate"),
             Self::Inspect { .. } => f.write_str("inspect the migrations as they are written"),

@@ -6,20 +6,21 @@ mod order;
 use std::time::Duration;
 
 use super::{
-    Action, Equal, FORMAT, MigrationOutline, Outline, Plan, Step, StepId, StrategyOutline,
+    Action, BASELINE, Equal, FORMAT, MigrationOutline, Outline, Plan, Step, StepId, StrategyOutline,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::migration::{MigrationId, Reversibility};
 use crate::scenario::Scenario;
 use crate::version::Phase;
 
-const BASELINE: &str = "baseline";
 const HEAD: &str = "head";
+const WRITTEN: &str = "written";
 
 pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<Plan> {
     require(outline, scenario)?;
     let mut draft = Draft {
         outline,
+        seed,
         steps: Vec::new(),
         attempt: 0,
     };
@@ -99,6 +100,7 @@ fn require(outline: &Outline, scenario: Scenario) -> Result<()> {
 
 struct Draft<'a> {
     outline: &'a Outline,
+    seed: u64,
     steps: Vec<Step>,
     attempt: u32,
 }
@@ -191,6 +193,7 @@ impl Draft<'_> {
 
     /// Each migration up, down, up from the state before it; then all up, all down, all up. A
     /// one-way migration is put back by snapshot instead, so that what lies above it is tried too.
+    /// Where it is known what users write, each reversible one goes once more, with their rows.
     fn round_trip(&mut self) {
         let outline = self.outline;
         self.attempt = 1;
@@ -249,6 +252,7 @@ impl Draft<'_> {
             );
             self.compare(Phase::Verify, &after, Equal::Schema);
             self.compare(Phase::Verify, &before, Equal::SharedRows);
+            self.late_writes(&before, std::slice::from_ref(migration));
             before = after;
         }
         self.attempt += 1;
@@ -293,6 +297,55 @@ impl Draft<'_> {
         self.compare(Phase::Verify, HEAD, Equal::Schema);
         self.compare(Phase::Verify, BASELINE, Equal::SharedRows);
         self.push(Phase::Verify, Action::Validate);
+        if outline.migrations.len() > 1 {
+            self.late_writes(BASELINE, &outline.migrations);
+        }
+    }
+
+    /// Up, users write, down and up again: what they wrote has to be there both times.
+    fn late_writes(&mut self, before: &str, migrations: &[MigrationOutline]) {
+        let reversible = |migration: &MigrationOutline| migration.reversibility.is_reversible();
+        if !self.outline.writes || !migrations.iter().all(reversible) {
+            return;
+        }
+        self.attempt += 1;
+        self.push(
+            Phase::Baseline,
+            Action::Restore {
+                label: before.to_owned(),
+            },
+        );
+        let ids: Vec<MigrationId> = migrations.iter().map(|one| one.id.clone()).collect();
+        for migration in ids.clone() {
+            self.push(Phase::Expand, Action::Apply { migration });
+        }
+        self.write();
+        for migration in ids.iter().rev().cloned() {
+            self.push(Phase::Rollback, Action::Revert { migration });
+        }
+        self.compare(Phase::Rollback, WRITTEN, Equal::Written);
+        for migration in ids {
+            self.push(Phase::Expand, Action::Apply { migration });
+        }
+        self.compare(Phase::Verify, WRITTEN, Equal::Written);
+    }
+
+    /// Users write, and the state that they leave is kept.
+    fn write(&mut self) {
+        let seed = self.seed.wrapping_add(u64::from(self.attempt));
+        self.push(Phase::Soak, Action::Write { seed });
+        self.push(
+            Phase::Soak,
+            Action::Snapshot {
+                label: WRITTEN.to_owned(),
+            },
+        );
+        self.push(
+            Phase::Soak,
+            Action::Observe {
+                label: WRITTEN.to_owned(),
+            },
+        );
     }
 
     /// Up to every boundary and back, by every way back that can cross it; at last up again.
@@ -306,6 +359,23 @@ impl Draft<'_> {
                     self.push(Phase::Expand, Action::Apply { migration });
                 }
                 self.roll_back(strategy, applied);
+            }
+        }
+        if self.outline.writes {
+            for strategy in self.applicable(self.outline.migrations.len()) {
+                self.attempt += 1;
+                self.prepared(&strategy);
+                self.apply_all();
+                self.write();
+                self.push(
+                    Phase::Rollback,
+                    Action::RollBack {
+                        strategy: strategy.name,
+                        applied: self.ids(..),
+                    },
+                );
+                self.compare(Phase::Verify, WRITTEN, Equal::Written);
+                self.push(Phase::Verify, Action::Validate);
             }
         }
         self.attempt += 1;

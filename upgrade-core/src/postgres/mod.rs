@@ -2,14 +2,16 @@
 //!
 //! [`server`] finds server binaries and runs them, [`database`] makes, copies, renames and drops
 //! databases, [`catalog`] reads a schema as data and compares two, [`fingerprint`] does the same
-//! for rows, [`sql`] cuts scripts into statements and quotes names.
+//! for rows, [`rowdiff`] names the rows that differ, [`sql`] cuts scripts into statements and quotes names.
 
 pub mod catalog;
 #[cfg(feature = "docker")]
 pub mod container;
 pub mod database;
 pub mod fingerprint;
+mod large_objects;
 mod observe;
+pub mod rowdiff;
 pub mod server;
 pub mod sql;
 

@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnection;
 
 use super::catalog::{Catalog, CatalogScope, Object, Waivers};
 use super::fingerprint::{self, ColumnPick, HashMode, TableName, Tables};
+use super::large_objects;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, Reading, Scope, TableState};
 
@@ -114,9 +115,26 @@ impl Observer {
                 .iter()
                 .map(|(id, object)| (id.to_string(), facts(object)))
                 .collect();
+            observation.column_order = catalog
+                .column_order()
+                .iter()
+                .map(|(table, columns)| (table.to_string(), columns.clone()))
+                .collect();
         }
         if *scope != Scope::Schema {
             observation.tables = self.tables(connection, scope).await?;
+            observation.sequences = fingerprint::sequence_values(connection, &self.scope)
+                .await
+                .map_err(|source| failed("the sequences could not be read").with_source(source))?
+                .into_iter()
+                .map(|(name, state)| (name.to_string(), state))
+                .collect();
+        }
+        if *scope == Scope::All {
+            let found = large_objects::read(connection).await.map_err(|source| {
+                failed("the large objects could not be read").with_source(source)
+            })?;
+            observation.large_objects = Some(found);
         }
         Ok(observation)
     }
@@ -175,7 +193,11 @@ impl Observer {
                 types.insert(column.clone(), column_shape.type_name.clone());
             }
             requests.push((name.clone(), picks));
-            shapes.insert(name.clone(), (types, u64::from(shape.oid)));
+            let numbers = shape.columns.iter();
+            let numbers = numbers
+                .map(|(name, column)| (name.clone(), u64::from(column.number.unsigned_abs())));
+            let numbers: BTreeMap<String, u64> = numbers.collect();
+            shapes.insert(name.clone(), (types, numbers, u64::from(shape.oid)));
         }
         let prints = fingerprint::fingerprint_all(connection, &requests, HashMode::Native)
             .await
@@ -183,11 +205,11 @@ impl Observer {
         Ok(prints
             .into_iter()
             .map(|(name, print): (TableName, _)| {
-                let (types, oid) = shapes.remove(&name).unwrap_or_default();
-                (
-                    name.to_string(),
-                    TableState::new(types, print.rows, print.sum).with_identity(oid),
-                )
+                let (types, numbers, oid) = shapes.remove(&name).unwrap_or_default();
+                let state = TableState::new(types, print.rows, print.sum)
+                    .with_identity(oid)
+                    .with_column_identities(numbers);
+                (name.to_string(), state)
             })
             .collect())
     }

@@ -1,5 +1,6 @@
 //! Going back step by step: the downs of the newer release, newest first.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -25,7 +26,16 @@ pub struct RevertMigrations {
     handed_over: Option<String>,
     migrations: Vec<Arc<dyn Migration>>,
     observer: Observer,
-    baseline: Mutex<Option<Observation>>,
+    measured: Mutex<Measured>,
+}
+
+/// What was measured on the way.
+#[derive(Debug, Clone, Default)]
+struct Measured {
+    /// Before the upgrade.
+    baseline: Option<Observation>,
+    /// Before the first down.
+    begun: Option<Observation>,
 }
 
 impl RevertMigrations {
@@ -35,7 +45,7 @@ impl RevertMigrations {
             handed_over: None,
             migrations: migrations.into_iter().collect(),
             observer: Observer::default(),
-            baseline: Mutex::new(None),
+            measured: Mutex::default(),
         }
     }
 
@@ -59,15 +69,21 @@ impl RevertMigrations {
             .find(|migration| migration.id() == id)
     }
 
+    fn measured<T>(&self, read: impl FnOnce(&mut Measured) -> T) -> T {
+        read(&mut self.measured.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn baseline(&self) -> Option<Observation> {
-        self.baseline
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.measured(|measured| measured.baseline.clone())
     }
 
     fn keep(&self, baseline: Option<Observation>) {
-        *self.baseline.lock().unwrap_or_else(PoisonError::into_inner) = baseline;
+        self.measured(|measured| {
+            *measured = Measured {
+                baseline,
+                begun: None,
+            };
+        });
     }
 
     /// Refuses a database that was neither made by this library nor handed over.
@@ -155,6 +171,13 @@ impl Rollback for RevertMigrations {
             )
             .with_context("reason", reason));
         }
+        let begun = cx
+            .bounded("measure what users wrote", self.observe(cx))
+            .await??;
+        // Called again, it begins where users stopped writing.
+        self.measured(|measured| {
+            measured.begun.get_or_insert(begun);
+        });
         for id in request.applied.iter().rev() {
             let Some(migration) = self.find(id) else {
                 continue;
@@ -172,8 +195,13 @@ impl Rollback for RevertMigrations {
     }
 
     async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
-        match self.baseline() {
-            Some(baseline) => super::confirm(cx, &self.observer, &baseline).await,
+        let Measured { baseline, begun } = self.measured(|measured| measured.clone());
+        match baseline {
+            Some(baseline) => {
+                let written = begun.map(|begun| rows_written(&baseline, &begun));
+                let written = written.unwrap_or_default();
+                super::confirm(cx, &self.observer, &baseline, &written).await
+            }
             None => Ok(Verdict::Inconclusive(
                 "nothing was measured before the upgrade".to_owned(),
             )),
@@ -184,6 +212,22 @@ impl Rollback for RevertMigrations {
         self.keep(None);
         Ok(())
     }
+}
+
+/// The tables of the baseline that had more rows when the first down began, each with how many:
+/// what users wrote meanwhile is among them.
+fn rows_written(baseline: &Observation, begun: &Observation) -> BTreeMap<String, u64> {
+    let tables = baseline.tables.iter();
+    tables
+        .filter_map(|(name, table)| {
+            let by_identity = || {
+                let mut all = begun.tables.values();
+                all.find(|other| other.identity.is_some() && other.identity == table.identity)
+            };
+            let now = begun.tables.get(name).or_else(by_identity)?;
+            (now.rows > table.rows).then(|| (name.clone(), now.rows))
+        })
+        .collect()
 }
 
 /// What the older schema has no place for.
@@ -210,10 +254,26 @@ fn losses(baseline: &Observation, now: &Observation) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::observation::TableState;
+
+    #[test]
+    fn tables_that_have_more_rows_are_told_also_under_another_name() {
+        let with = |tables: &[(&str, u64, u64)]| {
+            let mut seen = Observation::default();
+            seen.tables
+                .extend(tables.iter().map(|(name, rows, identity)| {
+                    let state =
+                        TableState::new(BTreeMap::new(), *rows, "").with_identity(*identity);
+                    ((*name).to_owned(), state)
+                }));
+            seen
+        };
+        let before = with(&[("a", 3, 1), ("b", 4, 2), ("c", 5, 3), ("d", 6, 4)]);
+        let begun = with(&[("a", 3, 1), ("new b", 9, 2), ("c", 2, 3), ("e", 9, 5)]);
+        let written: Vec<_> = rows_written(&before, &begun).into_iter().collect();
+        assert_eq!(written, [("b".to_owned(), 9)]);
+    }
 
     #[test]
     fn new_places_with_values_are_losses() {

@@ -1,5 +1,6 @@
 //! Going back by name: a kept copy takes the place of the upgraded database.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -281,7 +282,7 @@ impl Rollback for SnapshotSwap {
                 "nothing was measured before the upgrade".to_owned(),
             ));
         };
-        let verdict = super::confirm(cx, &self.observer, &kept.baseline).await?;
+        let verdict = super::confirm(cx, &self.observer, &kept.baseline, &BTreeMap::new()).await?;
         let live = self.live(cx)?;
         if verdict.is_pass() {
             let mut admin = live.connect_maintenance().await?;

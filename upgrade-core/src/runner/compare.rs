@@ -3,35 +3,47 @@
 use std::collections::BTreeMap;
 
 use super::crash;
+use super::losses;
+use super::rows::{self, Ids, columns_of, subject};
 use super::run::{Run, StepResult};
+use super::written;
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::Result;
-use crate::observation::{Columns, Observation, Reading, Scope, TableState};
-use crate::plan::Equal;
+use crate::observation::{
+    Columns, DroppedColumn, Observation, Reading, RowDiffRequest, Scope, TableState,
+};
+use crate::plan::{Action, Equal, Step};
 use crate::scenario::Scenario;
+use crate::upgrade::MadeBy;
 use crate::validator::{Finding, Severity, Verdict};
 use crate::version::Phase;
+
+/// What an up does to rows.
+const UP: Ids = Ids {
+    lost: "rows-lost-by-up",
+    changed: "rows-changed-by-up",
+};
+
+/// A column is gone that had values.
+pub(super) const COLUMN_DROPPED: &str = "column-dropped-with-data";
 
 pub(super) async fn compare(
     run: &mut Run<'_>,
     cx: &UpgradeContext,
+    step: &Step,
     with: &str,
     equal: Equal,
-    phase: Phase,
 ) -> StepResult {
     let expected = run.observations[with].clone();
     let findings = match equal {
         Equal::Everything => {
-            let mut expected = expected;
-            let mut actual = run.environment.observe(cx, &At::Live, &Scope::All).await?;
-            crash::without(&mut expected, run.crashes.emptied());
-            crash::without(&mut actual, run.crashes.emptied());
-            let (schema, lost, changed) = names(phase);
-            let mut findings = expected.schema_findings(&actual, schema);
-            findings.extend(expected.row_findings(&actual, lost, changed));
-            findings.extend(new_rows(&expected, &actual, changed));
-            findings
+            let findings = everything(run, cx, with, &expected, step.phase).await?;
+            if went_back_by_downs(run, step) {
+                losses::excuse(run, cx, with, MadeBy::Down, findings).await?
+            } else {
+                findings
+            }
         }
         Equal::Reproducible => {
             let (mut expected, mut actual) = (
@@ -63,7 +75,13 @@ pub(super) async fn compare(
             };
             expected.schema_findings(&actual, id)
         }
-        Equal::SharedRows => excuse(run, shared_rows(run, cx, with, &expected).await?),
+        Equal::SharedRows => {
+            let findings = shared_rows(run, cx, with, &expected).await?;
+            let mut findings = losses::excuse(run, cx, with, MadeBy::Up, findings).await?;
+            findings.extend(losses::that_did_not_happen(run, step));
+            findings
+        }
+        Equal::Written => written::compare(run, cx, step, with, &expected).await?,
     };
     Ok(if findings.is_empty() {
         Verdict::Pass
@@ -72,18 +90,67 @@ pub(super) async fn compare(
     })
 }
 
+/// Whether downs have run since the attempt of a step began.
+fn went_back_by_downs(run: &Run<'_>, step: &Step) -> bool {
+    let is_down = |other: &Step| match &other.action {
+        Action::Revert { .. } => true,
+        Action::RollBack { strategy, .. } => {
+            let mut all = run.upgrade.rollbacks().iter();
+            all.any(|rollback| rollback.name() == strategy && rollback.requires_reversible())
+        }
+        _ => false,
+    };
+    let mut before = run.plan.steps.iter();
+    before.any(|other| other.attempt == step.attempt && other.id < step.id && is_down(other))
+}
+
+/// Schema, rows, and what there is beside them.
+async fn everything(
+    run: &Run<'_>,
+    cx: &UpgradeContext,
+    with: &str,
+    expected: &Observation,
+    phase: Phase,
+) -> Result<Vec<Finding>> {
+    let mut expected = expected.clone();
+    let mut actual = run.environment.observe(cx, &At::Live, &Scope::All).await?;
+    crash::without(&mut expected, run.crashes.emptied());
+    crash::without(&mut actual, run.crashes.emptied());
+    let (expected, actual) = (&expected, &actual);
+    let (schema, ids) = names(phase);
+    let mut findings = expected.schema_findings(actual, schema);
+    let mut rows = expected.row_findings(actual, ids.lost, ids.changed);
+    let requests: Vec<RowDiffRequest> = expected
+        .tables
+        .iter()
+        .filter(|(name, _)| rows.iter().any(|finding| finding.subject == subject(name)))
+        .map(|(name, table)| RowDiffRequest::new(name, columns_of(table)))
+        .collect();
+    rows::name(run, cx, with, &requests, ids, &mut rows).await?;
+    findings.extend(rows);
+    findings.extend(new_rows(expected, actual, ids.changed));
+    findings.extend(expected.sequence_findings(actual));
+    findings.extend(expected.large_object_findings(actual));
+    findings.extend(expected.column_order_findings(actual));
+    Ok(findings)
+}
+
 /// The names of the findings: going back and standing still are different failures.
-fn names(phase: Phase) -> (&'static str, &'static str, &'static str) {
+fn names(phase: Phase) -> (&'static str, Ids) {
     match phase {
         Phase::Rollback => (
             "round-trip-schema-differs",
-            "data-lost-through-down",
-            "data-changed-through-down",
+            Ids {
+                lost: "data-lost-through-down",
+                changed: "data-changed-through-down",
+            },
         ),
         _ => (
             "schema-not-restored",
-            "data-not-restored",
-            "data-not-restored",
+            Ids {
+                lost: "data-not-restored",
+                changed: "data-not-restored",
+            },
         ),
     }
 }
@@ -97,7 +164,7 @@ fn new_rows(expected: &Observation, actual: &Observation, id: &str) -> Vec<Findi
         .map(|(name, table)| {
             Finding::error(
                 id,
-                format!("table {name}"),
+                subject(name),
                 format!("was not there before, and has {} rows", table.rows),
             )
         })
@@ -116,7 +183,17 @@ async fn shared_rows(
         .environment
         .observe(cx, &At::Live, &Scope::Columns(wanted.clone()))
         .await?;
-    let mut findings = follow_renames(run, cx, expected, &mut actual).await?;
+    let renamed = follow_renames(run, cx, expected, &mut actual).await?;
+    let mut notes: Vec<Finding> = renamed
+        .iter()
+        .map(|(name, new)| {
+            Finding::note(
+                "table-renamed",
+                subject(name),
+                format!("is called {new} now"),
+            )
+        })
+        .collect();
     let shared = actual.shared_columns(&actual);
     let past = At::Snapshot(with.to_owned());
     let before = if shared == wanted {
@@ -135,47 +212,117 @@ async fn shared_rows(
         }
         before
     };
-    findings.extend(before.row_findings(&actual, "rows-lost-by-up", "rows-changed-by-up"));
+    let mut findings = before.row_findings(&actual, UP.lost, UP.changed);
     // Equal values of two types may hash differently: those are compared once more, as text.
     let retyped = retyped(&before, &actual, &findings);
     if !retyped.is_empty() {
-        let scope = Scope::Columns(retyped.clone());
-        let now = run.environment.observe(cx, &At::Live, &scope).await?;
-        let then = run.environment.observe(cx, &past, &scope).await?;
+        let scope = |by_new_name: bool| {
+            let tables = retyped.iter().map(|(name, columns)| {
+                let new = renamed.get(name).filter(|_| by_new_name).unwrap_or(name);
+                (new.clone(), columns.clone())
+            });
+            Scope::Columns(tables.collect())
+        };
+        let now = run.environment.observe(cx, &At::Live, &scope(true)).await?;
+        let then = run.environment.observe(cx, &past, &scope(false)).await?;
         for name in retyped.keys() {
-            if now.tables.get(name).map(|now| &now.sum)
+            let new = renamed.get(name).unwrap_or(name);
+            if now.tables.get(new).map(|now| &now.sum)
                 == then.tables.get(name).map(|then| &then.sum)
             {
-                findings.retain(|finding| finding.subject != format!("table {name}"));
+                findings.retain(|finding| finding.subject != subject(name));
             }
         }
     }
+    let dropped = dropped(expected, &actual);
+    let requests: Vec<RowDiffRequest> = before
+        .tables
+        .iter()
+        .filter_map(|(name, table)| {
+            let differs = findings
+                .iter()
+                .any(|finding| finding.subject == subject(name));
+            let dropped = dropped.get(name);
+            if !differs && dropped.is_none() {
+                return None;
+            }
+            let mut columns = columns_of(table);
+            columns.extend(retyped.get(name).cloned().unwrap_or_default());
+            columns.extend(dropped.cloned().unwrap_or_default());
+            let request = RowDiffRequest::new(name, columns);
+            Some(match renamed.get(name) {
+                Some(new) => request.renamed_to(new),
+                None => request,
+            })
+        })
+        .collect();
+    let found = rows::name(run, cx, with, &requests, UP, &mut findings).await?;
     for finding in &mut findings {
         // An upgrade may change values; that it loses rows is another matter.
-        if finding.id == "rows-changed-by-up" {
+        if finding.id == UP.changed {
             finding.severity = Severity::Warning;
-        } else if finding.id == "rows-lost-by-up" && finding.help.is_none() {
+        } else if finding.id == UP.lost && finding.help.is_none() {
             finding.help =
                 Some("if that is meant, say so: `.expect_change(table, reason)`".to_owned());
         }
     }
-    Ok(findings)
+    findings.extend(found.iter().flat_map(|(name, diff)| {
+        let with_values = diff.dropped.iter().filter(|column| column.values > 0);
+        with_values.map(|column| dropped_with_data(name, column))
+    }));
+    findings.extend(expected.sequence_findings(&actual));
+    notes.extend(findings);
+    Ok(notes)
 }
 
-/// Reads tables that have another name now as if they had the old one.
+/// The columns that are gone from tables with rows, by table. One that has another name now is not
+/// gone.
+fn dropped(expected: &Observation, actual: &Observation) -> BTreeMap<String, Columns> {
+    let tables = expected.tables.iter().filter(|(_, table)| table.rows > 0);
+    tables
+        .filter_map(|(name, table)| {
+            let now = actual.tables.get(name)?;
+            let mut columns = columns_of(table);
+            columns.retain(|column, _| table.column_later(column, now).is_none());
+            (!columns.is_empty()).then(|| (name.clone(), columns))
+        })
+        .collect()
+}
+
+fn dropped_with_data(table: &str, column: &DroppedColumn) -> Finding {
+    let (name, values) = (&column.column, column.values);
+    let (noun, they) = if values == 1 {
+        ("value", "it")
+    } else {
+        ("values", "them")
+    };
+    let rows: String = column.rows.iter().map(|row| format!("{row}\n")).collect();
+    Finding::error(
+        COLUMN_DROPPED,
+        format!("column {table}.{name}"),
+        format!("is gone, and {values} {noun} with it"),
+    )
+    .with_evidence(rows)
+    .with_help(format!(
+        "move {they} first; if that is done or meant, say so in the file: `-- upgrade: loses {table}.{name}: <reason>`"
+    ))
+}
+
+/// Reads tables that have another name now as if they had the old one. Answers with their new
+/// names.
 async fn follow_renames(
     run: &Run<'_>,
     cx: &UpgradeContext,
     expected: &Observation,
     actual: &mut Observation,
-) -> Result<Vec<Finding>> {
-    let mut findings = Vec::new();
+) -> Result<BTreeMap<String, String>> {
+    let mut renamed = BTreeMap::new();
     if expected
         .tables
         .keys()
         .all(|name| actual.tables.contains_key(name))
     {
-        return Ok(findings);
+        return Ok(renamed);
     }
     let all = run.environment.observe(cx, &At::Live, &Scope::All).await?;
     let wanted = expected.shared_columns(expected);
@@ -191,14 +338,10 @@ async fn follow_renames(
         let read = run.environment.observe(cx, &At::Live, &scope).await?;
         if let Some(now) = read.tables.get(new) {
             actual.tables.insert(name.clone(), now.clone());
-            findings.push(Finding::note(
-                "table-renamed",
-                format!("table {name}"),
-                format!("is called {new} now"),
-            ));
+            renamed.insert(name.clone(), new.clone());
         }
     }
-    Ok(findings)
+    Ok(renamed)
 }
 
 /// The tables that differ and have columns of another type: those to be read as text.
@@ -214,7 +357,7 @@ fn retyped(
         };
         let differs = findings
             .iter()
-            .any(|finding| finding.subject == format!("table {name}"));
+            .any(|finding| finding.subject == subject(name));
         let reading = |(column, of_type): (&String, &String)| {
             let same = now.columns.get(column) == Some(of_type);
             (
@@ -228,20 +371,4 @@ fn retyped(
         }
     }
     tables
-}
-
-/// A change that the user declared, with a reason, is worth a note only.
-fn excuse(run: &Run<'_>, mut findings: Vec<Finding>) -> Vec<Finding> {
-    for finding in &mut findings {
-        let declared = run
-            .upgrade
-            .expected_changes()
-            .iter()
-            .find(|change| finding.subject == format!("table {}", change.table));
-        if let Some(change) = declared {
-            finding.severity = Severity::Note;
-            finding.help = Some(format!("declared: {}", change.reason));
-        }
-    }
-    findings
 }

@@ -3,10 +3,13 @@
 mod blame;
 mod compare;
 mod crash;
+mod losses;
 mod order;
 mod rollback;
+mod rows;
 mod run;
 mod step;
+mod written;
 
 use std::any::Any;
 use std::fmt;

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::losses;
 use super::run::{Run, StepResult, beside, within_reach};
 use super::step::way_back;
 use crate::context::UpgradeContext;
 use crate::error::{ErrorKind, Result};
 use crate::event::{Event, millis};
 use crate::migration::MigrationId;
-use crate::plan::{Action, Step};
+use crate::plan::{Action, BASELINE, Step};
 use crate::report::{RollbackReport, StepOutcome, StepReport};
 use crate::rollback::{RollbackRequest, Safety};
+use crate::upgrade::MadeBy;
 use crate::validator::{Finding, Verdict};
 use crate::version::Phase;
 
@@ -134,8 +136,17 @@ async fn timed(
             match executed {
                 Ok(()) => {
                     let started = Instant::now();
-                    let verdict = rollback.confirm(cx).await;
+                    let mut verdict = rollback.confirm(cx).await;
                     report.verify_ms = millis(started.elapsed());
+                    if let Ok(Verdict::Fail(found)) = &mut verdict
+                        && rollback.requires_reversible()
+                    {
+                        // What a down loses is declared with the down.
+                        let found = std::mem::take(found);
+                        let with = run.restored.clone().unwrap_or(BASELINE.to_owned());
+                        let found = losses::excuse(run, cx, &with, MadeBy::Down, found).await?;
+                        verdict = Ok(Verdict::Fail(found));
+                    }
                     confirmed(verdict, &mut report, &mut findings)?;
                 }
                 Err(error)
@@ -202,7 +213,10 @@ fn confirmed(
 ) -> Result<()> {
     match verdict? {
         Verdict::Pass => report.confirmed = true,
-        Verdict::Fail(found) => findings.extend(found),
+        Verdict::Fail(found) => {
+            report.confirmed = !found.iter().any(Finding::fails);
+            findings.extend(found);
+        }
         Verdict::Inconclusive(reason) => {
             findings.push(Finding::error(
                 "rollback-unproven",

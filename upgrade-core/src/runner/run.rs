@@ -1,6 +1,6 @@
 //! The loop over the steps of a plan, and what it remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +47,12 @@ pub(super) struct Run<'a> {
     pub(super) prepared: Option<(String, usize)>,
     /// The migrations that are applied, or begun, now; oldest first.
     pub(super) applied: Vec<MigrationId>,
+    /// The label that was restored last.
+    pub(super) restored: Option<String>,
+    /// Whether users have written since then.
+    pub(super) written: bool,
+    /// The changes of [`Upgrade::expected_changes`] that were seen to happen, by their place.
+    pub(super) happened: BTreeSet<usize>,
     pub(super) report: Report,
 }
 
@@ -94,6 +100,9 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             crashed: None,
             prepared: None,
             applied: Vec::new(),
+            restored: None,
+            written: false,
+            happened: BTreeSet::new(),
             report: blank(&upgrade, environment.name(), &cx, plan, reproduce),
         };
         let error = run.steps(&cx).await;
@@ -179,6 +188,8 @@ impl Run<'_> {
 
     /// Goes back to what belongs to the state that was put back now.
     pub(super) fn put_back(&mut self, label: &str) {
+        self.restored = Some(label.to_owned());
+        self.written = false;
         let kept = self.snapshots.get(label).cloned();
         (self.applied, self.crashed) =
             kept.map_or_else(Default::default, |kept| (kept.applied, kept.crashed));

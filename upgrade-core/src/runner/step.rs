@@ -16,6 +16,7 @@ use crate::finding::Blame;
 use crate::migration::{Migration, MigrationId, Outcome};
 use crate::observation::Scope;
 use crate::plan::{Action, Step};
+use crate::report::MigrationReport;
 use crate::rollback::{Rollback, RollbackRequest, Safety};
 use crate::scenario::Scenario;
 use crate::validator::{Finding, Verdict};
@@ -42,9 +43,7 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             run.observations.insert(label.clone(), observation);
             Ok(Verdict::Pass)
         }
-        Action::Compare { with, equal } => {
-            compare::compare(run, cx, with, *equal, step.phase).await
-        }
+        Action::Compare { with, equal } => compare::compare(run, cx, step, with, *equal).await,
         Action::Validate => validate(run, cx).await,
         Action::Inspect { irreversible } => {
             let mut findings = run.upgrade.findings().to_vec();
@@ -102,8 +101,22 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::Write { seed } => {
             let cx = cx.clone().with_seed(*seed);
             for writes in run.upgrade.writes() {
-                writes.write(&cx).await?;
+                match writes.write(&cx).await {
+                    Ok(()) => {}
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Cancelled) =>
+                    {
+                        return Err(error);
+                    }
+                    // Without what users write, this attempt proves nothing; others may.
+                    Err(error) => {
+                        return Ok(Verdict::Inconclusive(format!(
+                            "users could not write: {error:?}"
+                        )));
+                    }
+                }
             }
+            run.written = true;
             Ok(Verdict::Pass)
         }
         Action::Replace { version } => {
@@ -246,7 +259,15 @@ async fn revert(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> Ste
             "the system says that it was not applied, so nothing was reverted",
         )])),
         Err(error) if is_judgement(&error) => {
-            Ok(Verdict::Fail(vec![refused("down-failed", id, &error)]))
+            // Over the old rows it went well, earlier in this run.
+            let passed = |migration: &mut MigrationReport| migration.reverted > 0;
+            let fails_on_new_rows = run.written && run.migration_report(id).is_some_and(passed);
+            let finding = if fails_on_new_rows {
+                "down-fails-on-new-rows"
+            } else {
+                "down-failed"
+            };
+            Ok(Verdict::Fail(vec![refused(finding, id, &error)]))
         }
         Err(error) => Err(error.with_context("migration", id)),
     }

@@ -7,7 +7,10 @@
 )]
 
 mod blame;
+mod rows;
 mod support;
+mod ten_losses;
+mod written;
 
 use support::{Shop, findings};
 use upgrade_core::{Scenario, Severity};

@@ -10,7 +10,7 @@ use upgrade_core::environment::{
     DATABASE, DatabaseSource, Endpoints, LogTail, PostgresEnvironment,
 };
 use upgrade_core::migration::SqlMigration;
-use upgrade_core::migration::folder::MigrationFolder;
+use upgrade_core::migration::folder::{MigrationFile, MigrationFolder};
 use upgrade_core::postgres::Database;
 use upgrade_core::postgres::database::{Marker, MarkerKind};
 use upgrade_core::postgres::server::{
@@ -100,7 +100,7 @@ impl Shop {
         .await
     }
 
-    async fn go(
+    pub(crate) async fn go(
         &self,
         case: Case,
         scenario: Scenario,
@@ -108,6 +108,9 @@ impl Shop {
     ) -> Report {
         let migrations = SqlMigration::all(&case.folder).unwrap();
         let (applied, pending) = migrations.split_at(case.applied);
+        let declared = case.folder.migrations()[case.applied..]
+            .iter()
+            .flat_map(MigrationFile::expected_changes);
         let number = self.next.fetch_add(1, Ordering::SeqCst);
         let source = Fresh {
             database: Database::new(&self.server.connect_options(), format!("shop_{number}")),
@@ -117,6 +120,7 @@ impl Shop {
         let environment = PostgresEnvironment::new("test", source);
         let upgrade = Upgrade::new("shop", "old", "new")
             .with_migrations(pending.iter().cloned())
+            .with_expected_changes(declared)
             .with_validator(
                 Invariant::new(
                     "something is there",

@@ -17,6 +17,7 @@ use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::postgres::Observer;
 use upgrade_core::report::StepOutcome;
 use upgrade_core::rollback::{DEFAULT_BUDGET, RevertMigrations, SnapshotSwap};
+use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::validator::Invariant;
 use upgrade_core::{
     Environment, Error, ErrorKind, Event, EventSink, Migration, Plan, Report, Result, Rollback,
@@ -81,7 +82,7 @@ pub struct Rehearsal {
     reversible: bool,
     every_crash: bool,
     releases: BTreeSet<String>,
-    expected_changes: Vec<(String, String)>,
+    expected_changes: Vec<ExpectedChange>,
     observer: Observer,
     plan: Option<Plan>,
     templates: bool,
@@ -333,10 +334,13 @@ impl Rehearsal {
         self
     }
 
-    /// Says that the upgrade removes or changes rows of a table (`public.orders`) on purpose.
+    /// Says that the upgrade removes or changes rows of a table (`public.orders`) on purpose, or
+    /// that it or its way back loses the values of a column (`public.orders.legacy`). It has to
+    /// happen. A migration file can say so itself: `-- upgrade: loses public.orders.legacy: reason`.
     #[must_use]
-    pub fn expect_change(mut self, table: impl Into<String>, reason: impl Into<String>) -> Self {
-        self.expected_changes.push((table.into(), reason.into()));
+    pub fn expect_change(mut self, object: impl AsRef<str>, reason: impl Into<String>) -> Self {
+        self.expected_changes
+            .push(ExpectedChange::new(object, reason));
         self
     }
 
@@ -467,9 +471,8 @@ impl Rehearsal {
         self.validators.extend(upgrade.validators().iter().cloned());
         self.rollbacks.extend(upgrade.rollbacks().iter().cloned());
         self.writes.extend(upgrade.writes().iter().cloned());
-        let changes = upgrade.expected_changes().iter();
         self.expected_changes
-            .extend(changes.map(|change| (change.table.clone(), change.reason.clone())));
+            .extend(upgrade.expected_changes().iter().cloned());
         Ok(release::of_upgrade(&upgrade))
     }
 
@@ -485,9 +488,9 @@ impl Rehearsal {
         for validator in &self.validators {
             upgrade = upgrade.with_validator(Arc::clone(validator));
         }
-        for (table, reason) in &self.expected_changes {
-            upgrade = upgrade.with_expected_change(table, reason);
-        }
+        upgrade = upgrade
+            .with_expected_changes(releases.expected_changes.iter().cloned())
+            .with_expected_changes(self.expected_changes.iter().cloned());
         if self.reversible {
             upgrade = upgrade.with_reversible();
         }

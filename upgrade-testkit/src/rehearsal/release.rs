@@ -8,6 +8,7 @@ use upgrade_core::migration::history::History;
 use upgrade_core::migration::source::{
     PendingProblem, PendingProblemKind, Release, Source, pending,
 };
+use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::{BoxError, Error, ErrorKind, Finding, Migration, Result, Upgrade, Version};
 
 use super::{Head, Rehearsal};
@@ -19,6 +20,8 @@ pub(super) struct Releases {
     pub(super) applied: Vec<Arc<dyn Migration>>,
     pub(super) pending: Vec<Arc<dyn Migration>>,
     pub(super) findings: Vec<Finding>,
+    /// What the pending files declare.
+    pub(super) expected_changes: Vec<ExpectedChange>,
     /// Why this is the previous release.
     pub(super) reason: String,
     /// The schema and the table in which the tool keeps its record, where it names a schema.
@@ -77,6 +80,11 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
         applied: SqlMigration::chain(&split.applied, None, &history),
         pending: SqlMigration::chain(&split.pending, split.applied.last(), &history),
         findings,
+        expected_changes: split
+            .pending
+            .iter()
+            .flat_map(|file| file.expected_changes())
+            .collect(),
         reason: format!("{} ({})", previous.name, previous.reason),
         record,
     })
@@ -96,6 +104,7 @@ fn built(applied: &[Arc<dyn Migration>], pending: &[Arc<dyn Migration>]) -> Rele
         applied: applied.to_vec(),
         pending: pending.to_vec(),
         findings: Vec::new(),
+        expected_changes: Vec::new(),
         reason: "the migrations that the test names".to_owned(),
         record: None,
     }
@@ -110,6 +119,7 @@ pub(super) fn of_upgrade(upgrade: &Upgrade) -> Releases {
         applied: Vec::new(),
         pending: upgrade.migrations().to_vec(),
         findings: upgrade.findings().to_vec(),
+        expected_changes: Vec::new(),
         reason: "the upgrade that the test builds".to_owned(),
         record: None,
     }

@@ -1,12 +1,14 @@
 //! An environment on the server in memory, and those that break one promise each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::task::yield_now;
 use upgrade_core::environment::{At, Capabilities, DATABASE, Endpoint, Endpoints, Fault, LogTail};
-use upgrade_core::observation::{Scope, TableState};
+use upgrade_core::observation::{
+    ColumnValue, RowChange, RowChangeKind, RowDiff, RowDiffRequest, Scope, TableState,
+};
 use upgrade_core::{Environment, Error, ErrorKind, Observation, Result, UpgradeContext, Version};
 use upgrade_testkit::conformance::{Case, EnvironmentFixture, Hold};
 
@@ -38,6 +40,10 @@ pub(crate) enum Bug {
     RestoreForgetsARow,
     RestoreDropsTheLabel,
     RestoresAnything,
+    DiffMiscounts,
+    DiffsEverything,
+    DiffingWrites,
+    DiffOfUnknownLabelIsEmpty,
     FaultsAreIgnored,
     LogsAreWhole,
     LogsDieWithTheSystem,
@@ -82,6 +88,14 @@ impl InMemory {
     fn label(&self, label: &str) -> Result<String> {
         let url = lock(&self.made).snapshots.get(label).cloned();
         url.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no label `{label}`")))
+    }
+
+    /// The tables of a state.
+    fn at(&self, at: &At) -> Result<String> {
+        match at {
+            At::Snapshot(label) => self.label(label),
+            _ => self.live(),
+        }
     }
 
     /// What `observe` says of tables.
@@ -135,6 +149,28 @@ impl InMemory {
         }
         seen
     }
+}
+
+/// The rows in which two tables differ, all of them by their key.
+fn differing(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> RowDiff {
+    let mut found = RowDiff::new(old.len() as u64, new.len() as u64);
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for key in keys {
+        let kind = match (old.get(key), new.get(key)) {
+            (Some(old), Some(new)) if old == new => continue,
+            (Some(_), Some(_)) => RowChangeKind::Changed,
+            (Some(_), None) => RowChangeKind::Lost,
+            (None, _) => RowChangeKind::Added,
+        };
+        match kind {
+            RowChangeKind::Lost => found.lost += 1,
+            RowChangeKind::Changed => found.changed += 1,
+            _ => found.added += 1,
+        }
+        let named = RowChange::new(kind).with_key([ColumnValue::new("key", key)]);
+        found.rows.push(named);
+    }
+    found
 }
 
 #[async_trait]
@@ -251,6 +287,42 @@ impl Environment for InMemory {
         Ok(self.measure(&database.read(cx).await?, scope))
     }
 
+    async fn row_diff(
+        &self,
+        cx: &UpgradeContext,
+        from: &At,
+        to: &At,
+        requests: &[RowDiffRequest],
+    ) -> Result<BTreeMap<String, RowDiff>> {
+        if !self.powers.row_diffs {
+            return Err(unsupported("row diffs"));
+        }
+        let from = match self.at(from) {
+            Err(_) if self.bug == Bug::DiffOfUnknownLabelIsEmpty => return Ok(BTreeMap::new()),
+            url => self.server.get(&url?)?,
+        };
+        let to = self.server.get(&self.at(to)?)?;
+        if self.bug == Bug::DiffingWrites {
+            let audit = |tables: &mut Tables| drop(tables.insert("audit".into(), row("a", "1")));
+            to.write(cx, audit).await?;
+        }
+        let (before, after) = (from.read(cx).await?, to.read(cx).await?);
+        let none = BTreeMap::new();
+        let diff = |request: &RowDiffRequest| {
+            let old = before.get(&request.table).unwrap_or(&none);
+            let new = after.get(request.name_after()).unwrap_or(&none);
+            let mut found = differing(old, new);
+            if self.bug == Bug::DiffMiscounts && found.added > 0 {
+                found.added += 1;
+            }
+            if self.bug == Bug::DiffsEverything && before == after {
+                found = differing(old, &none);
+            }
+            (request.table.clone(), found)
+        };
+        Ok(requests.iter().map(diff).collect())
+    }
+
     async fn snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
         if !self.powers.snapshots {
             return match self.bug {
@@ -354,7 +426,8 @@ impl Fixture {
         let powers = Capabilities::none()
             .with_snapshots()
             .with_faults()
-            .with_services();
+            .with_services()
+            .with_row_diffs();
         Self::with(powers, bug)
     }
 

@@ -123,6 +123,10 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
     RestoreForgetsARow => [restore_equals_the_observation_at_the_snapshot],
     RestoreDropsTheLabel => [a_label_can_be_restored_again],
     RestoresAnything => [restoring_an_unknown_label_is_not_found],
+    DiffMiscounts => [row_diff_numbers_are_exact],
+    DiffsEverything => [row_diff_of_an_unchanged_system_is_empty],
+    DiffingWrites => [row_diff_changes_nothing],
+    DiffOfUnknownLabelIsEmpty => [row_diff_of_an_unknown_label_is_not_found],
     FaultsAreIgnored => [terminated_sessions_release_what_they_hold],
     LogsAreWhole => [logs_are_no_longer_than_asked],
     LogsDieWithTheSystem => [logs_are_available_after_a_crash],
@@ -232,7 +236,7 @@ fn without_powers_only_the_clauses_of_powers_do_not_apply() {
     let results = block_on(conformance::environment::all(async || {
         environment::Fixture::plain(environment::Bug::None)
     }));
-    let powers = ["services", "snapshots", "faults"];
+    let powers = ["services", "snapshots", "faults", "row diffs"];
     let expected: Vec<&str> = conformance::environment::CLAUSES
         .iter()
         .filter(|clause| powers.contains(&clause.needs))
@@ -280,6 +284,7 @@ fn every_clause_that_is_written_is_listed_once() {
             "environment/observe.rs",
             "environment/prepare.rs",
             "environment/replace.rs",
+            "environment/row_diff.rs",
             "environment/snapshot.rs",
             "environment/teardown.rs",
             "environment/time.rs"

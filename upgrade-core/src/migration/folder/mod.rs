@@ -7,6 +7,7 @@
 
 mod check;
 mod checksum;
+mod declared;
 mod error;
 mod file;
 mod layout;
@@ -227,6 +228,7 @@ impl MigrationFolder {
         let mut problems = self.problems.clone();
         problems.extend(self.unreadable.iter().map(Step::problem));
         problems.extend(check::of_scripts(self.layout, &self.migrations));
+        problems.extend(self.migrations.iter().flat_map(declared::problems));
         problems.sort_by(|a, b| (&a.path, a.line, a.kind).cmp(&(&b.path, b.line, b.kind)));
         problems
     }

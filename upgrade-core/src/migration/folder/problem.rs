@@ -40,6 +40,8 @@ pub enum ProblemKind {
     IrreversibleInRange,
     /// The tool's checksum changes with the line endings of the file.
     ChecksumLineEndings,
+    /// A comment that should declare a loss and cannot be read.
+    InvalidDeclaration,
 }
 
 impl ProblemKind {
@@ -58,6 +60,7 @@ impl ProblemKind {
             Self::TransactionControl => "transaction-control-in-file",
             Self::IrreversibleInRange => "irreversible-in-range",
             Self::ChecksumLineEndings => "checksum-line-endings",
+            Self::InvalidDeclaration => "invalid-declaration",
         }
     }
 

@@ -93,7 +93,7 @@ impl Draft<'_> {
             self.attempt += 1;
             self.restore(EMPTY);
             self.apply_each(&released[..release]);
-            self.write(release, seed);
+            self.write_at(release, seed);
             self.push(
                 Phase::Baseline,
                 Action::Snapshot {
@@ -115,7 +115,7 @@ impl Draft<'_> {
             let mut reached = release;
             for (step, &next) in releases[at + 1..].iter().enumerate() {
                 self.apply_each(&released[reached..next]);
-                self.write(next, seed.wrapping_add(step as u64 + 1));
+                self.write_at(next, seed.wrapping_add(step as u64 + 1));
                 reached = next;
             }
             self.apply_each(&outline.migrations);
@@ -124,7 +124,7 @@ impl Draft<'_> {
     }
 
     /// Users write at a release, if it is known how they do.
-    fn write(&mut self, release: usize, seed: u64) {
+    fn write_at(&mut self, release: usize, seed: u64) {
         let outline = self.outline;
         let latest = release == outline.released.len();
         if outline.writes_anywhere || (outline.writes && latest) {

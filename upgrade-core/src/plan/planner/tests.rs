@@ -115,6 +115,35 @@ fn every_boundary_is_rolled_back_by_every_way_that_can_cross_it() {
 }
 
 #[test]
+fn what_users_wrote_goes_through_every_down_and_every_way_back() {
+    let mut outline = outline(&[true, false, true]);
+    outline.writes = true;
+    let wrote = |plan: &Plan| count(plan, |action| matches!(action, Action::Write { .. }));
+    let asked = |plan: &Plan| {
+        let written = |action: &Action| {
+            matches!(
+                action,
+                Action::Compare {
+                    equal: Equal::Written,
+                    ..
+                }
+            )
+        };
+        count(plan, written)
+    };
+    // The two that can be reverted, after the down and after the up; the whole set cannot.
+    let round_trip = plan(&outline, Scenario::RoundTrip, 0).unwrap();
+    assert_eq!((wrote(&round_trip), asked(&round_trip)), (2, 4));
+    let rollback_at = plan(&outline, Scenario::RollbackAt, 0).unwrap();
+    assert_eq!((wrote(&rollback_at), asked(&rollback_at)), (1, 1));
+    outline.migrations.remove(1);
+    let round_trip = plan(&outline, Scenario::RoundTrip, 0).unwrap();
+    assert_eq!((wrote(&round_trip), asked(&round_trip)), (3, 6));
+    let rollback_at = plan(&outline, Scenario::RollbackAt, 0).unwrap();
+    assert_eq!((wrote(&rollback_at), asked(&rollback_at)), (2, 2));
+}
+
+#[test]
 fn a_one_way_migration_goes_back_by_snapshot() {
     let plan = plan(&outline(&[false]), Scenario::RoundTrip, 0).unwrap();
     assert_eq!(
@@ -159,8 +188,10 @@ proptest! {
         reversible in prop::collection::vec(any::<bool>(), 1..12),
         scenario in prop::sample::select(Scenario::ALL.to_vec()),
         seed in any::<u64>(),
+        writes in any::<bool>(),
     ) {
-        let outline = outline(&reversible);
+        let mut outline = outline(&reversible);
+        outline.writes = writes;
         let plan = plan(&outline, scenario, seed).unwrap();
         // The same input gives the same plan, and the saved plan is the plan.
         prop_assert_eq!(&plan, &super::plan(&outline, scenario, seed).unwrap());
@@ -186,6 +217,20 @@ proptest! {
                 _ => {}
             }
         }
+        // Users write only where it is known what, and never twice the same.
+        let mut seeds: Vec<u64> = plan
+            .steps
+            .iter()
+            .filter_map(|step| match step.action {
+                Action::Write { seed } => Some(seed),
+                _ => None,
+            })
+            .collect();
+        prop_assert!(writes || seeds.is_empty());
+        let all = seeds.len();
+        seeds.sort_unstable();
+        seeds.dedup();
+        prop_assert_eq!(seeds.len(), all);
         // Every scenario but the control meets every migration.
         if scenario != Scenario::Control {
             prop_assert_eq!(plan.migrations().len(), reversible.len());

@@ -8,6 +8,7 @@ use sqlx::postgres::types::Oid;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row as _};
 
 use super::{FingerprintError, TableName, TableShape, Tables};
+use crate::observation::SequenceState;
 use crate::postgres::catalog::{CatalogScope, Pinned, ScopeOids, server_major};
 use crate::postgres::sql::quote_ident;
 
@@ -211,23 +212,12 @@ fn statement(
                     table: table.clone(),
                     column: pick.name.clone(),
                 })?;
-        let name = format!("t.{}", quote_ident(&pick.name));
-        // A collation that knows no case would hash `A` as `a`.
         let as_text = pick.as_text || !column.hashable || mode == HashMode::Portable;
-        values.push(if as_text {
-            format!("{name}::text COLLATE \"C\"")
-        } else {
-            name
-        });
+        values.push(hashed_value(&pick.name, as_text));
     }
     let row = format!("row({})", values.join(", "));
     let hash = match mode {
-        // The hash of a record is a linear combination of those of its columns, so a sum of them
-        // would not see values of one column change places between rows. Hashing it once more
-        // undoes that; as a `float8`, because the hash of a `bigint` folds it to 32 bits first.
-        HashMode::Native => {
-            format!("hashfloat8extended(hash_record_extended({row}, 0)::float8, 0)")
-        }
+        HashMode::Native => native_hash(&row),
         HashMode::Portable => format!(
             "('x' || substr(encode(sha256(convert_to({row}::text, 'UTF8')), 'hex'), 1, 16))::bit(64)::bigint"
         ),
@@ -240,13 +230,24 @@ fn statement(
     ))
 }
 
-/// Where a sequence stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SequenceValue {
-    /// The value that was handed out last, or will be first.
-    pub last_value: i64,
-    /// Whether that value was handed out.
-    pub is_called: bool,
+/// What is hashed of a column of the table `t`. A collation that knows no case would hash `A` as
+/// `a`, so that of text is the one that knows bytes only.
+pub(in crate::postgres) fn hashed_value(column: &str, as_text: bool) -> String {
+    let name = format!("t.{}", quote_ident(column));
+    if as_text {
+        format!("{name}::text COLLATE \"C\"")
+    } else {
+        name
+    }
+}
+
+/// The hash of a row that may be summed.
+///
+/// The hash of a record is a linear combination of those of its columns, so a sum of them would
+/// not see values of one column change places between rows. Hashing it once more undoes that; as
+/// a `float8`, because the hash of a `bigint` folds it to 32 bits first.
+pub(in crate::postgres) fn native_hash(row: &str) -> String {
+    format!("hashfloat8extended(hash_record_extended({row}, 0)::float8, 0)")
 }
 
 /// Where every sequence in scope stands, by name.
@@ -263,11 +264,11 @@ pub struct SequenceValue {
 pub async fn sequence_values(
     conn: &mut PgConnection,
     scope: &CatalogScope,
-) -> Result<BTreeMap<TableName, SequenceValue>, FingerprintError> {
+) -> Result<BTreeMap<TableName, SequenceState>, FingerprintError> {
     const LIST: &str = "
-        SELECT n.nspname::text, c.relname::text,
+        SELECT n.nspname::text, c.relname::text, s.seqincrement, s.seqstart, s.seqcycle,
             has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT')
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
         WHERE c.relkind = 'S' AND c.relnamespace = ANY($1) AND c.oid <> ALL($2)
         ORDER BY 1, 2";
     /// How many sequences one statement reads.
@@ -289,22 +290,30 @@ pub async fn sequence_values(
         .fetch_all(session.conn())
         .await
         .map_err(failed)?;
-    let mut names: Vec<TableName> = Vec::with_capacity(rows.len());
+    let mut known: Vec<(TableName, SequenceState)> = Vec::with_capacity(rows.len());
     for row in rows {
-        let (schema, name, readable): (String, String, bool) =
-            FromRow::from_row(&row).map_err(failed)?;
+        let (schema, name, increment, start, cycles, readable): (
+            String,
+            String,
+            i64,
+            i64,
+            bool,
+            bool,
+        ) = FromRow::from_row(&row).map_err(failed)?;
         let sequence = TableName::new(schema, name);
         if !readable {
             return Err(FingerprintError::Sequence { sequence });
         }
-        names.push(sequence);
+        let mut state = SequenceState::new(0, false);
+        (state.increment, state.start, state.cycles) = (increment, start, cycles);
+        known.push((sequence, state));
     }
     let mut values = BTreeMap::new();
-    for chunk in names.chunks(CHUNK) {
+    for chunk in known.chunks(CHUNK) {
         let reads: Vec<String> = chunk
             .iter()
             .enumerate()
-            .map(|(index, name)| {
+            .map(|(index, (name, _))| {
                 format!(
                     "SELECT {index} AS n, last_value, is_called FROM {}",
                     name.to_sql()
@@ -319,11 +328,10 @@ pub async fn sequence_values(
             .map_err(failed)?;
         for row in rows {
             let index: i32 = row.try_get("n").map_err(failed)?;
-            let value = SequenceValue {
-                last_value: row.try_get("last_value").map_err(failed)?,
-                is_called: row.try_get("is_called").map_err(failed)?,
-            };
-            values.insert(chunk[index.unsigned_abs() as usize].clone(), value);
+            let (name, mut state) = chunk[index.unsigned_abs() as usize].clone();
+            state.last_value = row.try_get("last_value").map_err(failed)?;
+            state.is_called = row.try_get("is_called").map_err(failed)?;
+            values.insert(name, state);
         }
     }
     session.end().await.map_err(failed)?;

@@ -35,10 +35,12 @@ mod shared;
 mod tables;
 
 pub use self::compute::{
-    ColumnPick, Fingerprint, HashMode, SequenceValue, fingerprint, fingerprint_all, sequence_values,
+    ColumnPick, Fingerprint, HashMode, fingerprint, fingerprint_all, sequence_values,
 };
+pub(in crate::postgres) use self::compute::{hashed_value, native_hash};
 pub use self::error::FingerprintError;
 pub use self::shared::{Retyped, RetypedColumn, SharedColumns, shared_columns};
 pub use self::tables::{ColumnShape, TableShape, Tables};
 
 pub use super::catalog::TableName;
+pub use crate::observation::SequenceState;

@@ -99,6 +99,7 @@ mod tests {
                 type_name: (*type_name).to_owned(),
                 hashable: true,
                 generated: false,
+                number: 1,
             };
             ((*name).to_owned(), shape)
         });

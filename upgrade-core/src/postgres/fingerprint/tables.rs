@@ -27,7 +27,7 @@ pub struct TableShape {
     /// the database.
     pub oid: u32,
     /// Whether rows are in partitions, so that a scan of the table has to include them.
-    pub(super) partitioned: bool,
+    pub(in crate::postgres) partitioned: bool,
 }
 
 /// What is known of one column.
@@ -40,6 +40,8 @@ pub struct ColumnShape {
     pub hashable: bool,
     /// Whether the value is computed from others (`GENERATED`, stored or virtual).
     pub generated: bool,
+    /// What the server knows the column by: it stays when the column is renamed.
+    pub number: i16,
 }
 
 impl TableShape {
@@ -55,7 +57,7 @@ impl TableShape {
 const TABLES: &str = "
     WITH RECURSIVE cols AS (
         SELECT n.nspname::text AS schema, c.relname::text AS tbl, c.oid AS oid, c.relkind = 'p' AS partitioned,
-            a.attname::text AS col, a.atttypid AS typ, a.attgenerated <> '' AS generated,
+            a.attname::text AS col, a.attnum AS number, a.atttypid AS typ, a.attgenerated <> '' AS generated,
             format_type(a.atttypid, a.atttypmod) AS type_name,
             coalesce(NOT co.collisdeterministic, false) AS loose
         FROM pg_class c
@@ -113,7 +115,7 @@ const TABLES: &str = "
         JOIN pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
         JOIN pg_collation co ON co.oid = a.attcollation AND NOT co.collisdeterministic
     )
-    SELECT c.schema, c.tbl, c.oid, c.partitioned, c.col, c.type_name, c.generated,
+    SELECT c.schema, c.tbl, c.oid, c.partitioned, c.col, c.number, c.type_name, c.generated,
         NOT c.loose AND NOT EXISTS (SELECT FROM unfit u WHERE u.root = c.typ) AS hashable
     FROM cols c
     ORDER BY c.schema, c.tbl, c.col";
@@ -141,7 +143,7 @@ impl Tables {
     }
 
     /// Lists the tables of these schemas, inside a transaction with pinned settings.
-    pub(super) async fn list(
+    pub(in crate::postgres) async fn list(
         conn: &mut PgConnection,
         oids: &ScopeOids,
     ) -> Result<Self, FingerprintError> {
@@ -169,6 +171,7 @@ impl Tables {
                     type_name: row.try_get("type_name").map_err(failed)?,
                     hashable: row.try_get("hashable").map_err(failed)?,
                     generated: row.try_get("generated").map_err(failed)?,
+                    number: row.try_get("number").map_err(failed)?,
                 };
                 table.columns.insert(column, shape);
             }

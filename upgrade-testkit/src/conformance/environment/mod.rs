@@ -4,6 +4,7 @@ mod faults;
 mod observe;
 mod prepare;
 mod replace;
+mod row_diff;
 mod snapshot;
 mod teardown;
 mod time;
@@ -17,6 +18,7 @@ pub use faults::*;
 pub use observe::*;
 pub use prepare::*;
 pub use replace::*;
+pub use row_diff::*;
 pub use snapshot::*;
 pub use teardown::*;
 pub use time::*;
@@ -131,6 +133,10 @@ macro_rules! for_each_environment_clause {
             restore_equals_the_observation_at_the_snapshot: "snapshots",
             a_label_can_be_restored_again: "snapshots",
             restoring_an_unknown_label_is_not_found: "snapshots",
+            row_diff_numbers_are_exact: "row diffs",
+            row_diff_of_an_unchanged_system_is_empty: "row diffs",
+            row_diff_changes_nothing: "row diffs",
+            row_diff_of_an_unknown_label_is_not_found: "row diffs",
             terminated_sessions_release_what_they_hold: "faults",
             logs_are_no_longer_than_asked: "required",
             logs_are_available_after_a_crash: "fixture: crash",

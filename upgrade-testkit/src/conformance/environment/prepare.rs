@@ -1,7 +1,7 @@
 //! Clauses on what an environment declares and on making the system.
 
 use upgrade_core::ErrorKind;
-use upgrade_core::environment::Fault;
+use upgrade_core::environment::{At, Fault};
 
 use super::{EnvironmentFixture, begin, live, prepared};
 use crate::conformance::ClauseResult;
@@ -29,8 +29,8 @@ pub async fn undeclared_power_is_unsupported(fixture: &dyn EnvironmentFixture) -
     let clause = Clause("undeclared_power_is_unsupported");
     prepared(clause, fixture, async |environment, cx| {
         let powers = environment.capabilities();
-        if powers.snapshots && powers.faults {
-            return clause.not_applicable("it declares snapshots and faults");
+        if powers.snapshots && powers.faults && powers.row_diffs {
+            return clause.not_applicable("it declares snapshots, faults and row diffs");
         }
         let unsupported = &[ErrorKind::Unsupported];
         if !powers.snapshots {
@@ -42,6 +42,10 @@ pub async fn undeclared_power_is_unsupported(fixture: &dyn EnvironmentFixture) -
         if !powers.faults {
             let struck = environment.inject(cx, Fault::TerminateSessions).await;
             clause.kind("`inject`", struck, unsupported)?;
+        }
+        if !powers.row_diffs {
+            let found = environment.row_diff(cx, &At::Live, &At::Live, &[]).await;
+            clause.kind("`row_diff`", found, unsupported)?;
         }
         clause.holds()
     })
