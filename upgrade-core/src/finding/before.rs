@@ -116,4 +116,11 @@ pub(super) const KINDS: &[FindingKind] = &[
         breaks: "its own commit ends the transaction of the tool: what comes after it, and the record, are no longer one with the change, and a failure leaves half of it",
         mend: "remove `begin` and `commit`; where the file must not be in a transaction, say so in the tool's way",
     },
+    FindingKind {
+        id: "invalid-declaration",
+        title: "a comment that should declare a loss cannot be read",
+        severity: Error,
+        breaks: "whoever wrote it believes that the loss is declared; it is not",
+        mend: "write `-- upgrade: loses schema.table.column: reason`, with the schema and a reason",
+    },
 ];

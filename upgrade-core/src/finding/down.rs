@@ -137,4 +137,11 @@ pub(super) const KINDS: &[FindingKind] = &[
         breaks: "the rollback called itself proven, and something changed rows afterwards",
         mend: "look what still writes after a rollback; a validator has to put back what it changes",
     },
+    FindingKind {
+        id: "column-order-differs",
+        title: "columns stand in another order",
+        severity: Note,
+        breaks: "inserts without a list of columns, and code that reads `select *` by position",
+        mend: "name the columns wherever rows are read and written",
+    },
 ];

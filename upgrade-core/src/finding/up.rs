@@ -109,4 +109,11 @@ pub(super) const KINDS: &[FindingKind] = &[
         breaks: "instances of the previous release fail with `cached plan must not change result type` on each pooled connection until it is closed",
         mend: "name the columns instead of `select *`, and renew pooled connections after the migration",
     },
+    FindingKind {
+        id: "column-dropped-with-data",
+        title: "a column is gone, and its values with it",
+        severity: Error,
+        breaks: "what users stored there cannot be read any more, by either release",
+        mend: "move the values in the same migration; if the loss is meant, declare it with its reason",
+    },
 ];
