@@ -5,25 +5,8 @@ mod seed_support;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use seed_support::Server;
-use sqlx::{AssertSqlSafe, PgConnection};
+use seed_support::{SHOP, Server, number, texts};
 use upgrade_testkit::seed::{Row, SeedError, Seeder, SqlValue};
-
-async fn number(conn: &mut PgConnection, query: &str) -> i64 {
-    sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
-        .persistent(false)
-        .fetch_one(conn)
-        .await
-        .unwrap()
-}
-
-async fn texts(conn: &mut PgConnection, query: &str) -> Vec<String> {
-    sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
-        .persistent(false)
-        .fetch_all(conn)
-        .await
-        .unwrap()
-}
 
 /// One type a line.
 const TYPES: &str = include_str!("seed_support/types.txt");
@@ -70,8 +53,6 @@ async fn every_type_is_filled() {
         "empty text"
     );
 }
-
-const SHOP: &str = include_str!("seed_support/shop.sql");
 
 #[tokio::test]
 async fn every_kind_of_constraint_is_satisfied() {

@@ -72,15 +72,23 @@ pub(crate) struct Drawer {
 
 impl Drawer {
     /// `pools` go with the plan's keys; `sequences` hold a value for each row still to come.
+    ///
+    /// A table with rows is drawn for from other sources than an empty one: with the seed that made
+    /// them, each row would be drawn again.
     pub(crate) fn new(
         seed: u64,
+        existing: u64,
         plan: TablePlan,
         pools: Vec<Pool>,
         given: Given,
         sequences: BTreeMap<usize, VecDeque<String>>,
     ) -> Self {
         let label = plan.table.label();
-        let of = |kind: &str, name: &str| runner(seed, &[&label, kind, name]);
+        let before = existing.to_string();
+        let of = |kind: &str, name: &str| match existing {
+            0 => runner(seed, &[&label, kind, name]),
+            _ => runner(seed, &[&label, kind, name, &before]),
+        };
         Self {
             of_way: of("way", ""),
             of_given: of("row", ""),
@@ -164,6 +172,12 @@ impl Drawer {
                 seen.remove(&values);
             }
         }
+    }
+
+    /// Keeps the value that a released row has of a unique index from being drawn again.
+    pub(crate) fn bar(&mut self, row: &DrawnRow, index: usize) {
+        let columns = &self.plan.table.unique[index].columns;
+        self.seen[index].extend(unique_values(&row.cells, columns));
     }
 
     fn attempt(&mut self, base: &Base) -> Result<Resolved, Stop> {
@@ -288,7 +302,7 @@ impl Drawer {
 }
 
 /// The values of a unique index, if all are known and none is NULL.
-fn unique_values(cells: &Cells, columns: &[usize]) -> Option<Vec<String>> {
+pub(crate) fn unique_values(cells: &Cells, columns: &[usize]) -> Option<Vec<String>> {
     columns
         .iter()
         .map(|column| Some(cells[*column].as_ref()?.as_text()?.to_owned()))

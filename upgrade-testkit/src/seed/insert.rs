@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgRow};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use super::error::{Doing as _, SeedError};
@@ -14,6 +14,8 @@ use super::value::SqlValue;
 
 /// From this many rows on, COPY is faster than its two more round trips.
 const COPY_FROM: usize = 16;
+
+const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT upgrade_seed; RELEASE SAVEPOINT upgrade_seed";
 
 /// Why Postgres refused a batch.
 #[derive(Clone, Debug)]
@@ -143,9 +145,7 @@ pub(crate) async fn settle(
 }
 
 async fn roll_back(conn: &mut PgConnection) -> Result<(), SeedError> {
-    let rolled_back = conn
-        .execute("ROLLBACK TO SAVEPOINT upgrade_seed; RELEASE SAVEPOINT upgrade_seed")
-        .await;
+    let rolled_back = conn.execute(ROLL_BACK).await;
     rolled_back
         .map(drop)
         .doing(|| "go back to the savepoint before a refused row".to_owned())
@@ -165,6 +165,29 @@ pub(crate) async fn run(conn: &mut PgConnection, statements: &str) -> Result<(),
         .execute(conn)
         .await
         .map(drop)
+}
+
+/// The rows of a query in the savepoint; nothing where the server refuses to compare such values.
+pub(crate) async fn ask(
+    conn: &mut PgConnection,
+    query: String,
+) -> Result<Option<Vec<PgRow>>, sqlx::Error> {
+    conn.execute("SAVEPOINT upgrade_seed").await?;
+    let query = sqlx::query(AssertSqlSafe(query)).persistent(false);
+    match query.fetch_all(&mut *conn).await {
+        Ok(rows) => {
+            conn.execute("RELEASE SAVEPOINT upgrade_seed").await?;
+            Ok(Some(rows))
+        }
+        // Data exceptions, and types without `=` or with one that the search path does not reach.
+        Err(error)
+            if sqlstate(&error).is_some_and(|code| code.starts_with("22") || code == "42883") =>
+        {
+            conn.execute(ROLL_BACK).await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn by_copy(

@@ -41,6 +41,7 @@
 mod check;
 mod drawer;
 mod error;
+mod existing;
 mod fill;
 mod graph;
 mod insert;

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::drawer::{Drawer, DrawnRow, Given, Stop};
 use super::error::{Doing as _, SeedError};
+use super::existing::taken;
 use super::insert::{Refusal, insert};
 use super::keys::Pool;
 use super::plan::{Cell, TablePlan};
@@ -31,6 +32,8 @@ pub(crate) struct TableFill<'a> {
 struct Waiting {
     row: DrawnRow,
     tries: u32,
+    /// No row that was there before has a unique value of it.
+    fresh: bool,
 }
 
 /// What has happened so far.
@@ -69,8 +72,14 @@ impl TableFill<'_> {
         if wanted > 0 {
             let pools = pools(conn, &self.plan).await?;
             let sequences = self.sequences(conn, wanted).await?;
-            let mut drawer =
-                Drawer::new(self.seeder.seed, self.plan.clone(), pools, given, sequences);
+            let mut drawer = Drawer::new(
+                self.seeder.seed,
+                existing,
+                self.plan.clone(),
+                pools,
+                given,
+                sequences,
+            );
             self.send(conn, &mut drawer, &mut progress).await?;
         }
         tracing::debug!(
@@ -104,7 +113,12 @@ impl TableFill<'_> {
                 let base = drawer.next_base();
                 match drawer.draw(base) {
                     Ok(row) => {
-                        queue.push_back(Waiting { row, tries: 0 });
+                        let fresh = progress.existing == 0 || drawer.is_fixed();
+                        queue.push_back(Waiting {
+                            row,
+                            tries: 0,
+                            fresh,
+                        });
                         progress.left -= 1;
                     }
                     // What is drawn already may be all there is room for.
@@ -115,6 +129,7 @@ impl TableFill<'_> {
                     Err(Stop::Error(error)) => return Err(*error),
                 }
             }
+            self.freshen(conn, drawer, &mut queue, progress).await?;
             let size = batch.min(queue.len());
             if size == 0 {
                 return Ok(());
@@ -145,6 +160,70 @@ impl TableFill<'_> {
         }
     }
 
+    /// Draws again what would repeat unique values of the rows that were there before: many such
+    /// rows cost a few queries, not a refusal each.
+    async fn freshen(
+        &self,
+        conn: &mut PgConnection,
+        drawer: &mut Drawer,
+        queue: &mut VecDeque<Waiting>,
+        progress: &mut Progress,
+    ) -> Result<(), SeedError> {
+        loop {
+            let (places, cells): (Vec<usize>, Vec<&Cells>) = queue
+                .iter()
+                .enumerate()
+                .filter(|(_, waiting)| !waiting.fresh)
+                .map(|(at, waiting)| (at, &waiting.row.cells))
+                .unzip();
+            if places.is_empty() {
+                return Ok(());
+            }
+            let taken = taken(conn, &self.plan.table, &cells).await?;
+            let mut full = None;
+            for (at, place) in places.into_iter().enumerate() {
+                let waiting = &mut queue[place];
+                waiting.fresh = true;
+                let Some(indexes) = taken.get(&at) else {
+                    continue;
+                };
+                progress.refused += 1;
+                waiting.fresh = false;
+                waiting.tries += 1;
+                drawer.release(&waiting.row);
+                indexes
+                    .iter()
+                    .for_each(|index| drawer.bar(&waiting.row, *index));
+                let index = &self.plan.table.unique[indexes[0]].name;
+                full = full.or_else(|| match drawer.draw(waiting.row.base().clone()) {
+                    Ok(_) if waiting.tries >= self.seeder.tries => {
+                        Some(Stop::Reject(Reject::Exhausted {
+                            part: format!("unique index `{index}`"),
+                            reason: format!(
+                                "{} rows drawn in a row repeat values of it",
+                                waiting.tries
+                            ),
+                            none_ever: false,
+                        }))
+                    }
+                    Ok(row) => {
+                        waiting.row = row;
+                        None
+                    }
+                    Err(stop) => Some(stop),
+                });
+            }
+            match full {
+                None => {}
+                Some(Stop::Error(error)) => return Err(*error),
+                Some(Stop::Reject(reject)) => {
+                    queue.retain(|waiting| waiting.fresh);
+                    self.stop_short(drawer, progress, queue.len(), reject)?;
+                }
+            }
+        }
+    }
+
     /// Draws the refused row at the head of the queue again, or gives up.
     fn replace(
         &self,
@@ -153,14 +232,15 @@ impl TableFill<'_> {
         progress: &mut Progress,
         refusal: &Refusal,
     ) -> Result<(), SeedError> {
-        let Some(Waiting { row, tries }) = queue.pop_front() else {
+        let Some(Waiting { row, tries, .. }) = queue.pop_front() else {
             return Ok(());
         };
         let tries = tries + 1;
         drawer.release(&row);
         if tries >= self.seeder.tries || !refusal.depends_on_values() {
             let has_rows = progress.existing + progress.inserted > 0;
-            if refusal.means_full() && has_rows && !drawer.is_fixed() {
+            let behind = self.sequence_behind(refusal);
+            if refusal.means_full() && has_rows && behind.is_none() && !drawer.is_fixed() {
                 progress.short = Some(format!(
                     "{} refused {tries} rows drawn in a row: {}",
                     refusal.part, refusal.message
@@ -175,12 +255,13 @@ impl TableFill<'_> {
                 tries,
                 sqlstate: refusal.sqlstate.clone(),
                 message: refusal.message.clone(),
-                hint: self.hint(),
+                hint: behind.unwrap_or_else(|| self.hint()),
             });
         }
         match drawer.draw(row.base().clone()) {
             Ok(row) => {
-                queue.push_front(Waiting { row, tries });
+                let fresh = progress.existing == 0 || drawer.is_fixed();
+                queue.push_front(Waiting { row, tries, fresh });
                 Ok(())
             }
             Err(Stop::Reject(reject)) => self.stop_short(drawer, progress, queue.len(), reject),
@@ -218,6 +299,26 @@ impl TableFill<'_> {
             message: reason,
             hint: self.hint(),
         })
+    }
+
+    /// What to do when a sequence gives values that rows have already.
+    fn sequence_behind(&self, refusal: &Refusal) -> Option<String> {
+        let table = &self.plan.table;
+        let of_sequence = |at: &usize| {
+            table.columns[*at].is_sequence()
+                && matches!(self.plan.cells[*at], Cell::Omitted | Cell::Sequence)
+        };
+        let unique = table
+            .unique
+            .iter()
+            .filter(|_| refusal.sqlstate == "23505")
+            .find(|unique| refusal.part == format!("constraint `{}`", unique.name))?;
+        let at = unique.columns.iter().find(|at| of_sequence(at))?;
+        Some(format!(
+            "the sequence of `{}.{}` is behind the rows that are there: move it on with `setval`",
+            table.label(),
+            table.columns[*at].name
+        ))
     }
 
     fn hint(&self) -> String {

@@ -1,4 +1,5 @@
 //! A throw-away server for the seeder's tests.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -9,6 +10,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 /// Neither root nor anyone: Postgres refuses to run as root.
 const NOBODY: u32 = 65534;
+
+/// A schema with every kind of constraint that a shop has.
+pub(crate) const SHOP: &str = include_str!("shop.sql");
 
 pub(crate) struct Server {
     process: Child,
@@ -113,4 +117,27 @@ fn command(dir: &Path, name: &str) -> Command {
     command.uid(NOBODY).gid(NOBODY).current_dir(dir);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
+}
+
+pub(crate) async fn number(conn: &mut PgConnection, query: &str) -> i64 {
+    sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
+        .persistent(false)
+        .fetch_one(conn)
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn texts(conn: &mut PgConnection, query: &str) -> Vec<String> {
+    sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
+        .persistent(false)
+        .fetch_all(conn)
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn run(conn: &mut PgConnection, statements: &str) {
+    sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
+        .execute(conn)
+        .await
+        .unwrap();
 }

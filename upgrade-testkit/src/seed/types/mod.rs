@@ -35,7 +35,7 @@ pub(crate) struct Options {
 /// A type as the catalog describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SqlType {
-    /// As `format_type` prints it.
+    /// As `format_type` prints it without a length; a cast to it changes no value.
     pub(crate) name: String,
     /// Length, precision and the like; -1 when there is none.
     pub(crate) typmod: i32,
