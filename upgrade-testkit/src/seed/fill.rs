@@ -101,12 +101,27 @@ impl Seeder {
     }
 
     async fn fill_all(&self, conn: &mut PgConnection) -> Result<SeedReport, SeedError> {
-        sqlx::raw_sql(SETTINGS)
-            .execute(&mut *conn)
-            .await
-            .doing(|| "prepare the transaction".to_owned())?;
+        self.prepare(conn).await?;
         let schema = schema::read(conn).await?;
         let options = self.resolve(&schema)?;
+        self.insert_all(conn, &schema, &options).await
+    }
+
+    pub(crate) async fn prepare(&self, conn: &mut PgConnection) -> Result<(), SeedError> {
+        sqlx::raw_sql(SETTINGS)
+            .execute(conn)
+            .await
+            .map(drop)
+            .doing(|| "prepare the transaction".to_owned())
+    }
+
+    /// Adds rows to all tables, parents first.
+    pub(crate) async fn insert_all(
+        &self,
+        conn: &mut PgConnection,
+        schema: &Schema,
+        options: &Resolved,
+    ) -> Result<SeedReport, SeedError> {
         let mut report = SeedReport::default();
         for (at, reason) in &options.skipped {
             report.left_out.push(LeftOut {
@@ -114,10 +129,10 @@ impl Seeder {
                 reason: reason.clone(),
             });
         }
-        let (steps, waiting) = self.order(&schema, &options, &mut report)?;
+        let (steps, waiting) = self.order(schema, options, &mut report)?;
         for (table, key) in &waiting {
             let key = &schema.tables[*table].foreign_keys[*key];
-            if self.breakable(&schema, &options, *table, key) == Breakable::Defer {
+            if self.breakable(schema, options, *table, key) == Breakable::Defer {
                 let name = format!(
                     "{}.{}",
                     schema::quote(&key.schema),
@@ -135,7 +150,7 @@ impl Seeder {
                 .filter(|(t, _)| *t == step.table)
                 .map(|(_, key)| *key)
                 .collect();
-            let plan = self.plan(&schema, &options, step.table, &postponed);
+            let plan = self.plan(schema, options, step.table, &postponed);
             for (column, reason) in &plan.left_out {
                 let object = format!("{}.{column}", plan.table.label());
                 report.left_out.push(LeftOut {
@@ -168,7 +183,7 @@ impl Seeder {
         }
         for (table, key) in &waiting {
             if filled.contains(table) {
-                self.set_waiting(conn, &schema, &options, (*table, *key), &mut report)
+                self.set_waiting(conn, schema, options, (*table, *key), &mut report)
                     .await?;
             }
         }
@@ -192,7 +207,7 @@ impl Seeder {
         Ok(report)
     }
 
-    fn plan(
+    pub(crate) fn plan(
         &self,
         schema: &Schema,
         options: &Resolved,
@@ -231,7 +246,7 @@ impl Seeder {
 
     /// The tables in order, and the keys that wait: those that break cycles, and nullable ones
     /// of a table to itself.
-    fn order(
+    pub(crate) fn order(
         &self,
         schema: &Schema,
         options: &Resolved,

@@ -37,6 +37,21 @@ impl Refusal {
             .any(|class| self.sqlstate.starts_with(class))
     }
 
+    /// Fails with what was said unless other values may be accepted.
+    pub(crate) fn must_depend_on_values(&self, table: &Table) -> Result<(), SeedError> {
+        if self.depends_on_values() {
+            return Ok(());
+        }
+        Err(SeedError::CannotFill {
+            table: table.label(),
+            part: self.part.clone(),
+            tries: 1,
+            sqlstate: self.sqlstate.clone(),
+            message: self.message.clone(),
+            hint: format!("leave it out with `.skip(\"{}\")`", table.label()),
+        })
+    }
+
     /// Whether it means that there is no room for more rows.
     pub(crate) fn means_full(&self) -> bool {
         matches!(self.sqlstate.as_str(), "23505" | "23P01" | "P0001")
@@ -121,13 +136,14 @@ pub(crate) async fn insert(
 }
 
 /// Turns a refusal by the server into a value, with the savepoint rolled back.
-pub(crate) async fn settle(
+pub(crate) async fn settle<T>(
     conn: &mut PgConnection,
-    sent: Result<(), sqlx::Error>,
+    sent: Result<T, sqlx::Error>,
     doing: impl FnOnce() -> String,
-) -> Result<Result<(), Refusal>, SeedError> {
-    let Err(error) = sent else {
-        return Ok(Ok(()));
+) -> Result<Result<T, Refusal>, SeedError> {
+    let error = match sent {
+        Ok(done) => return Ok(Ok(done)),
+        Err(error) => error,
     };
     let refusal = match &error {
         sqlx::Error::Database(database) => database
@@ -158,13 +174,13 @@ fn sqlstate(error: &sqlx::Error) -> Option<String> {
         .map(|code| code.into_owned())
 }
 
-/// Runs statements in the savepoint; one round trip.
-pub(crate) async fn run(conn: &mut PgConnection, statements: &str) -> Result<(), sqlx::Error> {
+/// Runs statements in the savepoint, in one round trip; gives how many rows they changed.
+pub(crate) async fn run(conn: &mut PgConnection, statements: &str) -> Result<u64, sqlx::Error> {
     let script = format!("SAVEPOINT upgrade_seed; {statements}; RELEASE SAVEPOINT upgrade_seed");
     sqlx::raw_sql(AssertSqlSafe(script))
         .execute(conn)
         .await
-        .map(drop)
+        .map(|done| done.rows_affected())
 }
 
 /// The rows of a query in the savepoint; nothing where the server refuses to compare such values.
@@ -244,7 +260,7 @@ async fn by_insert(
     let target = table.sql();
     if named.is_empty() {
         let statements = vec![format!("INSERT INTO {target} DEFAULT VALUES"); rows.len()];
-        return run(conn, &statements.join("; ")).await;
+        return run(conn, &statements.join("; ")).await.map(drop);
     }
     let values: Vec<String> = rows
         .iter()
@@ -268,6 +284,7 @@ async fn by_insert(
         ),
     )
     .await
+    .map(drop)
 }
 
 fn column_list(table: &Table, named: &BTreeSet<usize>) -> String {

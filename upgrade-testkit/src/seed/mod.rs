@@ -28,16 +28,22 @@
 //! - Values include the edges of their types on purpose; NaN, infinities and NULL array elements,
 //!   which many drivers cannot read, only after [`Seeder::extremes`].
 //! - Triggers run: they are part of the application, and may add rows or refuse some.
-//! - Existing rows stay and can be referred to. Tables of migration tools are left alone.
+//! - Existing rows stay and can be referred to; new ones do not repeat their unique values. Tables of
+//!   migration tools are left alone.
 //!
 //! # Reproducible
 //! The same schema, seed and options give the same data, and each column has a source of its own:
 //! a new column or table leaves the values of the others as they were.
 //!
+//! # Writes
+//! [`Seeder::write`] makes the writes of users on a database that has rows: it deletes some rows,
+//! changes some and adds some, whatever state of a migration the schema is in.
+//!
 //! # All or nothing
-//! [`Seeder::fill`] runs in one transaction (a savepoint inside a transaction that sqlx knows of) and
-//! leaves nothing behind when it fails.
+//! [`Seeder::fill`] and [`Seeder::write`] run in one transaction (a savepoint inside a transaction that
+//! sqlx knows of) and leave nothing behind when they fail.
 
+mod change;
 mod check;
 mod drawer;
 mod error;
@@ -57,6 +63,7 @@ mod table_fill;
 mod type_catalog;
 mod types;
 mod value;
+mod write;
 
 pub use error::SeedError;
 pub use report::{LeftOut, SeedReport, TableReport};

@@ -5,16 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::test_runner::TestRunner;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
+use super::change::{BATCH, Place, set};
 use super::error::{Doing as _, SeedError};
-use super::insert::{Refusal, run, settle};
+use super::insert::Refusal;
 use super::keys::{Pool, decided};
 use super::plan::NULL_IN;
 use super::random::{draw, runner};
 use super::schema::{ForeignKey, Table, quote};
 use super::value::SqlValue;
 
-/// Rows to set with one statement.
-const BATCH: usize = 500;
 /// Other keys tried for a row that Postgres refuses to set.
 const TRIES: u32 = 10;
 
@@ -33,8 +32,7 @@ pub(crate) struct Postponed<'a> {
 
 /// A row of this run that may get a key.
 struct Target {
-    relation: i64,
-    place: String,
+    place: Place,
     current: BTreeMap<usize, SqlValue>,
     /// The key that others refer to, for a key to the same table.
     own: Vec<String>,
@@ -114,7 +112,7 @@ impl Postponed<'_> {
         source: &mut TestRunner,
         target: &Target,
         end: usize,
-    ) -> Option<Vec<String>> {
+    ) -> Option<Vec<SqlValue>> {
         let pick = draw(source, &proptest::num::u64::ANY).expect("an integer is never rejected");
         if !self.deferred && pick.is_multiple_of(u64::from(NULL_IN)) {
             return None;
@@ -133,7 +131,7 @@ impl Postponed<'_> {
         let at = |column: &usize| self.key.columns.iter().position(|c| c == column);
         self.free
             .iter()
-            .map(|column| Some(key[at(column)?].clone()))
+            .map(|column| Some(SqlValue::from(key[at(column)?].as_str())))
             .collect()
     }
 
@@ -149,7 +147,8 @@ impl Postponed<'_> {
             columns.extend(self.key.referenced.iter().map(|name| text_of(name)));
         }
         let query = format!(
-            "SELECT r.tableoid::int8, r.ctid::text, {} FROM {} AS r WHERE age(r.xmin) <= 0 ORDER BY (r.*)::text COLLATE \"C\"",
+            "SELECT {}, {} FROM {} AS r WHERE age(r.xmin) <= 0 ORDER BY (r.*)::text COLLATE \"C\"",
+            Place::COLUMNS,
             columns.join(", "),
             self.table.sql(),
         );
@@ -177,8 +176,7 @@ impl Postponed<'_> {
                     );
                 }
                 Ok(Target {
-                    relation: row.try_get(0)?,
-                    place: row.try_get(1)?,
+                    place: Place::read(row)?,
                     current,
                     own,
                 })
@@ -190,49 +188,14 @@ impl Postponed<'_> {
     async fn update(
         &self,
         conn: &mut PgConnection,
-        rows: &[(&Target, &Vec<String>)],
+        rows: &[(&Target, &Vec<SqlValue>)],
     ) -> Result<Result<(), Refusal>, SeedError> {
-        let columns = || {
-            self.free
-                .iter()
-                .map(|at| &self.table.columns[*at])
-                .enumerate()
-        };
-        let set: Vec<String> = columns()
-            .map(|(at, column)| format!("{} = v.c{at}::{}", quote(&column.name), column.ty.name))
-            .collect();
-        let names: Vec<String> = columns().map(|(at, _)| format!("c{at}")).collect();
-        let values: Vec<String> = rows
+        let rows: Vec<_> = rows
             .iter()
-            .map(|(target, values)| {
-                let literals: Vec<String> =
-                    values.iter().map(|value| literal_text(value)).collect();
-                format!(
-                    "('{}'::tid, {}::oid, {})",
-                    target.place,
-                    target.relation,
-                    literals.join(", ")
-                )
-            })
+            .map(|(target, values)| (&target.place, values.iter().collect()))
             .collect();
-        let statement = format!(
-            "UPDATE {} AS r SET {} FROM (VALUES {}) AS v (place, relation, {}) \
-             WHERE r.ctid = v.place AND r.tableoid = v.relation",
-            self.table.sql(),
-            set.join(", "),
-            values.join(", "),
-            names.join(", "),
-        );
-        let sent = run(conn, &statement).await;
-        settle(conn, sent, || {
-            format!("set the keys of `{}`", self.table.label())
-        })
-        .await
+        Ok(set(conn, self.table, &self.free, &rows).await?.map(drop))
     }
-}
-
-fn literal_text(value: &str) -> String {
-    upgrade_core::postgres::sql::quote_literal(value)
 }
 
 fn text_of(column: &str) -> String {

@@ -30,6 +30,8 @@ pub(crate) struct Table {
     pub(crate) columns: Vec<Column>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
     pub(crate) unique: Vec<Unique>,
+    /// Positions of the columns of unique indexes, also of those with predicate or expression.
+    pub(crate) indexed_uniquely: BTreeSet<usize>,
     /// CHECK expressions.
     pub(crate) checks: Vec<String>,
     /// Positions of the columns that exclusion constraints cover.
@@ -86,6 +88,7 @@ pub(crate) struct Unique {
     pub(crate) name: String,
     /// Positions in the table's columns.
     pub(crate) columns: Vec<usize>,
+    pub(crate) primary: bool,
 }
 
 impl Table {
@@ -159,9 +162,10 @@ SELECT k.conrelid::int8 AS relation, k.conname::text AS name, k.contype::text AS
 
 const UNIQUE: &str = "
 SELECT i.indrelid::int8 AS relation, c.relname::text AS name,
-       (string_to_array(i.indkey::text, ' ')::int2[])[1:i.indnkeyatts] AS key
+       (string_to_array(i.indkey::text, ' ')::int2[])[1:i.indnkeyatts] AS key,
+       i.indpred IS NULL AND i.indexprs IS NULL AS plain, i.indisprimary AS is_primary
   FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
- WHERE i.indrelid::int8 = ANY($1) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
+ WHERE i.indrelid::int8 = ANY($1) AND i.indisunique
  ORDER BY i.indrelid, c.relname COLLATE \"C\"";
 
 /// Reads all tables outside the system schemas.
@@ -188,6 +192,7 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             columns: Vec::new(),
             foreign_keys: Vec::new(),
             unique: Vec::new(),
+            indexed_uniquely: BTreeSet::new(),
             checks: Vec::new(),
             excluding: BTreeSet::new(),
         });
@@ -228,10 +233,15 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
         .await?
     {
         let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
-        if let Some(columns) = positions(table, &row.try_get::<Vec<i16>, _>("key")?) {
+        // An expression in the index has the number 0.
+        let key: Vec<i16> = row.try_get("key")?;
+        let columns: Vec<usize> = key.iter().filter_map(|n| table.position(*n)).collect();
+        table.indexed_uniquely.extend(&columns);
+        if row.try_get("plain")? {
             table.unique.push(Unique {
                 name: row.try_get("name")?,
                 columns,
+                primary: row.try_get("is_primary")?,
             });
         }
     }

@@ -52,6 +52,8 @@ pub struct Seeder {
     pub(crate) seed: u64,
     pub(crate) rows: u64,
     pub(crate) tries: u32,
+    pub(crate) updates: Option<u64>,
+    pub(crate) deletes: Option<u64>,
     pub(crate) lenient: bool,
     pub(crate) extremes: bool,
     pub(crate) table_rows: Vec<(String, u64)>,
@@ -70,6 +72,8 @@ impl Seeder {
             seed,
             rows: 20,
             tries: 100,
+            updates: None,
+            deletes: None,
             lenient: false,
             extremes: false,
             table_rows: Vec::new(),
@@ -88,6 +92,20 @@ impl Seeder {
     /// How many rows one table gets.
     pub fn table_rows(mut self, table: impl Into<String>, rows: u64) -> Self {
         self.table_rows.push((table.into(), rows));
+        self
+    }
+
+    /// How many rows of each table [`write`](Self::write) changes; as many as [`rows`](Self::rows)
+    /// unless told.
+    pub fn updates(mut self, rows: u64) -> Self {
+        self.updates = Some(rows);
+        self
+    }
+
+    /// How many rows of each table [`write`](Self::write) deletes at most; as many as
+    /// [`rows`](Self::rows) unless told, and never more than a quarter of those there are.
+    pub fn deletes(mut self, rows: u64) -> Self {
+        self.deletes = Some(rows);
         self
     }
 

@@ -15,6 +15,7 @@ use super::report::{SeedReport, TableReport};
 use super::resolve::{Cells, Reject};
 use super::schema::quote;
 use super::seeder::{Seeder, TableRows};
+use super::write::count;
 
 /// Rows in a batch, as long as none is refused.
 const BATCH: usize = 2_000;
@@ -53,7 +54,7 @@ impl TableFill<'_> {
         report: &mut SeedReport,
     ) -> Result<(), SeedError> {
         let label = self.plan.table.label();
-        let existing = self.count(conn).await?;
+        let existing = count(conn, &self.plan.table).await?;
         let (given, wanted) = match self.rows {
             None => (Given::Nothing, self.wanted),
             Some(TableRows::Fixed(rows)) => (
@@ -96,6 +97,8 @@ impl TableFill<'_> {
             total: existing + progress.inserted,
             refused: progress.refused,
             short: progress.short,
+            updated: 0,
+            deleted: 0,
         });
         Ok(())
     }
@@ -327,17 +330,6 @@ impl TableFill<'_> {
             "supply values with `.column(\"{label}.<column>\", strategy)` or rows with `.table(\"{label}\", rows)`, \
              or leave it out with `.skip(\"{label}\")`"
         )
-    }
-
-    async fn count(&self, conn: &mut PgConnection) -> Result<u64, SeedError> {
-        let query = format!("SELECT count(*) FROM {}", self.plan.table.sql());
-        let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(query))
-            .persistent(false)
-            .fetch_one(conn)
-            .await;
-        Ok(count
-            .doing(|| format!("count the rows of `{}`", self.plan.table.label()))?
-            .unsigned_abs())
     }
 
     /// Values of sequences, read ahead for the columns that need it.
