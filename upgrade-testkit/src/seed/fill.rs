@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::error::{Doing as _, SeedError};
 use super::graph::{Breakable, Edge, Step, order};
-use super::plan::{Cell, Making, TablePlan, breakable, free_columns};
+use super::plan::{Cell, Making, TablePlan, Values, breakable, free_columns};
 use super::postponed::Postponed;
 use super::report::{LeftOut, SeedReport};
 use super::resolve::resolve;
@@ -70,13 +70,13 @@ impl Seeder {
                 });
             }
         }
-        let pools = pools(conn, &plan).await?;
+        let pools = pools(conn, &plan, self.seed).await?;
         let undecided = || Just(SqlValue::Default).sboxed();
         let ways = plan.ways.iter().enumerate().map(|(at, way)| {
             let cells: Vec<_> = way
-                .strategies
+                .values
                 .iter()
-                .map(|s| s.clone().unwrap_or_else(undecided))
+                .map(|values| values.as_ref().map_or_else(undecided, Values::strategy))
                 .collect();
             (Just(at), cells).sboxed()
         });
@@ -88,7 +88,8 @@ impl Seeder {
                     let cells = cells
                         .into_iter()
                         .map(|cell| Some(cell).filter(|cell| *cell != SqlValue::Default));
-                    let resolved = resolve(&plan, way, cells.collect(), &picks, &pools).ok()?;
+                    let resolved =
+                        resolve(&plan, way, cells.collect(), &picks, true, &pools).ok()?;
                     let named = plan.table.columns.iter().zip(resolved.cells);
                     Some(
                         named
@@ -215,6 +216,7 @@ impl Seeder {
         postponed: &[usize],
     ) -> TablePlan {
         let none = BTreeMap::new();
+        let distribution = options.distributions.get(&at).copied();
         TablePlan::make(&Making {
             own: at,
             table: &schema.tables[at],
@@ -223,7 +225,10 @@ impl Seeder {
             options: Options {
                 unicode: schema.unicode,
                 extremes: self.extremes,
+                long_in: 0,
+                version: schema.version,
             },
+            distribution: distribution.unwrap_or(self.distribution),
         })
     }
 
@@ -334,8 +339,10 @@ impl Seeder {
         if !deferred {
             free.retain(|column| !table.columns[*column].required());
         }
+        let distribution = options.distributions.get(&at).copied();
         let postponed = Postponed {
             seed: self.seed,
+            distribution: distribution.unwrap_or(self.distribution),
             table,
             key,
             free,

@@ -25,8 +25,9 @@
 //!   application goes on where they stopped. Generated columns are left to Postgres.
 //! - Where the type, a CHECK or a partition bound tells what is allowed, values are drawn within it;
 //!   everything else is learned by trial: a row that Postgres refuses is drawn again.
-//! - Values include the edges of their types on purpose; NaN, infinities and NULL array elements,
-//!   which many drivers cannot read, only after [`Seeder::extremes`].
+//! - Values include the edges of their types on purpose; NaN, infinities and the like, which many
+//!   drivers cannot read, only after [`Seeder::extremes`]. Few parents have many children, and some
+//!   texts are too long for their page: see [`Distribution`].
 //! - Triggers run: they are part of the application, and may add rows or refuse some.
 //! - Existing rows stay and can be referred to; new ones do not repeat their unique values. Tables of
 //!   migration tools are left alone.
@@ -45,6 +46,7 @@
 
 mod change;
 mod check;
+mod choices;
 mod drawer;
 mod error;
 mod existing;
@@ -67,5 +69,5 @@ mod write;
 
 pub use error::SeedError;
 pub use report::{LeftOut, SeedReport, TableReport};
-pub use seeder::{Seeder, TableRows};
+pub use seeder::{Distribution, Seeder, TableRows};
 pub use value::{Row, SqlValue};

@@ -9,9 +9,9 @@ use super::change::{BATCH, Place, set};
 use super::error::{Doing as _, SeedError};
 use super::insert::Refusal;
 use super::keys::{Pool, decided};
-use super::plan::NULL_IN;
 use super::random::{draw, runner};
 use super::schema::{ForeignKey, Table, quote};
+use super::seeder::Distribution;
 use super::value::SqlValue;
 
 /// Other keys tried for a row that Postgres refuses to set.
@@ -20,6 +20,7 @@ const TRIES: u32 = 10;
 /// A key to set, and how.
 pub(crate) struct Postponed<'a> {
     pub(crate) seed: u64,
+    pub(crate) distribution: Distribution,
     pub(crate) table: &'a Table,
     pub(crate) key: &'a ForeignKey,
     /// The columns that are set; the others of the key keep their values and must go with it.
@@ -62,6 +63,8 @@ impl Postponed<'_> {
                 keys,
                 &used_keys(conn, self.table, self.key, self.deferred).await?,
             )
+        } else if self.distribution.skewed {
+            Pool::new(keys).skewed(0)
         } else {
             Pool::new(keys)
         };
@@ -114,7 +117,7 @@ impl Postponed<'_> {
         end: usize,
     ) -> Option<Vec<SqlValue>> {
         let pick = draw(source, &proptest::num::u64::ANY).expect("an integer is never rejected");
-        if !self.deferred && pick.is_multiple_of(u64::from(NULL_IN)) {
+        if !self.deferred && self.distribution.is_null(pick) {
             return None;
         }
         let fixed = |column: usize| {
@@ -125,7 +128,7 @@ impl Postponed<'_> {
             }
         };
         let given = decided(self.key, fixed).ok()?;
-        let place = pool.choose_before(&given, pick / u64::from(NULL_IN), end)?;
+        let place = pool.choose_before(&given, self.distribution.key(pick), false, end)?;
         let key = pool.key(place).to_vec();
         pool.take(place);
         let at = |column: &usize| self.key.columns.iter().position(|c| c == column);

@@ -14,6 +14,8 @@ pub(crate) struct Schema {
     pub(crate) tables: Vec<Table>,
     /// The database can hold text beyond ASCII.
     pub(crate) unicode: bool,
+    /// As `server_version_num` gives it.
+    pub(crate) version: i32,
 }
 
 /// An ordinary table, or the root of a partition tree.
@@ -32,6 +34,8 @@ pub(crate) struct Table {
     pub(crate) unique: Vec<Unique>,
     /// Positions of the columns of unique indexes, also of those with predicate or expression.
     pub(crate) indexed_uniquely: BTreeSet<usize>,
+    /// Positions of the columns of any index.
+    pub(crate) indexed: BTreeSet<usize>,
     /// CHECK expressions.
     pub(crate) checks: Vec<String>,
     /// Positions of the columns that exclusion constraints cover.
@@ -160,12 +164,13 @@ SELECT k.conrelid::int8 AS relation, k.conname::text AS name, k.contype::text AS
         OR NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = k.conparentid AND up.conrelid = k.conrelid))
  ORDER BY k.conrelid, k.conname COLLATE \"C\"";
 
-const UNIQUE: &str = "
+const INDEXES: &str = "
 SELECT i.indrelid::int8 AS relation, c.relname::text AS name,
        (string_to_array(i.indkey::text, ' ')::int2[])[1:i.indnkeyatts] AS key,
+       string_to_array(i.indkey::text, ' ')::int2[] AS columns, i.indisunique AS is_unique,
        i.indpred IS NULL AND i.indexprs IS NULL AS plain, i.indisprimary AS is_primary
   FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
- WHERE i.indrelid::int8 = ANY($1) AND i.indisunique
+ WHERE i.indrelid::int8 = ANY($1) 
  ORDER BY i.indrelid, c.relname COLLATE \"C\"";
 
 /// Reads all tables outside the system schemas.
@@ -176,9 +181,11 @@ pub(crate) async fn read(conn: &mut PgConnection) -> Result<Schema, SeedError> {
 }
 
 async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
-    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
-        .fetch_one(&mut *conn)
-        .await?;
+    let (encoding, version): (String, i32) = sqlx::query_as(
+        "SELECT current_setting('server_encoding'), current_setting('server_version_num')::int4",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     let types = TypeCatalog::read(conn).await?;
     let mut tables = Vec::new();
     for row in sqlx::query(TABLES).fetch_all(&mut *conn).await? {
@@ -193,6 +200,7 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             foreign_keys: Vec::new(),
             unique: Vec::new(),
             indexed_uniquely: BTreeSet::new(),
+            indexed: BTreeSet::new(),
             checks: Vec::new(),
             excluding: BTreeSet::new(),
         });
@@ -227,13 +235,19 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             .leaves
             .push(row.try_get("bound")?);
     }
-    for row in sqlx::query(UNIQUE)
+    for row in sqlx::query(INDEXES)
         .bind(&oids)
         .fetch_all(&mut *conn)
         .await?
     {
         let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
         // An expression in the index has the number 0.
+        let columns: Vec<i16> = row.try_get("columns")?;
+        let columns: Vec<usize> = columns.iter().filter_map(|n| table.position(*n)).collect();
+        table.indexed.extend(columns);
+        if !row.try_get::<bool, _>("is_unique")? {
+            continue;
+        }
         let key: Vec<i16> = row.try_get("key")?;
         let columns: Vec<usize> = key.iter().filter_map(|n| table.position(*n)).collect();
         table.indexed_uniquely.extend(&columns);
@@ -289,6 +303,7 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
     Ok(Schema {
         tables,
         unicode: encoding == "UTF8",
+        version,
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::choices::Choices;
 use super::drawer::{Drawer, DrawnRow, Given, Stop};
 use super::error::{Doing as _, SeedError};
 use super::existing::taken;
@@ -71,7 +72,7 @@ impl TableFill<'_> {
             short: None,
         };
         if wanted > 0 {
-            let pools = pools(conn, &self.plan).await?;
+            let pools = pools(conn, &self.plan, self.seeder.seed).await?;
             let sequences = self.sequences(conn, wanted).await?;
             let mut drawer = Drawer::new(
                 self.seeder.seed,
@@ -375,6 +376,7 @@ impl TableFill<'_> {
 pub(crate) async fn pools(
     conn: &mut PgConnection,
     plan: &TablePlan,
+    seed: u64,
 ) -> Result<Vec<Pool>, SeedError> {
     let mut pools = Vec::new();
     for key_plan in &plan.keys {
@@ -382,6 +384,15 @@ pub(crate) async fn pools(
         let keys = read_keys(conn, key).await?;
         pools.push(if key_plan.exclusive {
             Pool::exclusive(keys, &used_keys(conn, &plan.table, key, false).await?)
+        } else if plan.distribution.skewed {
+            // Not the least key of each parent: other keys to it would choose the same.
+            let names = [plan.table.label(), key.name.clone()];
+            let first = if key_plan.to_self {
+                0
+            } else {
+                Choices::named(seed, &names).bits()
+            };
+            Pool::new(keys).skewed(first)
         } else {
             Pool::new(keys)
         });

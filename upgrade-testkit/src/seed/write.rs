@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::change::{BATCH, Place, choose, delete, set};
+use super::choices::Choices;
 use super::drawer::{Drawer, Given, Stop};
 use super::error::{Doing as _, SeedError};
 use super::plan::{Cell, TablePlan};
-use super::random::{draw, runner};
 use super::report::SeedReport;
 use super::schema::{self, Schema, Table, quote};
 use super::seeder::{Resolved, Seeder, TableRows};
@@ -96,8 +96,7 @@ impl Seeder {
 
     /// A number that only this seed, table and purpose have.
     fn salt(&self, table: &Table, purpose: &str) -> u64 {
-        let mut source = runner(self.seed, &[&table.label(), purpose]);
-        draw(&mut source, &proptest::num::u64::ANY).expect("an integer is never rejected")
+        Choices::named(self.seed, &[&table.label(), purpose]).bits()
     }
 
     async fn delete_some(

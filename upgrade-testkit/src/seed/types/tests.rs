@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::seed::check::{Bound, Limit};
-use crate::seed::random::{draw, runner};
 
 const OPTIONS: Options = Options {
     unicode: true,
     extremes: false,
+    long_in: 0,
+    version: 150_000,
 };
 
 fn base(name: &str, typmod: i32) -> SqlType {
@@ -18,11 +19,9 @@ fn base(name: &str, typmod: i32) -> SqlType {
 }
 
 fn drawn(ty: &SqlType, hints: &Hints) -> Vec<String> {
-    let strategy = texts(ty, hints, OPTIONS).expect("the type is known");
-    let mut source = runner(7, &[&ty.name]);
-    (0..300)
-        .map(|_| draw(&mut source, &strategy).expect("nothing is rejected"))
-        .collect()
+    let texts = texts(ty, hints, OPTIONS).expect("the type is known");
+    let mut source = Choices::named(7, &[&ty.name]);
+    (0..300).map(|_| texts.draw(&mut source)).collect()
 }
 
 #[test]
