@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::postgres::{PgDatabaseError, PgRow};
+use sqlx::postgres::{PgCopyIn, PgDatabaseError, PgRow};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use super::error::{Doing as _, SeedError};
@@ -14,6 +14,9 @@ use super::value::SqlValue;
 
 /// From this many rows on, COPY is faster than its two more round trips.
 const COPY_FROM: usize = 16;
+
+/// Bytes sent at once. Rows are drawn between two of them, while the server reads.
+const CHUNK: usize = 32 << 10;
 
 const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT upgrade_seed; RELEASE SAVEPOINT upgrade_seed";
 
@@ -107,32 +110,76 @@ fn copy_column(context: &str) -> Option<&str> {
     rest.split(':').next()
 }
 
-/// Inserts all rows or none.
-pub(crate) async fn insert(
-    conn: &mut PgConnection,
-    table: &Table,
-    rows: &[&Cells],
-) -> Result<Result<(), Refusal>, SeedError> {
-    let named: BTreeSet<usize> = rows
-        .iter()
-        .flat_map(|row| (0..row.len()).filter(|at| row[*at].is_some()))
-        .collect();
-    let complete = rows
-        .iter()
-        .all(|row| named.iter().all(|at| row[*at].is_some()));
-    let sent = if complete && !named.is_empty() && rows.len() >= COPY_FROM {
-        match by_copy(conn, table, &named, rows).await {
-            // Row-level security and rules of foreign servers know INSERT only.
-            Err(error) if sqlstate(&error).as_deref() == Some("0A000") => {
-                roll_back(conn).await?;
-                by_insert(conn, table, &named, rows).await
-            }
-            sent => sent,
+/// A batch on its way: the server works on the part of it that it has.
+pub(crate) enum Sending<'c> {
+    Copy {
+        copy: PgCopyIn<&'c mut PgConnection>,
+        data: Vec<u8>,
+        sent: usize,
+    },
+    Done(Result<(), sqlx::Error>),
+}
+
+impl<'c> Sending<'c> {
+    /// Begins to insert rows, all or none.
+    pub(crate) async fn begin(
+        conn: &'c mut PgConnection,
+        table: &Table,
+        rows: &[&Cells],
+    ) -> Result<Self, SeedError> {
+        let named: BTreeSet<usize> = rows
+            .iter()
+            .flat_map(|row| (0..row.len()).filter(|at| row[*at].is_some()))
+            .collect();
+        let complete = rows
+            .iter()
+            .all(|row| named.iter().all(|at| row[*at].is_some()));
+        if !complete || named.is_empty() || rows.len() < COPY_FROM || !table.copyable {
+            return Ok(Self::Done(by_insert(conn, table, &named, rows).await));
         }
-    } else {
-        by_insert(conn, table, &named, rows).await
-    };
-    settle(conn, sent, || format!("insert into `{}`", table.label())).await
+        let doing = || format!("insert into `{}`", table.label());
+        conn.execute("SAVEPOINT upgrade_seed").await.doing(doing)?;
+        let columns = column_list(table, &named);
+        let statement = format!("COPY {} ({columns}) FROM STDIN", table.sql());
+        Ok(match conn.copy_in_raw(&statement).await {
+            Ok(copy) => Self::Copy {
+                copy,
+                data: copy_data(&named, rows),
+                sent: 0,
+            },
+            Err(error) => Self::Done(Err(error)),
+        })
+    }
+
+    /// Sends the next part; false when nothing is left to send.
+    pub(crate) async fn step(&mut self) -> bool {
+        let Self::Copy { copy, data, sent } = self else {
+            return false;
+        };
+        let end = data.len().min(*sent + CHUNK);
+        let part = copy.send(&data[*sent..end]).await.map(drop);
+        *sent = end;
+        let more = part.is_ok() && end < data.len();
+        if part.is_err() {
+            *self = Self::Done(part);
+        }
+        more
+    }
+
+    /// Waits for the server to have inserted the rows; gives whether the savepoint is still there.
+    pub(crate) async fn finish(self) -> Result<bool, sqlx::Error> {
+        match self {
+            Self::Copy { copy, .. } => copy.finish().await.map(|_| true),
+            Self::Done(done) => done.map(|()| false),
+        }
+    }
+}
+
+/// Keeps what a batch inserted.
+pub(crate) async fn release(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    conn.execute("RELEASE SAVEPOINT upgrade_seed")
+        .await
+        .map(drop)
 }
 
 /// Turns a refusal by the server into a value, with the savepoint rolled back.
@@ -206,12 +253,7 @@ pub(crate) async fn ask(
     }
 }
 
-async fn by_copy(
-    conn: &mut PgConnection,
-    table: &Table,
-    named: &BTreeSet<usize>,
-    rows: &[&Cells],
-) -> Result<(), sqlx::Error> {
+fn copy_data(named: &BTreeSet<usize>, rows: &[&Cells]) -> Vec<u8> {
     let mut data = String::new();
     for row in rows {
         for (place, at) in named.iter().enumerate() {
@@ -222,17 +264,7 @@ async fn by_copy(
         }
         data.push('\n');
     }
-    conn.execute("SAVEPOINT upgrade_seed").await?;
-    let statement = format!(
-        "COPY {} ({}) FROM STDIN",
-        table.sql(),
-        column_list(table, named)
-    );
-    let mut copy = conn.copy_in_raw(&statement).await?;
-    copy.send(data.into_bytes()).await?;
-    copy.finish().await?;
-    conn.execute("RELEASE SAVEPOINT upgrade_seed").await?;
-    Ok(())
+    data.into_bytes()
 }
 
 fn copy_cell(data: &mut String, cell: Option<&SqlValue>) {
@@ -240,6 +272,14 @@ fn copy_cell(data: &mut String, cell: Option<&SqlValue>) {
         data.push_str("\\N");
         return;
     };
+    // Nearly all texts have nothing to escape.
+    if !text
+        .bytes()
+        .any(|b| matches!(b, b'\\' | b'\t' | b'\n' | b'\r'))
+    {
+        data.push_str(text);
+        return;
+    }
     for c in text.chars() {
         match c {
             '\\' => data.push_str("\\\\"),

@@ -38,6 +38,8 @@ pub(crate) struct Table {
     pub(crate) indexed: BTreeSet<usize>,
     /// CHECK expressions.
     pub(crate) checks: Vec<String>,
+    /// COPY can fill it: row-level security knows INSERT only.
+    pub(crate) copyable: bool,
     /// Positions of the columns that exclusion constraints cover.
     pub(crate) excluding: BTreeSet<usize>,
 }
@@ -123,6 +125,7 @@ fn qualified(schema: &str, name: &str) -> String {
 
 const TABLES: &str = "
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind = 'p' AS partitioned,
+       NOT row_security_active(c.oid) AS copyable,
        (SELECT e.extname::text FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
            AND d.refclassid = 'pg_extension'::regclass LIMIT 1) AS extension
@@ -202,6 +205,7 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             indexed_uniquely: BTreeSet::new(),
             indexed: BTreeSet::new(),
             checks: Vec::new(),
+            copyable: row.try_get("copyable")?,
             excluding: BTreeSet::new(),
         });
     }

@@ -8,7 +8,7 @@ use super::choices::Choices;
 use super::drawer::{Drawer, DrawnRow, Given, Stop};
 use super::error::{Doing as _, SeedError};
 use super::existing::taken;
-use super::insert::{Refusal, insert};
+use super::insert::{Refusal, Sending, release, settle};
 use super::keys::Pool;
 use super::plan::{Cell, TablePlan};
 use super::postponed::{read_keys, used_keys};
@@ -19,7 +19,11 @@ use super::seeder::{Seeder, TableRows};
 use super::write::count;
 
 /// Rows in a batch, as long as none is refused.
-const BATCH: usize = 2_000;
+const BATCH: usize = 5_000;
+/// Cells in a batch: of a wide table, it has fewer rows.
+const CELLS: usize = 60_000;
+/// Rows drawn between two parts of a batch.
+const AHEAD: usize = 500;
 /// How fast a batch grows again after refusals.
 const GROWTH: usize = 4;
 
@@ -111,28 +115,10 @@ impl TableFill<'_> {
         progress: &mut Progress,
     ) -> Result<(), SeedError> {
         let mut queue: VecDeque<Waiting> = VecDeque::new();
-        let mut batch = BATCH;
+        let full = (CELLS / self.plan.table.columns.len().max(1)).clamp(1, BATCH);
+        let mut batch = full;
         loop {
-            while queue.len() < batch && progress.left > 0 {
-                let base = drawer.next_base();
-                match drawer.draw(base) {
-                    Ok(row) => {
-                        let fresh = progress.existing == 0 || drawer.is_fixed();
-                        queue.push_back(Waiting {
-                            row,
-                            tries: 0,
-                            fresh,
-                        });
-                        progress.left -= 1;
-                    }
-                    // What is drawn already may be all there is room for.
-                    Err(Stop::Reject(reject)) if !queue.is_empty() => {
-                        self.stop_short(drawer, progress, queue.len(), reject)?;
-                    }
-                    Err(Stop::Reject(reject)) => self.stop_short(drawer, progress, 0, reject)?,
-                    Err(Stop::Error(error)) => return Err(*error),
-                }
-            }
+            self.draw(drawer, &mut queue, progress, batch)?;
             self.freshen(conn, drawer, &mut queue, progress).await?;
             let size = batch.min(queue.len());
             if size == 0 {
@@ -143,11 +129,26 @@ impl TableFill<'_> {
                 .take(size)
                 .map(|waiting| &waiting.row.cells)
                 .collect();
-            match insert(conn, &self.plan.table, &cells).await? {
+            let mut sending = Sending::begin(conn, &self.plan.table, &cells).await?;
+            let mut more = true;
+            while more {
+                more = sending.step().await;
+                // The server works on what it has; the next rows are drawn meanwhile.
+                if batch == full {
+                    let ahead = queue.len() + AHEAD;
+                    self.draw(drawer, &mut queue, progress, ahead.min(size + full))?;
+                }
+            }
+            let sent = match sending.finish().await {
+                Ok(true) => release(conn).await,
+                sent => sent.map(drop),
+            };
+            let doing = || format!("insert into `{}`", self.plan.table.label());
+            match settle(conn, sent, doing).await? {
                 Ok(()) => {
                     queue.drain(..size);
                     progress.inserted += size as u64;
-                    batch = (batch * GROWTH).min(BATCH);
+                    batch = (batch * GROWTH).min(full);
                 }
                 Err(refusal) if size == 1 => {
                     progress.refused += 1;
@@ -162,6 +163,36 @@ impl TableFill<'_> {
                 }
             }
         }
+    }
+
+    /// Draws rows until the queue has so many, or there is no room for more.
+    fn draw(
+        &self,
+        drawer: &mut Drawer,
+        queue: &mut VecDeque<Waiting>,
+        progress: &mut Progress,
+        len: usize,
+    ) -> Result<(), SeedError> {
+        while queue.len() < len && progress.left > 0 {
+            let base = drawer.next_base();
+            match drawer.draw(base) {
+                Ok(row) => {
+                    let fresh = progress.existing == 0 || drawer.is_fixed();
+                    queue.push_back(Waiting {
+                        row,
+                        tries: 0,
+                        fresh,
+                    });
+                    progress.left -= 1;
+                }
+                // What is drawn already may be all there is room for.
+                Err(Stop::Reject(reject)) => {
+                    self.stop_short(drawer, progress, queue.len(), reject)?;
+                }
+                Err(Stop::Error(error)) => return Err(*error),
+            }
+        }
+        Ok(())
     }
 
     /// Draws again what would repeat unique values of the rows that were there before: many such
