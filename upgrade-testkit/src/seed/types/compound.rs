@@ -1,6 +1,6 @@
 //! Arrays, ranges, multiranges and composites: text forms made of other text forms.
 
-use super::{Options, SqlType, Texts, compare, constants, number, texts, time, weighted};
+use super::{Kind, Options, SqlType, Texts, compare, constants, number, texts, time, weighted};
 use crate::seed::check::Hints;
 use crate::seed::choices::Choices;
 
@@ -97,8 +97,12 @@ pub(super) fn array(
 
 pub(super) fn range(subtype: &SqlType, hints: &Hints, options: Options) -> Result<Texts, String> {
     let sparse = hints.sparse;
-    let short = subtype
-        .base_name()
+    // The ends of a range of a domain satisfy its checks.
+    let scalar = match &subtype.kind {
+        Kind::Base(name) => Some(name),
+        _ => None,
+    };
+    let short = scalar
         .and_then(|name| number::spans(name).or_else(|| time::spans(name)))
         .map(|spans| {
             Texts::new(move |choices, out| {
