@@ -352,7 +352,7 @@ async fn a_column_that_cannot_be_filled_is_named_and_can_be_supplied() {
     let supplied = || Seeder::new(1).rows(5).column("places.area", "[0-9]{1,3}");
     let error = supplied().fill(&mut conn).await.unwrap_err();
     assert!(
-        matches!(&error, SeedError::CannotFill { table, part, tries: 100, sqlstate, .. }
+        matches!(&error, SeedError::CannotFill { table, part, sqlstate, .. }
         if table == "public.picky" && part.contains("only_sevens") && sqlstate == "23514"),
         "{error}"
     );

@@ -1,6 +1,6 @@
 //! Draws the rows of one table, one after the other, and keeps track of what is used up.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use proptest::strategy::SBoxedStrategy;
@@ -33,6 +33,8 @@ pub(crate) enum Given {
 pub(crate) struct Base {
     fixed: Option<Row>,
     sequences: Vec<(usize, String)>,
+    /// The way of satisfying the table's conditions, if it is settled.
+    way: Option<usize>,
 }
 
 /// A row, and what it used up.
@@ -40,6 +42,7 @@ pub(crate) struct Base {
 pub(crate) struct DrawnRow {
     pub(crate) cells: Cells,
     base: Base,
+    way: usize,
     taken: Vec<Option<usize>>,
 }
 
@@ -147,6 +150,7 @@ impl Drawer {
         Base {
             fixed,
             sequences: sequences.collect(),
+            way: None,
         }
     }
 
@@ -183,6 +187,33 @@ impl Drawer {
         Err(Stop::Reject(last.expect("each try leaves a reason")))
     }
 
+    /// Draws some cells of a row that was handed back again, and its keys.
+    pub(crate) fn draw_again(
+        &mut self,
+        row: &DrawnRow,
+        columns: &BTreeSet<usize>,
+    ) -> Result<DrawnRow, Stop> {
+        let mut base = row.base.clone();
+        let mut kept = base.fixed.take().unwrap_or_default();
+        for (at, cell) in row.cells.iter().enumerate() {
+            let is_kept = self.plan.cells[at] == Cell::Drawn && !columns.contains(&at);
+            if let (true, Some(cell)) = (is_kept, cell) {
+                kept = kept.with(&self.plan.table.columns[at].name, cell.clone());
+            }
+        }
+        base.fixed = Some(kept);
+        base.way = Some(row.way);
+        match self.draw(base) {
+            Ok(other) => Ok(DrawnRow {
+                base: row.base.clone(),
+                ..other
+            }),
+            // A kept cell may be what repeats a unique value.
+            Err(Stop::Reject(_)) => self.draw(row.base.clone()),
+            Err(stop) => Err(stop),
+        }
+    }
+
     /// Hands back what a refused row used up.
     pub(crate) fn release(&mut self, row: &DrawnRow) {
         for (pool, taken) in self.pools.iter_mut().zip(&row.taken) {
@@ -213,10 +244,10 @@ impl Drawer {
             (None, _) => None,
         };
         let ways = self.plan.ways.len();
-        let way = if ways == 1 {
-            0
-        } else {
-            self.of_way.place(ways)
+        let way = match base.way {
+            Some(way) => way,
+            None if ways == 1 => 0,
+            None => self.of_way.place(ways),
         };
         let mut cells: Cells = Vec::with_capacity(self.plan.cells.len());
         for (at, cell) in self.plan.cells.iter().enumerate() {
@@ -309,7 +340,7 @@ impl Drawer {
     }
 
     fn accept(&mut self, base: Base, resolved: Resolved) -> DrawnRow {
-        let Resolved { cells, places } = resolved;
+        let Resolved { cells, places, way } = resolved;
         for (unique, seen) in self.plan.table.unique.iter().zip(&mut self.seen) {
             seen.extend(unique_hash(&cells, &unique.columns));
         }
@@ -327,7 +358,12 @@ impl Drawer {
                 self.pools[at].push(key);
             }
         }
-        DrawnRow { cells, base, taken }
+        DrawnRow {
+            cells,
+            base,
+            way,
+            taken,
+        }
     }
 }
 

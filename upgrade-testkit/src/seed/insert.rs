@@ -29,6 +29,8 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// The offending row of the batch, from one, if it is known.
     pub(crate) line: Option<usize>,
+    /// The functions in which it happened, the innermost first.
+    functions: Vec<String>,
 }
 
 impl Refusal {
@@ -47,7 +49,7 @@ impl Refusal {
         }
         Err(SeedError::CannotFill {
             table: table.label(),
-            part: self.part.clone(),
+            part: self.part_of(table),
             tries: 1,
             sqlstate: self.sqlstate.clone(),
             message: self.message.clone(),
@@ -60,22 +62,24 @@ impl Refusal {
         matches!(self.sqlstate.as_str(), "23505" | "23P01" | "P0001")
     }
 
+    /// What refused: as [`part`](Self::part), and the trigger of this table that it was called by.
+    pub(crate) fn part_of(&self, table: &Table) -> String {
+        let called = |(_, function): &&(String, String)| self.functions.contains(function);
+        match table.triggers.iter().find(called) {
+            Some((trigger, _)) => format!("trigger `{trigger}` ({})", self.part),
+            None => self.part.clone(),
+        }
+    }
+
     fn new(error: &PgDatabaseError) -> Self {
+        let functions: Vec<String> = error.r#where().map(functions).unwrap_or_default();
         let part = match (error.constraint(), error.column()) {
             (Some(constraint), _) => format!("constraint `{constraint}`"),
             (None, Some(column)) => format!("column `{column}`"),
-            (None, None) => match error.r#where() {
-                Some(context) if context.contains("PL/pgSQL function") => {
-                    let function = context
-                        .split_whitespace()
-                        .skip_while(|word| *word != "function")
-                        .nth(1);
-                    format!("function `{}`", function.unwrap_or("?"))
-                }
-                Some(context) => {
-                    copy_column(context).map_or("the table".to_owned(), |c| format!("column `{c}`"))
-                }
-                None => "the table".to_owned(),
+            (None, None) => match (functions.first(), error.r#where().and_then(copy_column)) {
+                (Some(function), _) => format!("function `{function}`"),
+                (None, Some(column)) => format!("column `{column}`"),
+                (None, None) => "the table".to_owned(),
             },
         };
         let detail = error
@@ -87,8 +91,20 @@ impl Refusal {
             part,
             message: format!("{}{detail}", error.message()),
             line: error.r#where().and_then(copy_line),
+            functions,
         }
     }
+}
+
+/// The names in `PL/pgSQL function app.refuse() line 3 at RAISE`, the innermost first.
+fn functions(context: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let called = line.strip_prefix("PL/pgSQL function ")?;
+        let (name, _) = called.split_once('(')?;
+        let name = name.rsplit('.').next()?;
+        Some(name.trim_matches('"').replace("\"\"", "\""))
+    };
+    context.lines().filter_map(name).collect()
 }
 
 /// The number in `COPY orders, line 17, column ..`.
@@ -117,7 +133,7 @@ pub(crate) enum Sending<'c> {
         data: Vec<u8>,
         sent: usize,
     },
-    Done(Result<(), sqlx::Error>),
+    Done(Result<u64, sqlx::Error>),
 }
 
 impl<'c> Sending<'c> {
@@ -160,17 +176,18 @@ impl<'c> Sending<'c> {
         let part = copy.send(&data[*sent..end]).await.map(drop);
         *sent = end;
         let more = part.is_ok() && end < data.len();
-        if part.is_err() {
-            *self = Self::Done(part);
+        if let Err(error) = part {
+            *self = Self::Done(Err(error));
         }
         more
     }
 
-    /// Waits for the server to have inserted the rows; gives whether the savepoint is still there.
-    pub(crate) async fn finish(self) -> Result<bool, sqlx::Error> {
+    /// Waits for the server to have inserted the rows; gives how many it inserted, and whether the
+    /// savepoint is still there.
+    pub(crate) async fn finish(self) -> Result<(u64, bool), sqlx::Error> {
         match self {
-            Self::Copy { copy, .. } => copy.finish().await.map(|_| true),
-            Self::Done(done) => done.map(|()| false),
+            Self::Copy { copy, .. } => Ok((copy.finish().await?, true)),
+            Self::Done(done) => Ok((done?, false)),
         }
     }
 }
@@ -230,7 +247,7 @@ pub(crate) async fn run(conn: &mut PgConnection, statements: &str) -> Result<u64
         .map(|done| done.rows_affected())
 }
 
-/// The rows of a query in the savepoint; nothing where the server refuses to compare such values.
+/// The rows of a query in the savepoint; nothing where the server cannot evaluate it for its values.
 pub(crate) async fn ask(
     conn: &mut PgConnection,
     query: String,
@@ -242,9 +259,14 @@ pub(crate) async fn ask(
             conn.execute("RELEASE SAVEPOINT upgrade_seed").await?;
             Ok(Some(rows))
         }
-        // Data exceptions, and types without `=` or with one that the search path does not reach.
+        // Data exceptions, violated domains, exceptions of functions, and operators and columns that
+        // cannot be named here.
         Err(error)
-            if sqlstate(&error).is_some_and(|code| code.starts_with("22") || code == "42883") =>
+            if sqlstate(&error).is_some_and(|code| {
+                ["22", "23", "42", "P0"]
+                    .iter()
+                    .any(|class| code.starts_with(class) && code != "42501")
+            }) =>
         {
             conn.execute(ROLL_BACK).await?;
             Ok(None)
@@ -296,11 +318,11 @@ async fn by_insert(
     table: &Table,
     named: &BTreeSet<usize>,
     rows: &[&Cells],
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
     let target = table.sql();
     if named.is_empty() {
         let statements = vec![format!("INSERT INTO {target} DEFAULT VALUES"); rows.len()];
-        return run(conn, &statements.join("; ")).await.map(drop);
+        return run(conn, &statements.join("; ")).await;
     }
     let values: Vec<String> = rows
         .iter()
@@ -324,7 +346,6 @@ async fn by_insert(
         ),
     )
     .await
-    .map(drop)
 }
 
 fn column_list(table: &Table, named: &BTreeSet<usize>) -> String {
@@ -355,6 +376,13 @@ mod tests {
         assert_eq!(copy_column(context), Some("note"));
         assert_eq!(copy_line("COPY orders, line 4: \"1\t2\""), Some(4));
         assert_eq!(copy_line("PL/pgSQL function f() line 3 at RAISE"), None);
+    }
+
+    #[test]
+    fn contexts_of_functions() {
+        let context = "PL/pgSQL function app.\"My \"\"check\"(integer) line 3 at RAISE\nSQL statement \"..\"\n\
+            PL/pgSQL function refuse() line 1 at PERFORM\nCOPY t, line 4";
+        assert_eq!(functions(context), ["My \"check", "refuse"]);
     }
 
     #[test]

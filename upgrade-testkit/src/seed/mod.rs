@@ -46,11 +46,13 @@
 
 mod change;
 mod check;
+mod checked;
 mod choices;
 mod drawer;
 mod error;
 mod existing;
 mod fill;
+mod freshen;
 mod graph;
 mod insert;
 mod keys;

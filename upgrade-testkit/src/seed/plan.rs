@@ -305,7 +305,7 @@ fn ways_of(table: &Table) -> Vec<Alternative> {
         ways = bounds;
     }
     for check in &table.checks {
-        ways = combine(&ways, &solve(check));
+        ways = combine(&ways, &solve(&check.expression));
     }
     let required: Vec<&str> = table
         .columns

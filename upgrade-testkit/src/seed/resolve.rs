@@ -27,6 +27,7 @@ pub(crate) enum Reject {
 pub(crate) struct Resolved {
     pub(crate) cells: Cells,
     pub(crate) places: Vec<Option<usize>>,
+    pub(crate) way: usize,
 }
 
 /// Completes a row: `picks` and `pools` go with the plan's keys, one each; `even` gives every parent
@@ -44,7 +45,7 @@ pub(crate) fn resolve(
         places[at] = copy_key(plan, way, at, &mut cells, (picks[at], even), pool)?;
     }
     relate(plan, way, &mut cells)?;
-    Ok(Resolved { cells, places })
+    Ok(Resolved { cells, places, way })
 }
 
 fn copy_key(

@@ -36,8 +36,9 @@ pub(crate) struct Table {
     pub(crate) indexed_uniquely: BTreeSet<usize>,
     /// Positions of the columns of any index.
     pub(crate) indexed: BTreeSet<usize>,
-    /// CHECK expressions.
-    pub(crate) checks: Vec<String>,
+    pub(crate) checks: Vec<Check>,
+    /// Triggers and the names of their functions.
+    pub(crate) triggers: Vec<(String, String)>,
     /// COPY can fill it: row-level security knows INSERT only.
     pub(crate) copyable: bool,
     /// Positions of the columns that exclusion constraints cover.
@@ -63,6 +64,11 @@ impl Column {
                 .default
                 .as_ref()
                 .is_some_and(|default| default.contains("nextval("))
+    }
+
+    /// The expression that Postgres computes the column from.
+    pub(crate) fn generating(&self) -> Option<&str> {
+        self.default.as_deref().filter(|_| self.generated)
     }
 
     /// Whether the column must have a value.
@@ -95,6 +101,13 @@ pub(crate) struct Unique {
     /// Positions in the table's columns.
     pub(crate) columns: Vec<usize>,
     pub(crate) primary: bool,
+}
+
+/// A CHECK constraint.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    pub(crate) name: String,
+    pub(crate) expression: String,
 }
 
 impl Table {
@@ -176,6 +189,12 @@ SELECT i.indrelid::int8 AS relation, c.relname::text AS name,
  WHERE i.indrelid::int8 = ANY($1) 
  ORDER BY i.indrelid, c.relname COLLATE \"C\"";
 
+const TRIGGERS: &str = "
+SELECT t.tgrelid::int8 AS relation, t.tgname::text AS name, p.proname::text AS function
+  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+ WHERE t.tgrelid::int8 = ANY($1) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+ ORDER BY t.tgrelid, t.tgname COLLATE \"C\"";
+
 /// Reads all tables outside the system schemas.
 pub(crate) async fn read(conn: &mut PgConnection) -> Result<Schema, SeedError> {
     read_catalog(conn)
@@ -205,6 +224,7 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             indexed_uniquely: BTreeSet::new(),
             indexed: BTreeSet::new(),
             checks: Vec::new(),
+            triggers: Vec::new(),
             copyable: row.try_get("copyable")?,
             excluding: BTreeSet::new(),
         });
@@ -271,9 +291,10 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
         let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
         let kind: String = row.try_get("kind")?;
         if kind == "c" {
-            table
-                .checks
-                .extend(row.try_get::<Option<String>, _>("expression")?);
+            if let Some(expression) = row.try_get("expression")? {
+                let name = row.try_get("name")?;
+                table.checks.push(Check { name, expression });
+            }
         } else if kind == "x" {
             // An expression in the constraint has the number 0.
             let key: Vec<i16> = row.try_get("key")?;
@@ -296,6 +317,15 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
                 schema: row.try_get("schema")?,
             });
         }
+    }
+    for row in sqlx::query(TRIGGERS)
+        .bind(&oids)
+        .fetch_all(&mut *conn)
+        .await?
+    {
+        let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
+        let trigger = (row.try_get("name")?, row.try_get("function")?);
+        table.triggers.push(trigger);
     }
     for table in &mut tables {
         // The widest first: a narrower key over some of the same columns then has to agree with it.

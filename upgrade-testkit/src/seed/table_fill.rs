@@ -7,7 +7,6 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::choices::Choices;
 use super::drawer::{Drawer, DrawnRow, Given, Stop};
 use super::error::{Doing as _, SeedError};
-use super::existing::taken;
 use super::insert::{Refusal, Sending, release, settle};
 use super::keys::Pool;
 use super::plan::{Cell, TablePlan};
@@ -24,6 +23,8 @@ const BATCH: usize = 5_000;
 const CELLS: usize = 60_000;
 /// Rows drawn between two parts of a batch.
 const AHEAD: usize = 500;
+/// Rows whose CHECKs are asked for at once.
+const CHECKED: usize = 500;
 /// How fast a batch grows again after refusals.
 const GROWTH: usize = 4;
 
@@ -35,20 +36,33 @@ pub(crate) struct TableFill<'a> {
 }
 
 /// A row that waits to be sent.
-struct Waiting {
-    row: DrawnRow,
-    tries: u32,
-    /// No row that was there before has a unique value of it.
-    fresh: bool,
+pub(super) struct Waiting {
+    pub(super) row: DrawnRow,
+    pub(super) tries: u32,
+    /// Nothing that the server can be asked for is against it.
+    pub(super) fresh: bool,
+    /// What the row before it in this place violated, as an error names it.
+    pub(super) violated: Option<String>,
 }
 
 /// What has happened so far.
-struct Progress {
-    left: u64,
-    inserted: u64,
-    refused: u64,
-    existing: u64,
-    short: Option<String>,
+pub(super) struct Progress {
+    pub(super) left: u64,
+    pub(super) inserted: u64,
+    pub(super) refused: u64,
+    pub(super) existing: u64,
+    /// Rows that the server took and did not keep.
+    pub(super) dropped: u64,
+    /// A CHECK has refused a row: they are asked for from now on.
+    pub(super) checking: bool,
+    pub(super) short: Option<String>,
+}
+
+impl Progress {
+    /// Whether a row just drawn can be sent without asking the server first.
+    fn needs_no_question(&self, drawer: &Drawer) -> bool {
+        drawer.is_fixed() || self.existing == 0 && !self.checking
+    }
 }
 
 impl TableFill<'_> {
@@ -73,6 +87,8 @@ impl TableFill<'_> {
             inserted: 0,
             refused: 0,
             existing,
+            dropped: 0,
+            checking: false,
             short: None,
         };
         if wanted > 0 {
@@ -87,6 +103,7 @@ impl TableFill<'_> {
                 sequences,
             );
             self.send(conn, &mut drawer, &mut progress).await?;
+            self.look_for_dropped(conn, &mut progress).await?;
         }
         tracing::debug!(
             table = label,
@@ -115,7 +132,7 @@ impl TableFill<'_> {
         progress: &mut Progress,
     ) -> Result<(), SeedError> {
         let mut queue: VecDeque<Waiting> = VecDeque::new();
-        let full = (CELLS / self.plan.table.columns.len().max(1)).clamp(1, BATCH);
+        let mut full = (CELLS / self.plan.table.columns.len().max(1)).clamp(1, BATCH);
         let mut batch = full;
         loop {
             self.draw(drawer, &mut queue, progress, batch)?;
@@ -140,15 +157,26 @@ impl TableFill<'_> {
                 }
             }
             let sent = match sending.finish().await {
-                Ok(true) => release(conn).await,
-                sent => sent.map(drop),
+                Ok((inserted, true)) => release(conn).await.map(|()| inserted),
+                sent => sent.map(|(inserted, _)| inserted),
             };
             let doing = || format!("insert into `{}`", self.plan.table.label());
             match settle(conn, sent, doing).await? {
-                Ok(()) => {
+                Ok(inserted) => {
                     queue.drain(..size);
                     progress.inserted += size as u64;
+                    progress.dropped += (size as u64).saturating_sub(inserted);
                     batch = (batch * GROWTH).min(full);
+                }
+                Err(refusal)
+                    if refusal.sqlstate == "23514" && !progress.checking && !drawer.is_fixed() =>
+                {
+                    progress.checking = true;
+                    full = full.min(CHECKED);
+                    batch = full;
+                    for waiting in &mut queue {
+                        waiting.fresh = false;
+                    }
                 }
                 Err(refusal) if size == 1 => {
                     progress.refused += 1;
@@ -177,11 +205,12 @@ impl TableFill<'_> {
             let base = drawer.next_base();
             match drawer.draw(base) {
                 Ok(row) => {
-                    let fresh = progress.existing == 0 || drawer.is_fixed();
+                    let fresh = progress.needs_no_question(drawer);
                     queue.push_back(Waiting {
                         row,
                         tries: 0,
                         fresh,
+                        violated: None,
                     });
                     progress.left -= 1;
                 }
@@ -195,68 +224,45 @@ impl TableFill<'_> {
         Ok(())
     }
 
-    /// Draws again what would repeat unique values of the rows that were there before: many such
-    /// rows cost a few queries, not a refusal each.
-    async fn freshen(
+    /// Counts again where the server did not say of all rows that it inserted them: a trigger may have
+    /// put them into another table that counts as this one, or have dropped them.
+    async fn look_for_dropped(
         &self,
         conn: &mut PgConnection,
-        drawer: &mut Drawer,
-        queue: &mut VecDeque<Waiting>,
         progress: &mut Progress,
     ) -> Result<(), SeedError> {
-        loop {
-            let (places, cells): (Vec<usize>, Vec<&Cells>) = queue
-                .iter()
-                .enumerate()
-                .filter(|(_, waiting)| !waiting.fresh)
-                .map(|(at, waiting)| (at, &waiting.row.cells))
-                .unzip();
-            if places.is_empty() {
-                return Ok(());
-            }
-            let taken = taken(conn, &self.plan.table, &cells).await?;
-            let mut full = None;
-            for (at, place) in places.into_iter().enumerate() {
-                let waiting = &mut queue[place];
-                waiting.fresh = true;
-                let Some(indexes) = taken.get(&at) else {
-                    continue;
-                };
-                progress.refused += 1;
-                waiting.fresh = false;
-                waiting.tries += 1;
-                drawer.release(&waiting.row);
-                indexes
-                    .iter()
-                    .for_each(|index| drawer.bar(&waiting.row, *index));
-                let index = &self.plan.table.unique[indexes[0]].name;
-                full = full.or_else(|| match drawer.draw(waiting.row.base().clone()) {
-                    Ok(_) if waiting.tries >= self.seeder.tries => {
-                        Some(Stop::Reject(Reject::Exhausted {
-                            part: format!("unique index `{index}`"),
-                            reason: format!(
-                                "{} rows drawn in a row repeat values of it",
-                                waiting.tries
-                            ),
-                            none_ever: false,
-                        }))
-                    }
-                    Ok(row) => {
-                        waiting.row = row;
-                        None
-                    }
-                    Err(stop) => Some(stop),
-                });
-            }
-            match full {
-                None => {}
-                Some(Stop::Error(error)) => return Err(*error),
-                Some(Stop::Reject(reject)) => {
-                    queue.retain(|waiting| waiting.fresh);
-                    self.stop_short(drawer, progress, queue.len(), reject)?;
-                }
-            }
+        if progress.dropped == 0 {
+            return Ok(());
         }
+        let table = &self.plan.table;
+        let there = count(conn, table).await?.saturating_sub(progress.existing);
+        if there >= progress.inserted {
+            return Ok(());
+        }
+        let names: Vec<String> = table
+            .triggers
+            .iter()
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let part = match &names[..] {
+            [] => "a rule".to_owned(),
+            names => format!("trigger {}", names.join(" or ")),
+        };
+        let dropped = progress.inserted - there;
+        progress.inserted = there;
+        let message = format!("{dropped} rows were taken and not kept");
+        if there > 0 {
+            progress.short = Some(format!("{part}: {message}"));
+            return Ok(());
+        }
+        Err(SeedError::CannotFill {
+            table: table.label(),
+            part,
+            tries: 1,
+            sqlstate: "-".to_owned(),
+            message,
+            hint: self.hint(),
+        })
     }
 
     /// Draws the refused row at the head of the queue again, or gives up.
@@ -278,7 +284,8 @@ impl TableFill<'_> {
             if refusal.means_full() && has_rows && behind.is_none() && !drawer.is_fixed() {
                 progress.short = Some(format!(
                     "{} refused {tries} rows drawn in a row: {}",
-                    refusal.part, refusal.message
+                    refusal.part_of(&self.plan.table),
+                    refusal.message
                 ));
                 progress.left = 0;
                 queue.clear();
@@ -286,7 +293,7 @@ impl TableFill<'_> {
             }
             return Err(SeedError::CannotFill {
                 table: self.plan.table.label(),
-                part: refusal.part.clone(),
+                part: refusal.part_of(&self.plan.table),
                 tries,
                 sqlstate: refusal.sqlstate.clone(),
                 message: refusal.message.clone(),
@@ -295,8 +302,13 @@ impl TableFill<'_> {
         }
         match drawer.draw(row.base().clone()) {
             Ok(row) => {
-                let fresh = progress.existing == 0 || drawer.is_fixed();
-                queue.push_front(Waiting { row, tries, fresh });
+                let fresh = progress.needs_no_question(drawer);
+                queue.push_front(Waiting {
+                    row,
+                    tries,
+                    fresh,
+                    violated: None,
+                });
                 Ok(())
             }
             Err(Stop::Reject(reject)) => self.stop_short(drawer, progress, queue.len(), reject),
@@ -305,7 +317,7 @@ impl TableFill<'_> {
     }
 
     /// Goes on with fewer rows if there is at least one, else fails.
-    fn stop_short(
+    pub(super) fn stop_short(
         &self,
         drawer: &Drawer,
         progress: &mut Progress,
@@ -356,7 +368,7 @@ impl TableFill<'_> {
         ))
     }
 
-    fn hint(&self) -> String {
+    pub(super) fn hint(&self) -> String {
         let label = self.plan.table.label();
         format!(
             "supply values with `.column(\"{label}.<column>\", strategy)` or rows with `.table(\"{label}\", rows)`, \
