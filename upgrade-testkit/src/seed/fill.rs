@@ -16,6 +16,7 @@ use super::seeder::{Resolved, Seeder, find_table};
 use super::table_fill::{TableFill, pools};
 use super::types::Options;
 use super::value::{Row, SqlValue};
+use super::write::count;
 
 /// The text form of values must not depend on the database's settings, for keys are read back as text.
 const SETTINGS: &str = "SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; \
@@ -167,11 +168,20 @@ impl Seeder {
                 wanted,
                 rows: options.tables.get(&step.table),
             };
-            match table.fill(conn, &mut report).await {
+            let filling = match &schema.tables[step.table].forbidden {
+                Some(privilege) if wanted > 0 => Err(SeedError::Forbidden {
+                    table: label.clone(),
+                    role: schema.role.clone(),
+                    privilege: privilege.clone(),
+                }),
+                _ => table.fill(conn, &mut report).await,
+            };
+            match filling {
                 Ok(()) => drop(filled.insert(step.table)),
                 Err(
                     error @ (SeedError::CannotFill { .. }
                     | SeedError::CannotFillColumn { .. }
+                    | SeedError::Forbidden { .. }
                     | SeedError::Draw { .. }),
                 ) if self.lenient => {
                     report.left_out.push(LeftOut {
@@ -190,19 +200,12 @@ impl Seeder {
         }
         let checked = conn.execute("SET CONSTRAINTS ALL IMMEDIATE").await;
         checked.doing(|| "satisfy the constraints that were deferred".to_owned())?;
-        for table in &mut report.tables {
-            let (schema, name) = table.table.split_once('.').expect("labels have a schema");
-            let count = format!(
-                "SELECT count(*) FROM {}.{}",
-                schema::quote(schema),
-                schema::quote(name)
-            );
-            let total: i64 = sqlx::query_scalar(AssertSqlSafe(count))
-                .persistent(false)
-                .fetch_one(&mut *conn)
-                .await
-                .doing(|| format!("count the rows of `{}`", table.table))?;
-            table.total = total.unsigned_abs();
+        let tables: BTreeMap<String, &schema::Table> =
+            schema.tables.iter().map(|t| (t.label(), t)).collect();
+        for report in &mut report.tables {
+            if let Some(table) = tables.get(&report.table) {
+                report.total = count(conn, table).await?;
+            }
         }
         report.left_out.sort();
         Ok(report)

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use sqlx::postgres::{PgCopyIn, PgDatabaseError, PgRow};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
-use super::error::{Doing as _, SeedError};
+use super::error::{Doing as _, SeedError, out_of_locks};
 use super::resolve::Cells;
 use super::schema::{Table, quote};
 use super::value::SqlValue;
@@ -210,6 +210,7 @@ pub(crate) async fn settle<T>(
         Err(error) => error,
     };
     let refusal = match &error {
+        _ if out_of_locks(&error) => None,
         sqlx::Error::Database(database) => database
             .try_downcast_ref::<PgDatabaseError>()
             .map(Refusal::new),

@@ -14,6 +14,8 @@ pub(crate) struct Schema {
     pub(crate) tables: Vec<Table>,
     /// The database can hold text beyond ASCII.
     pub(crate) unicode: bool,
+    /// The role of the connection.
+    pub(crate) role: String,
     /// As `server_version_num` gives it.
     pub(crate) version: i32,
 }
@@ -39,6 +41,8 @@ pub(crate) struct Table {
     pub(crate) checks: Vec<Check>,
     /// Triggers and the names of their functions.
     pub(crate) triggers: Vec<(String, String)>,
+    /// What the role of the connection may not do and filling needs: `SELECT` or `INSERT`.
+    pub(crate) forbidden: Option<String>,
     /// COPY can fill it: row-level security knows INSERT only.
     pub(crate) copyable: bool,
     /// Positions of the columns that exclusion constraints cover.
@@ -139,6 +143,9 @@ fn qualified(schema: &str, name: &str) -> String {
 const TABLES: &str = "
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind = 'p' AS partitioned,
        NOT row_security_active(c.oid) AS copyable,
+       CASE WHEN NOT has_schema_privilege(n.oid, 'USAGE') THEN 'USAGE of its schema'
+            WHEN NOT has_any_column_privilege(c.oid, 'SELECT') THEN 'SELECT'
+            WHEN NOT has_any_column_privilege(c.oid, 'INSERT') THEN 'INSERT' END AS forbidden,
        (SELECT e.extname::text FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
            AND d.refclassid = 'pg_extension'::regclass LIMIT 1) AS extension
@@ -203,8 +210,8 @@ pub(crate) async fn read(conn: &mut PgConnection) -> Result<Schema, SeedError> {
 }
 
 async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
-    let (encoding, version): (String, i32) = sqlx::query_as(
-        "SELECT current_setting('server_encoding'), current_setting('server_version_num')::int4",
+    let (encoding, version, role): (String, i32, String) = sqlx::query_as(
+        "SELECT current_setting('server_encoding'), current_setting('server_version_num')::int4, current_user::text",
     )
     .fetch_one(&mut *conn)
     .await?;
@@ -225,6 +232,7 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             indexed: BTreeSet::new(),
             checks: Vec::new(),
             triggers: Vec::new(),
+            forbidden: row.try_get("forbidden")?,
             copyable: row.try_get("copyable")?,
             excluding: BTreeSet::new(),
         });
@@ -327,7 +335,13 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
         let trigger = (row.try_get("name")?, row.try_get("function")?);
         table.triggers.push(trigger);
     }
-    for table in &mut tables {
+    for (at, table) in tables.iter_mut().enumerate() {
+        // A row always refers to itself by the columns that it is referred to by.
+        let names: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
+        table.foreign_keys.retain(|key| {
+            let own = key.columns.iter().map(|column| &names[*column]);
+            key.parent != Some(at) || !own.eq(&key.referenced)
+        });
         // The widest first: a narrower key over some of the same columns then has to agree with it.
         table
             .foreign_keys
@@ -338,6 +352,7 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
         tables,
         unicode: encoding == "UTF8",
         version,
+        role,
     })
 }
 

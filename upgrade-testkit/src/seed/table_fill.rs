@@ -297,7 +297,10 @@ impl TableFill<'_> {
                 tries,
                 sqlstate: refusal.sqlstate.clone(),
                 message: refusal.message.clone(),
-                hint: behind.unwrap_or_else(|| self.hint()),
+                hint: behind.unwrap_or_else(|| match refusal.sqlstate.as_str() {
+                    "54000" => self.too_large(),
+                    _ => self.hint(),
+                }),
             });
         }
         match drawer.draw(row.base().clone()) {
@@ -366,6 +369,15 @@ impl TableFill<'_> {
             table.label(),
             table.columns[*at].name
         ))
+    }
+
+    /// What to do when a row does not fit its page, or a key its index.
+    fn too_large(&self) -> String {
+        let label = self.plan.table.label();
+        format!(
+            "draw more NULLs with `.table_distribution(\"{label}\", Distribution::default().null_in(2))`, \
+             or shorter values with `.column(\"{label}.<column>\", strategy)`"
+        )
     }
 
     pub(super) fn hint(&self) -> String {

@@ -21,6 +21,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with_locks(64).await
+    }
+
+    /// A server with room for so many locks in each of a hundred transactions.
+    pub(crate) async fn start_with_locks(locks: u32) -> Self {
         let root = if Path::new("/dev/shm").is_dir() {
             "/dev/shm".into()
         } else {
@@ -56,6 +61,8 @@ impl Server {
                 "fsync=off",
                 "-c",
                 "full_page_writes=off",
+                "-c",
+                &format!("max_locks_per_transaction={locks}"),
                 "-k",
             ])
             .arg(dir.path())
