@@ -23,8 +23,9 @@
 //! - Every column is drawn explicitly, also one with a default: `now()` and `gen_random_uuid()` would
 //!   differ from run to run. Only sequences (identity, serial) give their own values, so that the
 //!   application goes on where they stopped. Generated columns are left to Postgres.
-//! - Where the type, a CHECK or a partition bound tells what is allowed, values are drawn within it;
-//!   everything else is learned by trial: a row that Postgres refuses is drawn again.
+//! - Where the type, a CHECK or a partition bound tells what is allowed, values are drawn within it.
+//!   CHECKs that cannot be solved, as those that call functions, are evaluated by the server for many
+//!   rows at once; everything else is learned by trial: a row that Postgres refuses is drawn again.
 //! - Values include the edges of their types on purpose; NaN, infinities and the like, which many
 //!   drivers cannot read, only after [`Seeder::extremes`]. Few parents have many children, and some
 //!   texts are too long for their page: see [`Distribution`].
@@ -39,6 +40,11 @@
 //! # Writes
 //! [`Seeder::write`] makes the writes of users on a database that has rows: it deletes some rows,
 //! changes some and adds some, whatever state of a migration the schema is in.
+//!
+//! # How fast, and in how much memory
+//! Rows are sent by COPY in batches of at most 5,000, and drawn while the server copies. Two batches are
+//! kept, eight bytes for each row and unique index that is drawn for, and the keys of the parents of
+//! the table that is being filled.
 //!
 //! # All or nothing
 //! [`Seeder::fill`] and [`Seeder::write`] run in one transaction (a savepoint inside a transaction that
