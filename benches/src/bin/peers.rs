@@ -25,7 +25,7 @@ struct Arguments {
     /// Rounds of the quick operations; those that take seconds get a third of them
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Rows of the table whose fingerprint is taken
+    /// Rows of the tables whose fingerprint is taken and that are filled
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
     /// The smaller database of the swap, in megabytes; the larger one is ten times as large
@@ -34,7 +34,7 @@ struct Arguments {
     /// The major version of the server; the newest that is found if not said
     #[arg(long)]
     major: Option<u16>,
-    /// Only these: hand-out, start, fingerprint, swap
+    /// Only these: hand-out, start, fingerprint, swap, seed
     #[arg(value_parser = comparison)]
     only: Vec<Comparison>,
 }

@@ -2,6 +2,7 @@
 
 mod fingerprint;
 mod hand_out;
+mod seed;
 mod start;
 mod swap;
 
@@ -17,7 +18,7 @@ use crate::server;
 pub struct Effort {
     /// Rounds of the quick operations; those that take seconds get a third of them.
     pub rounds: usize,
-    /// Rows of the table whose fingerprint is taken.
+    /// Rows of the tables whose fingerprint is taken and that are filled.
     pub rows: u64,
     /// The smaller database of the swap, in megabytes; the larger one is ten times as large.
     pub megabytes: u32,
@@ -41,11 +42,19 @@ pub enum Comparison {
     Fingerprint,
     /// The swap of a rollback on two sizes of data.
     Swap,
+    /// The filling of a table with rows.
+    Seed,
 }
 
 impl Comparison {
     /// All, in the order of the table.
-    pub const ALL: [Self; 4] = [Self::HandOut, Self::Start, Self::Fingerprint, Self::Swap];
+    pub const ALL: [Self; 5] = [
+        Self::HandOut,
+        Self::Start,
+        Self::Fingerprint,
+        Self::Swap,
+        Self::Seed,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -54,6 +63,7 @@ impl Comparison {
             Self::Start => "start",
             Self::Fingerprint => "fingerprint",
             Self::Swap => "swap",
+            Self::Seed => "seed",
         }
     }
 
@@ -78,6 +88,7 @@ impl Comparison {
             Self::Start => Ok(vec![start::measure(binaries, effort).await?]),
             Self::Fingerprint => fingerprint::measure(binaries, effort).await,
             Self::Swap => Ok(vec![swap::measure(binaries, effort).await?]),
+            Self::Seed => Ok(vec![seed::measure(binaries, effort).await?]),
         }
     }
 }

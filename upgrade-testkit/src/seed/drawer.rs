@@ -1,19 +1,24 @@
 //! Draws the rows of one table, one after the other, and keeps track of what is used up.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use proptest::strategy::SBoxedStrategy;
 use proptest::test_runner::TestRunner;
 
+use super::choices::Choices;
 use super::error::SeedError;
 use super::keys::Pool;
-use super::plan::{Cell, TablePlan};
+use super::plan::{Cell, TablePlan, Values};
 use super::random::{draw, runner};
 use super::resolve::{Cells, Reject, Resolved, referenced, resolve};
 use super::value::{Row, SqlValue};
 
 /// Rows drawn for one that repeats a unique value before giving up.
 const LOCAL_TRIES: u32 = 1_000;
+
+/// Of those, the rows in which some parents are likelier than others.
+const SKEWED_TRIES: u32 = 20;
 
 /// Rows as the user decided them.
 #[derive(Clone, Debug)]
@@ -28,6 +33,8 @@ pub(crate) enum Given {
 pub(crate) struct Base {
     fixed: Option<Row>,
     sequences: Vec<(usize, String)>,
+    /// The way of satisfying the table's conditions, if it is settled.
+    way: Option<usize>,
 }
 
 /// A row, and what it used up.
@@ -35,6 +42,7 @@ pub(crate) struct Base {
 pub(crate) struct DrawnRow {
     pub(crate) cells: Cells,
     base: Base,
+    way: usize,
     taken: Vec<Option<usize>>,
 }
 
@@ -57,45 +65,71 @@ impl From<SeedError> for Stop {
     }
 }
 
+/// Where the cells of a column come from.
+enum Source {
+    Own(Choices),
+    Given(Box<TestRunner>),
+}
+
 pub(crate) struct Drawer {
     plan: TablePlan,
     pools: Vec<Pool>,
     given: Given,
     sequences: BTreeMap<usize, VecDeque<String>>,
-    of_way: TestRunner,
+    of_way: Choices,
     of_given: TestRunner,
-    of_column: Vec<TestRunner>,
-    of_key: Vec<TestRunner>,
-    /// For each unique index, the values that rows of this run have.
-    seen: Vec<BTreeSet<Vec<String>>>,
+    of_column: Vec<Source>,
+    of_key: Vec<Choices>,
+    /// For each unique index, hashes of the values that rows of this run have: eight bytes a row,
+    /// and at worst a row is drawn again for nothing.
+    seen: Vec<HashSet<u64>>,
 }
 
 impl Drawer {
     /// `pools` go with the plan's keys; `sequences` hold a value for each row still to come.
+    ///
+    /// A table with rows is drawn for from other sources than an empty one: with the seed that made
+    /// them, each row would be drawn again.
     pub(crate) fn new(
         seed: u64,
+        existing: u64,
         plan: TablePlan,
         pools: Vec<Pool>,
         given: Given,
         sequences: BTreeMap<usize, VecDeque<String>>,
     ) -> Self {
         let label = plan.table.label();
-        let of = |kind: &str, name: &str| runner(seed, &[&label, kind, name]);
+        let before = existing.to_string();
+        let names = |kind: &'static str, name: &str| {
+            let mut names = vec![label.clone(), kind.to_owned(), name.to_owned()];
+            names.extend((existing > 0).then(|| before.clone()));
+            names
+        };
+        let own = |kind, name: &str| Choices::named(seed, &names(kind, name));
+        let users = |kind, name: &str| runner(seed, &names(kind, name));
+        let is_given = |at: usize| {
+            let mut values = plan.ways.iter().map(|way| &way.values[at]);
+            values.any(|values| matches!(values, Some(Values::Given(_))))
+        };
         Self {
-            of_way: of("way", ""),
-            of_given: of("row", ""),
+            of_way: own("way", ""),
+            of_given: users("row", ""),
             of_column: plan
                 .table
                 .columns
                 .iter()
-                .map(|column| of("column", &column.name))
+                .enumerate()
+                .map(|(at, column)| match is_given(at) {
+                    true => Source::Given(Box::new(users("column", &column.name))),
+                    false => Source::Own(own("column", &column.name)),
+                })
                 .collect(),
             of_key: plan
                 .keys
                 .iter()
-                .map(|key| of("key", &plan.table.foreign_keys[key.at].name))
+                .map(|key| own("key", &plan.table.foreign_keys[key.at].name))
                 .collect(),
-            seen: vec![BTreeSet::new(); plan.table.unique.len()],
+            seen: vec![HashSet::new(); plan.table.unique.len()],
             plan,
             pools,
             given,
@@ -116,6 +150,7 @@ impl Drawer {
         Base {
             fixed,
             sequences: sequences.collect(),
+            way: None,
         }
     }
 
@@ -127,8 +162,8 @@ impl Drawer {
     /// Draws a row that repeats no unique value of another, as far as text tells.
     pub(crate) fn draw(&mut self, base: Base) -> Result<DrawnRow, Stop> {
         let mut last = None;
-        for _ in 0..LOCAL_TRIES {
-            let resolved = match self.attempt(&base) {
+        for tries in 0..LOCAL_TRIES {
+            let resolved = match self.attempt(&base, tries >= SKEWED_TRIES) {
                 Ok(resolved) => resolved,
                 Err(Stop::Reject(reject @ Reject::Again { .. })) => {
                     last = Some(reject);
@@ -152,6 +187,33 @@ impl Drawer {
         Err(Stop::Reject(last.expect("each try leaves a reason")))
     }
 
+    /// Draws some cells of a row that was handed back again, and its keys.
+    pub(crate) fn draw_again(
+        &mut self,
+        row: &DrawnRow,
+        columns: &BTreeSet<usize>,
+    ) -> Result<DrawnRow, Stop> {
+        let mut base = row.base.clone();
+        let mut kept = base.fixed.take().unwrap_or_default();
+        for (at, cell) in row.cells.iter().enumerate() {
+            let is_kept = self.plan.cells[at] == Cell::Drawn && !columns.contains(&at);
+            if let (true, Some(cell)) = (is_kept, cell) {
+                kept = kept.with(&self.plan.table.columns[at].name, cell.clone());
+            }
+        }
+        base.fixed = Some(kept);
+        base.way = Some(row.way);
+        match self.draw(base) {
+            Ok(other) => Ok(DrawnRow {
+                base: row.base.clone(),
+                ..other
+            }),
+            // A kept cell may be what repeats a unique value.
+            Err(Stop::Reject(_)) => self.draw(row.base.clone()),
+            Err(stop) => Err(stop),
+        }
+    }
+
     /// Hands back what a refused row used up.
     pub(crate) fn release(&mut self, row: &DrawnRow) {
         for (pool, taken) in self.pools.iter_mut().zip(&row.taken) {
@@ -160,13 +222,19 @@ impl Drawer {
             }
         }
         for (unique, seen) in self.plan.table.unique.iter().zip(&mut self.seen) {
-            if let Some(values) = unique_values(&row.cells, &unique.columns) {
-                seen.remove(&values);
+            if let Some(hash) = unique_hash(&row.cells, &unique.columns) {
+                seen.remove(&hash);
             }
         }
     }
 
-    fn attempt(&mut self, base: &Base) -> Result<Resolved, Stop> {
+    /// Keeps the value that a released row has of a unique index from being drawn again.
+    pub(crate) fn bar(&mut self, row: &DrawnRow, index: usize) {
+        let columns = &self.plan.table.unique[index].columns;
+        self.seen[index].extend(unique_hash(&row.cells, columns));
+    }
+
+    fn attempt(&mut self, base: &Base, even: bool) -> Result<Resolved, Stop> {
         let given = match (&base.fixed, &self.given) {
             (Some(row), _) => Some(row.clone()),
             (None, Given::Drawn(strategy)) => {
@@ -176,14 +244,30 @@ impl Drawer {
             (None, _) => None,
         };
         let ways = self.plan.ways.len();
-        let way = if ways == 1 { 0 } else { self.pick_way(ways) };
+        let way = match base.way {
+            Some(way) => way,
+            None if ways == 1 => 0,
+            None => self.of_way.place(ways),
+        };
         let mut cells: Cells = Vec::with_capacity(self.plan.cells.len());
         for (at, cell) in self.plan.cells.iter().enumerate() {
             let column = &self.plan.table.columns[at];
             // Drawn even where the row decides, so that deciding one cell moves no other row's.
-            let drawn = match &self.plan.ways[way].strategies[at] {
-                Some(strategy) if *cell == Cell::Drawn => {
-                    match draw(&mut self.of_column[at], strategy) {
+            let values = self.plan.ways[way].values[at].as_ref();
+            let values = values.filter(|_| *cell == Cell::Drawn);
+            let drawn = match (values, &mut self.of_column[at]) {
+                (Some(Values::Own { texts, null_in }), Source::Own(source)) => {
+                    let null = source.one_in(*null_in);
+                    let text = texts.draw(source);
+                    Some(if null {
+                        SqlValue::Null
+                    } else {
+                        SqlValue::Text(text)
+                    })
+                }
+                (Some(Values::Null), _) => Some(SqlValue::Null),
+                (Some(Values::Given(strategy)), Source::Given(source)) => {
+                    match draw(source, strategy) {
                         Ok(value) => Some(value),
                         Err(reason) => {
                             let column = format!("{}.{}", self.plan.table.label(), column.name);
@@ -219,17 +303,8 @@ impl Drawer {
                 (_, value) => cells.push(value.filter(|value| *value != SqlValue::Default)),
             }
         }
-        let mut picks = Vec::with_capacity(self.of_key.len());
-        for source in &mut self.of_key {
-            picks.push(
-                draw(source, &proptest::num::u64::ANY).expect("an integer is never rejected"),
-            );
-        }
-        resolve(&self.plan, way, cells, &picks, &self.pools).map_err(Stop::Reject)
-    }
-
-    fn pick_way(&mut self, ways: usize) -> usize {
-        draw(&mut self.of_way, &(0..ways)).expect("a range is never rejected")
+        let picks: Vec<u64> = self.of_key.iter_mut().map(Choices::bits).collect();
+        resolve(&self.plan, way, cells, &picks, even, &self.pools).map_err(Stop::Reject)
     }
 
     /// A row of the user's strategy, whose columns are known only now.
@@ -258,16 +333,16 @@ impl Drawer {
 
     fn repeated(&self, cells: &Cells) -> Option<usize> {
         let repeats = |at: &usize| {
-            let values = unique_values(cells, &self.plan.table.unique[*at].columns);
-            values.is_some_and(|values| self.seen[*at].contains(&values))
+            let hash = unique_hash(cells, &self.plan.table.unique[*at].columns);
+            hash.is_some_and(|hash| self.seen[*at].contains(&hash))
         };
         (0..self.seen.len()).find(repeats)
     }
 
     fn accept(&mut self, base: Base, resolved: Resolved) -> DrawnRow {
-        let Resolved { cells, places } = resolved;
+        let Resolved { cells, places, way } = resolved;
         for (unique, seen) in self.plan.table.unique.iter().zip(&mut self.seen) {
-            seen.extend(unique_values(&cells, &unique.columns));
+            seen.extend(unique_hash(&cells, &unique.columns));
         }
         let taken = self
             .pools
@@ -283,14 +358,27 @@ impl Drawer {
                 self.pools[at].push(key);
             }
         }
-        DrawnRow { cells, base, taken }
+        DrawnRow {
+            cells,
+            base,
+            way,
+            taken,
+        }
     }
 }
 
 /// The values of a unique index, if all are known and none is NULL.
-fn unique_values(cells: &Cells, columns: &[usize]) -> Option<Vec<String>> {
+pub(crate) fn unique_values<'a>(cells: &'a Cells, columns: &[usize]) -> Option<Vec<&'a str>> {
     columns
         .iter()
-        .map(|column| Some(cells[*column].as_ref()?.as_text()?.to_owned()))
+        .map(|column| cells[*column].as_ref()?.as_text())
         .collect()
+}
+
+fn unique_hash(cells: &Cells, columns: &[usize]) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    for column in columns {
+        cells[*column].as_ref()?.as_text()?.hash(&mut hasher);
+    }
+    Some(hasher.finish())
 }

@@ -61,6 +61,19 @@ pub enum SeedError {
         /// What to do.
         hint: String,
     },
+    /// The role of the connection lacks a privilege.
+    #[error(
+        "the role `{role}` cannot fill `{table}`: it lacks {privilege} \
+         (grant it, connect as the owner, or leave the table out with `.skip(\"{table}\")`)"
+    )]
+    Forbidden {
+        /// Schema-qualified table.
+        table: String,
+        /// The role.
+        role: String,
+        /// `SELECT`, `INSERT` or `USAGE of its schema`.
+        privilege: String,
+    },
     /// Tables that need each other's rows first.
     #[error(
         "cannot order `{tables}`: their foreign keys form a cycle of NOT NULL columns and none is deferrable \
@@ -78,6 +91,18 @@ pub enum SeedError {
         /// What the strategy said.
         reason: String,
     },
+    /// The server has no room for the locks of one transaction over so many tables.
+    #[error(
+        "cannot {doing}: one transaction over all tables needs more locks than the server has room for \
+         (raise its `max_locks_per_transaction`, or leave tables out with `.skip(..)`)"
+    )]
+    OutOfLocks {
+        /// What the statement was for.
+        doing: String,
+        /// What the driver said.
+        #[source]
+        source: sqlx::Error,
+    },
     /// A statement of the seeder's own failed.
     #[error("cannot {doing}")]
     Query {
@@ -89,6 +114,12 @@ pub enum SeedError {
     },
 }
 
+/// Whether the lock table is full; Postgres says that its shared memory is.
+pub(crate) fn out_of_locks(error: &sqlx::Error) -> bool {
+    let database = error.as_database_error();
+    database.is_some_and(|error| error.code().as_deref() == Some("53200"))
+}
+
 /// Names what was being done when the driver failed.
 pub(crate) trait Doing<T> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, SeedError>;
@@ -96,9 +127,13 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for Result<T, sqlx::Error> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, SeedError> {
-        self.map_err(|source| SeedError::Query {
-            doing: what(),
-            source,
+        self.map_err(|source| {
+            let doing = what();
+            if out_of_locks(&source) {
+                SeedError::OutOfLocks { doing, source }
+            } else {
+                SeedError::Query { doing, source }
+            }
         })
     }
 }

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::error::{Doing as _, SeedError};
 use super::graph::{Breakable, Edge, Step, order};
-use super::plan::{Cell, Making, TablePlan, breakable, free_columns};
+use super::plan::{Cell, Making, TablePlan, Values, breakable, free_columns};
 use super::postponed::Postponed;
 use super::report::{LeftOut, SeedReport};
 use super::resolve::resolve;
@@ -16,6 +16,7 @@ use super::seeder::{Resolved, Seeder, find_table};
 use super::table_fill::{TableFill, pools};
 use super::types::Options;
 use super::value::{Row, SqlValue};
+use super::write::count;
 
 /// The text form of values must not depend on the database's settings, for keys are read back as text.
 const SETTINGS: &str = "SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; \
@@ -70,13 +71,13 @@ impl Seeder {
                 });
             }
         }
-        let pools = pools(conn, &plan).await?;
+        let pools = pools(conn, &plan, self.seed).await?;
         let undecided = || Just(SqlValue::Default).sboxed();
         let ways = plan.ways.iter().enumerate().map(|(at, way)| {
             let cells: Vec<_> = way
-                .strategies
+                .values
                 .iter()
-                .map(|s| s.clone().unwrap_or_else(undecided))
+                .map(|values| values.as_ref().map_or_else(undecided, Values::strategy))
                 .collect();
             (Just(at), cells).sboxed()
         });
@@ -88,7 +89,8 @@ impl Seeder {
                     let cells = cells
                         .into_iter()
                         .map(|cell| Some(cell).filter(|cell| *cell != SqlValue::Default));
-                    let resolved = resolve(&plan, way, cells.collect(), &picks, &pools).ok()?;
+                    let resolved =
+                        resolve(&plan, way, cells.collect(), &picks, true, &pools).ok()?;
                     let named = plan.table.columns.iter().zip(resolved.cells);
                     Some(
                         named
@@ -101,12 +103,27 @@ impl Seeder {
     }
 
     async fn fill_all(&self, conn: &mut PgConnection) -> Result<SeedReport, SeedError> {
-        sqlx::raw_sql(SETTINGS)
-            .execute(&mut *conn)
-            .await
-            .doing(|| "prepare the transaction".to_owned())?;
+        self.prepare(conn).await?;
         let schema = schema::read(conn).await?;
         let options = self.resolve(&schema)?;
+        self.insert_all(conn, &schema, &options).await
+    }
+
+    pub(crate) async fn prepare(&self, conn: &mut PgConnection) -> Result<(), SeedError> {
+        sqlx::raw_sql(SETTINGS)
+            .execute(conn)
+            .await
+            .map(drop)
+            .doing(|| "prepare the transaction".to_owned())
+    }
+
+    /// Adds rows to all tables, parents first.
+    pub(crate) async fn insert_all(
+        &self,
+        conn: &mut PgConnection,
+        schema: &Schema,
+        options: &Resolved,
+    ) -> Result<SeedReport, SeedError> {
         let mut report = SeedReport::default();
         for (at, reason) in &options.skipped {
             report.left_out.push(LeftOut {
@@ -114,10 +131,10 @@ impl Seeder {
                 reason: reason.clone(),
             });
         }
-        let (steps, waiting) = self.order(&schema, &options, &mut report)?;
+        let (steps, waiting) = self.order(schema, options, &mut report)?;
         for (table, key) in &waiting {
             let key = &schema.tables[*table].foreign_keys[*key];
-            if self.breakable(&schema, &options, *table, key) == Breakable::Defer {
+            if self.breakable(schema, options, *table, key) == Breakable::Defer {
                 let name = format!(
                     "{}.{}",
                     schema::quote(&key.schema),
@@ -135,7 +152,7 @@ impl Seeder {
                 .filter(|(t, _)| *t == step.table)
                 .map(|(_, key)| *key)
                 .collect();
-            let plan = self.plan(&schema, &options, step.table, &postponed);
+            let plan = self.plan(schema, options, step.table, &postponed);
             for (column, reason) in &plan.left_out {
                 let object = format!("{}.{column}", plan.table.label());
                 report.left_out.push(LeftOut {
@@ -151,11 +168,20 @@ impl Seeder {
                 wanted,
                 rows: options.tables.get(&step.table),
             };
-            match table.fill(conn, &mut report).await {
+            let filling = match &schema.tables[step.table].forbidden {
+                Some(privilege) if wanted > 0 => Err(SeedError::Forbidden {
+                    table: label.clone(),
+                    role: schema.role.clone(),
+                    privilege: privilege.clone(),
+                }),
+                _ => table.fill(conn, &mut report).await,
+            };
+            match filling {
                 Ok(()) => drop(filled.insert(step.table)),
                 Err(
                     error @ (SeedError::CannotFill { .. }
                     | SeedError::CannotFillColumn { .. }
+                    | SeedError::Forbidden { .. }
                     | SeedError::Draw { .. }),
                 ) if self.lenient => {
                     report.left_out.push(LeftOut {
@@ -168,31 +194,24 @@ impl Seeder {
         }
         for (table, key) in &waiting {
             if filled.contains(table) {
-                self.set_waiting(conn, &schema, &options, (*table, *key), &mut report)
+                self.set_waiting(conn, schema, options, (*table, *key), &mut report)
                     .await?;
             }
         }
         let checked = conn.execute("SET CONSTRAINTS ALL IMMEDIATE").await;
         checked.doing(|| "satisfy the constraints that were deferred".to_owned())?;
-        for table in &mut report.tables {
-            let (schema, name) = table.table.split_once('.').expect("labels have a schema");
-            let count = format!(
-                "SELECT count(*) FROM {}.{}",
-                schema::quote(schema),
-                schema::quote(name)
-            );
-            let total: i64 = sqlx::query_scalar(AssertSqlSafe(count))
-                .persistent(false)
-                .fetch_one(&mut *conn)
-                .await
-                .doing(|| format!("count the rows of `{}`", table.table))?;
-            table.total = total.unsigned_abs();
+        let tables: BTreeMap<String, &schema::Table> =
+            schema.tables.iter().map(|t| (t.label(), t)).collect();
+        for report in &mut report.tables {
+            if let Some(table) = tables.get(&report.table) {
+                report.total = count(conn, table).await?;
+            }
         }
         report.left_out.sort();
         Ok(report)
     }
 
-    fn plan(
+    pub(crate) fn plan(
         &self,
         schema: &Schema,
         options: &Resolved,
@@ -200,6 +219,7 @@ impl Seeder {
         postponed: &[usize],
     ) -> TablePlan {
         let none = BTreeMap::new();
+        let distribution = options.distributions.get(&at).copied();
         TablePlan::make(&Making {
             own: at,
             table: &schema.tables[at],
@@ -208,7 +228,10 @@ impl Seeder {
             options: Options {
                 unicode: schema.unicode,
                 extremes: self.extremes,
+                long_in: 0,
+                version: schema.version,
             },
+            distribution: distribution.unwrap_or(self.distribution),
         })
     }
 
@@ -231,7 +254,7 @@ impl Seeder {
 
     /// The tables in order, and the keys that wait: those that break cycles, and nullable ones
     /// of a table to itself.
-    fn order(
+    pub(crate) fn order(
         &self,
         schema: &Schema,
         options: &Resolved,
@@ -319,8 +342,10 @@ impl Seeder {
         if !deferred {
             free.retain(|column| !table.columns[*column].required());
         }
+        let distribution = options.distributions.get(&at).copied();
         let postponed = Postponed {
             seed: self.seed,
+            distribution: distribution.unwrap_or(self.distribution),
             table,
             key,
             free,

@@ -3,7 +3,7 @@
 //! Parents before children. Where foreign keys form a cycle, some are postponed: the column is NULL
 //! (or, if the key can be deferred, holds a stand-in) until both tables are full.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A foreign key as an edge; both ends are positions of tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,76 +34,133 @@ pub(crate) struct Step {
 /// Orders `tables`, which also breaks ties; the error holds the tables of a cycle that cannot be
 /// broken. Edges to tables that are not listed, and of a table to itself, order nothing.
 pub(crate) fn order(tables: &[usize], edges: &[Edge]) -> Result<Vec<Step>, Vec<usize>> {
-    let mut open: BTreeSet<usize> = tables.iter().copied().collect();
+    let mut graph = Graph::new(tables, edges);
     let mut steps = Vec::new();
-    while !open.is_empty() {
-        let waits = |table: usize| -> Vec<usize> {
-            let blocks = |edge: &Edge| {
-                edge.child == table && edge.parent != table && open.contains(&edge.parent)
-            };
-            (0..edges.len()).filter(|at| blocks(&edges[*at])).collect()
-        };
-        let in_order = || tables.iter().copied().filter(|table| open.contains(table));
-        let step = match in_order().find(|table| waits(*table).is_empty()) {
-            Some(table) => Step {
+    while !graph.open.is_empty() {
+        let step = match graph.ready.pop_first() {
+            Some((_, table)) => Step {
                 table,
                 postponed: Vec::new(),
             },
-            None => {
-                // The table on a cycle that asks for the least: fewest deferred keys, then fewest keys.
-                let breakable = |table: &usize| {
-                    let waiting = waits(*table);
-                    let all = waiting.iter().all(|at| {
-                        edges[*at].breakable != Breakable::No
-                            && reaches(edges[*at].parent, *table, edges, &open)
-                    });
-                    let deferred = waiting
-                        .iter()
-                        .filter(|at| edges[**at].breakable == Breakable::Defer)
-                        .count();
-                    all.then_some((deferred, waiting.len()))
-                };
-                let best = in_order()
-                    .filter_map(|table| Some((breakable(&table)?, table)))
-                    .min_by_key(|(cost, _)| *cost);
-                let Some((_, table)) = best else {
-                    let on_cycle = |table: &usize| {
-                        waits(*table)
-                            .iter()
-                            .any(|at| reaches(edges[*at].parent, *table, edges, &open))
-                    };
-                    return Err(in_order().filter(on_cycle).collect());
-                };
-                Step {
-                    table,
-                    postponed: waits(table),
-                }
-            }
+            None => graph.broken()?,
         };
-        open.remove(&step.table);
+        graph.close(step.table);
         steps.push(step);
     }
     Ok(steps)
 }
 
-/// Whether following foreign keys leads from one table to another, within `open`.
-fn reaches(from: usize, to: usize, edges: &[Edge], open: &BTreeSet<usize>) -> bool {
-    let mut seen = BTreeSet::new();
-    let mut next = vec![from];
-    while let Some(table) = next.pop() {
-        if table == to {
-            return true;
+/// The tables that are not ordered yet.
+struct Graph<'a> {
+    edges: &'a [Edge],
+    /// Their places in the list that breaks ties.
+    open: BTreeMap<usize, usize>,
+    /// Of those, the tables that wait for none, by place.
+    ready: BTreeSet<(usize, usize)>,
+    /// Edges by child and by parent.
+    of_child: BTreeMap<usize, Vec<usize>>,
+    of_parent: BTreeMap<usize, Vec<usize>>,
+}
+
+impl<'a> Graph<'a> {
+    fn new(tables: &[usize], edges: &'a [Edge]) -> Self {
+        let open: BTreeMap<usize, usize> = tables.iter().copied().zip(0..).collect();
+        let mut of_child: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        let mut of_parent: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (at, edge) in edges.iter().enumerate() {
+            if edge.child != edge.parent {
+                of_child.entry(edge.child).or_default().push(at);
+                of_parent.entry(edge.parent).or_default().push(at);
+            }
         }
-        if open.contains(&table) && seen.insert(table) {
-            next.extend(
-                edges
-                    .iter()
-                    .filter(|edge| edge.child == table)
-                    .map(|edge| edge.parent),
-            );
+        let mut graph = Self {
+            edges,
+            open,
+            ready: BTreeSet::new(),
+            of_child,
+            of_parent,
+        };
+        for table in tables {
+            graph.look_at(*table);
+        }
+        graph
+    }
+
+    /// The edges for which a table waits.
+    fn waits(&self, table: usize) -> Vec<usize> {
+        let edges = self.of_child.get(&table).into_iter().flatten().copied();
+        edges
+            .filter(|at| self.open.contains_key(&self.edges[*at].parent))
+            .collect()
+    }
+
+    fn look_at(&mut self, table: usize) {
+        if let Some(place) = self.open.get(&table).copied()
+            && self.waits(table).is_empty()
+        {
+            self.ready.insert((place, table));
         }
     }
-    false
+
+    fn close(&mut self, table: usize) {
+        self.open.remove(&table);
+        let children = self.of_parent.get(&table).cloned().unwrap_or_default();
+        for at in children {
+            self.look_at(self.edges[at].child);
+        }
+    }
+
+    /// The table on a cycle that asks for the least: fewest deferred keys, then fewest keys.
+    fn broken(&self) -> Result<Step, Vec<usize>> {
+        let mut in_order: Vec<(usize, usize)> = self.open.iter().map(|(t, p)| (*p, *t)).collect();
+        in_order.sort_unstable();
+        let cost = |table: usize| {
+            let waiting = self.waits(table);
+            let all = waiting.iter().all(|at| {
+                self.edges[*at].breakable != Breakable::No
+                    && self.reaches(self.edges[*at].parent, table)
+            });
+            let deferred = waiting
+                .iter()
+                .filter(|at| self.edges[**at].breakable == Breakable::Defer)
+                .count();
+            all.then_some((deferred, waiting.len()))
+        };
+        let best = in_order
+            .iter()
+            .filter_map(|(_, table)| Some((cost(*table)?, *table)))
+            .min_by_key(|(cost, _)| *cost);
+        if let Some((_, table)) = best {
+            return Ok(Step {
+                table,
+                postponed: self.waits(table),
+            });
+        }
+        let on_cycle = |table: &usize| {
+            let waiting = self.waits(*table);
+            waiting
+                .iter()
+                .any(|at| self.reaches(self.edges[*at].parent, *table))
+        };
+        let tables = in_order.into_iter().map(|(_, table)| table);
+        Err(tables.filter(on_cycle).collect())
+    }
+
+    /// Whether following foreign keys leads from one table to another, over open ones.
+    fn reaches(&self, from: usize, to: usize) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut next = vec![from];
+        while let Some(table) = next.pop() {
+            if table == to {
+                return true;
+            }
+            if self.open.contains_key(&table) && seen.insert(table) {
+                let edges = self.of_child.get(&table).into_iter().flatten();
+                next.extend(edges.map(|at| self.edges[*at].parent));
+            }
+        }
+        false
+    }
 }
 
 #[cfg(test)]

@@ -4,16 +4,21 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgCopyIn, PgDatabaseError, PgRow};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
-use super::error::{Doing as _, SeedError};
+use super::error::{Doing as _, SeedError, out_of_locks};
 use super::resolve::Cells;
 use super::schema::{Table, quote};
 use super::value::SqlValue;
 
 /// From this many rows on, COPY is faster than its two more round trips.
 const COPY_FROM: usize = 16;
+
+/// Bytes sent at once. Rows are drawn between two of them, while the server reads.
+const CHUNK: usize = 32 << 10;
+
+const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT upgrade_seed; RELEASE SAVEPOINT upgrade_seed";
 
 /// Why Postgres refused a batch.
 #[derive(Clone, Debug)]
@@ -24,6 +29,8 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// The offending row of the batch, from one, if it is known.
     pub(crate) line: Option<usize>,
+    /// The functions in which it happened, the innermost first.
+    functions: Vec<String>,
 }
 
 impl Refusal {
@@ -35,27 +42,44 @@ impl Refusal {
             .any(|class| self.sqlstate.starts_with(class))
     }
 
+    /// Fails with what was said unless other values may be accepted.
+    pub(crate) fn must_depend_on_values(&self, table: &Table) -> Result<(), SeedError> {
+        if self.depends_on_values() {
+            return Ok(());
+        }
+        Err(SeedError::CannotFill {
+            table: table.label(),
+            part: self.part_of(table),
+            tries: 1,
+            sqlstate: self.sqlstate.clone(),
+            message: self.message.clone(),
+            hint: format!("leave it out with `.skip(\"{}\")`", table.label()),
+        })
+    }
+
     /// Whether it means that there is no room for more rows.
     pub(crate) fn means_full(&self) -> bool {
         matches!(self.sqlstate.as_str(), "23505" | "23P01" | "P0001")
     }
 
+    /// What refused: as [`part`](Self::part), and the trigger of this table that it was called by.
+    pub(crate) fn part_of(&self, table: &Table) -> String {
+        let called = |(_, function): &&(String, String)| self.functions.contains(function);
+        match table.triggers.iter().find(called) {
+            Some((trigger, _)) => format!("trigger `{trigger}` ({})", self.part),
+            None => self.part.clone(),
+        }
+    }
+
     fn new(error: &PgDatabaseError) -> Self {
+        let functions: Vec<String> = error.r#where().map(functions).unwrap_or_default();
         let part = match (error.constraint(), error.column()) {
             (Some(constraint), _) => format!("constraint `{constraint}`"),
             (None, Some(column)) => format!("column `{column}`"),
-            (None, None) => match error.r#where() {
-                Some(context) if context.contains("PL/pgSQL function") => {
-                    let function = context
-                        .split_whitespace()
-                        .skip_while(|word| *word != "function")
-                        .nth(1);
-                    format!("function `{}`", function.unwrap_or("?"))
-                }
-                Some(context) => {
-                    copy_column(context).map_or("the table".to_owned(), |c| format!("column `{c}`"))
-                }
-                None => "the table".to_owned(),
+            (None, None) => match (functions.first(), error.r#where().and_then(copy_column)) {
+                (Some(function), _) => format!("function `{function}`"),
+                (None, Some(column)) => format!("column `{column}`"),
+                (None, None) => "the table".to_owned(),
             },
         };
         let detail = error
@@ -67,8 +91,20 @@ impl Refusal {
             part,
             message: format!("{}{detail}", error.message()),
             line: error.r#where().and_then(copy_line),
+            functions,
         }
     }
+}
+
+/// The names in `PL/pgSQL function app.refuse() line 3 at RAISE`, the innermost first.
+fn functions(context: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let called = line.strip_prefix("PL/pgSQL function ")?;
+        let (name, _) = called.split_once('(')?;
+        let name = name.rsplit('.').next()?;
+        Some(name.trim_matches('"').replace("\"\"", "\""))
+    };
+    context.lines().filter_map(name).collect()
 }
 
 /// The number in `COPY orders, line 17, column ..`.
@@ -90,44 +126,91 @@ fn copy_column(context: &str) -> Option<&str> {
     rest.split(':').next()
 }
 
-/// Inserts all rows or none.
-pub(crate) async fn insert(
-    conn: &mut PgConnection,
-    table: &Table,
-    rows: &[&Cells],
-) -> Result<Result<(), Refusal>, SeedError> {
-    let named: BTreeSet<usize> = rows
-        .iter()
-        .flat_map(|row| (0..row.len()).filter(|at| row[*at].is_some()))
-        .collect();
-    let complete = rows
-        .iter()
-        .all(|row| named.iter().all(|at| row[*at].is_some()));
-    let sent = if complete && !named.is_empty() && rows.len() >= COPY_FROM {
-        match by_copy(conn, table, &named, rows).await {
-            // Row-level security and rules of foreign servers know INSERT only.
-            Err(error) if sqlstate(&error).as_deref() == Some("0A000") => {
-                roll_back(conn).await?;
-                by_insert(conn, table, &named, rows).await
-            }
-            sent => sent,
+/// A batch on its way: the server works on the part of it that it has.
+pub(crate) enum Sending<'c> {
+    Copy {
+        copy: PgCopyIn<&'c mut PgConnection>,
+        data: Vec<u8>,
+        sent: usize,
+    },
+    Done(Result<u64, sqlx::Error>),
+}
+
+impl<'c> Sending<'c> {
+    /// Begins to insert rows, all or none.
+    pub(crate) async fn begin(
+        conn: &'c mut PgConnection,
+        table: &Table,
+        rows: &[&Cells],
+    ) -> Result<Self, SeedError> {
+        let named: BTreeSet<usize> = rows
+            .iter()
+            .flat_map(|row| (0..row.len()).filter(|at| row[*at].is_some()))
+            .collect();
+        let complete = rows
+            .iter()
+            .all(|row| named.iter().all(|at| row[*at].is_some()));
+        if !complete || named.is_empty() || rows.len() < COPY_FROM || !table.copyable {
+            return Ok(Self::Done(by_insert(conn, table, &named, rows).await));
         }
-    } else {
-        by_insert(conn, table, &named, rows).await
-    };
-    settle(conn, sent, || format!("insert into `{}`", table.label())).await
+        let doing = || format!("insert into `{}`", table.label());
+        conn.execute("SAVEPOINT upgrade_seed").await.doing(doing)?;
+        let columns = column_list(table, &named);
+        let statement = format!("COPY {} ({columns}) FROM STDIN", table.sql());
+        Ok(match conn.copy_in_raw(&statement).await {
+            Ok(copy) => Self::Copy {
+                copy,
+                data: copy_data(&named, rows),
+                sent: 0,
+            },
+            Err(error) => Self::Done(Err(error)),
+        })
+    }
+
+    /// Sends the next part; false when nothing is left to send.
+    pub(crate) async fn step(&mut self) -> bool {
+        let Self::Copy { copy, data, sent } = self else {
+            return false;
+        };
+        let end = data.len().min(*sent + CHUNK);
+        let part = copy.send(&data[*sent..end]).await.map(drop);
+        *sent = end;
+        let more = part.is_ok() && end < data.len();
+        if let Err(error) = part {
+            *self = Self::Done(Err(error));
+        }
+        more
+    }
+
+    /// Waits for the server to have inserted the rows; gives how many it inserted, and whether the
+    /// savepoint is still there.
+    pub(crate) async fn finish(self) -> Result<(u64, bool), sqlx::Error> {
+        match self {
+            Self::Copy { copy, .. } => Ok((copy.finish().await?, true)),
+            Self::Done(done) => Ok((done?, false)),
+        }
+    }
+}
+
+/// Keeps what a batch inserted.
+pub(crate) async fn release(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    conn.execute("RELEASE SAVEPOINT upgrade_seed")
+        .await
+        .map(drop)
 }
 
 /// Turns a refusal by the server into a value, with the savepoint rolled back.
-pub(crate) async fn settle(
+pub(crate) async fn settle<T>(
     conn: &mut PgConnection,
-    sent: Result<(), sqlx::Error>,
+    sent: Result<T, sqlx::Error>,
     doing: impl FnOnce() -> String,
-) -> Result<Result<(), Refusal>, SeedError> {
-    let Err(error) = sent else {
-        return Ok(Ok(()));
+) -> Result<Result<T, Refusal>, SeedError> {
+    let error = match sent {
+        Ok(done) => return Ok(Ok(done)),
+        Err(error) => error,
     };
     let refusal = match &error {
+        _ if out_of_locks(&error) => None,
         sqlx::Error::Database(database) => database
             .try_downcast_ref::<PgDatabaseError>()
             .map(Refusal::new),
@@ -143,9 +226,7 @@ pub(crate) async fn settle(
 }
 
 async fn roll_back(conn: &mut PgConnection) -> Result<(), SeedError> {
-    let rolled_back = conn
-        .execute("ROLLBACK TO SAVEPOINT upgrade_seed; RELEASE SAVEPOINT upgrade_seed")
-        .await;
+    let rolled_back = conn.execute(ROLL_BACK).await;
     rolled_back
         .map(drop)
         .doing(|| "go back to the savepoint before a refused row".to_owned())
@@ -158,21 +239,44 @@ fn sqlstate(error: &sqlx::Error) -> Option<String> {
         .map(|code| code.into_owned())
 }
 
-/// Runs statements in the savepoint; one round trip.
-pub(crate) async fn run(conn: &mut PgConnection, statements: &str) -> Result<(), sqlx::Error> {
+/// Runs statements in the savepoint, in one round trip; gives how many rows they changed.
+pub(crate) async fn run(conn: &mut PgConnection, statements: &str) -> Result<u64, sqlx::Error> {
     let script = format!("SAVEPOINT upgrade_seed; {statements}; RELEASE SAVEPOINT upgrade_seed");
     sqlx::raw_sql(AssertSqlSafe(script))
         .execute(conn)
         .await
-        .map(drop)
+        .map(|done| done.rows_affected())
 }
 
-async fn by_copy(
+/// The rows of a query in the savepoint; nothing where the server cannot evaluate it for its values.
+pub(crate) async fn ask(
     conn: &mut PgConnection,
-    table: &Table,
-    named: &BTreeSet<usize>,
-    rows: &[&Cells],
-) -> Result<(), sqlx::Error> {
+    query: String,
+) -> Result<Option<Vec<PgRow>>, sqlx::Error> {
+    conn.execute("SAVEPOINT upgrade_seed").await?;
+    let query = sqlx::query(AssertSqlSafe(query)).persistent(false);
+    match query.fetch_all(&mut *conn).await {
+        Ok(rows) => {
+            conn.execute("RELEASE SAVEPOINT upgrade_seed").await?;
+            Ok(Some(rows))
+        }
+        // Data exceptions, violated domains, exceptions of functions, and operators and columns that
+        // cannot be named here.
+        Err(error)
+            if sqlstate(&error).is_some_and(|code| {
+                ["22", "23", "42", "P0"]
+                    .iter()
+                    .any(|class| code.starts_with(class) && code != "42501")
+            }) =>
+        {
+            conn.execute(ROLL_BACK).await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn copy_data(named: &BTreeSet<usize>, rows: &[&Cells]) -> Vec<u8> {
     let mut data = String::new();
     for row in rows {
         for (place, at) in named.iter().enumerate() {
@@ -183,17 +287,7 @@ async fn by_copy(
         }
         data.push('\n');
     }
-    conn.execute("SAVEPOINT upgrade_seed").await?;
-    let statement = format!(
-        "COPY {} ({}) FROM STDIN",
-        table.sql(),
-        column_list(table, named)
-    );
-    let mut copy = conn.copy_in_raw(&statement).await?;
-    copy.send(data.into_bytes()).await?;
-    copy.finish().await?;
-    conn.execute("RELEASE SAVEPOINT upgrade_seed").await?;
-    Ok(())
+    data.into_bytes()
 }
 
 fn copy_cell(data: &mut String, cell: Option<&SqlValue>) {
@@ -201,6 +295,14 @@ fn copy_cell(data: &mut String, cell: Option<&SqlValue>) {
         data.push_str("\\N");
         return;
     };
+    // Nearly all texts have nothing to escape.
+    if !text
+        .bytes()
+        .any(|b| matches!(b, b'\\' | b'\t' | b'\n' | b'\r'))
+    {
+        data.push_str(text);
+        return;
+    }
     for c in text.chars() {
         match c {
             '\\' => data.push_str("\\\\"),
@@ -217,7 +319,7 @@ async fn by_insert(
     table: &Table,
     named: &BTreeSet<usize>,
     rows: &[&Cells],
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
     let target = table.sql();
     if named.is_empty() {
         let statements = vec![format!("INSERT INTO {target} DEFAULT VALUES"); rows.len()];
@@ -275,6 +377,13 @@ mod tests {
         assert_eq!(copy_column(context), Some("note"));
         assert_eq!(copy_line("COPY orders, line 4: \"1\t2\""), Some(4));
         assert_eq!(copy_line("PL/pgSQL function f() line 3 at RAISE"), None);
+    }
+
+    #[test]
+    fn contexts_of_functions() {
+        let context = "PL/pgSQL function app.\"My \"\"check\"(integer) line 3 at RAISE\nSQL statement \"..\"\n\
+            PL/pgSQL function refuse() line 1 at PERFORM\nCOPY t, line 4";
+        assert_eq!(functions(context), ["My \"check", "refuse"]);
     }
 
     #[test]

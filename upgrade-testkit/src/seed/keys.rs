@@ -10,11 +10,17 @@ pub(crate) struct Pool {
     keys: Vec<Vec<String>>,
     /// For keys that may be used once: which are left.
     left: Option<Vec<usize>>,
+    /// Where the key with most children is, if some have more than others.
+    first: Option<u64>,
 }
 
 impl Pool {
     pub(crate) fn new(keys: Vec<Vec<String>>) -> Self {
-        Self { keys, left: None }
+        Self {
+            keys,
+            left: None,
+            first: None,
+        }
     }
 
     /// A pool of which each key may be used once, and some are used already.
@@ -25,7 +31,14 @@ impl Pool {
         Self {
             keys,
             left: Some(left),
+            first: None,
         }
+    }
+
+    /// Gives the key at `first` (counted round) most children, and each next one fewer.
+    pub(crate) fn skewed(mut self, first: u64) -> Self {
+        self.first = Some(first);
+        self
     }
 
     fn len(&self) -> usize {
@@ -46,8 +59,13 @@ impl Pool {
     }
 
     /// The place of a key that agrees with what is decided already, found from `pick` on.
-    pub(crate) fn choose(&self, decided: &[Option<String>], pick: u64) -> Option<usize> {
-        self.choose_before(decided, pick, self.len())
+    pub(crate) fn choose(
+        &self,
+        decided: &[Option<String>],
+        pick: u64,
+        even: bool,
+    ) -> Option<usize> {
+        self.choose_before(decided, pick, even, self.len())
     }
 
     /// As [`choose`](Self::choose), among the first `end` keys.
@@ -55,10 +73,17 @@ impl Pool {
         &self,
         decided: &[Option<String>],
         pick: u64,
+        even: bool,
         end: usize,
     ) -> Option<usize> {
         let end = end.min(self.len());
-        let start = usize::try_from(pick.checked_rem(end as u64)?).ok()?;
+        let count = end as u64;
+        let start = match self.first {
+            _ if end == 0 => return None,
+            Some(first) if !even => (rank(pick, count) + first % count) % count,
+            _ => pick % count,
+        };
+        let start = usize::try_from(start).ok()?;
         let agrees = |place: &usize| {
             self.key(*place)
                 .iter()
@@ -86,6 +111,19 @@ impl Pool {
             left.push(self.keys.len());
         }
         self.keys.push(key);
+    }
+}
+
+/// A rank below `count`, the lower the likelier: each power of two of ranks has the same share.
+fn rank(pick: u64, count: u64) -> u64 {
+    let powers = u64::from(u64::BITS - count.leading_zeros());
+    let power = pick % powers;
+    let rank = (1 << power) - 1 + pick / powers % (1 << power);
+    if rank < count {
+        rank
+    } else {
+        // The last power is cut off: its share goes to all.
+        pick / powers % count
     }
 }
 
@@ -118,11 +156,32 @@ mod tests {
     #[test]
     fn a_key_agrees_with_what_is_decided() {
         let pool = Pool::new(keys(&[["1", "a"], ["1", "b"], ["2", "c"]]));
-        assert_eq!(pool.choose(&[None, None], 4), Some(1));
-        assert_eq!(pool.choose(&[Some("2".into()), None], 0), Some(2));
-        assert_eq!(pool.choose(&[Some("3".into()), None], 0), None);
-        assert_eq!(Pool::new(Vec::new()).choose(&[], 5), None);
-        assert_eq!(pool.choose_before(&[Some("2".into()), None], 0, 2), None);
+        assert_eq!(pool.choose(&[None, None], 4, false), Some(1));
+        assert_eq!(pool.choose(&[Some("2".into()), None], 0, false), Some(2));
+        assert_eq!(pool.choose(&[Some("3".into()), None], 0, false), None);
+        assert_eq!(Pool::new(Vec::new()).choose(&[], 5, false), None);
+        assert_eq!(
+            pool.choose_before(&[Some("2".into()), None], 0, false, 2),
+            None
+        );
+    }
+
+    #[test]
+    fn ranks_are_below_the_count_and_low_ones_likely() {
+        for count in 1..70 {
+            let mut children = vec![0_u32; 70];
+            for pick in 0..6_000 {
+                let rank = rank(pick, count);
+                assert!(rank < count, "{rank} of {count}");
+                children[rank as usize] += 1;
+            }
+            let count = count as usize;
+            assert!(children[..count].iter().all(|children| *children > 0));
+            assert!(
+                count < 8 || children[0] > 2 * children[count / 2],
+                "{count}: {children:?}"
+            );
+        }
     }
 
     #[test]
@@ -131,12 +190,12 @@ mod tests {
             keys(&[["1", "a"], ["2", "b"]]),
             &keys(&[["2", "b"]]).into_iter().collect(),
         );
-        let place = pool.choose(&[None, None], 0).expect("one is left");
+        let place = pool.choose(&[None, None], 0, false).expect("one is left");
         let taken = pool.take(place).expect("it is exclusive");
         assert!(pool.is_empty() && pool.had_keys());
         pool.give_back(taken);
         assert_eq!(
-            pool.key(pool.choose(&[None, None], 9).expect("it is back")),
+            pool.key(pool.choose(&[None, None], 9, false).expect("it is back")),
             ["1", "a"]
         );
     }

@@ -23,25 +23,42 @@
 //! - Every column is drawn explicitly, also one with a default: `now()` and `gen_random_uuid()` would
 //!   differ from run to run. Only sequences (identity, serial) give their own values, so that the
 //!   application goes on where they stopped. Generated columns are left to Postgres.
-//! - Where the type, a CHECK or a partition bound tells what is allowed, values are drawn within it;
-//!   everything else is learned by trial: a row that Postgres refuses is drawn again.
-//! - Values include the edges of their types on purpose; NaN, infinities and NULL array elements,
-//!   which many drivers cannot read, only after [`Seeder::extremes`].
+//! - Where the type, a CHECK or a partition bound tells what is allowed, values are drawn within it.
+//!   CHECKs that cannot be solved, as those that call functions, are evaluated by the server for many
+//!   rows at once; everything else is learned by trial: a row that Postgres refuses is drawn again.
+//! - Values include the edges of their types on purpose; NaN, infinities and the like, which many
+//!   drivers cannot read, only after [`Seeder::extremes`]. Few parents have many children, and some
+//!   texts are too long for their page: see [`Distribution`].
 //! - Triggers run: they are part of the application, and may add rows or refuse some.
-//! - Existing rows stay and can be referred to. Tables of migration tools are left alone.
+//! - Existing rows stay and can be referred to; new ones do not repeat their unique values. Tables of
+//!   migration tools are left alone.
 //!
 //! # Reproducible
 //! The same schema, seed and options give the same data, and each column has a source of its own:
 //! a new column or table leaves the values of the others as they were.
 //!
+//! # Writes
+//! [`Seeder::write`] makes the writes of users on a database that has rows: it deletes some rows,
+//! changes some and adds some, whatever state of a migration the schema is in.
+//!
+//! # How fast, and in how much memory
+//! Rows are sent by COPY in batches of at most 5,000, and drawn while the server copies. Two batches are
+//! kept, eight bytes for each row and unique index that is drawn for, and the keys of the parents of
+//! the table that is being filled.
+//!
 //! # All or nothing
-//! [`Seeder::fill`] runs in one transaction (a savepoint inside a transaction that sqlx knows of) and
-//! leaves nothing behind when it fails.
+//! [`Seeder::fill`] and [`Seeder::write`] run in one transaction (a savepoint inside a transaction that
+//! sqlx knows of) and leave nothing behind when they fail.
 
+mod change;
 mod check;
+mod checked;
+mod choices;
 mod drawer;
 mod error;
+mod existing;
 mod fill;
+mod freshen;
 mod graph;
 mod insert;
 mod keys;
@@ -56,8 +73,9 @@ mod table_fill;
 mod type_catalog;
 mod types;
 mod value;
+mod write;
 
 pub use error::SeedError;
 pub use report::{LeftOut, SeedReport, TableReport};
-pub use seeder::{Seeder, TableRows};
+pub use seeder::{Distribution, Seeder, TableRows};
 pub use value::{Row, SqlValue};

@@ -3,16 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use proptest::strategy::{Just, SBoxedStrategy, Strategy, Union};
+use proptest::strategy::{Just, SBoxedStrategy, Strategy as _, Union};
 
 use super::check::{Alternative, Hints, Op, combine, solve};
+use super::choices::Texts;
 use super::graph::Breakable;
 use super::schema::{Column, ForeignKey, Table};
+use super::seeder::Distribution;
 use super::types::{self, Options};
 use super::value::SqlValue;
-
-/// One nullable cell in this many is NULL.
-pub(crate) const NULL_IN: u32 = 8;
 
 /// Where a cell comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +40,44 @@ pub(crate) struct KeyPlan {
     pub(crate) exclusive: bool,
 }
 
+/// What a drawn cell is drawn from.
+#[derive(Clone, Debug)]
+pub(crate) enum Values {
+    /// The type's values; one in so many is NULL.
+    Own {
+        texts: Texts,
+        null_in: u32,
+    },
+    /// The user's.
+    Given(SBoxedStrategy<SqlValue>),
+    Null,
+}
+
+impl Values {
+    /// As a strategy for somebody else.
+    pub(crate) fn strategy(&self) -> SBoxedStrategy<SqlValue> {
+        let null = || Just(SqlValue::Null).sboxed();
+        match self {
+            Self::Own { texts, null_in } => {
+                let values = texts.clone().prop_map(SqlValue::Text).sboxed();
+                match null_in {
+                    0 => values,
+                    1 => null(),
+                    // NULL first: a failing case shrinks towards it.
+                    _ => Union::new_weighted(vec![(1, null()), (null_in - 1, values)]).sboxed(),
+                }
+            }
+            Self::Given(strategy) => strategy.clone(),
+            Self::Null => null(),
+        }
+    }
+}
+
 /// One way in which a row satisfies the table's conditions.
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
     /// For each column that is drawn.
-    pub(crate) strategies: Vec<Option<SBoxedStrategy<SqlValue>>>,
+    pub(crate) values: Vec<Option<Values>>,
     /// For each column, whether it must be NULL or must not.
     pub(crate) null: Vec<Option<bool>>,
     pub(crate) relations: Vec<(usize, Op, usize)>,
@@ -58,6 +90,7 @@ pub(crate) struct TablePlan {
     pub(crate) cells: Vec<Cell>,
     pub(crate) ways: Vec<Way>,
     pub(crate) keys: Vec<KeyPlan>,
+    pub(crate) distribution: Distribution,
     /// Columns that were left to NULL or their default, with the reason.
     pub(crate) left_out: Vec<(String, String)>,
 }
@@ -71,6 +104,7 @@ pub(crate) struct Making<'a> {
     /// Foreign keys that wait until all tables are full.
     pub(crate) postponed: &'a [usize],
     pub(crate) options: Options,
+    pub(crate) distribution: Distribution,
 }
 
 /// The columns of a key that nothing else decides.
@@ -122,6 +156,7 @@ impl TablePlan {
             columns,
             postponed,
             options,
+            distribution,
         } = *making;
         let keys: Vec<KeyPlan> = (0..)
             .zip(&table.foreign_keys)
@@ -140,26 +175,35 @@ impl TablePlan {
             cells: Vec::new(),
             ways: Vec::new(),
             keys,
+            distribution,
             left_out: Vec::new(),
         };
-        let mut strategies = vec![vec![None; table.columns.len()]; ways.len()];
+        let mut values = vec![vec![None; table.columns.len()]; ways.len()];
         for (at, column) in table.columns.iter().enumerate() {
             let cell = plan.cell(at, column, making);
             plan.cells.push(cell);
             if plan.cells[at] != Cell::Drawn {
                 continue;
             }
-            for (way, strategies) in ways.iter().zip(&mut strategies) {
+            for (way, values) in ways.iter().zip(&mut values) {
                 let drawn = match columns.get(&at) {
-                    Some(strategy) => Ok(strategy.clone()),
+                    Some(strategy) => Ok(Values::Given(strategy.clone())),
                     None => {
                         let mut hints = way.hints.get(&column.name).cloned().unwrap_or_default();
                         hints.sparse = table.excluding.contains(&at);
-                        drawn(column, &hints, options)
+                        let options = Options {
+                            long_in: if table.indexed.contains(&at) {
+                                0
+                            } else {
+                                distribution.long_in
+                            },
+                            ..options
+                        };
+                        drawn(column, &hints, options, distribution.null_in)
                     }
                 };
                 match drawn {
-                    Ok(strategy) => strategies[at] = Some(strategy),
+                    Ok(drawn) => values[at] = Some(drawn),
                     Err(reason) => {
                         plan.cells[at] = plan.without_strategy(column, reason);
                         break;
@@ -170,9 +214,9 @@ impl TablePlan {
         let place = |name: &str| table.columns.iter().position(|column| column.name == name);
         plan.ways = ways
             .iter()
-            .zip(strategies)
-            .map(|(way, strategies)| Way {
-                strategies,
+            .zip(values)
+            .map(|(way, values)| Way {
+                values,
                 null: table
                     .columns
                     .iter()
@@ -261,7 +305,7 @@ fn ways_of(table: &Table) -> Vec<Alternative> {
         ways = bounds;
     }
     for check in &table.checks {
-        ways = combine(&ways, &solve(check));
+        ways = combine(&ways, &solve(&check.expression));
     }
     let required: Vec<&str> = table
         .columns
@@ -283,22 +327,15 @@ fn ways_of(table: &Table) -> Vec<Alternative> {
     ways
 }
 
-/// A strategy for a cell: the type's values, and NULL where that is allowed.
-fn drawn(
-    column: &Column,
-    hints: &Hints,
-    options: Options,
-) -> Result<SBoxedStrategy<SqlValue>, String> {
-    let null = Just(SqlValue::Null).sboxed();
+/// The values of a cell: the type's, and NULL where that is allowed.
+fn drawn(column: &Column, hints: &Hints, options: Options, null_in: u32) -> Result<Values, String> {
     if hints.null == Some(true) && !column.required() {
-        return Ok(null);
+        return Ok(Values::Null);
     }
-    let values = types::texts(&column.ty, hints, options)?
-        .prop_map(SqlValue::Text)
-        .sboxed();
-    if column.required() || hints.null == Some(false) {
-        return Ok(values);
-    }
-    // NULL first: a failing case shrinks towards it.
-    Ok(Union::new_weighted(vec![(1, null), (NULL_IN - 1, values)]).sboxed())
+    let texts = types::texts(&column.ty, hints, options)?;
+    let never_null = column.required() || hints.null == Some(false);
+    Ok(Values::Own {
+        texts,
+        null_in: if never_null { 0 } else { null_in },
+    })
 }

@@ -5,22 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::test_runner::TestRunner;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
+use super::change::{BATCH, Place, set};
 use super::error::{Doing as _, SeedError};
-use super::insert::{Refusal, run, settle};
+use super::insert::Refusal;
 use super::keys::{Pool, decided};
-use super::plan::NULL_IN;
 use super::random::{draw, runner};
 use super::schema::{ForeignKey, Table, quote};
+use super::seeder::Distribution;
 use super::value::SqlValue;
 
-/// Rows to set with one statement.
-const BATCH: usize = 500;
 /// Other keys tried for a row that Postgres refuses to set.
 const TRIES: u32 = 10;
 
 /// A key to set, and how.
 pub(crate) struct Postponed<'a> {
     pub(crate) seed: u64,
+    pub(crate) distribution: Distribution,
     pub(crate) table: &'a Table,
     pub(crate) key: &'a ForeignKey,
     /// The columns that are set; the others of the key keep their values and must go with it.
@@ -33,8 +33,7 @@ pub(crate) struct Postponed<'a> {
 
 /// A row of this run that may get a key.
 struct Target {
-    relation: i64,
-    place: String,
+    place: Place,
     current: BTreeMap<usize, SqlValue>,
     /// The key that others refer to, for a key to the same table.
     own: Vec<String>,
@@ -64,6 +63,8 @@ impl Postponed<'_> {
                 keys,
                 &used_keys(conn, self.table, self.key, self.deferred).await?,
             )
+        } else if self.distribution.skewed {
+            Pool::new(keys).skewed(0)
         } else {
             Pool::new(keys)
         };
@@ -114,9 +115,9 @@ impl Postponed<'_> {
         source: &mut TestRunner,
         target: &Target,
         end: usize,
-    ) -> Option<Vec<String>> {
+    ) -> Option<Vec<SqlValue>> {
         let pick = draw(source, &proptest::num::u64::ANY).expect("an integer is never rejected");
-        if !self.deferred && pick.is_multiple_of(u64::from(NULL_IN)) {
+        if !self.deferred && self.distribution.is_null(pick) {
             return None;
         }
         let fixed = |column: usize| {
@@ -127,13 +128,13 @@ impl Postponed<'_> {
             }
         };
         let given = decided(self.key, fixed).ok()?;
-        let place = pool.choose_before(&given, pick / u64::from(NULL_IN), end)?;
+        let place = pool.choose_before(&given, self.distribution.key(pick), false, end)?;
         let key = pool.key(place).to_vec();
         pool.take(place);
         let at = |column: &usize| self.key.columns.iter().position(|c| c == column);
         self.free
             .iter()
-            .map(|column| Some(key[at(column)?].clone()))
+            .map(|column| Some(SqlValue::from(key[at(column)?].as_str())))
             .collect()
     }
 
@@ -149,7 +150,8 @@ impl Postponed<'_> {
             columns.extend(self.key.referenced.iter().map(|name| text_of(name)));
         }
         let query = format!(
-            "SELECT r.tableoid::int8, r.ctid::text, {} FROM {} AS r WHERE age(r.xmin) <= 0 ORDER BY (r.*)::text COLLATE \"C\"",
+            "SELECT {}, {} FROM {} AS r WHERE age(r.xmin) <= 0 ORDER BY (r.*)::text COLLATE \"C\"",
+            Place::COLUMNS,
             columns.join(", "),
             self.table.sql(),
         );
@@ -177,8 +179,7 @@ impl Postponed<'_> {
                     );
                 }
                 Ok(Target {
-                    relation: row.try_get(0)?,
-                    place: row.try_get(1)?,
+                    place: Place::read(row)?,
                     current,
                     own,
                 })
@@ -190,49 +191,14 @@ impl Postponed<'_> {
     async fn update(
         &self,
         conn: &mut PgConnection,
-        rows: &[(&Target, &Vec<String>)],
+        rows: &[(&Target, &Vec<SqlValue>)],
     ) -> Result<Result<(), Refusal>, SeedError> {
-        let columns = || {
-            self.free
-                .iter()
-                .map(|at| &self.table.columns[*at])
-                .enumerate()
-        };
-        let set: Vec<String> = columns()
-            .map(|(at, column)| format!("{} = v.c{at}::{}", quote(&column.name), column.ty.name))
-            .collect();
-        let names: Vec<String> = columns().map(|(at, _)| format!("c{at}")).collect();
-        let values: Vec<String> = rows
+        let rows: Vec<_> = rows
             .iter()
-            .map(|(target, values)| {
-                let literals: Vec<String> =
-                    values.iter().map(|value| literal_text(value)).collect();
-                format!(
-                    "('{}'::tid, {}::oid, {})",
-                    target.place,
-                    target.relation,
-                    literals.join(", ")
-                )
-            })
+            .map(|(target, values)| (&target.place, values.iter().collect()))
             .collect();
-        let statement = format!(
-            "UPDATE {} AS r SET {} FROM (VALUES {}) AS v (place, relation, {}) \
-             WHERE r.ctid = v.place AND r.tableoid = v.relation",
-            self.table.sql(),
-            set.join(", "),
-            values.join(", "),
-            names.join(", "),
-        );
-        let sent = run(conn, &statement).await;
-        settle(conn, sent, || {
-            format!("set the keys of `{}`", self.table.label())
-        })
-        .await
+        Ok(set(conn, self.table, &self.free, &rows).await?.map(drop))
     }
-}
-
-fn literal_text(value: &str) -> String {
-    upgrade_core::postgres::sql::quote_literal(value)
 }
 
 fn text_of(column: &str) -> String {

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// What [`Seeder::fill`](super::Seeder::fill) did, in the order in which tables were filled.
+use super::write::Changed;
+
+/// What [`Seeder::fill`](super::Seeder::fill) or [`Seeder::write`](super::Seeder::write) did, in the order in which tables were filled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeedReport {
     pub(crate) tables: Vec<TableReport>,
@@ -23,8 +25,13 @@ pub struct TableReport {
     pub inserted: u64,
     /// Rows in the table at the end; triggers may have added or removed some.
     pub total: u64,
-    /// Rows that Postgres refused and that were drawn again.
+    /// Rows drawn again because Postgres refused them or a row had their unique values already, and
+    /// rows that could be neither changed nor deleted.
     pub refused: u64,
+    /// Rows that [`write`](super::Seeder::write) changed.
+    pub updated: u64,
+    /// Rows that [`write`](super::Seeder::write) deleted; not those that a cascade took along.
+    pub deleted: u64,
     /// Why fewer rows were inserted than wanted.
     pub short: Option<String>,
 }
@@ -59,6 +66,25 @@ impl SeedReport {
     pub fn inserted(&self) -> u64 {
         self.tables.iter().map(|report| report.inserted).sum()
     }
+
+    /// Rows that [`write`](super::Seeder::write) changed, over all tables.
+    pub fn updated(&self) -> u64 {
+        self.tables.iter().map(|report| report.updated).sum()
+    }
+
+    /// Rows that [`write`](super::Seeder::write) deleted, over all tables.
+    pub fn deleted(&self) -> u64 {
+        self.tables.iter().map(|report| report.deleted).sum()
+    }
+
+    pub(crate) fn add(&mut self, table: &str, changed: Changed) {
+        if let Some(report) = self.tables.iter_mut().find(|report| report.table == table) {
+            report.updated += changed.updated;
+            report.deleted += changed.deleted;
+            report.refused += changed.refused;
+            report.existing += changed.deleted;
+        }
+    }
 }
 
 impl fmt::Display for SeedReport {
@@ -73,6 +99,9 @@ impl fmt::Display for SeedReport {
             write!(f, "  {}: {} rows", table.table, table.inserted)?;
             if let Some(reason) = &table.short {
                 write!(f, " of {} wanted: {reason}", table.wanted)?;
+            }
+            if (table.updated, table.deleted) != (0, 0) {
+                write!(f, ", {} updated, {} deleted", table.updated, table.deleted)?;
             }
             writeln!(f)?;
         }

@@ -2,7 +2,7 @@
 
 use super::check::Op;
 use super::keys::{Pool, decided};
-use super::plan::{Cell, NULL_IN, TablePlan};
+use super::plan::{Cell, TablePlan};
 use super::types::compare;
 use super::value::SqlValue;
 
@@ -27,22 +27,25 @@ pub(crate) enum Reject {
 pub(crate) struct Resolved {
     pub(crate) cells: Cells,
     pub(crate) places: Vec<Option<usize>>,
+    pub(crate) way: usize,
 }
 
-/// Completes a row: `picks` and `pools` go with the plan's keys, one each.
+/// Completes a row: `picks` and `pools` go with the plan's keys, one each; `even` gives every parent
+/// the same chance.
 pub(crate) fn resolve(
     plan: &TablePlan,
     way: usize,
     mut cells: Cells,
     picks: &[u64],
+    even: bool,
     pools: &[Pool],
 ) -> Result<Resolved, Reject> {
     let mut places = vec![None; plan.keys.len()];
     for (at, pool) in pools.iter().enumerate() {
-        places[at] = copy_key(plan, way, at, &mut cells, picks[at], pool)?;
+        places[at] = copy_key(plan, way, at, &mut cells, (picks[at], even), pool)?;
     }
     relate(plan, way, &mut cells)?;
-    Ok(Resolved { cells, places })
+    Ok(Resolved { cells, places, way })
 }
 
 fn copy_key(
@@ -50,7 +53,7 @@ fn copy_key(
     way: usize,
     at: usize,
     cells: &mut Cells,
-    pick: u64,
+    (pick, even): (u64, bool),
     pool: &Pool,
 ) -> Result<Option<usize>, Reject> {
     let key_plan = &plan.keys[at];
@@ -87,9 +90,8 @@ fn copy_key(
     };
     let own = || own_key(plan, at, cells);
     // The low bits choose NULL, the rest a key.
-    let wants_null =
-        must || null_given || pick.is_multiple_of(u64::from(NULL_IN)) && !nullable.is_empty();
-    let pick = pick / u64::from(NULL_IN);
+    let wants_null = must || null_given || plan.distribution.is_null(pick) && !nullable.is_empty();
+    let pick = plan.distribution.key(pick);
     let itself = if key_plan.to_self && (pool.is_empty() || pick.is_multiple_of(4)) {
         own()
     } else {
@@ -97,7 +99,7 @@ fn copy_key(
     };
     let chosen = match itself {
         Some(_) => None,
-        None => pool.choose(&given, pick),
+        None => pool.choose(&given, pick, even),
     };
     let values: Option<Vec<String>> =
         itself.or_else(|| chosen.map(|place| pool.key(place).to_vec()));

@@ -14,6 +14,10 @@ pub(crate) struct Schema {
     pub(crate) tables: Vec<Table>,
     /// The database can hold text beyond ASCII.
     pub(crate) unicode: bool,
+    /// The role of the connection.
+    pub(crate) role: String,
+    /// As `server_version_num` gives it.
+    pub(crate) version: i32,
 }
 
 /// An ordinary table, or the root of a partition tree.
@@ -30,8 +34,17 @@ pub(crate) struct Table {
     pub(crate) columns: Vec<Column>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
     pub(crate) unique: Vec<Unique>,
-    /// CHECK expressions.
-    pub(crate) checks: Vec<String>,
+    /// Positions of the columns of unique indexes, also of those with predicate or expression.
+    pub(crate) indexed_uniquely: BTreeSet<usize>,
+    /// Positions of the columns of any index.
+    pub(crate) indexed: BTreeSet<usize>,
+    pub(crate) checks: Vec<Check>,
+    /// Triggers and the names of their functions.
+    pub(crate) triggers: Vec<(String, String)>,
+    /// What the role of the connection may not do and filling needs: `SELECT` or `INSERT`.
+    pub(crate) forbidden: Option<String>,
+    /// COPY can fill it: row-level security knows INSERT only.
+    pub(crate) copyable: bool,
     /// Positions of the columns that exclusion constraints cover.
     pub(crate) excluding: BTreeSet<usize>,
 }
@@ -55,6 +68,11 @@ impl Column {
                 .default
                 .as_ref()
                 .is_some_and(|default| default.contains("nextval("))
+    }
+
+    /// The expression that Postgres computes the column from.
+    pub(crate) fn generating(&self) -> Option<&str> {
+        self.default.as_deref().filter(|_| self.generated)
     }
 
     /// Whether the column must have a value.
@@ -86,6 +104,14 @@ pub(crate) struct Unique {
     pub(crate) name: String,
     /// Positions in the table's columns.
     pub(crate) columns: Vec<usize>,
+    pub(crate) primary: bool,
+}
+
+/// A CHECK constraint.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    pub(crate) name: String,
+    pub(crate) expression: String,
 }
 
 impl Table {
@@ -116,6 +142,10 @@ fn qualified(schema: &str, name: &str) -> String {
 
 const TABLES: &str = "
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind = 'p' AS partitioned,
+       NOT row_security_active(c.oid) AS copyable,
+       CASE WHEN NOT has_schema_privilege(n.oid, 'USAGE') THEN 'USAGE of its schema'
+            WHEN NOT has_any_column_privilege(c.oid, 'SELECT') THEN 'SELECT'
+            WHEN NOT has_any_column_privilege(c.oid, 'INSERT') THEN 'INSERT' END AS forbidden,
        (SELECT e.extname::text FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
            AND d.refclassid = 'pg_extension'::regclass LIMIT 1) AS extension
@@ -157,12 +187,20 @@ SELECT k.conrelid::int8 AS relation, k.conname::text AS name, k.contype::text AS
         OR NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = k.conparentid AND up.conrelid = k.conrelid))
  ORDER BY k.conrelid, k.conname COLLATE \"C\"";
 
-const UNIQUE: &str = "
+const INDEXES: &str = "
 SELECT i.indrelid::int8 AS relation, c.relname::text AS name,
-       (string_to_array(i.indkey::text, ' ')::int2[])[1:i.indnkeyatts] AS key
+       (string_to_array(i.indkey::text, ' ')::int2[])[1:i.indnkeyatts] AS key,
+       string_to_array(i.indkey::text, ' ')::int2[] AS columns, i.indisunique AS is_unique,
+       i.indpred IS NULL AND i.indexprs IS NULL AS plain, i.indisprimary AS is_primary
   FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
- WHERE i.indrelid::int8 = ANY($1) AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
+ WHERE i.indrelid::int8 = ANY($1) 
  ORDER BY i.indrelid, c.relname COLLATE \"C\"";
+
+const TRIGGERS: &str = "
+SELECT t.tgrelid::int8 AS relation, t.tgname::text AS name, p.proname::text AS function
+  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+ WHERE t.tgrelid::int8 = ANY($1) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+ ORDER BY t.tgrelid, t.tgname COLLATE \"C\"";
 
 /// Reads all tables outside the system schemas.
 pub(crate) async fn read(conn: &mut PgConnection) -> Result<Schema, SeedError> {
@@ -172,9 +210,11 @@ pub(crate) async fn read(conn: &mut PgConnection) -> Result<Schema, SeedError> {
 }
 
 async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
-    let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
-        .fetch_one(&mut *conn)
-        .await?;
+    let (encoding, version, role): (String, i32, String) = sqlx::query_as(
+        "SELECT current_setting('server_encoding'), current_setting('server_version_num')::int4, current_user::text",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     let types = TypeCatalog::read(conn).await?;
     let mut tables = Vec::new();
     for row in sqlx::query(TABLES).fetch_all(&mut *conn).await? {
@@ -188,7 +228,12 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             columns: Vec::new(),
             foreign_keys: Vec::new(),
             unique: Vec::new(),
+            indexed_uniquely: BTreeSet::new(),
+            indexed: BTreeSet::new(),
             checks: Vec::new(),
+            triggers: Vec::new(),
+            forbidden: row.try_get("forbidden")?,
+            copyable: row.try_get("copyable")?,
             excluding: BTreeSet::new(),
         });
     }
@@ -222,16 +267,27 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             .leaves
             .push(row.try_get("bound")?);
     }
-    for row in sqlx::query(UNIQUE)
+    for row in sqlx::query(INDEXES)
         .bind(&oids)
         .fetch_all(&mut *conn)
         .await?
     {
         let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
-        if let Some(columns) = positions(table, &row.try_get::<Vec<i16>, _>("key")?) {
+        // An expression in the index has the number 0.
+        let columns: Vec<i16> = row.try_get("columns")?;
+        let columns: Vec<usize> = columns.iter().filter_map(|n| table.position(*n)).collect();
+        table.indexed.extend(columns);
+        if !row.try_get::<bool, _>("is_unique")? {
+            continue;
+        }
+        let key: Vec<i16> = row.try_get("key")?;
+        let columns: Vec<usize> = key.iter().filter_map(|n| table.position(*n)).collect();
+        table.indexed_uniquely.extend(&columns);
+        if row.try_get("plain")? {
             table.unique.push(Unique {
                 name: row.try_get("name")?,
                 columns,
+                primary: row.try_get("is_primary")?,
             });
         }
     }
@@ -243,9 +299,10 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
         let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
         let kind: String = row.try_get("kind")?;
         if kind == "c" {
-            table
-                .checks
-                .extend(row.try_get::<Option<String>, _>("expression")?);
+            if let Some(expression) = row.try_get("expression")? {
+                let name = row.try_get("name")?;
+                table.checks.push(Check { name, expression });
+            }
         } else if kind == "x" {
             // An expression in the constraint has the number 0.
             let key: Vec<i16> = row.try_get("key")?;
@@ -269,7 +326,22 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             });
         }
     }
-    for table in &mut tables {
+    for row in sqlx::query(TRIGGERS)
+        .bind(&oids)
+        .fetch_all(&mut *conn)
+        .await?
+    {
+        let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
+        let trigger = (row.try_get("name")?, row.try_get("function")?);
+        table.triggers.push(trigger);
+    }
+    for (at, table) in tables.iter_mut().enumerate() {
+        // A row always refers to itself by the columns that it is referred to by.
+        let names: Vec<String> = table.columns.iter().map(|c| c.name.clone()).collect();
+        table.foreign_keys.retain(|key| {
+            let own = key.columns.iter().map(|column| &names[*column]);
+            key.parent != Some(at) || !own.eq(&key.referenced)
+        });
         // The widest first: a narrower key over some of the same columns then has to agree with it.
         table
             .foreign_keys
@@ -279,6 +351,8 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
     Ok(Schema {
         tables,
         unicode: encoding == "UTF8",
+        version,
+        role,
     })
 }
 

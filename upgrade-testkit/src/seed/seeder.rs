@@ -42,6 +42,61 @@ impl From<SBoxedStrategy<Row>> for TableRows {
     }
 }
 
+/// How values of a table spread; see [`Seeder::distribution`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Distribution {
+    pub(crate) skewed: bool,
+    pub(crate) null_in: u32,
+    pub(crate) long_in: u32,
+}
+
+impl Default for Distribution {
+    /// Skewed parents, one NULL in 8, one long text in 500.
+    fn default() -> Self {
+        Self {
+            skewed: true,
+            null_in: 8,
+            long_in: 500,
+        }
+    }
+}
+
+impl Distribution {
+    /// Whether a number that picks a key picks NULL.
+    pub(crate) fn is_null(self, pick: u64) -> bool {
+        self.null_in > 0 && pick.is_multiple_of(self.null_in.into())
+    }
+
+    /// What is left of the number to pick a key with.
+    pub(crate) fn key(self, pick: u64) -> u64 {
+        pick / u64::from(self.null_in.max(1))
+    }
+
+    /// Whether a few parents have most of the children, as customers have orders: the parent of rank
+    /// `n` has about `1/n` as many as the first, after Zipf. Otherwise all have about the same.
+    ///
+    /// Keys that may be used once are not concerned, and where few combinations of a unique index
+    /// are left, all parents are equal.
+    pub fn skewed(mut self, skewed: bool) -> Self {
+        self.skewed = skewed;
+        self
+    }
+
+    /// One cell in this many is NULL where the column may be; none for 0, all for 1.
+    pub fn null_in(mut self, cells: u32) -> Self {
+        self.null_in = cells;
+        self
+    }
+
+    /// One text in this many is 4,200 to 20,000 characters long, so that Postgres stores it out of
+    /// line (TOAST); none for 0. Columns that are indexed or limited in length stay short.
+    pub fn long_text_in(mut self, cells: u32) -> Self {
+        self.long_in = cells;
+        self
+    }
+}
+
 /// Fills a schema with rows. See the [module](super) for what it does.
 ///
 /// Tables are named `table` or `schema.table`, columns `table.column` or `schema.table.column`,
@@ -52,6 +107,10 @@ pub struct Seeder {
     pub(crate) seed: u64,
     pub(crate) rows: u64,
     pub(crate) tries: u32,
+    pub(crate) distribution: Distribution,
+    pub(crate) table_distributions: Vec<(String, Distribution)>,
+    pub(crate) updates: Option<u64>,
+    pub(crate) deletes: Option<u64>,
     pub(crate) lenient: bool,
     pub(crate) extremes: bool,
     pub(crate) table_rows: Vec<(String, u64)>,
@@ -62,7 +121,7 @@ pub struct Seeder {
 
 impl Seeder {
     /// Raised when the same seed gives other rows than before, so that templates are made anew.
-    pub(crate) const REVISION: &'static str = "2";
+    pub(crate) const REVISION: &'static str = "3";
 
     /// A seeder that inserts 20 rows into each table.
     pub fn new(seed: u64) -> Self {
@@ -70,6 +129,10 @@ impl Seeder {
             seed,
             rows: 20,
             tries: 100,
+            distribution: Distribution::default(),
+            table_distributions: Vec::new(),
+            updates: None,
+            deletes: None,
             lenient: false,
             extremes: false,
             table_rows: Vec::new(),
@@ -88,6 +151,20 @@ impl Seeder {
     /// How many rows one table gets.
     pub fn table_rows(mut self, table: impl Into<String>, rows: u64) -> Self {
         self.table_rows.push((table.into(), rows));
+        self
+    }
+
+    /// How many rows of each table [`write`](Self::write) changes; as many as [`rows`](Self::rows)
+    /// unless told.
+    pub fn updates(mut self, rows: u64) -> Self {
+        self.updates = Some(rows);
+        self
+    }
+
+    /// How many rows of each table [`write`](Self::write) deletes at most; as many as
+    /// [`rows`](Self::rows) unless told, and never more than a quarter of those there are.
+    pub fn deletes(mut self, rows: u64) -> Self {
+        self.deletes = Some(rows);
         self
     }
 
@@ -117,13 +194,30 @@ impl Seeder {
         self
     }
 
+    /// How values spread, in all tables.
+    pub fn distribution(mut self, distribution: Distribution) -> Self {
+        self.distribution = distribution;
+        self
+    }
+
+    /// How values of one table spread.
+    pub fn table_distribution(
+        mut self,
+        table: impl Into<String>,
+        distribution: Distribution,
+    ) -> Self {
+        self.table_distributions.push((table.into(), distribution));
+        self
+    }
+
     /// Reports tables that cannot be filled instead of failing.
     pub fn lenient(mut self) -> Self {
         self.lenient = true;
         self
     }
 
-    /// Draws NaN, infinities and NULL array elements as well.
+    /// Draws NaN, infinities, NULL array elements, arrays of several dimensions, dates before Christ,
+    /// and times and intervals at their ends as well.
     pub fn extremes(mut self) -> Self {
         self.extremes = true;
         self
@@ -140,6 +234,7 @@ impl Seeder {
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
     pub(crate) rows: BTreeMap<usize, u64>,
+    pub(crate) distributions: BTreeMap<usize, Distribution>,
     pub(crate) columns: BTreeMap<usize, BTreeMap<usize, SBoxedStrategy<SqlValue>>>,
     pub(crate) tables: BTreeMap<usize, TableRows>,
     /// Why a table is left out.
@@ -178,6 +273,10 @@ impl Seeder {
         }
         for (name, rows) in &self.table_rows {
             resolved.rows.insert(find_table(schema, name)?, *rows);
+        }
+        for (name, distribution) in &self.table_distributions {
+            let at = find_table(schema, name)?;
+            resolved.distributions.insert(at, *distribution);
         }
         for (name, rows) in &self.tables {
             let at = find_table(schema, name)?;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::choices::Choices;
 use super::drawer::{Drawer, DrawnRow, Given, Stop};
 use super::error::{Doing as _, SeedError};
-use super::insert::{Refusal, insert};
+use super::insert::{Refusal, Sending, release, settle};
 use super::keys::Pool;
 use super::plan::{Cell, TablePlan};
 use super::postponed::{read_keys, used_keys};
@@ -14,9 +15,16 @@ use super::report::{SeedReport, TableReport};
 use super::resolve::{Cells, Reject};
 use super::schema::quote;
 use super::seeder::{Seeder, TableRows};
+use super::write::count;
 
 /// Rows in a batch, as long as none is refused.
-const BATCH: usize = 2_000;
+const BATCH: usize = 5_000;
+/// Cells in a batch: of a wide table, it has fewer rows.
+const CELLS: usize = 60_000;
+/// Rows drawn between two parts of a batch.
+const AHEAD: usize = 500;
+/// Rows whose CHECKs are asked for at once.
+const CHECKED: usize = 500;
 /// How fast a batch grows again after refusals.
 const GROWTH: usize = 4;
 
@@ -28,18 +36,33 @@ pub(crate) struct TableFill<'a> {
 }
 
 /// A row that waits to be sent.
-struct Waiting {
-    row: DrawnRow,
-    tries: u32,
+pub(super) struct Waiting {
+    pub(super) row: DrawnRow,
+    pub(super) tries: u32,
+    /// Nothing that the server can be asked for is against it.
+    pub(super) fresh: bool,
+    /// What the row before it in this place violated, as an error names it.
+    pub(super) violated: Option<String>,
 }
 
 /// What has happened so far.
-struct Progress {
-    left: u64,
-    inserted: u64,
-    refused: u64,
-    existing: u64,
-    short: Option<String>,
+pub(super) struct Progress {
+    pub(super) left: u64,
+    pub(super) inserted: u64,
+    pub(super) refused: u64,
+    pub(super) existing: u64,
+    /// Rows that the server took and did not keep.
+    pub(super) dropped: u64,
+    /// A CHECK has refused a row: they are asked for from now on.
+    pub(super) checking: bool,
+    pub(super) short: Option<String>,
+}
+
+impl Progress {
+    /// Whether a row just drawn can be sent without asking the server first.
+    fn needs_no_question(&self, drawer: &Drawer) -> bool {
+        drawer.is_fixed() || self.existing == 0 && !self.checking
+    }
 }
 
 impl TableFill<'_> {
@@ -50,7 +73,7 @@ impl TableFill<'_> {
         report: &mut SeedReport,
     ) -> Result<(), SeedError> {
         let label = self.plan.table.label();
-        let existing = self.count(conn).await?;
+        let existing = count(conn, &self.plan.table).await?;
         let (given, wanted) = match self.rows {
             None => (Given::Nothing, self.wanted),
             Some(TableRows::Fixed(rows)) => (
@@ -64,14 +87,23 @@ impl TableFill<'_> {
             inserted: 0,
             refused: 0,
             existing,
+            dropped: 0,
+            checking: false,
             short: None,
         };
         if wanted > 0 {
-            let pools = pools(conn, &self.plan).await?;
+            let pools = pools(conn, &self.plan, self.seeder.seed).await?;
             let sequences = self.sequences(conn, wanted).await?;
-            let mut drawer =
-                Drawer::new(self.seeder.seed, self.plan.clone(), pools, given, sequences);
+            let mut drawer = Drawer::new(
+                self.seeder.seed,
+                existing,
+                self.plan.clone(),
+                pools,
+                given,
+                sequences,
+            );
             self.send(conn, &mut drawer, &mut progress).await?;
+            self.look_for_dropped(conn, &mut progress).await?;
         }
         tracing::debug!(
             table = label,
@@ -87,6 +119,8 @@ impl TableFill<'_> {
             total: existing + progress.inserted,
             refused: progress.refused,
             short: progress.short,
+            updated: 0,
+            deleted: 0,
         });
         Ok(())
     }
@@ -98,23 +132,11 @@ impl TableFill<'_> {
         progress: &mut Progress,
     ) -> Result<(), SeedError> {
         let mut queue: VecDeque<Waiting> = VecDeque::new();
-        let mut batch = BATCH;
+        let mut full = (CELLS / self.plan.table.columns.len().max(1)).clamp(1, BATCH);
+        let mut batch = full;
         loop {
-            while queue.len() < batch && progress.left > 0 {
-                let base = drawer.next_base();
-                match drawer.draw(base) {
-                    Ok(row) => {
-                        queue.push_back(Waiting { row, tries: 0 });
-                        progress.left -= 1;
-                    }
-                    // What is drawn already may be all there is room for.
-                    Err(Stop::Reject(reject)) if !queue.is_empty() => {
-                        self.stop_short(drawer, progress, queue.len(), reject)?;
-                    }
-                    Err(Stop::Reject(reject)) => self.stop_short(drawer, progress, 0, reject)?,
-                    Err(Stop::Error(error)) => return Err(*error),
-                }
-            }
+            self.draw(drawer, &mut queue, progress, batch)?;
+            self.freshen(conn, drawer, &mut queue, progress).await?;
             let size = batch.min(queue.len());
             if size == 0 {
                 return Ok(());
@@ -124,11 +146,37 @@ impl TableFill<'_> {
                 .take(size)
                 .map(|waiting| &waiting.row.cells)
                 .collect();
-            match insert(conn, &self.plan.table, &cells).await? {
-                Ok(()) => {
+            let mut sending = Sending::begin(conn, &self.plan.table, &cells).await?;
+            let mut more = true;
+            while more {
+                more = sending.step().await;
+                // The server works on what it has; the next rows are drawn meanwhile.
+                if batch == full {
+                    let ahead = queue.len() + AHEAD;
+                    self.draw(drawer, &mut queue, progress, ahead.min(size + full))?;
+                }
+            }
+            let sent = match sending.finish().await {
+                Ok((inserted, true)) => release(conn).await.map(|()| inserted),
+                sent => sent.map(|(inserted, _)| inserted),
+            };
+            let doing = || format!("insert into `{}`", self.plan.table.label());
+            match settle(conn, sent, doing).await? {
+                Ok(inserted) => {
                     queue.drain(..size);
                     progress.inserted += size as u64;
-                    batch = (batch * GROWTH).min(BATCH);
+                    progress.dropped += (size as u64).saturating_sub(inserted);
+                    batch = (batch * GROWTH).min(full);
+                }
+                Err(refusal)
+                    if refusal.sqlstate == "23514" && !progress.checking && !drawer.is_fixed() =>
+                {
+                    progress.checking = true;
+                    full = full.min(CHECKED);
+                    batch = full;
+                    for waiting in &mut queue {
+                        waiting.fresh = false;
+                    }
                 }
                 Err(refusal) if size == 1 => {
                     progress.refused += 1;
@@ -145,6 +193,78 @@ impl TableFill<'_> {
         }
     }
 
+    /// Draws rows until the queue has so many, or there is no room for more.
+    fn draw(
+        &self,
+        drawer: &mut Drawer,
+        queue: &mut VecDeque<Waiting>,
+        progress: &mut Progress,
+        len: usize,
+    ) -> Result<(), SeedError> {
+        while queue.len() < len && progress.left > 0 {
+            let base = drawer.next_base();
+            match drawer.draw(base) {
+                Ok(row) => {
+                    let fresh = progress.needs_no_question(drawer);
+                    queue.push_back(Waiting {
+                        row,
+                        tries: 0,
+                        fresh,
+                        violated: None,
+                    });
+                    progress.left -= 1;
+                }
+                // What is drawn already may be all there is room for.
+                Err(Stop::Reject(reject)) => {
+                    self.stop_short(drawer, progress, queue.len(), reject)?;
+                }
+                Err(Stop::Error(error)) => return Err(*error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts again where the server did not say of all rows that it inserted them: a trigger may have
+    /// put them into another table that counts as this one, or have dropped them.
+    async fn look_for_dropped(
+        &self,
+        conn: &mut PgConnection,
+        progress: &mut Progress,
+    ) -> Result<(), SeedError> {
+        if progress.dropped == 0 {
+            return Ok(());
+        }
+        let table = &self.plan.table;
+        let there = count(conn, table).await?.saturating_sub(progress.existing);
+        if there >= progress.inserted {
+            return Ok(());
+        }
+        let names: Vec<String> = table
+            .triggers
+            .iter()
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let part = match &names[..] {
+            [] => "a rule".to_owned(),
+            names => format!("trigger {}", names.join(" or ")),
+        };
+        let dropped = progress.inserted - there;
+        progress.inserted = there;
+        let message = format!("{dropped} rows were taken and not kept");
+        if there > 0 {
+            progress.short = Some(format!("{part}: {message}"));
+            return Ok(());
+        }
+        Err(SeedError::CannotFill {
+            table: table.label(),
+            part,
+            tries: 1,
+            sqlstate: "-".to_owned(),
+            message,
+            hint: self.hint(),
+        })
+    }
+
     /// Draws the refused row at the head of the queue again, or gives up.
     fn replace(
         &self,
@@ -153,17 +273,19 @@ impl TableFill<'_> {
         progress: &mut Progress,
         refusal: &Refusal,
     ) -> Result<(), SeedError> {
-        let Some(Waiting { row, tries }) = queue.pop_front() else {
+        let Some(Waiting { row, tries, .. }) = queue.pop_front() else {
             return Ok(());
         };
         let tries = tries + 1;
         drawer.release(&row);
         if tries >= self.seeder.tries || !refusal.depends_on_values() {
             let has_rows = progress.existing + progress.inserted > 0;
-            if refusal.means_full() && has_rows && !drawer.is_fixed() {
+            let behind = self.sequence_behind(refusal);
+            if refusal.means_full() && has_rows && behind.is_none() && !drawer.is_fixed() {
                 progress.short = Some(format!(
                     "{} refused {tries} rows drawn in a row: {}",
-                    refusal.part, refusal.message
+                    refusal.part_of(&self.plan.table),
+                    refusal.message
                 ));
                 progress.left = 0;
                 queue.clear();
@@ -171,16 +293,25 @@ impl TableFill<'_> {
             }
             return Err(SeedError::CannotFill {
                 table: self.plan.table.label(),
-                part: refusal.part.clone(),
+                part: refusal.part_of(&self.plan.table),
                 tries,
                 sqlstate: refusal.sqlstate.clone(),
                 message: refusal.message.clone(),
-                hint: self.hint(),
+                hint: behind.unwrap_or_else(|| match refusal.sqlstate.as_str() {
+                    "54000" => self.too_large(),
+                    _ => self.hint(),
+                }),
             });
         }
         match drawer.draw(row.base().clone()) {
             Ok(row) => {
-                queue.push_front(Waiting { row, tries });
+                let fresh = progress.needs_no_question(drawer);
+                queue.push_front(Waiting {
+                    row,
+                    tries,
+                    fresh,
+                    violated: None,
+                });
                 Ok(())
             }
             Err(Stop::Reject(reject)) => self.stop_short(drawer, progress, queue.len(), reject),
@@ -189,7 +320,7 @@ impl TableFill<'_> {
     }
 
     /// Goes on with fewer rows if there is at least one, else fails.
-    fn stop_short(
+    pub(super) fn stop_short(
         &self,
         drawer: &Drawer,
         progress: &mut Progress,
@@ -220,23 +351,41 @@ impl TableFill<'_> {
         })
     }
 
-    fn hint(&self) -> String {
+    /// What to do when a sequence gives values that rows have already.
+    fn sequence_behind(&self, refusal: &Refusal) -> Option<String> {
+        let table = &self.plan.table;
+        let of_sequence = |at: &usize| {
+            table.columns[*at].is_sequence()
+                && matches!(self.plan.cells[*at], Cell::Omitted | Cell::Sequence)
+        };
+        let unique = table
+            .unique
+            .iter()
+            .filter(|_| refusal.sqlstate == "23505")
+            .find(|unique| refusal.part == format!("constraint `{}`", unique.name))?;
+        let at = unique.columns.iter().find(|at| of_sequence(at))?;
+        Some(format!(
+            "the sequence of `{}.{}` is behind the rows that are there: move it on with `setval`",
+            table.label(),
+            table.columns[*at].name
+        ))
+    }
+
+    /// What to do when a row does not fit its page, or a key its index.
+    fn too_large(&self) -> String {
+        let label = self.plan.table.label();
+        format!(
+            "draw more NULLs with `.table_distribution(\"{label}\", Distribution::default().null_in(2))`, \
+             or shorter values with `.column(\"{label}.<column>\", strategy)`"
+        )
+    }
+
+    pub(super) fn hint(&self) -> String {
         let label = self.plan.table.label();
         format!(
             "supply values with `.column(\"{label}.<column>\", strategy)` or rows with `.table(\"{label}\", rows)`, \
              or leave it out with `.skip(\"{label}\")`"
         )
-    }
-
-    async fn count(&self, conn: &mut PgConnection) -> Result<u64, SeedError> {
-        let query = format!("SELECT count(*) FROM {}", self.plan.table.sql());
-        let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(query))
-            .persistent(false)
-            .fetch_one(conn)
-            .await;
-        Ok(count
-            .doing(|| format!("count the rows of `{}`", self.plan.table.label()))?
-            .unsigned_abs())
     }
 
     /// Values of sequences, read ahead for the columns that need it.
@@ -282,6 +431,7 @@ impl TableFill<'_> {
 pub(crate) async fn pools(
     conn: &mut PgConnection,
     plan: &TablePlan,
+    seed: u64,
 ) -> Result<Vec<Pool>, SeedError> {
     let mut pools = Vec::new();
     for key_plan in &plan.keys {
@@ -289,6 +439,15 @@ pub(crate) async fn pools(
         let keys = read_keys(conn, key).await?;
         pools.push(if key_plan.exclusive {
             Pool::exclusive(keys, &used_keys(conn, &plan.table, key, false).await?)
+        } else if plan.distribution.skewed {
+            // Not the least key of each parent: other keys to it would choose the same.
+            let names = [plan.table.label(), key.name.clone()];
+            let first = if key_plan.to_self {
+                0
+            } else {
+                Choices::named(seed, &names).bits()
+            };
+            Pool::new(keys).skewed(first)
         } else {
             Pool::new(keys)
         });

@@ -35,7 +35,7 @@ struct Entry {
 
 // `to_jsonb` reaches the multirange's column where the server has one.
 const TYPES: &str = "
-SELECT t.oid::int8 AS oid, t.typname::text AS name, format_type(t.oid, NULL) AS printed, t.typtype::text AS kind,
+SELECT t.oid::int8 AS oid, t.typname::text AS name, format_type(t.oid, -1) AS printed, t.typtype::text AS kind,
        t.typcategory = 'A' AND t.typelem <> 0 AS is_array, t.typelem::int8 AS element,
        coalesce((SELECT e.typdelim::text FROM pg_type e WHERE e.oid = t.typelem), ',') AS delimiter,
        t.typbasetype::int8 AS base, t.typtypmod AS typmod, t.typnotnull AS not_null,

@@ -1,4 +1,5 @@
 //! A throw-away server for the seeder's tests.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -10,6 +11,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 /// Neither root nor anyone: Postgres refuses to run as root.
 const NOBODY: u32 = 65534;
 
+/// A schema with every kind of constraint that a shop has.
+pub(crate) const SHOP: &str = include_str!("shop.sql");
+
 pub(crate) struct Server {
     process: Child,
     dir: tempfile::TempDir,
@@ -17,6 +21,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with_locks(64).await
+    }
+
+    /// A server with room for so many locks in each of a hundred transactions.
+    pub(crate) async fn start_with_locks(locks: u32) -> Self {
         let root = if Path::new("/dev/shm").is_dir() {
             "/dev/shm".into()
         } else {
@@ -52,6 +61,8 @@ impl Server {
                 "fsync=off",
                 "-c",
                 "full_page_writes=off",
+                "-c",
+                &format!("max_locks_per_transaction={locks}"),
                 "-k",
             ])
             .arg(dir.path())
@@ -113,4 +124,27 @@ fn command(dir: &Path, name: &str) -> Command {
     command.uid(NOBODY).gid(NOBODY).current_dir(dir);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
+}
+
+pub(crate) async fn number(conn: &mut PgConnection, query: &str) -> i64 {
+    sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
+        .persistent(false)
+        .fetch_one(conn)
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn texts(conn: &mut PgConnection, query: &str) -> Vec<String> {
+    sqlx::query_scalar(AssertSqlSafe(query.to_owned()))
+        .persistent(false)
+        .fetch_all(conn)
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn run(conn: &mut PgConnection, statements: &str) {
+    sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
+        .execute(conn)
+        .await
+        .unwrap();
 }

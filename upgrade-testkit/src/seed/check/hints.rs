@@ -109,6 +109,17 @@ pub(crate) enum Case {
 }
 
 impl Hints {
+    /// The least length; zero if none is known.
+    pub(crate) fn least_len(&self) -> usize {
+        let least = self.min_len.and_then(|len| usize::try_from(len).ok());
+        least.unwrap_or(0)
+    }
+
+    /// The greatest length, if one is known.
+    pub(crate) fn most_len(&self) -> Option<usize> {
+        self.max_len.and_then(|len| usize::try_from(len).ok())
+    }
+
     /// Both what `self` and what `other` know, or nothing when they contradict each other.
     pub(crate) fn and(mut self, other: Self) -> Option<Self> {
         self.null = match (self.null, other.null) {

@@ -1,8 +1,8 @@
 //! A strategy for every Postgres type: its values as text, edge cases included on purpose.
 //!
 //! What every type gets: ordinary values most of the time, and now and then its least and greatest,
-//! zero, empty, the longest, and text beyond ASCII. NaN and infinities are drawn only on request
-//! ([`Options::extremes`]), as many drivers cannot read them.
+//! zero, empty, the longest, and text beyond ASCII. NaN, infinities and the like are drawn only on
+//! request ([`Options::extremes`]), as many drivers cannot read them.
 
 mod compound;
 mod geometry;
@@ -13,29 +13,28 @@ mod system;
 mod text;
 mod time;
 
-use proptest::sample::select;
-use proptest::strategy::{SBoxedStrategy, Strategy, Union};
-
 use super::check::{Alternative, Hints, solve};
+use super::choices::{Choices, Texts};
 
 pub(crate) use order::compare;
-
-/// A strategy for the text form of values.
-pub(crate) type Texts = SBoxedStrategy<String>;
 
 /// What holds for all types of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     /// The database can hold text beyond ASCII.
     pub(crate) unicode: bool,
-    /// Draw NaN, infinities and NULL array elements.
+    /// Draw NaN, infinities, NULL array elements and arrays of several dimensions.
     pub(crate) extremes: bool,
+    /// One unbounded text in this many is of a length that is stored out of line; none for zero.
+    pub(crate) long_in: u32,
+    /// The server's version, as `server_version_num` gives it.
+    pub(crate) version: i32,
 }
 
 /// A type as the catalog describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SqlType {
-    /// As `format_type` prints it.
+    /// As `format_type` prints it without a length; a cast to it changes no value.
     pub(crate) name: String,
     /// Length, precision and the like; -1 when there is none.
     pub(crate) typmod: i32,
@@ -87,10 +86,14 @@ impl SqlType {
 /// A strategy for the non-NULL values of a type that fit the hints, or what is missing for one.
 pub(crate) fn texts(ty: &SqlType, hints: &Hints, options: Options) -> Result<Texts, String> {
     if let Kind::Domain { base, checks, .. } = &ty.kind {
+        if ty.name.ends_with("earth") && base.base_name() == Some("cube") {
+            // Its check asks for a point at a certain distance, with a tolerance of a hair.
+            return Ok(geometry::earth());
+        }
         return domain(base, checks, hints, options);
     }
     if let Some(values) = &hints.one_of {
-        return Ok(select(values.clone()).sboxed());
+        return Ok(one_of(values.clone()));
     }
     match &ty.kind {
         Kind::Base(name) => scalar(name, ty.typmod, hints, options),
@@ -103,11 +106,11 @@ pub(crate) fn texts(ty: &SqlType, hints: &Hints, options: Options) -> Result<Tex
             if labels.is_empty() {
                 return Err("the enum has no label that is allowed".to_owned());
             }
-            Ok(select(labels).sboxed())
+            Ok(one_of(labels))
         }
         Kind::Array { element, delimiter } => compound::array(element, *delimiter, hints, options),
         Kind::Range(subtype) => compound::range(subtype, hints, options),
-        Kind::Multirange(range) => compound::multirange(range, options),
+        Kind::Multirange(range) => compound::multirange(range, hints, options),
         Kind::Composite(fields) => compound::composite(fields, options),
         Kind::Domain { .. } | Kind::Unknown => Err("no strategy for this type".to_owned()),
     }
@@ -117,8 +120,8 @@ fn scalar(name: &str, typmod: i32, hints: &Hints, options: Options) -> Result<Te
     let found = number::texts(name, typmod, hints, options)
         .or_else(|| text::texts(name, typmod, hints, options))
         .or_else(|| time::texts(name, hints, options))
-        .or_else(|| network::texts(name))
-        .or_else(|| geometry::texts(name))
+        .or_else(|| network::texts(name, hints))
+        .or_else(|| geometry::texts(name, typmod, hints))
         .or_else(|| system::texts(name, typmod, hints));
     match found {
         Some(texts) => Ok(texts),
@@ -157,30 +160,44 @@ fn domain(
     if strategies.is_empty() {
         return texts(base, hints, options);
     }
-    Ok(Union::new(strategies).sboxed())
+    Ok(weighted(strategies.into_iter().map(|texts| (1, texts))))
 }
 
-/// A choice by weight; entries of weight zero are dropped.
+/// A choice by weight; entries of weight zero are dropped, and one is left.
 fn weighted(choices: impl IntoIterator<Item = (u32, Texts)>) -> Texts {
-    let choices: Vec<(u32, Texts)> = choices
+    let mut choices: Vec<(u64, Texts)> = choices
         .into_iter()
         .filter(|(weight, _)| *weight > 0)
+        .map(|(weight, texts)| (weight.into(), texts))
         .collect();
-    Union::new_weighted(choices).sboxed()
+    if choices.len() == 1
+        && let Some((_, only)) = choices.pop()
+    {
+        return only;
+    }
+    let total = choices.iter().map(|(weight, _)| weight).sum();
+    Texts::new(move |source, out| {
+        let mut at = source.below(total);
+        for (weight, texts) in &choices {
+            if at < *weight {
+                return texts.append(source, out);
+            }
+            at -= weight;
+        }
+    })
 }
 
-/// Two values, the first less than the second by little.
-type Spans = SBoxedStrategy<(String, String)>;
+/// Draws two values, the first less than the second by little; far from others if need be.
+type Spans = fn(&mut Choices, bool) -> (String, String);
 
 /// One of some constants.
-fn constants(values: &[&str]) -> Texts {
-    select(
-        values
-            .iter()
-            .map(|value| (*value).to_owned())
-            .collect::<Vec<_>>(),
-    )
-    .sboxed()
+fn constants(values: &'static [&'static str]) -> Texts {
+    Texts::new(move |source, out| out.push_str(source.text(values)))
+}
+
+/// One of some values.
+fn one_of(values: Vec<String>) -> Texts {
+    Texts::new(move |source, out| out.push_str(source.pick(values.as_slice()).as_str()))
 }
 
 #[cfg(test)]

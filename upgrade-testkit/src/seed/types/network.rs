@@ -1,26 +1,37 @@
 //! Addresses of networks and cards, and uuid.
 
-use proptest::array::{uniform6, uniform8, uniform16};
-use proptest::num::u8::ANY;
-use proptest::strategy::Strategy;
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Texts, constants, weighted};
+use crate::seed::check::Hints;
+use crate::seed::choices::Choices;
 
-pub(super) fn texts(name: &str) -> Option<Texts> {
+pub(super) fn texts(name: &str, hints: &Hints) -> Option<Texts> {
     Some(match name {
+        // A host overlaps no other.
+        "inet" if hints.sparse => Texts::new(|choices, out| {
+            let _ = write!(out, "{}", v4(choices));
+        }),
         "inet" => weighted([
-            (6, (0_u32..=u32::MAX).prop_map(v4).sboxed()),
             (
-                2,
-                (0_u32..=u32::MAX, 0_u8..=32)
-                    .prop_map(|(ip, mask)| format!("{}/{mask}", v4(ip)))
-                    .sboxed(),
+                6,
+                Texts::new(|choices, out| {
+                    let _ = write!(out, "{}", v4(choices));
+                }),
             ),
             (
                 2,
-                uniform16(ANY)
-                    .prop_map(|bytes| std::net::Ipv6Addr::from(bytes).to_string())
-                    .sboxed(),
+                Texts::new(|choices, out| {
+                    let _ = write!(out, "{}/{}", v4(choices), choices.below(33));
+                }),
+            ),
+            (
+                2,
+                Texts::new(|choices, out| {
+                    let bits = u128::from(choices.bits()) << 64 | u128::from(choices.bits());
+                    let _ = write!(out, "{}", Ipv6Addr::from_bits(bits));
+                }),
             ),
             (
                 1,
@@ -30,19 +41,22 @@ pub(super) fn texts(name: &str) -> Option<Texts> {
         "cidr" => weighted([
             (
                 6,
-                (0_u32..=u32::MAX, 1_u32..=32)
-                    .prop_map(|(ip, mask)| cidr(ip, mask))
-                    .sboxed(),
+                Texts::new(|choices, out| {
+                    // A network: no bit is set to the right of the mask.
+                    let mask = 1 + choices.below(32) as u32;
+                    let ip = v4(choices).to_bits() & (u32::MAX << (32 - mask));
+                    let _ = write!(out, "{}/{mask}", Ipv4Addr::from_bits(ip));
+                }),
             ),
             (
                 1,
                 constants(&["0.0.0.0/0", "10.0.0.0/8", "2001:db8::/32", "::/0"]),
             ),
         ]),
-        "macaddr" => uniform6(ANY).prop_map(|bytes| hex(&bytes, ":")).sboxed(),
-        "macaddr8" => uniform8(ANY).prop_map(|bytes| hex(&bytes, ":")).sboxed(),
+        "macaddr" => Texts::new(|choices, out| card(choices, out, 6)),
+        "macaddr8" => Texts::new(|choices, out| card(choices, out, 8)),
         "uuid" => weighted([
-            (40, uniform16(ANY).prop_map(uuid).sboxed()),
+            (40, Texts::new(uuid)),
             (
                 1,
                 constants(&[
@@ -55,31 +69,29 @@ pub(super) fn texts(name: &str) -> Option<Texts> {
     })
 }
 
-fn v4(ip: u32) -> String {
-    std::net::Ipv4Addr::from(ip).to_string()
+fn v4(choices: &mut Choices) -> Ipv4Addr {
+    Ipv4Addr::from_bits(choices.below(1 << 32) as u32)
 }
 
-/// A network: no bit is set to the right of the mask.
-fn cidr(ip: u32, mask: u32) -> String {
-    format!("{}/{mask}", v4(ip & (u32::MAX << (32 - mask))))
-}
-
-fn hex(bytes: &[u8], separator: &str) -> String {
-    bytes
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<Vec<_>>()
-        .join(separator)
+fn card(choices: &mut Choices, out: &mut String, len: usize) {
+    let bytes = choices.bits().to_be_bytes();
+    for (at, byte) in bytes.iter().take(len).enumerate() {
+        let colon = if at > 0 { ":" } else { "" };
+        let _ = write!(out, "{colon}{byte:02x}");
+    }
 }
 
 /// Version and variant as a random uuid has them.
-fn uuid(mut bytes: [u8; 16]) -> String {
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let digits = hex(&bytes, "");
-    let (a, rest) = digits.split_at(8);
-    let (b, rest) = rest.split_at(4);
-    let (c, rest) = rest.split_at(4);
-    let (d, e) = rest.split_at(4);
-    format!("{a}-{b}-{c}-{d}-{e}")
+fn uuid(choices: &mut Choices, out: &mut String) {
+    let high = choices.bits() & !0xf000 | 0x4000;
+    let low = choices.bits() & !(0b11 << 62) | 0b10 << 62;
+    for (number, dashes) in [(high, [8, 12]), (low, [0, 4])] {
+        for at in 0..16 {
+            if dashes.contains(&at) {
+                out.push('-');
+            }
+            let digit = (number >> (60 - 4 * at)) & 0xf;
+            out.push(char::from(b"0123456789abcdef"[digit as usize]));
+        }
+    }
 }

@@ -2,10 +2,14 @@
 //!
 //! Whole and decimal numbers are drawn as `i128` scaled by a power of ten, so bounds are exact.
 
-use proptest::strategy::{Just, Strategy, Union};
+use std::fmt::Write as _;
 
 use super::{Options, Spans, Texts, constants, weighted};
 use crate::seed::check::{Bound, Hints, Limit};
+use crate::seed::choices::Choices;
+
+/// The first version whose numeric has infinities.
+const INFINITE_NUMERIC: i32 = 140_000;
 
 pub(super) fn texts(name: &str, typmod: i32, hints: &Hints, options: Options) -> Option<Texts> {
     let whole = |lo: i128, hi: i128| scaled(lo, hi, 0, hints);
@@ -26,16 +30,17 @@ pub(super) fn texts(name: &str, typmod: i32, hints: &Hints, options: Options) ->
 
 /// Short spans of numbers.
 pub(super) fn spans(name: &str) -> Option<Spans> {
-    let spans =
-        (-1_000_000_i64..1_000_000, 1_i64..20).prop_map(|(from, length)| (from, from + length));
-    match name {
-        "int4" | "int8" | "numeric" | "float8" | "float4" => Some(
-            spans
-                .prop_map(|(from, to)| (from.to_string(), to.to_string()))
-                .sboxed(),
-        ),
-        _ => None,
-    }
+    let known = matches!(name, "int4" | "int8" | "numeric" | "float8" | "float4");
+    known.then_some(span)
+}
+
+fn span(choices: &mut Choices, sparse: bool) -> (String, String) {
+    let most = if sparse { 1_000_000_000 } else { 1_000_000 };
+    let from = choices.between(-most, most);
+    (
+        from.to_string(),
+        (from + choices.between(1, 20)).to_string(),
+    )
 }
 
 /// Precision and scale of a numeric's typmod. The scale is eleven bits with a sign.
@@ -45,16 +50,20 @@ fn precision(typmod: i32) -> Option<(i32, i32)> {
 }
 
 fn numeric(typmod: i32, hints: &Hints, options: Options) -> Texts {
+    let open = hints.min.is_empty() && hints.max.is_empty();
+    let nan = (u32::from(open && options.extremes), constants(&["NaN"]));
     let Some((precision, scale)) = precision(typmod) else {
-        let plain = scaled(-10_i128.pow(18), 10_i128.pow(18), 4, hints);
-        let open = hints.min.is_empty() && hints.max.is_empty();
         return weighted([
-            (12, plain),
+            (12, scaled(-10_i128.pow(18), 10_i128.pow(18), 4, hints)),
             (
                 u32::from(open),
                 constants(&["123456789012345678901234567890.123456789012345678901234567890"]),
             ),
-            (u32::from(open && options.extremes), constants(&["NaN"])),
+            nan,
+            (
+                u32::from(open && options.extremes && options.version >= INFINITE_NUMERIC),
+                constants(&["Infinity", "-Infinity"]),
+            ),
         ]);
     };
     // 18 digits on each side of the point keep every bound within an i128.
@@ -65,7 +74,7 @@ fn numeric(typmod: i32, hints: &Hints, options: Options) -> Texts {
         .min(precision.max(1) - (scale - kept).max(0))
         .max(0);
     let most = 10_i128.pow(digits.unsigned_abs()) - 1;
-    scaled(-most, most, kept.unsigned_abs(), hints)
+    weighted([(12, scaled(-most, most, kept.unsigned_abs(), hints)), nan])
 }
 
 /// Numbers from `lo` to `hi`, both in units of `10^-scale`, within the hints.
@@ -85,21 +94,19 @@ fn scaled(lo: i128, hi: i128, scale: u32, hints: &Hints) -> Texts {
         .filter_map(|text| parse(text, scale))
         .map(|(value, _)| value)
         .collect();
-    Union::new_weighted(vec![
-        (6, (near.max(small_lo)..=small_hi).sboxed()),
-        (2, (small_lo..=small_hi).sboxed()),
-        (2, (lo..=hi).sboxed()),
-        (1, proptest::sample::select(edges).sboxed()),
-    ])
-    .prop_map(move |value| {
-        // Stepping over the few excluded values keeps the strategy free of rejections.
-        let mut value = value;
+    Texts::new(move |choices, out| {
+        let mut value = match choices.below(11) {
+            0..6 => choices.between_wide(near.max(small_lo), small_hi),
+            6..8 => choices.between_wide(small_lo, small_hi),
+            8..10 => choices.between_wide(lo, hi),
+            _ => *choices.pick(&edges),
+        };
+        // Stepping over the few excluded values needs no other draw.
         while excluded.contains(&value) && value < hi {
             value += 1;
         }
-        print(value, scale)
+        print(value, scale, out);
     })
-    .sboxed()
 }
 
 /// The range with the hints' bounds applied; as it was where they leave nothing.
@@ -151,14 +158,27 @@ fn parse(text: &str, scale: u32) -> Option<(i128, bool)> {
     })
 }
 
-fn print(value: i128, scale: u32) -> String {
+fn print(value: i128, scale: u32, out: &mut String) {
+    // Writing to a string does not fail.
     if scale == 0 {
-        return value.to_string();
+        let _ = match i64::try_from(value) {
+            Ok(value) => write!(out, "{value}"),
+            Err(_) => write!(out, "{value}"),
+        };
+        return;
     }
-    let one = 10_u128.pow(scale);
     let sign = if value < 0 { "-" } else { "" };
-    let (whole, fraction) = (value.unsigned_abs() / one, value.unsigned_abs() % one);
-    format!("{sign}{whole}.{fraction:0width$}", width = scale as usize)
+    let (magnitude, width) = (value.unsigned_abs(), scale as usize);
+    let _ = match u64::try_from(magnitude) {
+        Ok(magnitude) => {
+            let one = 10_u64.pow(scale);
+            write!(out, "{sign}{}.{:0width$}", magnitude / one, magnitude % one)
+        }
+        Err(_) => {
+            let one = 10_u128.pow(scale);
+            write!(out, "{sign}{}.{:0width$}", magnitude / one, magnitude % one)
+        }
+    };
 }
 
 fn float(greatest: f64, single: bool, hints: &Hints, options: Options) -> Texts {
@@ -194,12 +214,12 @@ fn float(greatest: f64, single: bool, hints: &Hints, options: Options) -> Texts 
     let near = 0_f64.clamp(low, high);
     let open = hints.min.is_empty() && hints.max.is_empty();
     let middle = (near.max(low) / 2.0 + (near + 2.0).min(high) / 2.0).clamp(low, high);
-    let drawn = Union::new_weighted(vec![
-        (6, ((near - 1e4).max(low)..=(near + 1e4).min(high)).sboxed()),
-        (1, (low..=high).sboxed()),
-        (1, Just(near).sboxed()),
-    ])
-    .prop_map(move |value| {
+    let drawn = Texts::new(move |choices, out| {
+        let value = match choices.below(8) {
+            0..6 => fraction(choices, (near - 1e4).max(low), (near + 1e4).min(high)),
+            6 => fraction(choices, low, high),
+            _ => near,
+        };
         let value = if single {
             f64::from(value as f32)
         } else {
@@ -210,9 +230,8 @@ fn float(greatest: f64, single: bool, hints: &Hints, options: Options) -> Texts 
         } else {
             value
         };
-        value.to_string()
-    })
-    .sboxed();
+        let _ = write!(out, "{value}");
+    });
     weighted([
         (12, drawn),
         (u32::from(open), constants(&["-0", "1e-30", "0.1"])),
@@ -221,6 +240,12 @@ fn float(greatest: f64, single: bool, hints: &Hints, options: Options) -> Texts 
             constants(&["NaN", "Infinity", "-Infinity"]),
         ),
     ])
+}
+
+/// From `low` to `high`, with 53 random bits: as many as a float has.
+fn fraction(choices: &mut Choices, low: f64, high: f64) -> f64 {
+    let part = choices.below(1 << 53) as f64 / (1_u64 << 53) as f64;
+    (low * (1.0 - part) + high * part).clamp(low, high)
 }
 
 #[cfg(test)]

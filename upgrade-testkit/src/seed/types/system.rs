@@ -1,7 +1,6 @@
 //! Bit strings, positions in the write-ahead log, and the names of catalog objects.
 
-use proptest::collection::vec;
-use proptest::strategy::Strategy;
+use std::fmt::Write as _;
 
 use super::{Texts, constants};
 use crate::seed::check::Hints;
@@ -9,42 +8,45 @@ use crate::seed::check::Hints;
 pub(super) fn texts(name: &str, typmod: i32, hints: &Hints) -> Option<Texts> {
     let declared = usize::try_from(typmod).ok();
     let bits = |least: usize, most: usize| {
-        vec(proptest::bool::ANY, least..=most)
-            .prop_map(|bits| {
-                bits.into_iter()
-                    .map(|bit| if bit { '1' } else { '0' })
-                    .collect()
-            })
-            .sboxed()
+        Texts::new(move |choices, out| {
+            for _ in 0..choices.length(least, most) {
+                out.push(if choices.one_in(2) { '1' } else { '0' });
+            }
+        })
     };
-    let least = hints
-        .min_len
-        .and_then(|n| usize::try_from(n).ok())
-        .unwrap_or(0);
     Some(match name {
         "bit" => bits(declared.unwrap_or(1), declared.unwrap_or(1)),
         "varbit" => {
             let most = declared.unwrap_or(64);
-            bits(least.min(most), most)
+            bits(hints.least_len().min(most), most)
         }
-        "pg_lsn" => (0_u32..0xffff, 0_u32..=u32::MAX)
-            .prop_map(|(hi, lo)| format!("{hi:X}/{lo:X}"))
-            .sboxed(),
-        "tid" => (0_u32..1000, 1_u32..100)
-            .prop_map(|(block, item)| format!("({block},{item})"))
-            .sboxed(),
-        "pg_snapshot" | "txid_snapshot" => (1_u64..1000, 0_u64..1000)
-            .prop_map(|(min, span)| format!("{min}:{}:", min + span))
-            .sboxed(),
-        "int2vector" | "oidvector" => vec(0_i16..100, 0..4)
-            .prop_map(|items| {
-                items
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            })
-            .sboxed(),
+        "pg_lsn" => Texts::new(|choices, out| {
+            let _ = write!(
+                out,
+                "{:X}/{:X}",
+                choices.below(0xffff),
+                choices.below(1 << 32)
+            );
+        }),
+        "tid" => Texts::new(|choices, out| {
+            let _ = write!(out, "({},{})", choices.below(1000), choices.between(1, 99));
+        }),
+        "pg_snapshot" | "txid_snapshot" => Texts::new(|choices, out| {
+            let least = choices.between(1, 999);
+            let _ = write!(out, "{least}:{}:", least + choices.between(0, 999));
+        }),
+        "int2vector" | "oidvector" => Texts::new(|choices, out| {
+            for at in 0..choices.length(0, 3) {
+                let space = if at > 0 { " " } else { "" };
+                let _ = write!(out, "{space}{}", choices.below(100));
+            }
+        }),
+        // Read by the server's own roles only: the owner of the bootstrap has the oid 10.
+        "aclitem" => constants(&[
+            "=r/pg_monitor",
+            "pg_monitor=arwd/pg_monitor",
+            "pg_monitor=r*/pg_monitor",
+        ]),
         "regclass" => constants(&[
             "pg_catalog.pg_class",
             "pg_catalog.pg_type",

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::seed::check::{Bound, Limit};
-use crate::seed::random::{draw, runner};
 
 const OPTIONS: Options = Options {
     unicode: true,
     extremes: false,
+    long_in: 0,
+    version: 150_000,
 };
 
 fn base(name: &str, typmod: i32) -> SqlType {
@@ -18,11 +19,9 @@ fn base(name: &str, typmod: i32) -> SqlType {
 }
 
 fn drawn(ty: &SqlType, hints: &Hints) -> Vec<String> {
-    let strategy = texts(ty, hints, OPTIONS).expect("the type is known");
-    let mut source = runner(7, &[&ty.name]);
-    (0..300)
-        .map(|_| draw(&mut source, &strategy).expect("nothing is rejected"))
-        .collect()
+    let texts = texts(ty, hints, OPTIONS).expect("the type is known");
+    let mut source = Choices::named(7, &[&ty.name]);
+    (0..300).map(|_| texts.draw(&mut source)).collect()
 }
 
 #[test]
@@ -137,4 +136,59 @@ fn a_type_without_strategy_says_so() {
     let error =
         texts(&base("geometry", -1), &Hints::default(), OPTIONS).expect_err("it is unknown");
     assert_eq!(error, "no strategy for this type");
+}
+
+#[test]
+fn vectors_have_as_many_numbers_as_declared() {
+    for (name, typmod, numbers) in [("vector", 4, 4), ("halfvec", 9, 9), ("vector", -1, 3)] {
+        for value in drawn(&base(name, typmod), &Hints::default()) {
+            let inner = value
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'));
+            let parsed: Vec<f32> = inner
+                .expect("it is in brackets")
+                .split(',')
+                .map(|number| number.parse().expect("it is a number"))
+                .collect();
+            assert_eq!(parsed.len(), numbers, "{name}: {value}");
+        }
+    }
+    let values = drawn(&base("sparsevec", 5), &Hints::default());
+    assert!(values.iter().any(|value| value.matches(':').count() > 1));
+    for value in values {
+        let inner = value
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix("}/5"));
+        let pairs = inner.expect("it ends with its dimensions").split(',');
+        let mut last = 0;
+        for (at, number) in pairs.filter_map(|pair| pair.split_once(':')) {
+            let at: usize = at.parse().expect("an index");
+            assert!(at > last && at <= 5, "{value}");
+            assert_ne!(number.parse::<f32>(), Ok(0.0), "{value}");
+            last = at;
+        }
+    }
+}
+
+#[test]
+fn long_texts_are_drawn_where_they_are_asked_for() {
+    let options = Options {
+        long_in: 20,
+        ..OPTIONS
+    };
+    let lengths = |ty: &SqlType| -> Vec<usize> {
+        let texts = texts(ty, &Hints::default(), options).expect("the type is known");
+        let mut source = Choices::named(7, &["long"]);
+        (0..300).map(|_| texts.draw(&mut source).len()).collect()
+    };
+    let long = lengths(&base("text", -1))
+        .iter()
+        .filter(|len| **len >= 4_200)
+        .count();
+    assert!((5..40).contains(&long), "{long} of 300");
+    assert!(
+        lengths(&base("varchar", 4 + 300))
+            .iter()
+            .all(|len| *len <= 1_200)
+    );
 }

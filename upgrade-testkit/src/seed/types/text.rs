@@ -1,18 +1,21 @@
 //! Character types, bytea, json, xml, full-text search and the text-like extension types.
 
-use std::ops::RangeInclusive;
+use std::fmt::Write as _;
 
-use proptest::collection::vec;
-use proptest::strategy::{Just, Strategy, Union};
+use proptest::strategy::Strategy as _;
 use proptest::string::string_regex;
 
 use super::{Options, Texts, constants, weighted};
 use crate::seed::check::{Bound, Case, Hints, Limit};
+use crate::seed::choices::Choices;
 
 /// How long unbounded text may get: keys of indexes must stay below a third of a page.
 const LONGEST: usize = 60;
 /// The longest text that is filled to the brim.
 const BRIM: usize = 255;
+/// Lengths of text that is stored out of line: a quarter of a page is the limit, and letters drawn at
+/// random are compressed to no less than half.
+const OUT_OF_LINE: (usize, usize) = (4_200, 20_000);
 
 pub(super) fn texts(name: &str, typmod: i32, hints: &Hints, options: Options) -> Option<Texts> {
     let declared = usize::try_from(typmod - 4).ok();
@@ -20,55 +23,124 @@ pub(super) fn texts(name: &str, typmod: i32, hints: &Hints, options: Options) ->
         "text" | "citext" => characters(None, hints, options),
         "varchar" | "bpchar" => characters(declared, hints, options),
         "name" => characters(Some(15), hints, options),
-        "char" => regex("[a-zA-Z0-9]"),
-        "refcursor" => regex("[a-z]{1,12}"),
+        "char" => Texts::new(|choices, out| word(choices, out, WORD, 1, 1)),
+        "refcursor" => words(1, 12),
         "bytea" => bytes(hints),
         "json" | "jsonb" => json(hints.json.as_deref()),
         "jsonpath" => constants(&["$", "$.a", "$.a[*].b", "$.** ? (@ > 1)"]),
-        "xml" => regex("<a b=\"[a-z]{0,5}\">[a-z ]{0,9}(<c/>)?</a>"),
-        "tsvector" => vec("[a-z]{1,7}", 0..5)
-            .prop_map(|words| numbered(&words))
-            .sboxed(),
-        "tsquery" => regex("[a-z]{2,7}( (&|\\|) !?[a-z]{2,7}){0,2}"),
-        "hstore" => vec(("[a-z]{1,5}", "[a-z \u{e9}]{0,5}"), 0..3)
-            .prop_map(|pairs| hstore(&pairs))
-            .sboxed(),
-        "ltree" => regex("[a-z]{1,5}(\\.[a-z0-9_]{1,5}){0,4}"),
-        "lquery" => regex("\\*\\.[a-z]{1,5}"),
-        "ltxtquery" => regex("[a-z]{1,5} & [a-z]{1,5}"),
+        "xml" => Texts::new(|choices, out| {
+            out.push_str("<a b=\"");
+            word(choices, out, LOWER, 0, 5);
+            out.push_str("\">");
+            word(choices, out, "abcdefghijklmnopqrstuvwxyz ", 0, 9);
+            out.push_str(if choices.one_in(2) {
+                "<c/></a>"
+            } else {
+                "</a>"
+            });
+        }),
+        "tsvector" => Texts::new(|choices, out| {
+            for at in 1..=choices.length(0, 4) {
+                out.push('\'');
+                word(choices, out, LOWER, 1, 7);
+                let _ = write!(out, "':{at} ");
+            }
+        }),
+        "tsquery" => Texts::new(|choices, out| {
+            word(choices, out, LOWER, 2, 7);
+            for _ in 0..choices.length(0, 2) {
+                out.push_str(choices.text(&[" & ", " | ", " & !", " <-> "]));
+                word(choices, out, LOWER, 2, 7);
+            }
+        }),
+        "hstore" => Texts::new(|choices, out| {
+            for at in 0..choices.length(0, 2) {
+                out.push_str(if at > 0 { ", \"" } else { "\"" });
+                word(choices, out, LOWER, 1, 5);
+                out.push_str("\"=>");
+                if choices.one_in(8) {
+                    out.push_str("NULL");
+                } else {
+                    out.push('"');
+                    word(choices, out, "abcdefghijklmnopqrstuvwxyz ", 0, 5);
+                    out.push('"');
+                }
+            }
+        }),
+        "ltree" => Texts::new(|choices, out| {
+            word(choices, out, LOWER, 1, 5);
+            for _ in 0..choices.length(0, 4) {
+                out.push('.');
+                word(choices, out, "abcdefghijklmnopqrstuvwxyz0123456789_", 1, 5);
+            }
+        }),
+        "lquery" => prefixed_word("*."),
+        "ltxtquery" => prefixed_word("a & "),
+        "query_int" => Texts::new(|choices, out| {
+            let _ = write!(out, "{}", choices.below(100));
+            for _ in 0..choices.length(0, 2) {
+                out.push_str(choices.text(&["&", "|", "&!"]));
+                let _ = write!(out, "{}", choices.below(100));
+            }
+        }),
+        "ean13" | "isbn13" | "ismn13" | "issn13" | "isbn" | "ismn" | "issn" | "upc" => {
+            product_number(name)
+        }
         _ => return None,
     })
 }
 
-fn regex(pattern: &str) -> Texts {
-    string_regex(pattern)
-        .expect("patterns written here are valid")
-        .sboxed()
+const LOWER: &str = "abcdefghijklmnopqrstuvwxyz";
+const UPPER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const WORD: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/// Appends between `least` and `most` characters of an ASCII alphabet.
+fn word(choices: &mut Choices, out: &mut String, alphabet: &str, least: usize, most: usize) {
+    for _ in 0..choices.length(least, most) {
+        out.push(char::from(*choices.pick(alphabet.as_bytes())));
+    }
 }
 
-/// `'word':1 'other':2`.
-fn numbered(words: &[String]) -> String {
-    let words = words
-        .iter()
-        .enumerate()
-        .map(|(i, word)| format!("'{word}':{}", i + 1));
-    words.collect::<Vec<_>>().join(" ")
+fn words(least: usize, most: usize) -> Texts {
+    Texts::new(move |choices, out| word(choices, out, LOWER, least, most))
 }
 
-fn hstore(pairs: &[(String, String)]) -> String {
-    let pairs = pairs
-        .iter()
-        .map(|(key, value)| format!("\"{key}\"=>\"{value}\""));
-    pairs.collect::<Vec<_>>().join(", ")
+fn prefixed_word(prefix: &'static str) -> Texts {
+    Texts::new(move |choices, out| {
+        out.push_str(prefix);
+        word(choices, out, LOWER, 1, 5);
+    })
+}
+
+/// Numbers of goods as the extension `isn` reads them; a missing check digit is `?`, which it fills in.
+fn product_number(name: &str) -> Texts {
+    let (prefix, digits) = match name {
+        "isbn13" | "isbn" => ("978", 9),
+        "ismn13" | "ismn" => ("9790", 8),
+        "issn13" | "issn" => ("977", 9),
+        "upc" => ("0", 11),
+        // Not one of the prefixes above, which are types of their own.
+        _ => ("4", 11),
+    };
+    Texts::new(move |choices, out| {
+        let start = out.len();
+        out.push_str(prefix);
+        for _ in 0..digits {
+            out.push(char::from(b'0' + choices.below(10) as u8));
+        }
+        // From the right, every other digit counts three times.
+        let sum: u32 = out.as_bytes()[start..]
+            .iter()
+            .zip([1, 3].into_iter().cycle())
+            .map(|(digit, weight)| u32::from(digit - b'0') * weight)
+            .sum();
+        out.push(char::from(b'0' + ((10 - sum % 10) % 10) as u8));
+    })
 }
 
 fn characters(declared: Option<usize>, hints: &Hints, options: Options) -> Texts {
-    let max_hint = hints.max_len.and_then(|n| usize::try_from(n).ok());
-    let least = hints
-        .min_len
-        .and_then(|n| usize::try_from(n).ok())
-        .unwrap_or(0);
-    let bounded = declared.into_iter().chain(max_hint).min();
+    let least = hints.least_len();
+    let bounded = declared.into_iter().chain(hints.most_len()).min();
     let most = bounded.unwrap_or(LONGEST.max(least + 20));
     if least > most {
         return characters(
@@ -81,48 +153,74 @@ fn characters(declared: Option<usize>, hints: &Hints, options: Options) -> Texts
         );
     }
     if let Some(strategy) = hints.regex.as_deref().and_then(matching) {
-        let fits = move |text: &String| (least..=most).contains(&text.chars().count());
-        return strategy
-            .prop_filter("the length and the pattern do not go together", fits)
-            .sboxed();
+        let fits = move |text: &str| (least..=most).contains(&text.chars().count());
+        return Texts::foreign(strategy, fits);
     }
-    let between = |class: &str, range: RangeInclusive<usize>| {
-        regex(&format!("[{class}]{{{},{}}}", range.start(), range.end()))
+    let between = |alphabet: &'static str, least: usize, most: usize| {
+        Texts::new(move |choices, out| word(choices, out, alphabet, least, most))
     };
     if let Some(case) = hints.letters {
-        let class = if case == Case::Lower { "a-z" } else { "A-Z" };
-        return between(class, least..=most.min(least + 12));
+        let alphabet = if case == Case::Lower { LOWER } else { UPPER };
+        return between(alphabet, least, most.min(least + 12));
     }
-    let start = text_bound(&hints.min);
-    if start.is_some() || text_bound(&hints.max).is_some() {
-        return prefixed(start, text_bound(&hints.max), most);
+    let (start, end) = (text_bound(&hints.min), text_bound(&hints.max));
+    if start.is_some() || end.is_some() {
+        return prefixed(start, end, most);
     }
-    let none_of = hints.none_of.clone();
-    let ordinary = least.max(1).min(most)..=most.min(least + 12);
-    let wide = least..=most.min(least + 16);
+    let ordinary = (least.max(1).min(most), most.min(least + 12));
+    let wide = most.min(least + 16);
     let full = most.min(BRIM).max(least);
-    weighted([
-        (8, between("a-z", ordinary.clone())),
-        (2, between("a-zA-Z0-9 ", ordinary)),
-        (u32::from(least == 0), constants(&[""])),
-        (1, between("'\"\\\\;%_$\\t\\n,{}()<&-", wide.clone())),
+    let texts = weighted([
+        (8, between(LOWER, ordinary.0, ordinary.1)),
         (
-            u32::from(options.unicode),
+            2,
             between(
-                "\u{e0}-\u{ff}\u{3b1}-\u{3c9}\u{4e00}-\u{4e2f}\u{1f600}-\u{1f64f}",
-                wide,
+                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ",
+                ordinary.0,
+                ordinary.1,
             ),
         ),
-        (u32::from(bounded.is_some()), between("a-z", full..=full)),
-    ])
-    .prop_map(move |text| {
-        if none_of.contains(&text) {
-            "x".repeat(least.max(1))
-        } else {
-            text
+        (u32::from(least == 0), constants(&[""])),
+        (1, between("'\"\\;%_$\t\n,{}()<&-", least, wide)),
+        (
+            u32::from(options.unicode),
+            Texts::new(move |choices, out| foreign_letters(choices, out, least, wide)),
+        ),
+        (u32::from(bounded.is_some()), between(LOWER, full, full)),
+    ]);
+    let (none_of, open) = (hints.none_of.clone(), bounded.is_none());
+    let long_in = if open { options.long_in } else { 0 };
+    Texts::new(move |choices, out| {
+        if choices.one_in(long_in) {
+            return word(choices, out, WORD, OUT_OF_LINE.0, OUT_OF_LINE.1);
+        }
+        let start = out.len();
+        texts.append(choices, out);
+        if none_of.iter().any(|text| text == &out[start..]) {
+            out.truncate(start);
+            out.extend(std::iter::repeat_n('x', least.max(1)));
         }
     })
-    .sboxed()
+}
+
+/// Letters beyond ASCII, of two to four bytes: with accents of their own and combining ones, Greek,
+/// written from right to left, Chinese, and emoji.
+fn foreign_letters(choices: &mut Choices, out: &mut String, least: usize, most: usize) {
+    const BLOCKS: [(u32, u32); 7] = [
+        (0xe0, 0xff),
+        (0x3b1, 0x3c9),
+        (0x300, 0x304),
+        (0x5d0, 0x5ea),
+        (0x627, 0x64a),
+        (0x4e00, 0x4e2f),
+        (0x1f600, 0x1f64f),
+    ];
+    for _ in 0..choices.length(least, most) {
+        let (first, last) = *choices.pick(&BLOCKS);
+        let code = choices.between(first.into(), last.into());
+        let letter = u32::try_from(code).ok().and_then(char::from_u32);
+        out.push(letter.unwrap_or('\u{e9}'));
+    }
 }
 
 fn text_bound(bounds: &[Bound]) -> Option<String> {
@@ -136,22 +234,23 @@ fn text_bound(bounds: &[Bound]) -> Option<String> {
 fn prefixed(start: Option<String>, end: Option<String>, most: usize) -> Texts {
     let start = start.unwrap_or_default();
     let room = most.saturating_sub(start.chars().count()).min(8);
-    // Beginning with the lower bound itself is above it; below the upper one all else is kept to `a`.
-    let class = if start.is_empty() && end.is_some() {
+    // Beginning with the lower bound itself is above it; below the upper one all else is kept to zeros.
+    let alphabet = if start.is_empty() && end.is_some() {
         "0"
     } else {
-        "a-z"
+        LOWER
     };
-    regex(&format!("[{class}]{{0,{room}}}"))
-        .prop_map(move |rest| format!("{start}{rest}"))
-        .sboxed()
+    Texts::new(move |choices, out| {
+        out.push_str(&start);
+        word(choices, out, alphabet, 0, room);
+    })
 }
 
 /// A strategy for a Postgres regular expression, if the two dialects agree on it.
-fn matching(pattern: &str) -> Option<Texts> {
+fn matching(pattern: &str) -> Option<proptest::strategy::SBoxedStrategy<String>> {
     string_regex(&translated(pattern)?)
         .ok()
-        .map(Strategy::sboxed)
+        .map(|strategy| strategy.sboxed())
 }
 
 /// A pattern in which classes that mean "almost anything" are kept to plain letters and digits.
@@ -209,59 +308,101 @@ fn translated(pattern: &str) -> Option<String> {
 }
 
 fn bytes(hints: &Hints) -> Texts {
-    let least = hints
-        .min_len
-        .and_then(|n| usize::try_from(n).ok())
-        .unwrap_or(0);
+    let least = hints.least_len();
     let most = hints
-        .max_len
-        .and_then(|n| usize::try_from(n).ok())
+        .most_len()
         .unwrap_or(least + 32)
-        .min(least + 64);
-    vec(proptest::num::u8::ANY, least..=most.max(least))
-        .prop_map(|bytes| {
-            bytes.iter().fold("\\x".to_owned(), |mut text, byte| {
-                text.push_str(&format!("{byte:02x}"));
-                text
-            })
-        })
-        .sboxed()
+        .min(least + 64)
+        .max(least);
+    Texts::new(move |choices, out| {
+        out.push_str("\\x");
+        for _ in 0..choices.length(least, most) {
+            let _ = write!(out, "{:02x}", choices.below(256));
+        }
+    })
 }
 
+/// A value of a kind that `jsonb_typeof` names, or of any.
 fn json(kind: Option<&str>) -> Texts {
-    use serde_json::Value;
-    let word = || {
-        string_regex("[a-z\"\\\\ \u{e9}]{0,8}")
-            .expect("the pattern is valid")
-            .prop_map(Value::from)
-            .sboxed()
-    };
-    let number = || (-1000_i64..1000).prop_map(Value::from).sboxed();
-    let boolean = || proptest::bool::ANY.prop_map(Value::from).sboxed();
-    let scalar = Union::new(vec![
-        word(),
-        number(),
-        boolean(),
-        Just(Value::Null).sboxed(),
-    ])
-    .sboxed();
-    let array = vec(scalar.clone(), 0..4).prop_map(Value::from).sboxed();
-    let inner = Union::new_weighted(vec![(4, scalar), (1, array.clone())]);
-    let object = vec(("[a-z]{1,6}", inner), 0..4)
-        .prop_map(|pairs| pairs.into_iter().collect::<Value>())
-        .sboxed();
-    let values = match kind {
-        Some("object") => object,
-        Some("array") => array,
-        Some("string") => word(),
-        Some("number") => number(),
-        Some("boolean") => boolean(),
-        Some("null") => Just(Value::Null).sboxed(),
+    let kind = match kind {
+        Some("object") => Json::Object,
+        Some("array") => Json::Array,
+        Some("string") => Json::String,
+        Some("number") => Json::Number,
+        Some("boolean") => Json::Boolean,
+        Some("null") => Json::Null,
         _ => {
-            Union::new_weighted(vec![(6, object), (1, array), (1, word()), (1, number())]).sboxed()
+            return Texts::new(|choices, out| {
+                const KINDS: [Json; 9] = [
+                    Json::Object,
+                    Json::Object,
+                    Json::Object,
+                    Json::Object,
+                    Json::Object,
+                    Json::Object,
+                    Json::Array,
+                    Json::String,
+                    Json::Number,
+                ];
+                let kind = *choices.pick(&KINDS);
+                value(choices, out, kind);
+            });
         }
     };
-    values.prop_map(|value| value.to_string()).sboxed()
+    Texts::new(move |choices, out| value(choices, out, kind))
+}
+
+#[derive(Clone, Copy)]
+enum Json {
+    Object,
+    Array,
+    String,
+    Number,
+    Boolean,
+    Null,
+}
+
+fn value(choices: &mut Choices, out: &mut String, kind: Json) {
+    const SCALARS: [Json; 4] = [Json::String, Json::Number, Json::Boolean, Json::Null];
+    match kind {
+        Json::Object => {
+            out.push('{');
+            for at in 0..choices.length(0, 3) {
+                // The place makes the key unique: `json` would keep both of two equal ones.
+                out.push_str(if at > 0 { ",\"" } else { "\"" });
+                word(choices, out, LOWER, 1, 5);
+                let _ = write!(out, "{at}\":");
+                let kind = SCALARS.get(choices.place(5)).copied();
+                let kind = kind.unwrap_or(Json::Array);
+                value(choices, out, kind);
+            }
+            out.push('}');
+        }
+        Json::Array => {
+            out.push('[');
+            for at in 0..choices.length(0, 3) {
+                if at > 0 {
+                    out.push(',');
+                }
+                let kind = *choices.pick(&SCALARS);
+                value(choices, out, kind);
+            }
+            out.push(']');
+        }
+        Json::String => {
+            let mut text = String::new();
+            for _ in 0..choices.length(0, 8) {
+                let letters = ['a', 'b', 'c', 'x', 'y', 'z', ' ', '"', '\\', '\u{e9}'];
+                text.push(*choices.pick(&letters));
+            }
+            let _ = write!(out, "{}", serde_json::Value::from(text));
+        }
+        Json::Number => {
+            let _ = write!(out, "{}", choices.between(-1000, 999));
+        }
+        Json::Boolean => out.push_str(choices.text(&["true", "false"])),
+        Json::Null => out.push_str("null"),
+    }
 }
 
 #[cfg(test)]

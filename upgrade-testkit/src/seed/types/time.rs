@@ -1,9 +1,8 @@
 //! Dates, times, timestamps and intervals, drawn as days or microseconds and printed as ISO.
 
-use proptest::strategy::{Strategy, Union};
-
 use super::{Options, Spans, Texts, constants, weighted};
 use crate::seed::check::{Bound, Hints, Limit};
+use crate::seed::choices::Choices;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -11,37 +10,62 @@ pub(super) fn texts(name: &str, hints: &Hints, options: Options) -> Option<Texts
     Some(match name {
         "date" => instants(1, hints, options, date),
         "timestamp" => instants(DAY, hints, options, timestamp),
-        "timestamptz" => instants(DAY, hints, options, |us| format!("{}+00", timestamp(us))),
-        "time" => time_of_day(),
-        "timetz" => (time_of_day(), -12_i32..=14)
-            .prop_map(|(time, zone)| format!("{time}{zone:+03}:00"))
-            .sboxed(),
-        "interval" => interval(hints),
+        "timestamptz" => instants(DAY, hints, options, |us, out| {
+            timestamp(us, out);
+            out.push_str("+00");
+        }),
+        "time" => time_of_day(options),
+        "timetz" => {
+            let time = time_of_day(options);
+            Texts::new(move |choices, out| {
+                time.append(choices, out);
+                out.push_str(&format!("{:+03}:00", choices.between(-12, 14)));
+            })
+        }
+        "interval" => interval(hints, options),
         _ => return None,
     })
 }
 
 /// Short spans of time: days, or minutes to half a day.
 pub(super) fn spans(name: &str) -> Option<Spans> {
-    let (from, to) = (days(1990, 1, 1), days(2037, 12, 31));
-    let minutes = (from * 1440..to * 1440, 1_i64..720).prop_map(|(at, length)| (at, at + length));
-    let print =
-        |zone: &'static str| move |minute: i64| format!("{}{zone}", timestamp(minute * 60_000_000));
-    let stamps = |zone| {
-        minutes
-            .prop_map(move |(a, b)| (print(zone)(a), print(zone)(b)))
-            .sboxed()
+    let spans: Spans = match name {
+        "date" => |choices, sparse| {
+            let (from, to) = span(choices, sparse, 1, 14);
+            (text(from, date), text(to, date))
+        },
+        "timestamp" => |choices, sparse| {
+            let (from, to) = span(choices, sparse, 1440, 720);
+            (text(from * MINUTE, timestamp), text(to * MINUTE, timestamp))
+        },
+        "timestamptz" => |choices, sparse| {
+            let (from, to) = span(choices, sparse, 1440, 720);
+            let zoned = |minute: i64| text(minute * MINUTE, timestamp) + "+00";
+            (zoned(from), zoned(to))
+        },
+        _ => return None,
     };
-    match name {
-        "date" => Some(
-            (from..to, 1_i64..14)
-                .prop_map(|(at, length)| (date(at), date(at + length)))
-                .sboxed(),
-        ),
-        "timestamp" => Some(stamps("")),
-        "timestamptz" => Some(stamps("+00")),
-        _ => None,
-    }
+    Some(spans)
+}
+
+const MINUTE: i64 = 60_000_000;
+
+/// A short span, in units of which a day has `per_day`: a shorter one in a longer time if it is to
+/// leave room for others.
+fn span(choices: &mut Choices, sparse: bool, per_day: i64, longest: i64) -> (i64, i64) {
+    let (first, last, longest) = if sparse {
+        (days(1900, 1, 1), days(2200, 12, 31), (longest / 12).max(2))
+    } else {
+        (days(1990, 1, 1), days(2037, 12, 31), longest)
+    };
+    let from = choices.between(first * per_day, last * per_day);
+    (from, from + choices.between(1, longest))
+}
+
+fn text(count: i64, print: fn(i64, &mut String)) -> String {
+    let mut out = String::new();
+    print(count, &mut out);
+    out
 }
 
 /// Days since 1970-01-01 as year, month and day of the proleptic Gregorian calendar.
@@ -72,19 +96,38 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-fn date(count: i64) -> String {
+/// Appends a number with leading zeros.
+fn pad(number: i64, width: u32, out: &mut String) {
+    for place in (0..width).rev() {
+        let digit = number / 10_i64.pow(place) % 10;
+        out.push(char::from(b'0' + digit as u8));
+    }
+}
+
+fn date(count: i64, out: &mut String) {
     let (year, month, day) = civil(count);
-    format!("{year:04}-{month:02}-{day:02}")
+    pad(year, 4, out);
+    out.push('-');
+    pad(month, 2, out);
+    out.push('-');
+    pad(day, 2, out);
 }
 
-fn clock(us: i64) -> String {
+fn clock(us: i64, out: &mut String) {
     let (seconds, fraction) = (us / 1_000_000, us % 1_000_000);
-    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{h:02}:{m:02}:{s:02}.{fraction:06}")
+    pad(seconds / 3600, 2, out);
+    out.push(':');
+    pad(seconds / 60 % 60, 2, out);
+    out.push(':');
+    pad(seconds % 60, 2, out);
+    out.push('.');
+    pad(fraction, 6, out);
 }
 
-fn timestamp(us: i64) -> String {
-    format!("{} {}", date(us.div_euclid(DAY)), clock(us.rem_euclid(DAY)))
+fn timestamp(us: i64, out: &mut String) {
+    date(us.div_euclid(DAY), out);
+    out.push(' ');
+    clock(us.rem_euclid(DAY), out);
 }
 
 /// An ISO date or timestamp in units of which a day has `per_day`, rounded down.
@@ -111,7 +154,7 @@ fn parse(text: &str, per_day: i64) -> Option<i64> {
     Some(whole * per_day + seconds * (per_day / 86_400))
 }
 
-fn instants(per_day: i64, hints: &Hints, options: Options, print: fn(i64) -> String) -> Texts {
+fn instants(per_day: i64, hints: &Hints, options: Options, print: fn(i64, &mut String)) -> Texts {
     // Dates that the present neither is nor will be, so that `<= now()` and `> now()` stay true.
     let (past, future) = (days(2019, 12, 31) * per_day, days(2200, 1, 1) * per_day);
     let read = |bound: &Bound, now: i64| match &bound.limit {
@@ -137,7 +180,6 @@ fn instants(per_day: i64, hints: &Hints, options: Options, print: fn(i64) -> Str
     } else {
         (high, low)
     };
-    let print = move |count| print(count);
     let edges: Vec<i64> = [
         (1, 1, 1),
         (1900, 2, 28),
@@ -152,45 +194,63 @@ fn instants(per_day: i64, hints: &Hints, options: Options, print: fn(i64) -> Str
     .filter(|edge| open || (low..=high).contains(edge))
     .chain([low, high])
     .collect();
-    let drawn = Union::new_weighted(vec![
-        (10, (low..=high).sboxed()),
-        (1, proptest::sample::select(edges).sboxed()),
-    ]);
+    let drawn = Texts::new(move |choices, out| {
+        let count = if choices.one_in(11) {
+            *choices.pick(&edges)
+        } else {
+            choices.between(low, high)
+        };
+        print(count, out);
+    });
     weighted([
-        (12, drawn.prop_map(print).sboxed()),
+        (12, drawn),
         (
             u32::from(open && options.extremes),
-            constants(&["infinity", "-infinity"]),
+            constants(&["infinity", "-infinity", "4713-11-24 BC"]),
         ),
     ])
 }
 
-fn time_of_day() -> Texts {
+fn time_of_day(options: Options) -> Texts {
     weighted([
-        (10, (0..DAY).prop_map(clock).sboxed()),
+        (
+            10,
+            Texts::new(|choices, out| clock(choices.between(0, DAY - 1), out)),
+        ),
         (1, constants(&["00:00:00", "23:59:59.999999", "12:00:00"])),
+        (u32::from(options.extremes), constants(&["24:00:00"])),
     ])
 }
 
-fn interval(hints: &Hints) -> Texts {
+fn interval(hints: &Hints, options: Options) -> Texts {
     let bounded = !hints.min.is_empty() || !hints.max.is_empty();
     // A bound on an interval is nearly always about its sign or a few hours.
-    let months = if bounded { 0..=0 } else { -24_i32..=24 };
-    let span = if bounded { 0..=2_i32 } else { -400..=400 };
-    let drawn = (months, span, 1_i64..DAY)
-        .prop_map(|(months, days, us)| format!("{months} mons {days} days {}", clock(us)))
-        .sboxed();
+    let (months, days) = if bounded {
+        ((0, 0), (0, 2))
+    } else {
+        ((-24, 24), (-400, 400))
+    };
+    let drawn = Texts::new(move |choices, out| {
+        let (months, days) = (
+            choices.between(months.0, months.1),
+            choices.between(days.0, days.1),
+        );
+        out.push_str(&format!("{months} mons {days} days "));
+        clock(choices.between(1, DAY - 1), out);
+    });
     weighted([
         (8, drawn),
         (
             2,
-            (1_i64..7200)
-                .prop_map(|seconds| format!("{seconds} secs"))
-                .sboxed(),
+            Texts::new(|choices, out| out.push_str(&format!("{} secs", choices.between(1, 7199)))),
         ),
         (
             u32::from(!bounded),
             constants(&["0", "-1 days", "1 mon", "-00:00:00.000001"]),
+        ),
+        (
+            u32::from(!bounded && options.extremes),
+            constants(&["178000000 years", "-178000000 years"]),
         ),
     ])
 }
@@ -215,6 +275,8 @@ mod tests {
             let (y, m, d) = civil(count);
             assert_eq!(days(y, m, d), count);
         }
+        assert_eq!(text(-719_162, date), "0001-01-01");
+        assert_eq!(text(-1, timestamp), "1969-12-31 23:59:59.999999");
     }
 
     #[test]
