@@ -100,12 +100,7 @@ pub(super) async fn compare(
         }
     }
     findings.extend(expected.sequence_findings(&live));
-    for finding in &mut findings {
-        if let Some(named) = named_before(run, step, finding) {
-            finding.severity = Severity::Note;
-            finding.help = Some(format!("said before the rollback: {named}"));
-        }
-    }
+    findings.retain(|finding| !was_said_before(run, step, finding));
     losses::excuse(run, cx, with, MadeBy::Down, findings).await
 }
 
@@ -236,28 +231,29 @@ fn missing(diff: &RowDiff) -> (u64, u64) {
     }
 }
 
-/// What a way back of the same attempt said that it would lose, if it named what a finding is
+/// Whether a way back of the same attempt named beforehand, as `rollback-loses`, what a finding is
 /// about. One by downs speaks of what the older schema has no place for, which is not looked at
 /// here.
-fn named_before(run: &Run<'_>, step: &Step, finding: &Finding) -> Option<String> {
+fn was_said_before(run: &Run<'_>, step: &Step, finding: &Finding) -> bool {
     let of_attempt = run.plan.steps.iter().find(|other| {
         other.attempt == step.attempt && matches!(other.action, Action::RollBack { .. })
-    })?;
+    });
     let by_downs = |report: &RollbackReport| {
         let mut all = run.upgrade.rollbacks().iter();
         all.any(|rollback| rollback.name() == report.strategy && rollback.requires_reversible())
     };
-    let mut rollbacks = run.report.rollbacks.iter().filter(|one| !by_downs(one));
-    let report = rollbacks.find(|report| report.step == of_attempt.id)?;
-    let Safety::SafeWithLoss { losses } = &report.safety else {
-        return None;
+    let mut rollbacks = run.report.rollbacks.iter();
+    let report = rollbacks.find(|report| {
+        of_attempt.is_some_and(|other| report.step == other.id) && !by_downs(report)
+    });
+    let Some(Safety::SafeWithLoss { losses }) = report.map(|report| &report.safety) else {
+        return false;
     };
-    // The numbers of a sequence go with the rows that have them.
-    if finding.id == "sequence-went-back" {
-        return Some(losses.join("; "));
+    match finding.subject.strip_prefix("table ") {
+        Some(table) => losses.iter().any(|loss| names(loss, table)),
+        // The numbers of a sequence go with the rows that have them.
+        None => finding.id == "sequence-went-back",
     }
-    let table = finding.subject.strip_prefix("table ")?;
-    losses.iter().find(|loss| names(loss, table)).cloned()
 }
 
 /// Whether a text has a name in it, and not only one that begins or ends like it.

@@ -1,5 +1,6 @@
 //! What users of the new release wrote, followed through the way back.
 
+use upgrade_core::report::FoundIn;
 use upgrade_core::{Finding, Report, Scenario, Severity, UpgradeContext, Writes, writes_fn};
 
 use crate::support::{Shop, findings};
@@ -215,15 +216,18 @@ async fn what_a_kept_copy_loses_is_named_before_and_is_no_failure() {
         [("rows-written-late-lost", "table public.t")],
         "{report}"
     );
-    let notes: Vec<&str> = report
-        .findings
-        .iter()
-        .filter(|found| found.finding.severity == Severity::Note)
-        .filter_map(|found| found.finding.help.as_deref())
+    let all = report.findings.iter().map(|found| &found.finding);
+    let lost: Vec<_> = all
+        .filter(|finding| finding.id == "rows-written-late-lost")
+        .map(|finding| finding.message.as_str())
         .collect();
+    assert_eq!(lost, ["1 row lost, of 4 after users wrote"], "{report}");
+    let said = |found: &&FoundIn| {
+        found.finding.id == "rollback-loses" && found.finding.subject == "snapshot swap"
+    };
+    let said = report.findings.iter().find(said).unwrap();
     assert!(
-        notes.iter().any(|help| help
-            .starts_with("said before the rollback: what was written to public.t since the copy")),
+        said.finding.message.contains("public.t since the copy"),
         "{report}"
     );
 }
