@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::environment::{Endpoint, Endpoints};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventHub};
+use crate::validator::Finding;
 use crate::version::{Phase, RunId, Version};
 
 /// The context of a call into one of the four traits. Cheap to clone.
@@ -38,6 +39,7 @@ struct Inner {
     events: EventHub,
     upgraded: bool,
     crash: Option<Arc<CrashPoint>>,
+    noticed: Arc<Mutex<Vec<Finding>>>,
     extension: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -58,6 +60,7 @@ impl UpgradeContext {
                 events: EventHub::default(),
                 upgraded: false,
                 crash: None,
+                noticed: Arc::default(),
                 extension: None,
             }),
         }
@@ -193,6 +196,25 @@ impl UpgradeContext {
                 .await?;
         }
         Ok(())
+    }
+
+    /// An implementation tells what it has noticed about itself, whatever its call comes to: a
+    /// setting that a script leaves changed, say. It is reported with the step.
+    pub fn notice(&self, finding: Finding) {
+        self.noticed(|noticed| noticed.push(finding));
+    }
+
+    /// What was noticed since the last time.
+    pub(crate) fn take_noticed(&self) -> Vec<Finding> {
+        self.noticed(std::mem::take)
+    }
+
+    fn noticed<T>(&self, act: impl FnOnce(&mut Vec<Finding>) -> T) -> T {
+        act(&mut self
+            .inner
+            .noticed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A value that a test harness attached for its own use; see [`Self::with_extension`].

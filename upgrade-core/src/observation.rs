@@ -155,6 +155,12 @@ impl Observation {
         schema::findings(self, actual, id)
     }
 
+    /// What `after` has begun and not finished, and this one has not: indexes that are not valid,
+    /// constraints that were never validated.
+    pub(crate) fn unfinished_findings(&self, after: &Self) -> Vec<Finding> {
+        schema::unfinished(self, after)
+    }
+
     /// What differs in the rows of `actual` from this one, where both read the same columns: one
     /// finding for each table. Rows that are missing go under `lost`, anything else under
     /// `changed`.

@@ -49,6 +49,14 @@ impl Environment for Number {
         Ok(seen)
     }
 
+    async fn watch(&self, _: &UpgradeContext) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "it does not watch"))
+    }
+
+    async fn left_behind(&self, _: &UpgradeContext) -> Result<Vec<Finding>> {
+        Err(Error::new(ErrorKind::Unsupported, "it does not watch"))
+    }
+
     async fn row_diff(
         &self,
         _cx: &UpgradeContext,

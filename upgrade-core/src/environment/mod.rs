@@ -13,6 +13,7 @@ use crate::context::UpgradeContext;
 use crate::error::Result;
 use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
 use crate::secret::Secret;
+use crate::validator::Finding;
 use crate::version::Version;
 
 #[cfg(feature = "postgres")]
@@ -137,6 +138,28 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// [`Fault::KillServer`] without [`Capabilities::server_faults`].
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()>;
 
+    /// Begins to watch for what the next migration leaves behind in sessions.
+    ///
+    /// # Behavior
+    /// - It holds nothing that a migration could wait for.
+    /// - Called again, it begins anew.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::watches`].
+    async fn watch(&self, cx: &UpgradeContext) -> Result<()>;
+
+    /// Tells what sessions hold on to since [`watch`](Self::watch), now that the migration has
+    /// ended, well or not: locks, transactions, statements that do not work any more. It ends the
+    /// watch.
+    ///
+    /// # Behavior
+    /// - Without a change in between, nothing is left behind.
+    /// - What a session holds on to is found.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::watches`].
+    async fn left_behind(&self, cx: &UpgradeContext) -> Result<Vec<Finding>>;
+
     /// The last lines that the parts of the system logged, for a report.
     ///
     /// # Behavior
@@ -169,6 +192,8 @@ pub struct Capabilities {
     pub faults: bool,
     /// It can kill the server of its database, and start it again.
     pub server_faults: bool,
+    /// It can tell what a migration left in sessions: [`Environment::watch`].
+    pub watches: bool,
     /// It can be emptied: [`EMPTY`] can be restored.
     pub empty: bool,
     /// It runs services that are replaced in an upgrade.
@@ -202,6 +227,13 @@ impl Capabilities {
     #[must_use]
     pub fn with_server_faults(mut self) -> Self {
         self.server_faults = true;
+        self
+    }
+
+    /// With [`Capabilities::watches`].
+    #[must_use]
+    pub fn with_watches(mut self) -> Self {
+        self.watches = true;
         self
     }
 

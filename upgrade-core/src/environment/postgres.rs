@@ -14,7 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
 use crate::postgres::database::{CopyStrategy, Marker, MarkerKind, close, derived_name};
 use crate::postgres::rowdiff::{self, RowDiffOptions};
-use crate::postgres::{Database, Observer};
+use crate::postgres::{Database, Observer, Watch};
+use crate::validator::Finding;
 use crate::version::Version;
 
 /// How long sessions may take to end where the context has no deadline.
@@ -116,6 +117,7 @@ pub struct PostgresEnvironment {
 struct State {
     database: Option<Database>,
     snapshots: BTreeMap<String, Database>,
+    watch: Option<Watch>,
 }
 
 impl PostgresEnvironment {
@@ -124,7 +126,8 @@ impl PostgresEnvironment {
         let mut capabilities = Capabilities::none()
             .with_snapshots()
             .with_faults()
-            .with_row_diffs();
+            .with_row_diffs()
+            .with_watches();
         capabilities.server_faults = source.may_kill_server();
         capabilities.empty = source.may_be_emptied();
         Self {
@@ -390,6 +393,24 @@ impl Environment for PostgresEnvironment {
         }
     }
 
+    async fn watch(&self, cx: &UpgradeContext) -> Result<()> {
+        self.require(self.capabilities.watches, "a watch over sessions")?;
+        let live = self.database()?;
+        let begun = cx.bounded("watch sessions", Watch::begin(&live, &self.observer));
+        let begun = begun.await??;
+        self.state(|state| state.watch = Some(begun));
+        Ok(())
+    }
+
+    async fn left_behind(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
+        self.require(self.capabilities.watches, "a watch over sessions")?;
+        let live = self.database()?;
+        match self.state(|state| state.watch.take()) {
+            Some(watch) => cx.bounded("look at sessions", watch.end(&live)).await?,
+            None => Ok(Vec::new()),
+        }
+    }
+
     async fn logs(&self, _: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
         Ok(self.source.log_tail(lines))
     }
@@ -398,10 +419,12 @@ impl Environment for PostgresEnvironment {
         let State {
             database,
             snapshots,
+            watch,
         } = self
             .state
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
+        drop(watch);
         let Some(database) = database else {
             return self.source.release(cx, None).await;
         };

@@ -105,7 +105,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
         id: "prepared-statement-broken",
         title: "a statement that was prepared before the upgrade fails after it",
-        severity: Warning,
+        severity: Note,
         breaks: "instances of the previous release fail with `cached plan must not change result type` on each pooled connection until it is closed",
         mend: "name the columns instead of `select *`, and renew pooled connections after the migration",
     },

@@ -14,6 +14,8 @@ mod session;
 pub mod source;
 #[cfg(feature = "postgres")]
 mod sql;
+#[cfg(feature = "postgres")]
+mod traces;
 
 use std::fmt;
 use std::sync::Arc;

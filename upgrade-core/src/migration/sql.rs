@@ -10,6 +10,7 @@ use sqlx::postgres::PgConnection;
 use super::folder::{MigrationFile, MigrationFolder, MigrationKind, Script, TransactionMode};
 use super::history::{AppliedRow, History, HistoryError};
 use super::session::{Sent, execute, failed, in_session};
+use super::traces::Traces;
 use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -165,7 +166,8 @@ impl SqlMigration {
             .ensure(session)
             .await
             .map_err(|source| self.unknown(source))?;
-        self.run(cx, session, &self.file.up, Direction::Up).await?;
+        self.traced(cx, session, &self.file.up, Direction::Up)
+            .await?;
         Ok(Outcome::Done)
     }
 
@@ -182,8 +184,28 @@ impl SqlMigration {
             Status::Divergent { recorded } => return Err(self.divergent(&recorded)),
             Status::Dirty => return Err(self.dirty()),
         }
-        self.run(cx, session, down, Direction::Down).await?;
+        self.traced(cx, session, down, Direction::Down).await?;
         Ok(Outcome::Done)
+    }
+
+    /// Runs a script, and tells what it leaves in its session. The tool would go on in it.
+    async fn traced(
+        &self,
+        cx: &UpgradeContext,
+        session: &mut PgConnection,
+        script: &Script,
+        direction: Direction,
+    ) -> Result<()> {
+        let before = Traces::of(session).await;
+        let result = self.run(cx, session, script, direction).await;
+        if result.is_err() {
+            // A transaction that failed cannot be asked. Where there is none, this does nothing.
+            execute(session, "rollback").await.unwrap_or_default();
+        }
+        if let (Some(before), Some(now)) = (before, Traces::of(session).await) {
+            before.compare(&now, cx, &self.id, script);
+        }
+        result
     }
 
     /// The script and its record, with what the tool puts around them.
@@ -264,8 +286,10 @@ impl SqlMigration {
             }
         } else {
             cx.reach(0, 1).await?;
+            let first = script.statements().first().map(|(line, _)| *line);
             execute(session, &script.sql).await.map_err(|source| {
-                explain(&script.sql, script.first_line, script.first_line, source)
+                let line = first.unwrap_or(script.first_line);
+                explain(&script.sql, script.first_line, line, source)
             })?;
             cx.reach(1, 1).await?;
         }

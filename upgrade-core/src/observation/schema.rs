@@ -57,6 +57,28 @@ pub(super) fn findings(expected: &Observation, actual: &Observation, id: &str) -
         .collect()
 }
 
+/// What the later of two schemas has begun and not finished: indexes that are not valid,
+/// constraints that were never validated.
+pub(super) fn unfinished(before: &Observation, after: &Observation) -> Vec<Finding> {
+    let says = |facts: &str, fact: &str| facts.lines().any(|line| line == fact);
+    let mut findings = Vec::new();
+    for (name, facts) in &after.objects {
+        let new = |fact: &str| {
+            let then = before.objects.get(name);
+            says(facts, fact) && !then.is_some_and(|then| says(then, fact))
+        };
+        if name.starts_with("index ") && (new("valid: false") || new("ready: false")) {
+            let message = "is not valid: no query uses it, and every write pays for it";
+            findings.push(Finding::error("invalid-index-accepted", name, message));
+        }
+        if name.starts_with("constraint ") && new("validated: false") {
+            let message = "was never validated: rows that were there may break it";
+            findings.push(Finding::warning("constraint-not-validated", name, message));
+        }
+    }
+    findings
+}
+
 /// The table or view that an object goes and comes with: `table public.t` for `column public.t.a`,
 /// for `constraint public.t / c`, and for an index on it.
 fn owner<'a>(name: &str, facts: &str, objects: &'a BTreeMap<String, String>) -> Option<&'a str> {

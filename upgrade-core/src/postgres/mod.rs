@@ -14,11 +14,13 @@ mod observe;
 pub mod rowdiff;
 pub mod server;
 pub mod sql;
+mod watch;
 
 use sqlx::postgres::PgConnection;
 
 pub use database::Database;
 pub use observe::{BOOKKEEPING, Observer};
+pub(crate) use watch::Watch;
 
 use crate::context::UpgradeContext;
 use crate::environment::DATABASE;

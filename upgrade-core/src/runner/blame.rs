@@ -19,10 +19,14 @@ impl<'a> Act<'a> {
     /// What an action moves; `by_downs` tells whether a way back runs the downs.
     fn of(action: &'a Action, by_downs: &dyn Fn(&str) -> bool) -> Option<Self> {
         match action {
-            Action::Apply { migration } | Action::Crash { migration, .. } => {
-                Some(Self::Up(migration))
+            Action::Apply { migration }
+            | Action::ApplyAgain { migration }
+            | Action::MergeLate { migration, .. }
+            | Action::Crash { migration, .. }
+            | Action::Settle { migration, .. } => Some(Self::Up(migration)),
+            Action::Revert { migration } | Action::RevertAgain { migration } => {
+                Some(Self::Down(migration))
             }
-            Action::Revert { migration } => Some(Self::Down(migration)),
             Action::RollBack { strategy, applied } => Some(match applied.as_slice() {
                 [one] if by_downs(strategy) => Self::Down(one),
                 _ => Self::Other,
@@ -79,13 +83,16 @@ fn act<'a>(plan: &'a Plan, step: &'a Step, by_downs: &dyn Fn(&str) -> bool) -> O
         None if goes_on() => &before[..],
         // The state was made by another attempt, on the way that the interruption is compared
         // with.
-        None => return interrupted(&before),
+        None => return interrupted(&before).or_else(|| only(acts(&before, by_downs))),
     };
-    only(
-        since
-            .iter()
-            .filter_map(|other| Act::of(&other.action, by_downs)),
-    )
+    only(acts(since, by_downs))
+}
+
+/// What steps move, in order.
+fn acts<'a>(steps: &[&'a Step], by_downs: &dyn Fn(&str) -> bool) -> impl Iterator<Item = Act<'a>> {
+    steps
+        .iter()
+        .filter_map(move |other| Act::of(&other.action, by_downs))
 }
 
 /// Whether a step leaves the state of this label.

@@ -79,6 +79,11 @@ pub(super) async fn compare(
             let findings = shared_rows(run, cx, with, &expected).await?;
             let mut findings = losses::excuse(run, cx, with, MadeBy::Up, findings).await?;
             findings.extend(losses::that_did_not_happen(run, step));
+            if run.plan.scenario == Scenario::Straight {
+                let schema = Scope::Schema;
+                let now = run.environment.observe(cx, &At::Live, &schema).await?;
+                findings.extend(expected.unfinished_findings(&now));
+            }
             findings
         }
         Equal::Written => written::compare(run, cx, step, with, &expected).await?,

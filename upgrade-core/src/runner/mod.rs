@@ -9,6 +9,7 @@ mod rollback;
 mod rows;
 mod run;
 mod step;
+mod watch;
 mod written;
 
 use std::any::Any;

@@ -232,6 +232,7 @@ impl Run<'_> {
                 ))
             });
         let elapsed_ms = millis(started.elapsed());
+        let result = with_noticed(result, cx.take_noticed());
         let (outcome, error) = self.judge(&cx, step, result);
         cx.emit(Event::StepFinished {
             step: step.id,
@@ -335,6 +336,18 @@ impl Run<'_> {
             Ok(logs) => self.report.logs = logs,
             Err(error) => tracing::warn!(%error, "the logs could not be read"),
         }
+    }
+}
+
+/// Adds what an implementation has noticed to what its call came to. An error says more than a
+/// finding: it stays.
+fn with_noticed(result: StepResult, noticed: Vec<Finding>) -> StepResult {
+    if noticed.is_empty() {
+        return result;
+    }
+    match result? {
+        Verdict::Fail(findings) => Ok(Verdict::Fail(noticed.into_iter().chain(findings).collect())),
+        Verdict::Pass | Verdict::Inconclusive(_) => Ok(Verdict::Fail(noticed)),
     }
 }
 

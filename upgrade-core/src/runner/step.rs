@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::run::{Run, StepResult, said};
-use super::{compare, crash, order, rollback};
+use super::{compare, crash, order, rollback, watch};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
@@ -82,7 +82,11 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
                 }
             })
         }
-        Action::Apply { migration } => apply(run, cx, migration).await,
+        Action::Apply { migration } => {
+            let watches = watch::begin(run, cx).await?;
+            let applied = apply(run, cx, migration).await;
+            watch::end(run, cx, watches, applied).await
+        }
         Action::Crash {
             migration,
             moment,
@@ -97,7 +101,11 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::ApplyAgain { migration } => order::again(run, cx, migration, true).await,
         Action::RevertAgain { migration } => order::again(run, cx, migration, false).await,
         Action::MergeLate { migration, with } => order::merge_late(run, cx, migration, with).await,
-        Action::Revert { migration } => revert(run, cx, migration).await,
+        Action::Revert { migration } => {
+            let watches = watch::begin(run, cx).await?;
+            let reverted = revert(run, cx, migration).await;
+            watch::end(run, cx, watches, reverted).await
+        }
         Action::Write { seed } => {
             let cx = cx.clone().with_seed(*seed);
             for writes in run.upgrade.writes() {

@@ -287,6 +287,14 @@ impl Environment for InMemory {
         Ok(self.measure(&database.read(cx).await?, scope))
     }
 
+    async fn watch(&self, _: &UpgradeContext) -> Result<()> {
+        Err(unsupported("a watch"))
+    }
+
+    async fn left_behind(&self, _: &UpgradeContext) -> Result<Vec<upgrade_core::Finding>> {
+        Err(unsupported("a watch"))
+    }
+
     async fn row_diff(
         &self,
         cx: &UpgradeContext,

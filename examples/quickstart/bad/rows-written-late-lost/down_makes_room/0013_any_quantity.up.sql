@@ -1,0 +1,1 @@
+alter table lines drop constraint lines_quantity_check;

@@ -1,1 +1,0 @@
-alter table lines alter column sku type text;

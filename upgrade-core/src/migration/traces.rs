@@ -1,0 +1,114 @@
+//! What a script leaves in its session, where its tool goes on: settings, advisory locks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::postgres::PgConnection;
+
+use super::MigrationId;
+use super::folder::Script;
+use crate::context::UpgradeContext;
+use crate::finding::Blame;
+use crate::postgres::sql::keywords;
+use crate::validator::Finding;
+
+/// What is set in this session, and what a `reset` would bring back; the role is no setting on
+/// that list.
+const SETTINGS: &str = "
+    select name, setting from pg_catalog.pg_settings
+    where source = 'session' and name not like 'transaction%'
+    union all
+    select 'role', pg_catalog.current_setting('role')
+    union all
+    select 'search_path', pg_catalog.current_setting('search_path')";
+
+/// The advisory locks that this session holds when no transaction is open.
+const LOCKS: &str = "
+    select classid::int8, objid::int8, objsubid::int4 from pg_catalog.pg_locks
+    where locktype = 'advisory' and granted and pid = pg_catalog.pg_backend_pid()";
+
+/// The state of a session, as far as the next one to use it would feel it.
+#[derive(Debug, Default)]
+pub(super) struct Traces {
+    settings: BTreeMap<String, String>,
+    locks: BTreeSet<(i64, i64, i32)>,
+}
+
+impl Traces {
+    /// Looks at the session. One that cannot be asked, because its transaction has failed or its
+    /// connection is gone, shows nothing.
+    pub(super) async fn of(session: &mut PgConnection) -> Option<Self> {
+        let settings: Vec<(String, String)> = sqlx::query_as(SETTINGS)
+            .fetch_all(&mut *session)
+            .await
+            .ok()?;
+        let locks: Vec<(i64, i64, i32)> = sqlx::query_as(LOCKS).fetch_all(session).await.ok()?;
+        Some(Self {
+            settings: settings.into_iter().collect(),
+            locks: locks.into_iter().collect(),
+        })
+    }
+
+    /// Tells what a script has changed since.
+    pub(super) fn compare(
+        &self,
+        now: &Self,
+        cx: &UpgradeContext,
+        id: &MigrationId,
+        script: &Script,
+    ) {
+        let names: BTreeSet<&String> = self.settings.keys().chain(now.settings.keys()).collect();
+        for name in names {
+            let (then, now) = (self.settings.get(name), now.settings.get(name));
+            if then == now {
+                continue;
+            }
+            let value = |value: Option<&String>| match value {
+                Some(value) => format!("`{value}`"),
+                None => "not set".to_owned(),
+            };
+            let message = format!(
+                "leaves the setting `{name}` changed for whoever uses the session next: was {}, is {}{}",
+                value(then),
+                value(now),
+                place(script, |words, text| {
+                    matches!(
+                        words.first().map(String::as_str),
+                        Some("SET" | "RESET" | "SELECT")
+                    ) && text.contains(name.as_str())
+                })
+            );
+            notice(cx, "session-setting-leaked", id, script, message);
+        }
+        if now.locks.difference(&self.locks).next().is_some() {
+            let message = format!(
+                "leaves an advisory lock to the session, which a pool keeps open{}",
+                place(script, |_, text| text.contains("pg_advisory_lock")
+                    || text.contains("pg_try_advisory_lock"))
+            );
+            notice(cx, "advisory-lock-leaked", id, script, message);
+        }
+    }
+}
+
+fn notice(cx: &UpgradeContext, finding: &str, id: &MigrationId, script: &Script, message: String) {
+    let blame = Blame {
+        migration: id.clone(),
+        file: Some(script.path.display().to_string()),
+    };
+    cx.notice(Finding::error(finding, format!("migration {id}"), message).with_blame(blame));
+}
+
+/// Where the first statement stands that does it, if one can be told.
+fn place(script: &Script, does: impl Fn(&[String], &str) -> bool) -> String {
+    let statements = script.statements();
+    let mut lines = statements.iter().filter(|(_, statement)| {
+        does(
+            &keywords(statement.text, 1),
+            &statement.text.to_ascii_lowercase(),
+        )
+    });
+    match lines.next() {
+        Some((line, _)) => format!(" ({}:{line})", script.path.display()),
+        None => String::new(),
+    }
+}
