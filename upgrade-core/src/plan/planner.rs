@@ -1,11 +1,12 @@
 //! The planner: outline, scenario and seed in, steps out. No IO, no clock, no randomness.
 
 mod crash;
+mod history;
 
 use std::time::Duration;
 
 use super::{
-    Action, Equal, FORMAT, MigrationOutline, Outline, Plan, Step, StepId, StrategyOutline,
+    Action, Equal, FORMAT, History, MigrationOutline, Outline, Plan, Step, StepId, StrategyOutline,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::migration::{MigrationId, Reversibility};
@@ -17,12 +18,7 @@ const HEAD: &str = "head";
 
 pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<Plan> {
     require(outline, scenario)?;
-    let mut draft = Draft {
-        outline,
-        steps: Vec::new(),
-        attempt: 0,
-    };
-    draft.begin();
+    let mut draft = Draft::begun(outline);
     match scenario {
         Scenario::Control => draft.control(),
         Scenario::Straight => draft.straight(),
@@ -30,17 +26,16 @@ pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<P
         Scenario::RollbackAt => draft.rollback_at(),
         Scenario::CrashAt => draft.crash_at(seed),
     }
-    draft.push(Phase::Teardown, Action::Teardown);
-    Ok(Plan {
-        format: FORMAT,
-        name: outline.name.clone(),
-        scenario,
-        seed,
-        from: outline.from.clone(),
-        to: outline.to.clone(),
-        rollback_within_ms: millis(outline.rollback_within),
-        steps: draft.steps,
-    })
+    Ok(draft.end(scenario, seed))
+}
+
+/// Up and down in an order of its own; that it is possible is known.
+pub(super) fn plan_history(outline: &Outline, history: &History, seed: u64) -> Result<Plan> {
+    let scenario = Scenario::RoundTrip;
+    require(outline, scenario)?;
+    let mut draft = Draft::begun(outline);
+    draft.history(history);
+    Ok(draft.end(scenario, seed))
 }
 
 /// Whether the scenario can be planned at all.
@@ -92,6 +87,33 @@ struct Draft<'a> {
     outline: &'a Outline,
     steps: Vec<Step>,
     attempt: u32,
+}
+
+impl<'a> Draft<'a> {
+    fn begun(outline: &'a Outline) -> Self {
+        let mut draft = Self {
+            outline,
+            steps: Vec::new(),
+            attempt: 0,
+        };
+        draft.begin();
+        draft
+    }
+
+    fn end(mut self, scenario: Scenario, seed: u64) -> Plan {
+        self.push(Phase::Teardown, Action::Teardown);
+        let outline = self.outline;
+        Plan {
+            format: FORMAT,
+            name: outline.name.clone(),
+            scenario,
+            seed,
+            from: outline.from.clone(),
+            to: outline.to.clone(),
+            rollback_within_ms: millis(outline.rollback_within),
+            steps: self.steps,
+        }
+    }
 }
 
 impl Draft<'_> {

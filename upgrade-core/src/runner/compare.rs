@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::crash;
 use super::run::{Run, StepResult};
+use super::{crash, downs};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::Result;
 use crate::observation::{Columns, Observation, Reading, Scope, TableState};
-use crate::plan::Equal;
+use crate::plan::{Equal, Step};
 use crate::validator::{Finding, Severity, Verdict};
 use crate::version::Phase;
 
 pub(super) async fn compare(
     run: &mut Run<'_>,
     cx: &UpgradeContext,
+    step: &Step,
     with: &str,
     equal: Equal,
-    phase: Phase,
 ) -> StepResult {
     let expected = run.observations[with].clone();
     let findings = match equal {
@@ -26,7 +26,7 @@ pub(super) async fn compare(
             let mut actual = run.environment.observe(cx, &At::Live, &Scope::All).await?;
             crash::without(&mut expected, run.crashes.emptied());
             crash::without(&mut actual, run.crashes.emptied());
-            let (schema, lost, changed) = names(phase);
+            let (schema, lost, changed) = names(step.phase);
             let mut findings = expected.schema_findings(&actual, schema);
             findings.extend(expected.row_findings(&actual, lost, changed));
             findings.extend(new_rows(&expected, &actual, changed));
@@ -55,9 +55,19 @@ pub(super) async fn compare(
                 .environment
                 .observe(cx, &At::Live, &Scope::Schema)
                 .await?;
-            expected.schema_findings(&actual, "second-up-schema-differs")
+            let id = match step.phase {
+                Phase::Rollback => names(step.phase).0,
+                _ => "second-up-schema-differs",
+            };
+            expected.schema_findings(&actual, id)
         }
-        Equal::SharedRows => excuse(run, shared_rows(run, cx, with, &expected).await?),
+        Equal::SharedRows => {
+            let mut findings = shared_rows(run, cx, with, &expected).await?;
+            if step.phase == Phase::Rollback {
+                findings = downs::findings(run, step, findings);
+            }
+            excuse(run, findings)
+        }
     };
     Ok(if findings.is_empty() {
         Verdict::Pass

@@ -42,9 +42,7 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             run.observations.insert(label.clone(), observation);
             Ok(Verdict::Pass)
         }
-        Action::Compare { with, equal } => {
-            compare::compare(run, cx, with, *equal, step.phase).await
-        }
+        Action::Compare { with, equal } => compare::compare(run, cx, step, with, *equal).await,
         Action::Validate => validate(run, cx).await,
         Action::Inspect { irreversible } => {
             let mut findings = run.upgrade.findings().to_vec();
