@@ -21,17 +21,17 @@ use upgrade_testkit::prelude::*;
 use upgrade_testkit::sqlx;
 
 const ORDERS: (&str, &str) = (
-    "create table orders (id bigint primary key, note text not null);",
+    "create table orders (id bigint generated always as identity primary key, note text not null);",
     "drop table orders;",
 );
 const CHANNEL: (&str, &str) = (
     "alter table orders add column channel text;",
     "alter table orders drop column channel;",
 );
-/// The down puts back what the up has found, and forgets who came later.
+/// The down goes back to the rows that the up has met, and forgets who came later.
 const PUTS_BACK: (&str, &str) = (
-    "create table orders_before as select * from orders;",
-    "delete from orders where id not in (select id from orders_before); drop table orders_before;",
+    "create sequence last_order; select setval('last_order', (select max(id) from orders));",
+    "delete from orders where id > (select last_value from last_order); drop sequence last_order;",
 );
 
 /// A folder of migrations, each with its up and its down.
@@ -103,7 +103,7 @@ async fn a_loss_between_up_and_down_is_found_shortened_saved_and_run_first() {
     let search = rehearsal(bad.path()).histories().saved_in(&file);
     let (error, shown) = failure(search).await;
     assert_eq!(error.kind(), ErrorKind::Failed, "{shown}");
-    let shortest = "the history `up 1; write seed 2; down 1` fails";
+    let shortest = "the history `up 1; write seed 1; down 1` fails";
     assert!(shown.starts_with(shortest), "{shown}");
     let report = error.report().unwrap();
     let found = report.findings_of(Severity::Error).next().unwrap();
@@ -111,7 +111,7 @@ async fn a_loss_between_up_and_down_is_found_shortened_saved_and_run_first() {
     assert_eq!(found.finding.subject, "table public.orders", "{shown}");
     assert!(shown.contains("0002_m.down.sql"), "{shown}");
     let text = std::fs::read_to_string(&file).unwrap();
-    assert!(text.contains("\"up 1; write seed 2; down 1\""), "{text}");
+    assert!(text.contains("\"up 1; write seed 1; down 1\""), "{text}");
 
     // It is the first that runs, and nothing runs after it.
     let runs = Runs::default();
@@ -121,11 +121,11 @@ async fn a_loss_between_up_and_down_is_found_shortened_saved_and_run_first() {
         .saved_in(&file);
     let (_, shown) = failure(again).await;
     assert!(shown.starts_with(shortest), "{shown}");
-    let saved_one = "apply 0002, write 2, revert 0002";
+    let saved_one = "apply 0002, write 1, revert 0002";
     assert_eq!(runs.all(), [saved_one]);
 
     // A mended down passes it, and is tried with others.
-    let drop_only = (PUTS_BACK.0, "drop table orders_before;");
+    let drop_only = (PUTS_BACK.0, "drop sequence last_order;");
     let mended = folder(&[ORDERS, drop_only, CHANNEL]);
     let runs = Runs::default();
     let search = runs.listen(rehearsal(mended.path())).histories();
@@ -170,7 +170,7 @@ async fn values_that_a_down_cuts_are_found_and_what_only_the_new_release_knows_m
         .histories()
         .saved_in(&file);
     let (error, shown) = failure(search).await;
-    let shortest = "the history `up 2; write seed 2; down 2` fails";
+    let shortest = "the history `up 2; write seed 1; down 2` fails";
     assert!(shown.starts_with(shortest), "{shown}");
     let ids: Vec<&str> = error
         .report()
@@ -215,9 +215,7 @@ impl Model for Notes {
         let mut db = cx.connect().await?;
         let column = column(cx);
         let note = format!("note {}", cx.seed());
-        let sql = format!(
-            "insert into orders (id, {column}) select coalesce(max(id), 0) + 1, $1 from orders returning id"
-        );
+        let sql = format!("insert into orders ({column}) values ($1) returning id");
         let id = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
             .bind(&note)
             .fetch_one(&mut db)
@@ -269,7 +267,7 @@ async fn a_model_misses_what_was_acknowledged() {
     let search = rehearsal(bad.path()).histories().saved_in(&file);
     let (error, shown) = failure(search.model(Notes::default())).await;
     assert!(
-        shown.starts_with("the history `up 1; write seed 2; down 1` fails"),
+        shown.starts_with("the history `up 1; write seed 1; down 1` fails"),
         "{shown}"
     );
     let found = error
@@ -286,31 +284,50 @@ async fn a_model_misses_what_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_write_that_the_system_refuses_after_a_down_is_a_history_that_broke_off() {
+async fn a_schema_that_the_down_leaves_otherwise_needs_no_write() {
     let forgets_the_default = (
         "alter table orders alter column note set default 'gift';",
-        "alter table orders add constraint none check (note <> 'new') not valid;",
+        "",
+    );
+    let bad = folder(&[ORDERS, forgets_the_default, CHANNEL]);
+    let saved = tempfile::tempdir().unwrap();
+    let file = saved.path().join("orders.json");
+    let search = rehearsal(bad.path()).histories().saved_in(&file);
+    let (_, shown) = failure(search).await;
+    assert!(
+        shown.starts_with("the history `up 1; down 1` fails"),
+        "{shown}"
+    );
+    assert!(shown.contains("round-trip-schema-differs"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_write_that_the_system_refuses_is_a_history_that_broke_off() {
+    let refuses = (
+        "alter table orders add constraint only_gifts check (note <> 'new') not valid;",
+        "alter table orders drop constraint only_gifts;",
     );
     let writes = writes_fn("an order is placed", async |cx: UpgradeContext| {
         let mut db = cx.connect().await?;
-        let sql = "insert into orders select coalesce(max(id), 0) + 1, 'new' from orders";
+        let sql = "insert into orders (note) values ('new')";
         sqlx::query(sql).execute(&mut db).await?;
         Ok(())
     });
-    let bad = folder(&[ORDERS, forgets_the_default]);
+    let bad = folder(&[ORDERS, refuses]);
     let saved = tempfile::tempdir().unwrap();
     let file = saved.path().join("orders.json");
     let search = rehearsal(bad.path())
         .writes(writes)
         .histories()
         .saved_in(&file);
-    let (_, shown) = failure(search).await;
-    // The schema tells earlier than the write.
+    let (error, shown) = failure(search).await;
+    assert_eq!(error.kind(), ErrorKind::Database, "{shown}");
     assert!(
-        shown.starts_with("the history `up 1; down 1` fails"),
+        shown.starts_with("the history `up 1; write seed 1` broke off"),
         "{shown}"
     );
-    assert!(shown.contains("round-trip-schema-differs"), "{shown}");
+    assert!(shown.contains("only_gifts"), "{shown}");
+    assert!(file.exists());
 }
 
 /// What a test finds saved from another time.
@@ -377,7 +394,7 @@ fn a_failure_says_how_to_run_it_again_and_where_it_is_saved() {
     let _ = std::fs::remove_dir(&folder);
     assert!(!output.status.success(), "{printed}");
     for said in [
-        "the history `up 1; write seed 2; down 1` fails (it is saved in `",
+        "the history `up 1; write seed 1; down 1` fails (it is saved in `",
         "histories__saves__straight.json` and runs first next time)",
         "FAILED saves round_trip",
         "to run it again: UPGRADE_TEST_SEED=7 ",
