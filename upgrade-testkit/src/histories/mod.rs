@@ -255,7 +255,7 @@ impl Search {
                 }
             };
             let ready = self.with_users().with_rows(saved.seed, saved.rows);
-            if let Some(failure) = judge(&ready, saved.history.clone(), plan, true).await? {
+            if let Some(failure) = judge(&ready, saved.history.clone(), plan, false).await? {
                 return Err(self.told(failure, "was saved"));
             }
         }
@@ -271,7 +271,7 @@ impl Search {
             let history = drawer.next()?;
             ran += 1;
             let plan = Plan::from_history(outline, &history, seed)?;
-            if let Some(failure) = judge(&self.with_users(), history, plan, false).await? {
+            if let Some(failure) = judge(&self.with_users(), history, plan, true).await? {
                 let failure = self.shortest(outline, failure).await?;
                 let kept = match saved::add(&self.file, &self.saved(&failure)) {
                     Ok(()) => "is saved",
@@ -307,7 +307,7 @@ impl Search {
                     continue;
                 }
                 tried.push(history.clone());
-                if let Some(shorter) = judge(&self.with_users(), history, plan, false).await? {
+                if let Some(shorter) = judge(&self.with_users(), history, plan, true).await? {
                     failure = shorter;
                     continue 'shorter;
                 }
@@ -388,8 +388,15 @@ impl Failure {
 
 /// Runs one history. An error that no step of the run has raised says nothing about the history,
 /// nor does a run that was cancelled.
-async fn judge(ready: &Ready, history: History, plan: Plan, keep: bool) -> Result<Option<Failure>> {
-    let result = ready.run(&plan, keep).await;
+async fn judge(
+    ready: &Ready,
+    history: History,
+    plan: Plan,
+    probe: bool,
+) -> Result<Option<Failure>> {
+    print(&format!("history: {history}"));
+    // A run is large, and this one is awaited in two places.
+    let result = Box::pin(ready.run(&plan, probe)).await;
     match &result {
         Ok(report) if report.passed => return Ok(None),
         Err(error) if error.kind() == ErrorKind::Cancelled || !broke_in_history(error) => {

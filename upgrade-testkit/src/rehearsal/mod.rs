@@ -399,7 +399,7 @@ impl Rehearsal {
         if ready.context().is_some() {
             display::print(&format!("previous release: {}", ready.reason()));
         }
-        let result = ready.run(&plan, true).await;
+        let result = ready.run(&plan, false).await;
         ready.record(&result, &plan)?;
         result
     }

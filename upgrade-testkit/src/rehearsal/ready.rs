@@ -78,22 +78,26 @@ impl Ready {
         self.rehearsal.upgrade(&self.releases).outline(capabilities)
     }
 
-    /// One run, on a database of its own, which is kept after a failure if `keep` says so and the
-    /// settings ask for it.
-    pub(crate) async fn run(&self, plan: &Plan, keep: bool) -> Result<Report> {
+    /// One run, on a database of its own. Of a `probe`, one of many, no database is kept after a
+    /// failure, and nothing is shown unless everything is.
+    pub(crate) async fn run(&self, plan: &Plan, probe: bool) -> Result<Report> {
         let failed = Arc::new(AtomicBool::new(false));
         let environment = self.environment(Arc::clone(&failed));
         let mut runner = Runner::new(self.rehearsal.upgrade(&self.releases), environment);
-        if keep {
+        if !probe {
             runner = runner.with_sink(Failed(failed));
         }
-        for sink in self.rehearsal.sinks.iter().cloned() {
+        for sink in &self.rehearsal.sinks {
+            let sink = Arc::clone(sink);
             runner = runner.with_sink(move |record: &EventRecord| sink.record(record));
         }
         if let Some(cx) = self.context() {
             let case = TestCase::of(cx)?;
+            let settings = case.settings();
+            if !probe || settings.verbose {
+                runner = runner.with_sink(CapturedLines::of_settings(settings));
+            }
             runner = runner
-                .with_sink(CapturedLines::of_settings(case.settings()))
                 .with_reproduce(case.reproduce())
                 .with_cancellation(cx.cancellation().clone());
         }
