@@ -172,9 +172,9 @@ impl Histories {
         let between = self.model.is_none() && !self.rehearsal.has_writes();
         let cases = match self.cases {
             Some(cases) => cases,
-            None => Settings::from_env()?.histories.unwrap_or(DEFAULT_CASES),
+            None => self.settings()?.histories.unwrap_or(DEFAULT_CASES),
         };
-        let ready = self.rehearsal.ready().await?;
+        let ready = Box::pin(self.rehearsal.ready()).await?;
         print(&format!("previous release: {}", ready.reason()));
         let search = Search {
             ready,
@@ -185,6 +185,13 @@ impl Histories {
         let outline = search.with_users().outline();
         search.replay(&outline, &saved).await?;
         search.draw(&outline, cases, between).await
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        match self.rehearsal.context() {
+            Some(cx) => Ok(TestCase::of(cx)?.settings().clone()),
+            None => Ok(Settings::from_env()?),
+        }
     }
 
     /// The file of the histories that have failed.
