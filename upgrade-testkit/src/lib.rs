@@ -11,6 +11,7 @@
 //! - [`reproduce`]: the line that runs a case again.
 //! - [`display`]: a run as lines in the captured output of a test.
 //! - [`conformance`]: whether an implementation of one of the four traits keeps its promises.
+//! - [`histories`]: property tests of an upgrade.
 //! - [`report_file`]: reports and plans as files.
 //! - [`schema_file`]: the schema as a file that a team commits.
 
@@ -20,6 +21,7 @@ pub mod case;
 pub mod conformance;
 pub mod display;
 mod function;
+pub mod histories;
 pub mod pool;
 pub mod prelude;
 pub mod rehearsal;

@@ -14,7 +14,7 @@ use upgrade_core::{Error, ErrorKind, Secret};
 use crate::pool::parse_bytes;
 
 /// The name of every variable and what it means.
-pub const VARIABLES: [(&str, &str); 14] = [
+pub const VARIABLES: [(&str, &str); 15] = [
     (
         "UPGRADE_TEST_SEED",
         "the seed of tests that name none, from 0 to 18446744073709551615",
@@ -22,6 +22,10 @@ pub const VARIABLES: [(&str, &str); 14] = [
     (
         "UPGRADE_TEST_ROWS",
         "how many rows each table gets in tests that do not say so, at least 1",
+    ),
+    (
+        "UPGRADE_HISTORIES",
+        "how many histories are drawn in tests that do not say so, from 0",
     ),
     (
         "UPGRADE_TEST_KEEP",
@@ -82,6 +86,8 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// `UPGRADE_TEST_ROWS`.
     pub rows: Option<u32>,
+    /// `UPGRADE_HISTORIES`.
+    pub histories: Option<u32>,
     /// `UPGRADE_TEST_KEEP`.
     pub keep: bool,
     /// `UPGRADE_PG_URL`; it may hold a password.
@@ -178,6 +184,7 @@ impl Settings {
             rows: read.parsed("UPGRADE_TEST_ROWS", |text| {
                 text.parse().ok().filter(|rows| *rows > 0)
             })?,
+            histories: read.parsed("UPGRADE_HISTORIES", |text| text.parse().ok())?,
             keep: read.parsed("UPGRADE_TEST_KEEP", flag)?.unwrap_or_default(),
             pg_url: read.secret("UPGRADE_PG_URL", |text| {
                 text.starts_with("postgres://") || text.starts_with("postgresql://")
@@ -333,6 +340,7 @@ mod tests {
         let settings = read(&[
             ("UPGRADE_TEST_SEED", "18446744073709551615"),
             ("UPGRADE_TEST_ROWS", "1000"),
+            ("UPGRADE_HISTORIES", "200"),
             ("UPGRADE_TEST_KEEP", "1"),
             ("UPGRADE_PG_URL", "postgres://me:hunter2@host/db"),
             ("UPGRADE_PG_BIN", "/opt/pg15/bin:/opt/pg17/bin"),
@@ -348,7 +356,7 @@ mod tests {
         .unwrap();
         assert!(!format!("{settings:?}").contains("hunter2"));
         assert_eq!(settings.seed, Some(u64::MAX));
-        assert_eq!(settings.rows, Some(1000));
+        assert_eq!((settings.rows, settings.histories), (Some(1000), Some(200)));
         assert!(settings.keep && settings.verbose && settings.no_color);
         assert!(settings.update_schema && settings.ci);
         assert!(!read(&[("CI", "false")]).unwrap().ci);
@@ -370,6 +378,7 @@ mod tests {
             ("UPGRADE_TEST_SEED", "-1"),
             ("UPGRADE_TEST_SEED", "seven"),
             ("UPGRADE_TEST_ROWS", "0"),
+            ("UPGRADE_HISTORIES", "many"),
             ("UPGRADE_TEST_KEEP", "yes"),
             ("UPGRADE_PG_BIN", "bin"),
             ("UPGRADE_PG_BIN", ":"),

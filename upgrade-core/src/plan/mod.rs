@@ -4,6 +4,7 @@
 //! give the same plan. A plan is printed before it runs ([`Display`](std::fmt::Display)), saved
 //! with [`Plan::to_json`] and replayed from the file with [`Plan::from_json`].
 
+mod history;
 mod planner;
 
 use std::fmt;
@@ -16,6 +17,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::migration::{MigrationId, Reversibility};
 use crate::scenario::Scenario;
 use crate::version::{Phase, Version};
+
+pub use history::{History, HistoryStep};
 
 /// The version of the format in which plans are saved.
 pub const FORMAT: u32 = 1;

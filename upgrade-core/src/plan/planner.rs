@@ -1,12 +1,14 @@
 //! The planner: outline, scenario and seed in, steps out. No IO, no clock, no randomness.
 
 mod crash;
+mod history;
 mod order;
 
 use std::time::Duration;
 
 use super::{
-    Action, BASELINE, Equal, FORMAT, MigrationOutline, Outline, Plan, Step, StepId, StrategyOutline,
+    Action, BASELINE, Equal, FORMAT, History, MigrationOutline, Outline, Plan, Step, StepId,
+    StrategyOutline,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::migration::{MigrationId, Reversibility};
@@ -18,13 +20,7 @@ const WRITTEN: &str = "written";
 
 pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<Plan> {
     require(outline, scenario)?;
-    let mut draft = Draft {
-        outline,
-        seed,
-        steps: Vec::new(),
-        attempt: 0,
-    };
-    draft.begin();
+    let mut draft = Draft::begun(outline, seed);
     match scenario {
         Scenario::Control => draft.control(),
         Scenario::Straight => draft.straight(),
@@ -36,17 +32,16 @@ pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<P
         Scenario::EveryRelease => draft.every_release(seed),
         Scenario::CrashAt => draft.crash_at(seed),
     }
-    draft.push(Phase::Teardown, Action::Teardown);
-    Ok(Plan {
-        format: FORMAT,
-        name: outline.name.clone(),
-        scenario,
-        seed,
-        from: outline.from.clone(),
-        to: outline.to.clone(),
-        rollback_within_ms: millis(outline.rollback_within),
-        steps: draft.steps,
-    })
+    Ok(draft.end(scenario, seed))
+}
+
+/// Up and down in an order of its own; that it is possible is known.
+pub(super) fn plan_history(outline: &Outline, history: &History, seed: u64) -> Result<Plan> {
+    let scenario = Scenario::RoundTrip;
+    require(outline, scenario)?;
+    let mut draft = Draft::begun(outline, seed);
+    draft.history(history);
+    Ok(draft.end(scenario, seed))
 }
 
 /// Whether the scenario can be planned at all.
@@ -103,6 +98,34 @@ struct Draft<'a> {
     seed: u64,
     steps: Vec<Step>,
     attempt: u32,
+}
+
+impl<'a> Draft<'a> {
+    fn begun(outline: &'a Outline, seed: u64) -> Self {
+        let mut draft = Self {
+            outline,
+            seed,
+            steps: Vec::new(),
+            attempt: 0,
+        };
+        draft.begin();
+        draft
+    }
+
+    fn end(mut self, scenario: Scenario, seed: u64) -> Plan {
+        self.push(Phase::Teardown, Action::Teardown);
+        let outline = self.outline;
+        Plan {
+            format: FORMAT,
+            name: outline.name.clone(),
+            scenario,
+            seed,
+            from: outline.from.clone(),
+            to: outline.to.clone(),
+            rollback_within_ms: millis(outline.rollback_within),
+            steps: self.steps,
+        }
+    }
 }
 
 impl Draft<'_> {

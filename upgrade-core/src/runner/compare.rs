@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::crash;
-use super::losses;
 use super::rows::{self, Ids, columns_of, subject};
 use super::run::{Run, StepResult};
-use super::written;
+use super::{crash, downs, losses, written};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::Result;
@@ -68,23 +66,29 @@ pub(super) async fn compare(
                 .environment
                 .observe(cx, &At::Live, &Scope::Schema)
                 .await?;
-            let id = match run.plan.scenario {
-                Scenario::FreshInstall => "fresh-install-differs",
-                Scenario::EveryRelease => "release-path-differs",
+            let id = match (run.plan.scenario, step.phase) {
+                (Scenario::FreshInstall, _) => "fresh-install-differs",
+                (Scenario::EveryRelease, _) => "release-path-differs",
+                (_, Phase::Rollback) => names(step.phase).0,
                 _ => "second-up-schema-differs",
             };
             expected.schema_findings(&actual, id)
         }
         Equal::SharedRows => {
             let findings = shared_rows(run, cx, with, &expected).await?;
-            let mut findings = losses::excuse(run, cx, with, MadeBy::Up, findings).await?;
-            findings.extend(losses::that_did_not_happen(run, step));
-            if run.plan.scenario == Scenario::Straight {
-                let schema = Scope::Schema;
-                let now = run.environment.observe(cx, &At::Live, &schema).await?;
-                findings.extend(expected.unfinished_findings(&now));
+            if step.phase == Phase::Rollback {
+                let findings = downs::findings(run, step, findings);
+                losses::excuse(run, cx, with, MadeBy::Down, findings).await?
+            } else {
+                let mut findings = losses::excuse(run, cx, with, MadeBy::Up, findings).await?;
+                findings.extend(losses::that_did_not_happen(run, step));
+                if run.plan.scenario == Scenario::Straight {
+                    let schema = Scope::Schema;
+                    let now = run.environment.observe(cx, &At::Live, &schema).await?;
+                    findings.extend(expected.unfinished_findings(&now));
+                }
+                findings
             }
-            findings
         }
         Equal::Written => written::compare(run, cx, step, with, &expected).await?,
     };

@@ -3,6 +3,7 @@
 mod blame;
 mod compare;
 mod crash;
+mod downs;
 mod losses;
 mod order;
 mod rollback;

@@ -1,6 +1,7 @@
 //! What a test builds from its context: the upgrade, its populated previous release, the run.
 
 mod populated;
+mod ready;
 mod release;
 mod schema;
 
@@ -8,29 +9,25 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use upgrade_core::environment::PostgresEnvironment;
-use upgrade_core::event::EventRecord;
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::postgres::Observer;
-use upgrade_core::report::StepOutcome;
 use upgrade_core::rollback::{DEFAULT_BUDGET, RevertMigrations, SnapshotSwap};
 use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::validator::Invariant;
 use upgrade_core::{
-    Environment, Error, ErrorKind, Event, EventSink, Migration, Plan, Report, Result, Rollback,
-    Runner, Scenario, Upgrade, UpgradeContext, Validator, Writes,
+    Error, ErrorKind, EventSink, Migration, Plan, Report, Result, Rollback, Scenario, Upgrade,
+    UpgradeContext, Validator, Writes,
 };
 
 use crate::case::{DEFAULT_ROWS, TestCase};
-use crate::display::{self, CapturedLines};
-use crate::pool::{Keep, Pool, PoolOptions};
+use crate::display;
+use crate::pool::{Keep, PoolOptions};
 use crate::seed::Seeder;
 use crate::settings::Settings;
 
-use populated::Populated;
+pub(crate) use ready::Ready;
 use release::Releases;
 
 /// How long the database of a failed test is kept where that is asked for.
@@ -62,6 +59,7 @@ type SetUp = Arc<dyn Fn(Seeder) -> Seeder + Send + Sync>;
 ///
 /// Inside a test it comes from [`cx.upgrade()`](UpgradeContextExt::upgrade); elsewhere from
 /// [`Rehearsal::new`].
+#[derive(Clone)]
 pub struct Rehearsal {
     name: String,
     base: PathBuf,
@@ -407,49 +405,48 @@ impl Rehearsal {
     ///
     /// # Errors
     /// Any kind, when it could not be told whether the upgrade is good.
-    pub async fn report(mut self) -> Result<Report> {
-        let releases = self.resolved().await?;
-        self.leave_out_record(&releases);
-        let pool = Pool::connect(self.pool_options()?).await?;
-        let failed = Arc::new(AtomicBool::new(false));
-        let source = Populated::new(pool, &self, &releases, Arc::clone(&failed));
-        let environment =
-            PostgresEnvironment::new("postgres", source).with_observer(self.observer.clone());
-        let upgrade = self.upgrade(&releases);
-        let outline = upgrade.outline(environment.capabilities());
-        let plan = match self.plan {
-            Some(plan) => plan,
-            None => Plan::new(&outline, self.scenario, self.seed)?,
+    pub async fn report(self) -> Result<Report> {
+        let ready = self.ready().await?;
+        let rehearsal = ready.rehearsal();
+        let plan = match &rehearsal.plan {
+            Some(plan) => plan.clone(),
+            None => Plan::new(&ready.outline(), rehearsal.scenario, rehearsal.seed)?,
         };
-        let mut runner = Runner::new(upgrade, environment).with_sink(Failed(failed));
-        for sink in self.sinks {
-            runner = runner.with_sink(move |record: &EventRecord| sink.record(record));
+        if ready.context().is_some() {
+            display::print(&format!("previous release: {}", ready.reason()));
         }
-        let Some(cx) = self.case else {
-            return runner.run(&plan).await;
-        };
-        let case = TestCase::of(&cx)?;
-        display::print(&format!("previous release: {}", releases.reason));
-        let result = runner
-            .with_sink(CapturedLines::of_settings(case.settings()))
-            .with_reproduce(case.reproduce())
-            .with_cancellation(cx.cancellation().clone())
-            .run(&plan)
-            .await;
-        for (pattern, reason) in self.observer.stale_waivers() {
-            display::print(&format!(
-                "nothing matched the waiver `{pattern}` ({reason})"
-            ));
-        }
-        let report = match &result {
-            Ok(report) => Some(report),
-            Err(error) => error.report(),
-        };
-        if let Some(report) = report {
-            let path = case.record(report, &plan)?;
-            display::print(&format!("report: {}", path.display()));
-        }
+        let result = ready.run(&plan, false).await;
+        ready.record(&result, &plan)?;
         result
+    }
+
+    /// Finds the releases and a server.
+    pub(crate) async fn ready(self) -> Result<Ready> {
+        Ready::of(self).await
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder at which relative paths start.
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// The context of the test that it belongs to.
+    pub(crate) fn context(&self) -> Option<&UpgradeContext> {
+        self.case.as_ref()
+    }
+
+    /// The seed of the previous release, and how many rows each of its tables gets.
+    pub(crate) fn drawn_from(&self) -> (u64, u32) {
+        (self.seed, self.rows)
+    }
+
+    /// Whether it is said what users write.
+    pub(crate) fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
     }
 
     fn leave_out_record(&mut self, releases: &Releases) {
@@ -556,18 +553,5 @@ impl fmt::Debug for Rehearsal {
             .field("seed", &self.seed)
             .field("rows", &self.rows)
             .finish_non_exhaustive()
-    }
-}
-
-/// Remembers whether anything went wrong, for whoever has to decide what to keep.
-struct Failed(Arc<AtomicBool>);
-
-impl EventSink for Failed {
-    fn record(&self, record: &EventRecord) {
-        if let Event::StepFinished { outcome, .. } = &record.event
-            && !matches!(outcome, StepOutcome::Done)
-        {
-            self.0.store(true, Ordering::SeqCst);
-        }
     }
 }

@@ -14,6 +14,7 @@ use upgrade_core::{BoxError, Error, ErrorKind, Finding, Migration, Result, Upgra
 use super::{Head, Rehearsal};
 
 /// Both releases, as the runner needs them.
+#[derive(Clone)]
 pub(super) struct Releases {
     pub(super) from: Version,
     pub(super) to: Version,

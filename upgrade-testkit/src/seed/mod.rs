@@ -64,7 +64,7 @@ mod insert;
 mod keys;
 mod plan;
 mod postponed;
-mod random;
+pub(crate) mod random;
 mod report;
 mod resolve;
 mod schema;

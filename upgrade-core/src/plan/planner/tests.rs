@@ -237,3 +237,90 @@ proptest! {
         }
     }
 }
+
+fn history(reversible: &[bool], text: &str) -> Result<Plan> {
+    let mut outline = outline(reversible);
+    outline.writes = true;
+    Plan::from_history(&outline, &text.parse()?, 7)
+}
+
+#[test]
+fn a_history_is_one_attempt_that_keeps_before_each_move_and_compares_after_it() {
+    let text = "write seed 3; up 2; write seed 9; down 1";
+    let plan = history(&[true, true], text).unwrap();
+    assert_eq!(
+        plan.to_string()
+            .lines()
+            .map(str::trim)
+            .skip(5)
+            .collect::<Vec<_>>(),
+        [
+            "attempt 1",
+            "5  baseline   users write (seed 3)",
+            "6  baseline   validate",
+            "7  preflight  keep the state as `before step 2`",
+            "8  preflight  observe schema and rows as `before step 2`",
+            "9  expand     apply 0000_m",
+            "10  expand     apply 0001_m",
+            "11  expand     compare rows with `before step 2`, in the columns of both",
+            "12  expand     validate",
+            "13  soak       users write (seed 9)",
+            "14  soak       validate",
+            "15  preflight  keep the state as `before step 4`",
+            "16  preflight  observe schema and rows as `before step 4`",
+            "17  rollback   revert 0001_m",
+            "18  rollback   compare rows with `before step 4`, in the columns of both",
+            "19  teardown   remove everything",
+        ]
+    );
+    let back = history(&[true, true], "up 2; down 2; up 1; up 1").unwrap();
+    let of_schemas = count(&back, |action| {
+        let Action::Compare { equal, .. } = action else {
+            return false;
+        };
+        *equal == Equal::Schema
+    });
+    // The previous release, and the newer one again; the boundary between was never seen.
+    assert_eq!(of_schemas, 2, "{back}");
+}
+
+#[test]
+fn a_history_that_is_not_possible_says_which_step_and_why() {
+    let error =
+        |reversible: &[bool], text: &str| history(reversible, text).unwrap_err().to_string();
+    assert_eq!(
+        error(&[true], "up 2"),
+        "the history `up 2` is not possible: `up 2` where 1 migration can follow"
+    );
+    assert!(error(&[true], "up 1; down 2").ends_with("`down 2` where 1 migration is applied"));
+    assert!(
+        error(&[true, false], "up 2; down 2").ends_with("meets `0001_m`, which has no way back")
+    );
+    assert!(error(&[], "nothing").starts_with("nothing is pending"));
+    let mut silent = outline(&[true]);
+    silent.writes = false;
+    let write: History = "write seed 1".parse().unwrap();
+    assert!(Plan::from_history(&silent, &write, 7).is_err());
+}
+
+#[test]
+fn a_history_is_read_as_it_is_written() {
+    for text in ["nothing", "up 1; write seed 18446744073709551615; down 1"] {
+        assert_eq!(text.parse::<History>().unwrap().to_string(), text);
+    }
+    for text in [
+        "",
+        "up",
+        "up 0",
+        "sideways 1",
+        "up 1;",
+        "write 3",
+        "down -1",
+    ] {
+        let error = text.parse::<History>().unwrap_err().to_string();
+        assert!(error.contains("is no step of a history"), "{error}");
+    }
+    let saved = serde_json::to_string(&"up 1; down 1".parse::<History>().unwrap()).unwrap();
+    assert_eq!(saved, "\"up 1; down 1\"");
+    assert!(serde_json::from_str::<History>("\"up x\"").is_err());
+}

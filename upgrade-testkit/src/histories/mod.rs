@@ -1,0 +1,218 @@
+//! Property tests of an upgrade: histories that nobody thought of, and the shortest one that fails.
+//!
+//! A [`History`](upgrade_core::plan::History) is a list of steps, such as `write seed 3; up 2; write seed 9; down 1; up 1`: users
+//! write, so many migrations are applied, so many are reverted. Each one that is drawn runs on a
+//! database of its own. What is asked after each step is what [`Plan::from_history`](upgrade_core::Plan::from_history) says: no rows
+//! are lost on the way, no boundary has another schema when it is reached again, and the validators
+//! agree wherever the system stands at one of the two releases.
+//!
+//! One that fails is shortened as long as it still fails, and saved in
+//! `upgrade-regressions/<crate>__<path, __ for ::>.json` beside the test's manifest, which is meant
+//! to be committed: what it holds runs first.
+//!
+//! ```no_run
+//! use upgrade_testkit::prelude::*;
+//!
+//! #[upgrade_test(scenarios = [straight])]
+//! async fn any_history(cx: UpgradeContext) -> Result<()> {
+//!     cx.upgrade()
+//!         .invariant("every line has an order", "select * from lines where order_id not in (select id from orders)")
+//!         .histories()
+//!         .cases(20)
+//!         .rehearse()
+//!         .await
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! # Users of one's own
+//!
+//! Where nothing is said, the seeder adds rows to whatever tables there are. A [`Model`] knows more:
+//! it writes as a user does, remembers what was acknowledged, and asks for it.
+//!
+//! ```no_run
+//! use std::collections::BTreeSet;
+//!
+//! use async_trait::async_trait;
+//! use upgrade_testkit::prelude::*;
+//! use upgrade_testkit::sqlx;
+//!
+//! #[derive(Default)]
+//! struct Orders(BTreeSet<i64>);
+//!
+//! #[async_trait]
+//! impl Model for Orders {
+//!     fn fresh(&self) -> Box<dyn Model> {
+//!         Box::new(Self::default())
+//!     }
+//!
+//!     async fn write(&mut self, cx: &UpgradeContext) -> Result<()> {
+//!         let mut db = cx.connect().await?;
+//!         let insert = "insert into orders (note) values ('for us') returning id";
+//!         self.0.insert(sqlx::query_scalar(insert).fetch_one(&mut db).await?);
+//!         Ok(())
+//!     }
+//!
+//!     async fn check(&self, cx: &UpgradeContext) -> Result<Verdict> {
+//!         let mut db = cx.connect().await?;
+//!         let there: Vec<i64> = sqlx::query_scalar("select id from orders").fetch_all(&mut db).await?;
+//!         let lost = |id: &&i64| !there.contains(*id);
+//!         Ok(Verdict::from_findings(self.0.iter().filter(lost).map(|id| {
+//!             Finding::error("order-lost", format!("order {id}"), "was acknowledged and is gone")
+//!         }).collect()))
+//!     }
+//! }
+//!
+//! #[upgrade_test(scenarios = [straight])]
+//! async fn orders_stay(cx: UpgradeContext) -> Result<()> {
+//!     cx.upgrade().histories().model(Orders::default()).rehearse().await
+//! }
+//! # fn main() {}
+//! ```
+
+mod draw;
+mod model;
+mod saved;
+mod search;
+mod shrink;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use upgrade_core::Result;
+
+use crate::case::TestCase;
+use crate::display::print;
+use crate::rehearsal::Rehearsal;
+use crate::settings::Settings;
+use search::Search;
+
+pub use model::Model;
+
+/// How many histories are drawn where nothing is said.
+pub const DEFAULT_CASES: u32 = 16;
+
+/// How long new histories are begun where nothing is said, and how long one that fails is
+/// shortened.
+pub const DEFAULT_WITHIN: Duration = Duration::from_secs(60);
+
+/// Histories of an upgrade: those that have failed before, then new ones.
+///
+/// It comes from [`Rehearsal::histories`], and runs with [`rehearse`](Self::rehearse).
+pub struct Histories {
+    rehearsal: Rehearsal,
+    cases: Option<u32>,
+    within: Duration,
+    model: Option<Box<dyn Model>>,
+    file: Option<PathBuf>,
+}
+
+impl Rehearsal {
+    /// Goes through histories that are drawn from the seed instead of through a scenario; see
+    /// [`histories`](crate::histories). Writes of the rehearsal's own are made at the two releases
+    /// only; those of the seeder, which knows any schema, at every boundary.
+    #[must_use]
+    pub fn histories(self) -> Histories {
+        Histories {
+            rehearsal: self,
+            cases: None,
+            within: DEFAULT_WITHIN,
+            model: None,
+            file: None,
+        }
+    }
+}
+
+impl Histories {
+    /// Draws so many histories. Where nothing is said it is `UPGRADE_HISTORIES`, else
+    /// [`DEFAULT_CASES`].
+    #[must_use]
+    pub fn cases(mut self, cases: u32) -> Self {
+        self.cases = Some(cases);
+        self
+    }
+
+    /// Begins no new history when this time is over ([`DEFAULT_WITHIN`] where nothing is said); a
+    /// first one, and those that are saved, run in any case. One that fails is shortened for as
+    /// long again.
+    #[must_use]
+    pub fn within(mut self, time: Duration) -> Self {
+        self.within = time;
+        self
+    }
+
+    /// Has this model write and judge, a fresh one in each history.
+    #[must_use]
+    pub fn model(mut self, model: impl Model) -> Self {
+        self.model = Some(Box::new(model));
+        self
+    }
+
+    /// Saves histories that fail in this file, and runs those first that it holds, instead of in
+    /// the one that is named after the test.
+    #[must_use]
+    pub fn saved_in(mut self, file: impl Into<PathBuf>) -> Self {
+        self.file = Some(file.into());
+        self
+    }
+
+    /// Runs the saved histories, then new ones, to the first that fails.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Failed`](upgrade_core::ErrorKind::Failed) with the shortest history that was found to fail, the report of its
+    /// run, and where it was saved; the kind of the run's own error where that broke off;
+    /// [`ErrorKind::InvalidInput`](upgrade_core::ErrorKind::InvalidInput) when the saved ones cannot be read.
+    pub async fn rehearse(self) -> Result<()> {
+        let file = self.file()?;
+        let saved = saved::read(&file)?;
+        let between = self.model.is_none() && !self.rehearsal.has_writes();
+        let cases = match self.cases {
+            Some(cases) => cases,
+            None => self.settings()?.histories.unwrap_or(DEFAULT_CASES),
+        };
+        let ready = Box::pin(self.rehearsal.ready()).await?;
+        print(&format!("previous release: {}", ready.reason()));
+        let search = Search {
+            ready,
+            model: self.model,
+            file,
+            within: self.within,
+        };
+        let outline = search.with_users().outline();
+        search.replay(&outline, &saved).await?;
+        search.draw(&outline, cases, between).await
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        match self.rehearsal.context() {
+            Some(cx) => Ok(TestCase::of(cx)?.settings().clone()),
+            None => Ok(Settings::from_env()?),
+        }
+    }
+
+    /// The file of the histories that have failed.
+    fn file(&self) -> Result<PathBuf> {
+        if let Some(file) = &self.file {
+            return Ok(file.clone());
+        }
+        Ok(match self.rehearsal.context() {
+            Some(cx) => {
+                let spec = TestCase::of(cx)?.spec();
+                let test = format!("{}::{}", spec.crate_name(), spec.path());
+                saved::path(spec.manifest_dir().as_ref(), &test)
+            }
+            None => saved::path(self.rehearsal.base(), self.rehearsal.name()),
+        })
+    }
+}
+
+impl fmt::Debug for Histories {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Histories")
+            .field("rehearsal", &self.rehearsal)
+            .field("cases", &self.cases)
+            .field("within", &self.within)
+            .finish_non_exhaustive()
+    }
+}

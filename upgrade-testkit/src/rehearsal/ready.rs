@@ -1,0 +1,140 @@
+//! A rehearsal whose releases are found and whose server is there, to be carried out any number of
+//! times, each time on a database of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use upgrade_core::environment::PostgresEnvironment;
+use upgrade_core::event::EventRecord;
+use upgrade_core::plan::Outline;
+use upgrade_core::report::StepOutcome;
+use upgrade_core::{
+    Environment, Event, EventSink, Plan, Report, Result, Runner, UpgradeContext, Validator, Writes,
+};
+
+use super::Rehearsal;
+use super::populated::Populated;
+use super::release::Releases;
+use crate::case::TestCase;
+use crate::display::{self, CapturedLines};
+use crate::pool::Pool;
+
+/// Everything that a run needs but its plan.
+#[derive(Clone)]
+pub(crate) struct Ready {
+    rehearsal: Rehearsal,
+    releases: Releases,
+    pool: Pool,
+}
+
+impl Ready {
+    pub(super) async fn of(mut rehearsal: Rehearsal) -> Result<Self> {
+        let releases = rehearsal.resolved().await?;
+        rehearsal.leave_out_record(&releases);
+        let pool = Pool::connect(rehearsal.pool_options()?).await?;
+        Ok(Self {
+            rehearsal,
+            releases,
+            pool,
+        })
+    }
+
+    /// The same, with another previous release: drawn from this seed, with so many rows a table.
+    #[must_use]
+    pub(crate) fn with_rows(mut self, seed: u64, rows: u32) -> Self {
+        (self.rehearsal.seed, self.rehearsal.rows) = (seed, rows);
+        self
+    }
+
+    /// The same, with users who write this and are asked for it.
+    #[must_use]
+    pub(crate) fn with_users(mut self, writes: Writes, validator: Arc<dyn Validator>) -> Self {
+        self.rehearsal.writes.push(writes);
+        self.rehearsal.validators.push(validator);
+        self
+    }
+
+    pub(crate) fn rehearsal(&self) -> &Rehearsal {
+        &self.rehearsal
+    }
+
+    /// Why the previous release is the one that it is.
+    pub(crate) fn reason(&self) -> &str {
+        &self.releases.reason
+    }
+
+    /// The context of the test that it belongs to.
+    pub(crate) fn context(&self) -> Option<&UpgradeContext> {
+        self.rehearsal.case.as_ref()
+    }
+
+    fn environment(&self, failed: Arc<AtomicBool>) -> PostgresEnvironment {
+        let source = Populated::new(self.pool.clone(), &self.rehearsal, &self.releases, failed);
+        PostgresEnvironment::new("postgres", source).with_observer(self.rehearsal.observer.clone())
+    }
+
+    pub(crate) fn outline(&self) -> Outline {
+        let capabilities = self.environment(Arc::default()).capabilities();
+        self.rehearsal.upgrade(&self.releases).outline(capabilities)
+    }
+
+    /// One run, on a database of its own. Of a `probe`, one of many, no database is kept after a
+    /// failure, and nothing is shown unless everything is.
+    pub(crate) async fn run(&self, plan: &Plan, probe: bool) -> Result<Report> {
+        let failed = Arc::new(AtomicBool::new(false));
+        let environment = self.environment(Arc::clone(&failed));
+        let mut runner = Runner::new(self.rehearsal.upgrade(&self.releases), environment);
+        if !probe {
+            runner = runner.with_sink(Failed(failed));
+        }
+        for sink in &self.rehearsal.sinks {
+            let sink = Arc::clone(sink);
+            runner = runner.with_sink(move |record: &EventRecord| sink.record(record));
+        }
+        if let Some(cx) = self.context() {
+            let case = TestCase::of(cx)?;
+            let settings = case.settings();
+            if !probe || settings.verbose {
+                runner = runner.with_sink(CapturedLines::of_settings(settings));
+            }
+            runner = runner
+                .with_reproduce(case.reproduce())
+                .with_cancellation(cx.cancellation().clone());
+        }
+        runner.run(plan).await
+    }
+
+    /// Writes the report of a run where the test keeps its reports, and says where.
+    pub(crate) fn record(&self, result: &Result<Report>, plan: &Plan) -> Result<()> {
+        let Some(cx) = self.context() else {
+            return Ok(());
+        };
+        for (pattern, reason) in self.rehearsal.observer.stale_waivers() {
+            display::print(&format!(
+                "nothing matched the waiver `{pattern}` ({reason})"
+            ));
+        }
+        let report = match result {
+            Ok(report) => Some(report),
+            Err(error) => error.report(),
+        };
+        if let Some(report) = report {
+            let path = TestCase::of(cx)?.record(report, plan)?;
+            display::print(&format!("report: {}", path.display()));
+        }
+        Ok(())
+    }
+}
+
+/// Remembers whether anything went wrong, for whoever has to decide what to keep.
+struct Failed(Arc<AtomicBool>);
+
+impl EventSink for Failed {
+    fn record(&self, record: &EventRecord) {
+        if let Event::StepFinished { outcome, .. } = &record.event
+            && !matches!(outcome, StepOutcome::Done)
+        {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+}
