@@ -164,10 +164,6 @@ impl Environment for KvEnvironment {
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
         match fault {
             Fault::TerminateSessions => Store::of(cx)?.terminate_sessions(),
-            #[allow(
-                unreachable_patterns,
-                reason = "a later version may know another fault"
-            )]
             other => {
                 let message = format!("it cannot make this go wrong: {other:?}");
                 Err(Error::new(ErrorKind::Unsupported, message))
