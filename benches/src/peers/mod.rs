@@ -1,9 +1,12 @@
 //! The comparisons, one file each.
 
+mod catalog;
 mod fingerprint;
 mod hand_out;
+mod rehearsal;
+mod rollback;
+mod rows;
 mod start;
-mod swap;
 
 use upgrade_core::postgres::server::{Profile, ServerBinaries};
 
@@ -17,16 +20,39 @@ use crate::server;
 pub struct Effort {
     /// Rounds of the quick operations; those that take seconds get a third of them.
     pub rounds: usize,
-    /// Rows of the table whose fingerprint is taken.
+    /// Rows of the table whose fingerprint is taken, and that is compared.
     pub rows: u64,
-    /// The smaller database of the swap, in megabytes; the larger one is ten times as large.
+    /// Tables of the largest schema; the others have a tenth and a hundredth of them.
+    pub tables: usize,
+    /// The smaller database of the rollback, in megabytes; the larger one is ten times as large.
     pub megabytes: u32,
 }
 
 impl Effort {
+    /// What the figures are taken with.
+    pub const FULL: Self = Self {
+        rounds: 15,
+        rows: 1_000_000,
+        tables: 1000,
+        megabytes: 100,
+    };
+
+    /// What shows in a minute that all of it runs.
+    pub const QUICK: Self = Self {
+        rounds: 5,
+        rows: 100_000,
+        tables: 100,
+        megabytes: 10,
+    };
+
     /// Rounds of operations that take seconds.
     fn slow_rounds(self) -> usize {
         (self.rounds / 3).max(3)
+    }
+
+    /// Rounds of operations that take a minute.
+    fn slowest_rounds(self) -> usize {
+        (self.rounds / 7).max(1)
     }
 }
 
@@ -39,13 +65,27 @@ pub enum Comparison {
     Start,
     /// The fingerprint of a table, against two statements.
     Fingerprint,
-    /// The swap of a rollback on two sizes of data.
-    Swap,
+    /// The rows that differ, against `EXCEPT ALL`.
+    Rows,
+    /// The catalog of a database, against `pg_dump`.
+    Catalog,
+    /// The way back by a kept copy on two sizes of data, against a backup that is restored.
+    Rollback,
+    /// A whole rehearsal, against its statements and copies alone.
+    Rehearsal,
 }
 
 impl Comparison {
     /// All, in the order of the table.
-    pub const ALL: [Self; 4] = [Self::HandOut, Self::Start, Self::Fingerprint, Self::Swap];
+    pub const ALL: [Self; 7] = [
+        Self::HandOut,
+        Self::Start,
+        Self::Fingerprint,
+        Self::Rows,
+        Self::Catalog,
+        Self::Rollback,
+        Self::Rehearsal,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -53,7 +93,10 @@ impl Comparison {
             Self::HandOut => "hand-out",
             Self::Start => "start",
             Self::Fingerprint => "fingerprint",
-            Self::Swap => "swap",
+            Self::Rows => "rows",
+            Self::Catalog => "catalog",
+            Self::Rollback => "rollback",
+            Self::Rehearsal => "rehearsal",
         }
     }
 
@@ -77,7 +120,13 @@ impl Comparison {
             }
             Self::Start => Ok(vec![start::measure(binaries, effort).await?]),
             Self::Fingerprint => fingerprint::measure(binaries, effort).await,
-            Self::Swap => Ok(vec![swap::measure(binaries, effort).await?]),
+            Self::Rows => Ok(vec![rows::measure(binaries, effort).await?]),
+            Self::Catalog => catalog::measure(binaries, effort).await,
+            Self::Rollback => rollback::measure(binaries, effort).await,
+            Self::Rehearsal => {
+                let pool = server::pool(Some(binaries.version().major())).await?;
+                rehearsal::measure(&pool, effort).await
+            }
         }
     }
 }
