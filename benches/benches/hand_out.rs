@@ -64,7 +64,7 @@ fn hand_out(c: &mut Criterion) {
     let pool = succeed(runtime.block_on(server::pool(None)));
     let mut group = c.benchmark_group("pool");
     for tables in [10, 100] {
-        let sql = data::tables_sql(tables);
+        let sql = data::tables_sql(0..tables);
         let template = succeed(runtime.block_on(server::sql_template(&pool, &sql)));
         let one = async || {
             let begin = Instant::now();
@@ -91,7 +91,7 @@ fn catalog(c: &mut Criterion) {
         let prepare = async {
             let name = format!("tables_{tables}");
             let (_, mut connection) = server::database(&server, &name).await?;
-            server::run(&mut connection, &data::tables_sql(tables)).await?;
+            server::run(&mut connection, &data::tables_sql(0..tables)).await?;
             Result::Ok(connection)
         };
         let mut connection = succeed(runtime.block_on(prepare));

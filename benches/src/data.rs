@@ -1,6 +1,7 @@
 //! Schemas and rows that are measured on, as SQL.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 /// The columns of [`ROWS_TABLE`].
 pub const COLUMNS: [&str; 11] = [
@@ -34,11 +35,11 @@ pub fn rows_sql(rows: u64) -> String {
     )
 }
 
-/// A schema of so many tables, each with a key, an index, a check, a reference to the one before
+/// A schema of tables by their numbers, each with a key, an index, a check, a reference to the one before
 /// it, and ten rows.
-pub fn tables_sql(tables: usize) -> String {
+pub fn tables_sql(tables: Range<usize>) -> String {
     let mut sql = String::new();
-    for n in 0..tables {
+    for n in tables {
         let before = n.saturating_sub(1);
         write!(
             sql,

@@ -18,6 +18,9 @@ pub enum Goal {
     Faster(f64),
     /// Ours takes at most so long; there is no peer.
     Within(Duration),
+    /// Ours, on ten times as much as the peer, grows with at most this power of the size: 0 is
+    /// not at all, 1 in proportion.
+    Growth(f64),
 }
 
 impl Goal {
@@ -28,6 +31,7 @@ impl Goal {
         match self {
             Self::Faster(_) => peer / ours,
             Self::AtMost(_) | Self::Within(_) => ours / peer,
+            Self::Growth(_) => (ours / peer).log10(),
         }
     }
 }
@@ -38,6 +42,7 @@ impl fmt::Display for Goal {
             Self::AtMost(limit) => f.pad(&format!("≤ {limit}×")),
             Self::Faster(limit) => f.pad(&format!("≥ {limit}× faster")),
             Self::Within(limit) => f.pad(&format!("≤ {}", time(*limit))),
+            Self::Growth(limit) => f.pad(&format!("≤ size^{limit}")),
         }
     }
 }
@@ -58,11 +63,16 @@ pub struct Line {
 }
 
 impl Line {
+    /// Whether ours was measured; one that is not there yet has only its peer's times.
+    pub fn is_measured(&self) -> bool {
+        self.ours.rounds() > 0
+    }
+
     /// Whether the goal is met.
     pub fn is_met(&self) -> bool {
         match (self.goal, self.ratios()) {
-            (Goal::Within(limit), _) => self.ours.median() <= limit,
-            (Goal::AtMost(limit), Some((ratio, _))) => ratio <= limit,
+            (Goal::Within(limit), _) => self.is_measured() && self.ours.median() <= limit,
+            (Goal::AtMost(limit) | Goal::Growth(limit), Some((ratio, _))) => ratio <= limit,
             (Goal::Faster(limit), Some((ratio, _))) => ratio >= limit,
             (_, None) => false,
         }
@@ -85,11 +95,19 @@ impl Line {
             0 => "-".to_owned(),
             _ => format!("{} ({})", time(sample.median()), time(sample.min())),
         };
+        let power = match self.goal {
+            Goal::Growth(_) => "size^",
+            _ => "",
+        };
         let ratio = self.ratios().map_or_else(
             || "-".to_owned(),
-            |(median, minima)| format!("{median:.2} ({minima:.2})"),
+            |(median, minima)| format!("{power}{median:.2} ({minima:.2})"),
         );
-        let met = if self.is_met() { "met" } else { "MISSED" };
+        let met = match (self.is_measured(), self.is_met()) {
+            (false, _) => "not there",
+            (true, true) => "met",
+            (true, false) => "MISSED",
+        };
         let against = if self.against.is_empty() {
             "-"
         } else {
@@ -106,18 +124,18 @@ impl Line {
         ]
     }
 
-    /// The line for machines; ratios are `null` without a peer.
+    /// The line for machines; what was not measured is `null`.
     pub fn to_json(&self) -> Value {
         let ratios = self.ratios();
         json!({
             "what": self.what,
             "against": self.against,
-            "ours": self.ours,
+            "ours": self.is_measured().then_some(&self.ours),
             "peer": (self.peer.rounds() > 0).then_some(&self.peer),
             "median_ratio": ratios.map(|(median, _)| median),
             "ratio_of_minima": ratios.map(|(_, minima)| minima),
             "goal": self.goal.to_string(),
-            "met": self.is_met(),
+            "met": self.is_measured().then(|| self.is_met()),
         })
     }
 }
@@ -194,6 +212,21 @@ mod tests {
         let goal = Goal::Within(Duration::from_millis(300));
         check(line(300, None, goal), None, true);
         check(line(301, None, goal), None, false);
+        check(line(1000, Some(100), Goal::Growth(1.0)), Some(1.0), true);
+        check(line(1000, Some(10), Goal::Growth(1.1)), Some(2.0), false);
+    }
+
+    #[test]
+    fn what_was_not_measured_meets_nothing_and_has_no_figure() {
+        let line = Line {
+            ours: Sample::default(),
+            ..line(1, Some(10), Goal::AtMost(1.0))
+        };
+        assert_eq!((line.ratios(), line.is_met()), (None, false));
+        let text = table(std::slice::from_ref(&line));
+        assert!(text.contains("| -"), "{text}");
+        assert!(text.contains("not there"), "{text}");
+        assert!(line.to_json()["met"].is_null());
     }
 
     #[test]

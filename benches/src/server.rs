@@ -1,6 +1,9 @@
 //! Servers and pools of our own; one that is there already is never measured on.
 
+use std::process::{ExitStatus, Stdio};
+
 use sqlx::postgres::PgConnection;
+use tokio::process::Command;
 use upgrade_core::postgres::Database;
 use upgrade_core::postgres::server::{
     Found, LocalServer, Profile, ProviderOptions, ServerBinaries, ServerOptions, ServerRequirement,
@@ -87,6 +90,52 @@ pub async fn first_query(database: &Database) -> Result<PgConnection> {
     let mut connection = database.connect().await?;
     run(&mut connection, "select 1").await?;
     Ok(connection)
+}
+
+/// A client program of the server's version, pointed at a database.
+pub fn client(server: &LocalServer, program: &str, database: &str) -> Command {
+    let mut command = Command::new(server.binaries().program(program));
+    command
+        .arg("--host")
+        .arg(server.socket_dir())
+        .args(["--port", &server.connect_options().get_port().to_string()])
+        .args(["--username", "postgres", "--dbname", database])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// What a program prints.
+///
+/// # Errors
+/// It cannot be started, or fails.
+pub async fn output(mut command: Command) -> Result<String> {
+    let output = command.output().await?;
+    ended(&command, output.status, &output.stderr)?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Feeds what one program prints to another.
+///
+/// # Errors
+/// One cannot be started, or fails.
+pub async fn pipe(mut from: Command, mut to: Command) -> Result<()> {
+    let mut first = from.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let out = first.stdout.take().ok_or("a pipe has an end")?;
+    let out: Stdio = out.try_into()?;
+    let second = to.stdin(out).stderr(Stdio::piped()).spawn()?;
+    let (first, second) = tokio::try_join!(first.wait_with_output(), second.wait_with_output())?;
+    ended(&from, first.status, &first.stderr)?;
+    ended(&to, second.status, &second.stderr)
+}
+
+fn ended(command: &Command, status: ExitStatus, stderr: &[u8]) -> Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    let program = command.as_std().get_program().display();
+    let said = String::from_utf8_lossy(stderr);
+    Err(format!("`{program}` ended with {status}: {}", said.trim()).into())
 }
 
 fn provider() -> Result<ProviderOptions> {

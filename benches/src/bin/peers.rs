@@ -23,18 +23,24 @@ struct Arguments {
     #[arg(long)]
     json: bool,
     /// Rounds of the quick operations; those that take seconds get a third of them
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
-    /// Rows of the tables whose fingerprint is taken and that are filled
-    #[arg(long, default_value_t = 1_000_000)]
-    rows: u64,
-    /// The smaller database of the swap, in megabytes; the larger one is ten times as large
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(10..=10_000))]
-    megabytes: u32,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
+    /// Rows of the table whose fingerprint is taken, and that is compared
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1000..))]
+    rows: Option<u64>,
+    /// Tables of the largest schema; the others have a tenth and a hundredth of them
+    #[arg(long, value_parser = clap::value_parser!(u16).range(100..=10_000))]
+    tables: Option<u16>,
+    /// The smaller database of the rollback, in megabytes; the larger one is ten times as large
+    #[arg(long, value_parser = clap::value_parser!(u32).range(10..=10_000))]
+    megabytes: Option<u32>,
+    /// A tenth of the data and a third of the rounds: to see that it runs, not what is true
+    #[arg(long)]
+    quick: bool,
     /// The major version of the server; the newest that is found if not said
     #[arg(long)]
     major: Option<u16>,
-    /// Only these: hand-out, start, fingerprint, swap, seed
+    /// Only these: hand-out, start, fingerprint, rows, catalog, rollback, rehearsal, seed
     #[arg(value_parser = comparison)]
     only: Vec<Comparison>,
 }
@@ -70,10 +76,16 @@ async fn main() -> ExitCode {
 #[expect(clippy::print_stderr, reason = "a program prints")]
 async fn run(arguments: &Arguments) -> Result<()> {
     let binaries = server::binaries(arguments.major).await?;
+    let usual = if arguments.quick {
+        Effort::QUICK
+    } else {
+        Effort::FULL
+    };
     let effort = Effort {
-        rounds: arguments.rounds.into(),
-        rows: arguments.rows,
-        megabytes: arguments.megabytes,
+        rounds: arguments.rounds.map_or(usual.rounds, usize::from),
+        rows: arguments.rows.unwrap_or(usual.rows),
+        tables: arguments.tables.map_or(usual.tables, usize::from),
+        megabytes: arguments.megabytes.unwrap_or(usual.megabytes),
     };
     let mut machine = Machine::look(
         binaries
@@ -95,7 +107,8 @@ async fn run(arguments: &Arguments) -> Result<()> {
         writeln!(out, "{document}")?;
         return Ok(());
     }
-    let missed = lines.iter().filter(|line| !line.is_met()).count();
+    let measured = lines.iter().filter(|line| line.is_measured()).count();
+    let met = lines.iter().filter(|line| line.is_met()).count();
     writeln!(
         out,
         "{machine}; medians of the rounds, and minima in parentheses\n"
@@ -103,9 +116,8 @@ async fn run(arguments: &Arguments) -> Result<()> {
     write!(out, "{}", table(&lines))?;
     writeln!(
         out,
-        "\n{} of {} goals met",
-        lines.len() - missed,
-        lines.len()
+        "\n{met} of {measured} goals met, {} not measured",
+        lines.len() - measured
     )?;
     Ok(())
 }

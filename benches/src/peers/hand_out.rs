@@ -17,7 +17,7 @@ use crate::server::{first_query, run, sql_template};
 use crate::{Result, data};
 
 /// The copies of a template that a server offers.
-const STRATEGIES: [&str; 2] = [" strategy wal_log", " strategy file_copy"];
+pub(super) const STRATEGIES: [&str; 2] = [" strategy wal_log", " strategy file_copy"];
 
 /// Our hand-out against `CREATE DATABASE … TEMPLATE` alone, on a small and on a larger template.
 pub(super) async fn against_bare_copies(
@@ -28,7 +28,7 @@ pub(super) async fn against_bare_copies(
     let small = published.template(pool).await?;
     let what = format!("hand-out, schema of {CRATE} {}", published.version);
     let small = bare_copy(&small, what, effort).await?;
-    let large = sql_template(pool, &data::tables_sql(100)).await?;
+    let large = sql_template(pool, &data::tables_sql(0..100)).await?;
     let large = bare_copy(&large, "hand-out, 100 tables".to_owned(), effort).await?;
     Ok(vec![small, large])
 }

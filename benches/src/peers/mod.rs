@@ -1,10 +1,13 @@
 //! The comparisons, one file each.
 
+mod catalog;
 mod fingerprint;
 mod hand_out;
+mod rehearsal;
+mod rollback;
+mod rows;
 mod seed;
 mod start;
-mod swap;
 
 use upgrade_core::postgres::server::{Profile, ServerBinaries};
 
@@ -18,16 +21,39 @@ use crate::server;
 pub struct Effort {
     /// Rounds of the quick operations; those that take seconds get a third of them.
     pub rounds: usize,
-    /// Rows of the tables whose fingerprint is taken and that are filled.
+    /// Rows of the tables whose fingerprint is taken, that are compared, and that are filled.
     pub rows: u64,
-    /// The smaller database of the swap, in megabytes; the larger one is ten times as large.
+    /// Tables of the largest schema; the others have a tenth and a hundredth of them.
+    pub tables: usize,
+    /// The smaller database of the rollback, in megabytes; the larger one is ten times as large.
     pub megabytes: u32,
 }
 
 impl Effort {
+    /// What the figures are taken with.
+    pub const FULL: Self = Self {
+        rounds: 15,
+        rows: 1_000_000,
+        tables: 1000,
+        megabytes: 100,
+    };
+
+    /// What shows in a minute that all of it runs.
+    pub const QUICK: Self = Self {
+        rounds: 5,
+        rows: 100_000,
+        tables: 100,
+        megabytes: 10,
+    };
+
     /// Rounds of operations that take seconds.
     fn slow_rounds(self) -> usize {
         (self.rounds / 3).max(3)
+    }
+
+    /// Rounds of operations that take a minute.
+    fn slowest_rounds(self) -> usize {
+        (self.rounds / 7).max(1)
     }
 }
 
@@ -40,19 +66,28 @@ pub enum Comparison {
     Start,
     /// The fingerprint of a table, against two statements.
     Fingerprint,
-    /// The swap of a rollback on two sizes of data.
-    Swap,
-    /// The filling of a table with rows.
+    /// The rows that differ, against `EXCEPT ALL`.
+    Rows,
+    /// The catalog of a database, against `pg_dump`.
+    Catalog,
+    /// The way back by a kept copy on two sizes of data, against a backup that is restored.
+    Rollback,
+    /// A whole rehearsal, against its statements and copies alone.
+    Rehearsal,
+    /// The filling of a table with rows, against a bare COPY.
     Seed,
 }
 
 impl Comparison {
     /// All, in the order of the table.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::HandOut,
         Self::Start,
         Self::Fingerprint,
-        Self::Swap,
+        Self::Rows,
+        Self::Catalog,
+        Self::Rollback,
+        Self::Rehearsal,
         Self::Seed,
     ];
 
@@ -62,7 +97,10 @@ impl Comparison {
             Self::HandOut => "hand-out",
             Self::Start => "start",
             Self::Fingerprint => "fingerprint",
-            Self::Swap => "swap",
+            Self::Rows => "rows",
+            Self::Catalog => "catalog",
+            Self::Rollback => "rollback",
+            Self::Rehearsal => "rehearsal",
             Self::Seed => "seed",
         }
     }
@@ -87,8 +125,14 @@ impl Comparison {
             }
             Self::Start => Ok(vec![start::measure(binaries, effort).await?]),
             Self::Fingerprint => fingerprint::measure(binaries, effort).await,
-            Self::Swap => Ok(vec![swap::measure(binaries, effort).await?]),
+            Self::Rows => Ok(vec![rows::measure(binaries, effort).await?]),
+            Self::Catalog => catalog::measure(binaries, effort).await,
+            Self::Rollback => rollback::measure(binaries, effort).await,
             Self::Seed => Ok(vec![seed::measure(binaries, effort).await?]),
+            Self::Rehearsal => {
+                let pool = server::pool(Some(binaries.version().major())).await?;
+                rehearsal::measure(&pool, effort).await
+            }
         }
     }
 }

@@ -48,6 +48,7 @@ pub(crate) enum Bug {
     LogsAreWhole,
     LogsDieWithTheSystem,
     LeaksSnapshots,
+    LeaksTheSystem,
     TeardownNeedsPrepare,
     TeardownIsCancelled,
     TakesWhatWasHandedOver,
@@ -410,7 +411,9 @@ impl Environment for InMemory {
         if self.bug == Bug::TakesWhatWasHandedOver {
             self.server.remove(GIVEN);
         }
-        if let Some(live) = made.live {
+        if let Some(live) = made.live
+            && self.bug != Bug::LeaksTheSystem
+        {
             self.server.remove(&live);
         }
         if self.bug != Bug::LeaksSnapshots {

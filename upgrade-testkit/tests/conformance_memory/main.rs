@@ -131,6 +131,12 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
     LogsAreWhole => [logs_are_no_longer_than_asked],
     LogsDieWithTheSystem => [logs_are_available_after_a_crash],
     LeaksSnapshots => [teardown_leaves_nothing],
+    // Whoever tears down sees that.
+    LeaksTheSystem => [
+        a_failed_prepare_leaves_nothing_after_teardown,
+        a_cancelled_prepare_leaves_nothing_after_teardown,
+        teardown_leaves_nothing
+    ],
     TeardownNeedsPrepare => [teardown_without_prepare_is_ok],
     TeardownIsCancelled => [teardown_ignores_cancellation],
     TakesWhatWasHandedOver => [what_was_handed_over_is_left_as_it_is],
@@ -156,6 +162,7 @@ each_bug_fails_its_clause!(broken_migrations, migration, migration::Fixture::new
     HalfOfItIsPending => [a_failed_apply_is_never_applied],
     RevertsWhatIsPending => [revert_of_a_pending_one_does_nothing],
     RevertsHalf => [revert_undoes_apply],
+    RevertForgetsARow => [revert_undoes_apply],
     PendingAfterFailedRevert => [a_failed_revert_is_never_pending],
     RevertsTheIrreversible => [revert_of_an_irreversible_one_is_unsupported],
     OwnConnection => [the_system_is_reached_only_through_the_endpoints],

@@ -28,6 +28,7 @@ pub(crate) enum Bug {
     HalfOfItIsPending,
     RevertsWhatIsPending,
     RevertsHalf,
+    RevertForgetsARow,
     PendingAfterFailedRevert,
     RevertsTheIrreversible,
     OwnConnection,
@@ -236,6 +237,9 @@ impl Migration for AddParcels {
                 tables.insert("parcels".to_owned(), row("p0", "half"));
             } else {
                 tables.remove("parcels");
+            }
+            if bug == Bug::RevertForgetsARow {
+                tables.entry("orders".to_owned()).or_default().remove("o2");
             }
             if let Some(record) = tables.get_mut(RECORD)
                 && bug != Bug::RevertKeepsTheRecord

@@ -1,0 +1,243 @@
+//! A copy of a store, made for one run and removed after it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use upgrade_core::environment::{At, Capabilities, Endpoint, Endpoints, Fault, LogTail};
+use upgrade_core::observation::{Observation, RowDiff, RowDiffRequest, Scope};
+use upgrade_core::{Environment, Error, ErrorKind, Finding, Result, UpgradeContext, Version};
+
+use crate::observe::{collections, observe};
+use crate::store::{Image, Lock, STORE, Store, at, files, parse, put, text, to_json};
+
+/// Copies of the store in one directory, made in another.
+///
+/// Each copy has a folder under the root, and beside it a lease: a file whose lock dies with its
+/// owner. The next one that is made sweeps what no live owner holds.
+#[derive(Debug)]
+pub struct KvEnvironment {
+    root: PathBuf,
+    source: PathBuf,
+    made: Mutex<Option<Made>>,
+}
+
+#[derive(Debug)]
+struct Made {
+    /// The folder: the store, the states that are kept of it, and what a way back keeps.
+    home: PathBuf,
+    lease: Lock,
+    ready: bool,
+}
+
+impl KvEnvironment {
+    /// An environment under `root`, with the files of the store in `source`, which are only read.
+    pub fn new(root: impl Into<PathBuf>, source: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            source: source.into(),
+            made: Mutex::default(),
+        }
+    }
+
+    fn made(&self) -> MutexGuard<'_, Option<Made>> {
+        // It is only ever replaced as a whole, so a panic leaves nothing half done.
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn home(&self) -> Result<PathBuf> {
+        let home = self.made().as_ref().map(|made| made.home.clone());
+        home.ok_or_else(|| Error::new(ErrorKind::Environment, "the store is not prepared"))
+    }
+
+    /// Reserves a folder, before anything is in it.
+    async fn register(&self, cx: &UpgradeContext) -> Result<PathBuf> {
+        if let Ok(home) = self.home() {
+            return Ok(home); // An earlier call did not come to its end.
+        }
+        fs::create_dir_all(&self.root).map_err(at(&self.root))?;
+        let _one_at_a_time = Lock::take(cx, &self.root.join(".registry"), File::try_lock).await?;
+        sweep(&self.root)?;
+        let homes = (0..).map(|n| self.root.join(format!("{}-{n}", cx.run_id())));
+        let mut free = homes.filter(|home| !lease_of(home).exists());
+        let home = free.next().unwrap_or_default();
+        let lease = Lock::try_take(&lease_of(&home), File::try_lock)?;
+        let lease = lease.ok_or_else(|| Error::new(ErrorKind::Internal, "a new lease is taken"))?;
+        *self.made() = Some(Made {
+            home: home.clone(),
+            lease,
+            ready: false,
+        });
+        Ok(home)
+    }
+
+    fn label(&self, label: &str) -> Result<PathBuf> {
+        let name = blake3::hash(label.as_bytes()).to_hex();
+        Ok(self.home()?.join(format!("label-{name}.json")))
+    }
+
+    fn kept(&self, label: &str) -> Result<Image> {
+        let kept = text(&self.label(label)?)?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("label `{label}` was never taken"),
+            )
+        })?;
+        parse(label, &kept)
+    }
+}
+
+#[async_trait]
+impl Environment for KvEnvironment {
+    fn name(&self) -> &str {
+        "key-value store"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::none().with_snapshots().with_faults()
+    }
+
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
+        if self.made().as_ref().is_some_and(|made| made.ready) {
+            return Ok(());
+        }
+        let store = self.register(cx).await?.join("store");
+        fs::create_dir_all(&store).map_err(at(&store))?;
+        let failed = |source| {
+            let message = format!("no store can be made of `{}`", self.source.display());
+            Error::new(ErrorKind::Environment, message).with_source(source)
+        };
+        let files = files(&self.source).map_err(failed)?;
+        for (name, text) in &files {
+            cx.bounded("copy the store", tokio::task::yield_now())
+                .await?;
+            put(&store.join(name), Some(text))?;
+        }
+        collections(&files).map_err(failed)?;
+        if let Some(made) = &mut *self.made() {
+            made.ready = true;
+        }
+        Ok(())
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        let none = Endpoints::default();
+        match &*self.made() {
+            Some(made) if made.ready => {
+                let url = format!("file://{}", made.home.join("store").display());
+                none.with(STORE, Endpoint::new(url))
+            }
+            _ => none,
+        }
+    }
+
+    async fn replace(&self, _: &UpgradeContext, _: &Version) -> Result<()> {
+        Ok(()) // There are no services.
+    }
+
+    async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
+        match at {
+            At::Live => observe(&Store::of(cx)?.read(cx).await?.files, scope),
+            At::Snapshot(label) => observe(&self.kept(label)?, scope),
+            _ => Err(Error::new(
+                ErrorKind::Unsupported,
+                "it does not know this state",
+            )),
+        }
+    }
+
+    async fn snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        let image = Store::of(cx)?.read(cx).await?.settled()?;
+        put(&self.label(label)?, Some(&to_json(&image)?))
+    }
+
+    async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        let image = self.kept(label)?;
+        let mut session = Store::of(cx)?
+            .begin(cx, format!("restore of `{label}`"))
+            .await?;
+        session.replace(cx, &image).await?;
+        session.commit()
+    }
+
+    async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
+        match fault {
+            Fault::TerminateSessions => Store::of(cx)?.terminate_sessions(),
+            // A session ends with whoever holds it.
+            Fault::KillProcess => Ok(()),
+            other => {
+                let message = format!("it cannot make this go wrong: {other:?}");
+                Err(Error::new(ErrorKind::Unsupported, message))
+            }
+        }
+    }
+
+    async fn row_diff(
+        &self,
+        _: &UpgradeContext,
+        _: &At,
+        _: &At,
+        _: &[RowDiffRequest],
+    ) -> Result<BTreeMap<String, RowDiff>> {
+        Err(undeclared("row diffs"))
+    }
+
+    async fn watch(&self, _: &UpgradeContext) -> Result<()> {
+        Err(undeclared("a watch over sessions"))
+    }
+
+    async fn left_behind(&self, _: &UpgradeContext) -> Result<Vec<Finding>> {
+        Err(undeclared("a watch over sessions"))
+    }
+
+    async fn logs(&self, _: &UpgradeContext, _: usize) -> Result<Vec<LogTail>> {
+        Ok(Vec::new()) // Nothing runs that could write one.
+    }
+
+    async fn teardown(self: Box<Self>, _: &UpgradeContext) -> Result<()> {
+        let made = self.made().take();
+        made.map_or(Ok(()), |made| {
+            let removed = remove(&made.home);
+            drop(made.lease);
+            removed
+        })
+    }
+}
+
+/// What a method of a power that is not declared answers.
+fn undeclared(power: &str) -> Error {
+    let message = format!("the key-value store does not offer {power}");
+    Error::new(ErrorKind::Unsupported, message)
+}
+
+fn lease_of(home: &Path) -> PathBuf {
+    home.with_extension("lease")
+}
+
+/// Removes what no live owner holds. Only whoever has the registry's lock may ask.
+fn sweep(root: &Path) -> Result<()> {
+    for entry in fs::read_dir(root).map_err(at(root))? {
+        let lease = entry.map_err(at(root))?.path();
+        let is_lease = lease
+            .extension()
+            .is_some_and(|extension| extension == "lease");
+        if is_lease && let Some(_dead) = Lock::try_take(&lease, File::try_lock)? {
+            remove(&lease.with_extension(""))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a folder, and its lease last: until then it can be swept.
+fn remove(home: &Path) -> Result<()> {
+    let removed = match fs::remove_dir_all(home) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => fs::remove_file(lease_of(home)),
+    };
+    removed.map_err(|source| {
+        let message = format!("`{}` is left", home.display());
+        Error::new(ErrorKind::Environment, message).with_source(source)
+    })
+}

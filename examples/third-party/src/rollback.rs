@@ -1,0 +1,102 @@
+//! Going back to a copy that was kept before the first change.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use upgrade_core::rollback::{RollbackRequest, Safety};
+use upgrade_core::{Error, ErrorKind, Finding, Result, Rollback, UpgradeContext, Verdict};
+
+use crate::observe::collections;
+use crate::store::{Image, Store, differences, parse, put, text, to_json};
+
+/// A rollback by a copy beside the store.
+///
+/// The copy is one file, so it is there as a whole or not at all; and it is on disk, so the way
+/// back is there for another process too when this one is killed.
+#[derive(Debug, Default)]
+pub struct RestoreCopy;
+
+impl RestoreCopy {
+    fn path(store: &Store) -> PathBuf {
+        store.directory().with_extension("kept")
+    }
+
+    fn kept(store: &Store) -> Result<Option<Image>> {
+        let kept = text(&Self::path(store))?;
+        kept.map(|kept| parse("the kept copy", &kept)).transpose()
+    }
+}
+
+#[async_trait]
+impl Rollback for RestoreCopy {
+    fn name(&self) -> &str {
+        "restore copy"
+    }
+
+    fn requires_reversible(&self) -> bool {
+        false
+    }
+
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
+        let store = Store::of(cx)?;
+        let image = store.read(cx).await?.settled()?;
+        put(&Self::path(&store), Some(&to_json(&image)?))
+    }
+
+    async fn check(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<Safety> {
+        let store = Store::of(cx)?;
+        let Some(kept) = Self::kept(&store)? else {
+            return Ok(Safety::Unsafe {
+                boundary: "the store".to_owned(),
+                reason: "there is no copy of it to go back to".to_owned(),
+            });
+        };
+        let kept = collections(&kept)?;
+        let mut losses = Vec::new();
+        for (name, rows) in collections(&store.read(cx).await?.files)? {
+            let is_new = |key: &String| kept.get(&name).is_none_or(|kept| !kept.contains_key(key));
+            let new = rows.keys().filter(|key| is_new(key)).count();
+            if new > 0 {
+                losses.push(format!("{new} rows that came to {name} since the copy"));
+            }
+        }
+        Ok(if losses.is_empty() {
+            Safety::Safe
+        } else {
+            Safety::SafeWithLoss { losses }
+        })
+    }
+
+    async fn execute(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<()> {
+        let store = Store::of(cx)?;
+        let Some(kept) = Self::kept(&store)? else {
+            let refused = Error::new(ErrorKind::Refused, "no copy was kept to go back to");
+            return Err(refused.with_hint("call `prepare` before the first change"));
+        };
+        // An interrupted migration is undone by the session, and so is an interrupted rollback.
+        let mut session = store.begin(cx, self.name()).await?;
+        session.replace(cx, &kept).await?;
+        session.commit()
+    }
+
+    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
+        let store = Store::of(cx)?;
+        let Some(kept) = Self::kept(&store)? else {
+            return Ok(Verdict::Inconclusive(
+                "there is no copy to compare with".to_owned(),
+            ));
+        };
+        // Files, not sums over rows: the record of migrations has to be back as well.
+        let live = store.read(cx).await?.settled()?;
+        let differ = differences(&kept, &live).into_keys();
+        let findings = differ.map(|name| {
+            let subject = format!("file {name}");
+            Finding::error("rollback-file-differs", subject, "is not what it was")
+        });
+        Ok(Verdict::from_findings(findings.collect()))
+    }
+
+    async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
+        put(&Self::path(&Store::of(cx)?), None)
+    }
+}
