@@ -59,7 +59,7 @@ fn comparison(name: &str) -> Result<Comparison, String> {
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::print_stderr, reason = "a program prints")]
 async fn main() -> ExitCode {
-    match run(&Arguments::parse()).await {
+    match Box::pin(run(&Arguments::parse())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -97,7 +97,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
     for comparison in Comparison::ALL {
         if arguments.only.is_empty() || arguments.only.contains(&comparison) {
             eprintln!("measuring {} ...", comparison.name());
-            lines.extend(comparison.measure(&binaries, effort).await?);
+            lines.extend(Box::pin(comparison.measure(&binaries, effort)).await?);
         }
     }
     machine.look_again();

@@ -163,10 +163,14 @@ impl Environment for KvEnvironment {
     }
 
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
+        let store = Store::of(cx)?;
         match fault {
-            Fault::TerminateSessions => Store::of(cx)?.terminate_sessions(),
-            // A session ends with whoever holds it.
-            Fault::KillProcess => Ok(()),
+            // What was left unfinished is undone, as it is by whoever comes next.
+            Fault::TerminateSessions => {
+                store.terminate_sessions()?;
+                store.begin(cx, "recovery").await?.commit()
+            }
+            Fault::KillProcess => store.begin(cx, "recovery").await?.commit(),
             other => {
                 let message = format!("it cannot make this go wrong: {other:?}");
                 Err(Error::new(ErrorKind::Unsupported, message))

@@ -281,7 +281,7 @@ impl ValidatorFixture for Fixture {
 #[async_trait]
 impl RollbackFixture for Fixture {
     async fn system(&self) -> Result<(Arc<dyn Rollback>, UpgradeContext)> {
-        let cx = Fixture::system(self, ORDERS, CUSTOMERS);
+        let cx = Self::system(self, ORDERS, CUSTOMERS);
         Ok((Arc::new(RestoreCopy), cx))
     }
 

@@ -81,7 +81,9 @@ pub(super) async fn compare(
                 losses::excuse(run, cx, with, MadeBy::Down, findings).await?
             } else {
                 let mut findings = losses::excuse(run, cx, with, MadeBy::Up, findings).await?;
-                findings.extend(losses::that_did_not_happen(run, step));
+                if run.is_at_head() {
+                    findings.extend(losses::that_did_not_happen(run, step));
+                }
                 if run.plan.scenario == Scenario::Straight {
                     let schema = Scope::Schema;
                     let now = run.environment.observe(cx, &At::Live, &schema).await?;

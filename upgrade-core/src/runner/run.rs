@@ -177,6 +177,13 @@ impl Run<'_> {
         None
     }
 
+    /// Whether every migration is applied.
+    pub(super) fn is_at_head(&self) -> bool {
+        let all = self.upgrade.migrations();
+        let done = |migration: &Arc<dyn Migration>| self.applied.contains(migration.id());
+        !all.is_empty() && all.iter().all(done)
+    }
+
     /// Remembers what belongs to the state that was kept now.
     pub(super) fn keep(&mut self, label: &str) {
         let state = KeptState {
@@ -298,10 +305,8 @@ impl Run<'_> {
         within: Duration,
     ) -> UpgradeContext {
         let deadline = Instant::now() + within;
-        let all = self.upgrade.migrations();
-        let done = |migration: &Arc<dyn Migration>| self.applied.contains(migration.id());
         cx.clone()
-            .with_upgraded(!all.is_empty() && all.iter().all(done) && self.crashed.is_none())
+            .with_upgraded(self.is_at_head() && self.crashed.is_none())
             .with_phase(phase)
             .with_deadline(deadline)
             .with_endpoints(self.environment.endpoints())

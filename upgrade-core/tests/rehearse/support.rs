@@ -119,6 +119,7 @@ impl Shop {
         };
         let environment = PostgresEnvironment::new("test", source);
         let upgrade = Upgrade::new("shop", "old", "new")
+            .with_released(applied.iter().cloned(), 1..=applied.len())
             .with_migrations(pending.iter().cloned())
             .with_expected_changes(declared)
             .with_validator(
@@ -191,6 +192,10 @@ impl DatabaseSource for Fresh {
         let database = &self.database;
         let mut admin = database.connect_maintenance().await?;
         database.drop(&mut admin).await
+    }
+
+    fn may_be_emptied(&self) -> bool {
+        true
     }
 
     fn log_tail(&self, lines: usize) -> Vec<LogTail> {
