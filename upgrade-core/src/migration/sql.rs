@@ -197,7 +197,9 @@ impl SqlMigration {
         direction: Direction,
     ) -> Result<()> {
         let before = Traces::of(session).await;
-        let result = self.run(cx, session, script, direction).await;
+        let result = self
+            .run(cx, session, script, direction, before.as_ref())
+            .await;
         if result.is_err() {
             // A transaction that failed cannot be asked. Where there is none, this does nothing.
             execute(session, "rollback").await.unwrap_or_default();
@@ -215,6 +217,7 @@ impl SqlMigration {
         session: &mut PgConnection,
         script: &Script,
         direction: Direction,
+        before: Option<&Traces>,
     ) -> Result<()> {
         let started = Instant::now();
         let begin = match script.transaction {
@@ -236,7 +239,15 @@ impl SqlMigration {
         }
         self.send(cx, session, script, direction).await?;
         if record_inside {
-            self.record(session, direction, started).await?;
+            // A transaction that has failed cannot be asked any more.
+            let now = Traces::of(session).await;
+            let recorded = self.record(session, direction, started).await;
+            if recorded.is_err()
+                && let (Some(before), Some(now)) = (before, &now)
+            {
+                before.compare_settings(now, cx, &self.id, script);
+            }
+            recorded?;
         }
         if begin.is_some() {
             execute(session, "commit").await.map_err(|source| {

@@ -48,8 +48,27 @@ impl Traces {
         })
     }
 
-    /// Tells what a script has changed since.
+    /// Tells what a script has changed since, once its transaction is over.
     pub(super) fn compare(
+        &self,
+        now: &Self,
+        cx: &UpgradeContext,
+        id: &MigrationId,
+        script: &Script,
+    ) {
+        self.compare_settings(now, cx, id, script);
+        if now.locks.difference(&self.locks).next().is_some() {
+            let message = format!(
+                "leaves an advisory lock to the session, which a pool keeps open{}",
+                place(script, |_, text| text.contains("pg_advisory_lock")
+                    || text.contains("pg_try_advisory_lock"))
+            );
+            notice(cx, "advisory-lock-leaked", id, script, message);
+        }
+    }
+
+    /// Tells which settings a script has changed since.
+    pub(super) fn compare_settings(
         &self,
         now: &Self,
         cx: &UpgradeContext,
@@ -78,14 +97,6 @@ impl Traces {
                 })
             );
             notice(cx, "session-setting-leaked", id, script, message);
-        }
-        if now.locks.difference(&self.locks).next().is_some() {
-            let message = format!(
-                "leaves an advisory lock to the session, which a pool keeps open{}",
-                place(script, |_, text| text.contains("pg_advisory_lock")
-                    || text.contains("pg_try_advisory_lock"))
-            );
-            notice(cx, "advisory-lock-leaked", id, script, message);
         }
     }
 }

@@ -77,7 +77,9 @@ pub(super) async fn compare(
         Equal::SharedRows => {
             let findings = shared_rows(run, cx, with, &expected).await?;
             if step.phase == Phase::Rollback {
-                let findings = downs::findings(run, step, findings);
+                let schema = Scope::Schema;
+                let now = run.environment.observe(cx, &At::Live, &schema).await?;
+                let findings = downs::findings(run, step, &now, findings);
                 losses::excuse(run, cx, with, MadeBy::Down, findings).await?
             } else {
                 let mut findings = losses::excuse(run, cx, with, MadeBy::Up, findings).await?;

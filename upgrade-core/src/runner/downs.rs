@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::run::Run;
+use crate::observation::Observation;
 use crate::plan::{Action, Plan, Step};
 use crate::validator::{Finding, Severity};
 
@@ -11,7 +12,12 @@ use crate::validator::{Finding, Severity};
 /// A table that the previous release does not have may go with its rows. Of a table whose values
 /// an up has changed, the down may change them back, so that is for a person to look at; of one
 /// that no up has touched, every value has to be there.
-pub(super) fn findings(run: &Run<'_>, step: &Step, across_up: Vec<Finding>) -> Vec<Finding> {
+pub(super) fn findings(
+    run: &Run<'_>,
+    step: &Step,
+    now: &Observation,
+    across_up: Vec<Finding>,
+) -> Vec<Finding> {
     let lost = if written_late(run.plan, step) {
         "rows-written-late-lost"
     } else {
@@ -20,7 +26,8 @@ pub(super) fn findings(run: &Run<'_>, step: &Step, across_up: Vec<Finding>) -> V
     let mut findings = across_up;
     // A column of the new release goes with its down.
     findings.retain(|finding| finding.id != "column-dropped-with-data");
-    findings.retain(|finding| finding.id != "rows-lost-by-up" || has_place(run, step, finding));
+    findings
+        .retain(|finding| finding.id != "rows-lost-by-up" || has_place(run, step, now, finding));
     for finding in &mut findings {
         if finding.id == "rows-lost-by-up" {
             finding.id = lost.to_owned();
@@ -39,11 +46,11 @@ pub(super) fn findings(run: &Run<'_>, step: &Step, across_up: Vec<Finding>) -> V
 }
 
 /// Whether the table of a finding is there now, or was there at the previous release.
-fn has_place(run: &Run<'_>, step: &Step, finding: &Finding) -> bool {
+fn has_place(run: &Run<'_>, step: &Step, now: &Observation, finding: &Finding) -> bool {
     let Some(table) = finding.subject.strip_prefix("table ") else {
         return true;
     };
-    let gone = finding.message.starts_with("is gone");
+    let gone = !now.objects.contains_key(&finding.subject);
     let first = run.plan.steps.iter().find_map(|other| match &other.action {
         Action::Observe { label } if other.id < step.id => run.observations.get(label),
         _ => None,
