@@ -239,7 +239,7 @@ async fn t7_an_invalid_index_counts_as_made() {
     let retried = folder(&[("0002_index.up.sql", index)]);
     let (_database, mut connection) = scratch().await;
     let migrator = Migrator::new(retried.path()).await.unwrap();
-    migrator.run_to(&mut connection, 1).await.unwrap();
+    migrator.run_to(1, &mut connection).await.unwrap();
     let rows = "insert into orders values (1, 'x'), (2, 'x')";
     sqlx::raw_sql(rows).execute(&mut connection).await.unwrap();
     migrator.run(&mut connection).await.unwrap_err();

@@ -228,7 +228,8 @@ impl Run<'_> {
         let span = tracing::info_span!("step", id = step.id.0, phase = step.phase.as_str(), title);
         let started = Instant::now();
         let cx = self.context(cx, step.phase, Duration::from_millis(step.within_ms));
-        let performing = step::perform(self, &cx, step).instrument(span);
+        // On the heap: a step is as large as the largest of what it may do.
+        let performing = Box::pin(step::perform(self, &cx, step)).instrument(span);
         let result = AssertUnwindSafe(within_reach(&cx, &title, performing))
             .catch_unwind()
             .await
