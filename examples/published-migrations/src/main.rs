@@ -5,9 +5,14 @@
 //! rolled back by a kept copy, which has to bring back schema and rows. From the first version on,
 //! every later boundary is rolled back as well.
 //!
+//! With `--crash` every migration after the first is interrupted instead, at every boundary between
+//! its statements and inside its longest one; then it is run again, and gone back from.
+//!
 //! Findings are what the library has to say about the migrations; they do not make this program
-//! fail. A rollback that is not verified does.
+//! fail. A rollback that is not verified does, and so does a way out of a crash that fails without
+//! a finding that says why.
 
+mod crash;
 mod outcome;
 mod sets;
 
@@ -21,6 +26,7 @@ use upgrade_core::rollback::SnapshotSwap;
 use upgrade_core::{Report, Result, Scenario};
 use upgrade_testkit::Rehearsal;
 
+use crash::CrashOutcome;
 use outcome::Outcome;
 use sets::{SETS, Set};
 
@@ -36,6 +42,9 @@ struct Arguments {
     /// The seed of the rows
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// Interrupt every migration instead, and try every way out
+    #[arg(long)]
+    crash: bool,
     /// Only these crates
     names: Vec<String>,
 }
@@ -48,6 +57,25 @@ struct Arguments {
 )]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.crash {
+        return match crashes(&arguments).await {
+            Ok(outcomes) => {
+                if !arguments.json {
+                    print!("{}", crash::table(&outcomes));
+                }
+                let explained = outcomes.iter().all(CrashOutcome::is_explained);
+                if explained && !outcomes.is_empty() {
+                    ExitCode::SUCCESS
+                } else {
+                    ExitCode::FAILURE
+                }
+            }
+            Err(error) => {
+                eprintln!("error: {error:?}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match rehearse(&arguments).await {
         Ok(outcomes) => {
             if !arguments.json {
@@ -70,11 +98,47 @@ async fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "a program prints")]
 async fn rehearse(arguments: &Arguments) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
-    for set in &SETS {
-        if !arguments.names.is_empty() && !arguments.names.iter().any(|name| name == set.name) {
-            continue;
-        }
+    for set in chosen(arguments) {
         let outcome = one(set, arguments).await?;
+        if arguments.json {
+            println!("{}", outcome.to_json());
+        }
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+/// The sets that were asked for.
+fn chosen(arguments: &Arguments) -> impl Iterator<Item = &'static Set> {
+    SETS.iter().filter(|set| {
+        arguments.names.is_empty() || arguments.names.iter().any(|name| name == set.name)
+    })
+}
+
+/// Every set from its first version on, each migration interrupted. One that fails on the rows of
+/// that version without a crash is passed over, and the next version is the one to start from.
+#[expect(clippy::print_stdout, reason = "a program prints")]
+async fn crashes(arguments: &Arguments) -> Result<Vec<CrashOutcome>> {
+    let mut outcomes = Vec::new();
+    for set in chosen(arguments) {
+        let folder = set.read()?;
+        let versions: Vec<&str> = folder
+            .migrations()
+            .iter()
+            .map(|file| file.version_text.as_str())
+            .collect();
+        let head = versions.len() - 1;
+        let mut outcome = CrashOutcome::new(set.name);
+        let mut from = 0;
+        while from < head {
+            let rehearsal = rehearsal(set, arguments, &folder, versions[from], versions[head])?
+                .scenario(Scenario::CrashAt);
+            let report = rehearsal.report().await?;
+            outcome.add(&report);
+            let tried = report.migrations.iter();
+            let tried = tried.filter(|migration| migration.crashed > 0).count();
+            from += tried + 1;
+        }
         if arguments.json {
             println!("{}", outcome.to_json());
         }
@@ -122,6 +186,17 @@ async fn run(
     to: &str,
     scenario: Scenario,
 ) -> Result<Report> {
+    let rehearsal = rehearsal(set, arguments, folder, from, to)?;
+    rehearsal.scenario(scenario).report().await
+}
+
+fn rehearsal(
+    set: &Set,
+    arguments: &Arguments,
+    folder: &MigrationFolder,
+    from: &str,
+    to: &str,
+) -> Result<Rehearsal> {
     let mut rehearsal = Rehearsal::new(set.name)?
         .folder(folder.clone())
         .from(format!("version:{from}"))
@@ -129,11 +204,10 @@ async fn run(
         .set_up_sql(set.set_up_sql)
         .without_template()
         .rollback(SnapshotSwap::new())
-        .scenario(scenario)
         .rows(arguments.rows)
         .seed(arguments.seed);
     if !arguments.json {
         rehearsal = rehearsal.sink(Progress::for_terminal());
     }
-    rehearsal.report().await
+    Ok(rehearsal)
 }
