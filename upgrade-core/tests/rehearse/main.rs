@@ -7,6 +7,7 @@
 )]
 
 mod blame;
+mod crash;
 mod rows;
 mod support;
 mod ten_losses;

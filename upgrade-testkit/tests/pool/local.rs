@@ -64,6 +64,35 @@ async fn two_copies_do_not_see_each_other() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_killed_comes_back_and_those_of_others_do_not_notice() {
+    let place = Place::new();
+    let killable = place.options().with_killable(true);
+    let killable = Pool::connect(killable).await.unwrap();
+    let shared = place.pool().await;
+    assert!(killable.is_killable() && !shared.is_killable());
+    let template = place.template(&killable, 1).await.unwrap();
+    let mine = hand_out(&template).await;
+    let others = place.template(&shared, 1).await.unwrap();
+    let theirs = hand_out(&others).await;
+    assert_eq!(place.count_builds(), 1);
+    assert!(mine.may_kill_server() && !theirs.may_kill_server());
+    let error = theirs.kill_server().await.unwrap_err();
+    assert!(matches!(error, PoolError::NotKillable), "{error}");
+    let mut open = theirs.connect().await.unwrap();
+
+    // What was committed a moment ago is there, at the same address.
+    run(&mine, "delete from orders where id > 7").await;
+    mine.kill_server().await.unwrap();
+    assert_eq!(content(&mine).await.0, 7);
+    let log = mine.server_log_tail(200).unwrap();
+    assert!(log.contains("automatic recovery in progress"), "{log}");
+    sqlx::raw_sql("select 1").execute(&mut open).await.unwrap();
+
+    drop((mine, template, open, theirs, others));
+    assert!(place.servers().is_empty(), "{:?}", place.servers());
+}
+
+#[tokio::test]
 async fn a_later_process_finds_the_template_and_another_key_does_not() {
     let place = Place::new();
     drop(place.template(&place.pool().await, 1).await.unwrap());
