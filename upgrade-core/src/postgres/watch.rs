@@ -26,16 +26,16 @@ const RESULT_CHANGED: &str = "0A000";
 
 /// What sessions of a database hold: who, since when, what. Not this one, nor the server's own.
 const HELD: &str = "
-    select a.pid, a.backend_start::text, 'lock',
-        format('session %s (%s) holds advisory lock %s', a.pid, nullif(a.application_name, ''),
+    select a.pid, coalesce(a.backend_start::text, ''), 'lock',
+        format('session %s (%s) holds advisory lock %s', a.pid, coalesce(a.application_name, ''),
             case l.objsubid when 1 then ((l.classid::int8 << 32) | l.objid::int8)::text
                 else l.classid || ', ' || l.objid end)
     from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a on a.pid = l.pid
     where l.locktype = 'advisory' and l.granted and a.datname = pg_catalog.current_database()
         and l.pid <> pg_catalog.pg_backend_pid()
     union all
-    select a.pid, a.backend_start::text, 'transaction',
-        format('session %s (%s) is %s', a.pid, nullif(a.application_name, ''), a.state)
+    select a.pid, coalesce(a.backend_start::text, ''), 'transaction',
+        format('session %s (%s) is %s', a.pid, coalesce(a.application_name, ''), a.state)
     from pg_catalog.pg_stat_activity a
     where a.datname = pg_catalog.current_database() and a.state like 'idle in transaction%'
         and a.pid <> pg_catalog.pg_backend_pid()

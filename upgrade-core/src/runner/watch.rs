@@ -22,8 +22,13 @@ pub(super) async fn end(
     result: StepResult,
 ) -> StepResult {
     if watches {
-        for finding in run.environment.left_behind(cx).await? {
-            cx.notice(finding);
+        match run.environment.left_behind(cx).await {
+            Ok(left) => left.into_iter().for_each(|finding| cx.notice(finding)),
+            // What the migration itself came to says more.
+            Err(error) if result.is_err() => {
+                tracing::warn!(?error, "what a migration left behind could not be told");
+            }
+            Err(error) => return Err(error),
         }
     }
     result
