@@ -16,9 +16,8 @@ use testcontainers::bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptionsBuilder,
 };
 use testcontainers::core::client::docker_client_instance;
-use upgrade_core::postgres::container::{
-    ContainerError, ContainerOptions, ContainerServer, sweep_containers,
-};
+use upgrade_core::docker::{DockerError, Resource, sweep};
+use upgrade_core::postgres::container::{ContainerOptions, ContainerServer};
 
 /// Set in a child process of these tests: the registry that it works in.
 const CHILD: &str = "UPGRADE_CONTAINER_TEST_CHILD";
@@ -68,7 +67,7 @@ impl Fixture {
             .map(|file| file.unwrap().file_name());
         names
             .map(|name| name.into_string().unwrap())
-            .filter(|name| name.ends_with(".json"))
+            .filter(|name| name.ends_with(".jsonl"))
             .collect()
     }
 
@@ -154,7 +153,7 @@ async fn a_server_answers_until_it_is_stopped() {
         fixture.containers().await,
         [format!("/{}", server.container())]
     );
-    assert_eq!(fixture.entries(), [format!("{}.json", server.container())]);
+    assert_eq!(fixture.entries(), [format!("{}.jsonl", server.container())]);
 
     server.stop().await.unwrap();
     fixture.assert_nothing_is_left().await;
@@ -263,13 +262,13 @@ async fn a_missing_image_names_the_script_that_builds_one() {
         .with_major(15);
     let error = ContainerServer::start(options).await.unwrap_err();
     assert!(
-        matches!(&error, ContainerError::ImageMissing { .. }),
+        matches!(&error, DockerError::ImageMissing { .. }),
         "{error:?}"
     );
     let text = error.to_string();
     assert!(
         text.contains("`upgrade-no-such-image:0`")
-            && text.contains("scripts/build-postgres-image 15"),
+            && text.contains("scripts/build-image postgres-15"),
         "{text}"
     );
     fixture.assert_nothing_is_left().await;
@@ -282,7 +281,7 @@ async fn a_container_that_exits_shows_its_last_lines() {
     let error = ContainerServer::start(fixture.options().with_setting("no_such_parameter", "1"))
         .await
         .unwrap_err();
-    let ContainerError::Exited { code, log, .. } = &error else {
+    let DockerError::Exited { code, log, .. } = &error else {
         panic!("{error:?}")
     };
     assert_ne!(*code, 0);
@@ -311,7 +310,7 @@ async fn a_server_that_never_answers_ends_at_the_deadline() {
         "it took {:?}",
         begun.elapsed()
     );
-    let ContainerError::NotReady { waited, log, .. } = &error else {
+    let DockerError::NotReady { waited, log, .. } = &error else {
         panic!("{error:?}")
     };
     assert!(*waited >= limit, "{waited:?}");
@@ -378,20 +377,20 @@ async fn a_sweep_takes_the_containers_of_the_dead_and_no_others() {
         .expect("the child says what it owns");
     assert_eq!(fixture.containers().await.len(), 2);
     assert_eq!(
-        sweep_containers(fixture.dir.path()).await.unwrap(),
-        Vec::<String>::new(),
+        sweep(fixture.dir.path()).await.unwrap(),
+        Vec::<Resource>::new(),
         "both owners live"
     );
 
     drop(owner);
     assert_eq!(
-        sweep_containers(elsewhere.dir.path()).await.unwrap(),
-        Vec::<String>::new(),
+        sweep(elsewhere.dir.path()).await.unwrap(),
+        Vec::<Resource>::new(),
         "not its business"
     );
     assert_eq!(
-        sweep_containers(fixture.dir.path()).await.unwrap(),
-        [orphan]
+        sweep(fixture.dir.path()).await.unwrap(),
+        [Resource::Container(orphan)]
     );
     assert_eq!(ask(&alive, "select 'alive'").await, "alive");
     alive.stop().await.unwrap();
@@ -406,8 +405,8 @@ async fn a_container_without_an_entry_is_swept() {
     // As if the engine had made it after its owner was killed and swept.
     std::fs::remove_file(fixture.dir.path().join(&fixture.entries()[0])).unwrap();
     assert_eq!(
-        sweep_containers(fixture.dir.path()).await.unwrap(),
-        [server.container()]
+        sweep(fixture.dir.path()).await.unwrap(),
+        [Resource::Container(server.container().to_owned())]
     );
     server.stop().await.unwrap();
     fixture.assert_nothing_is_left().await;
@@ -454,7 +453,7 @@ fn spawn_owner(fixture: &Fixture) -> Killed {
 async fn sweep_until_settled(fixture: &Fixture) {
     let settled = Instant::now() + Duration::from_secs(3);
     while Instant::now() < settled {
-        sweep_containers(fixture.dir.path()).await.unwrap();
+        sweep(fixture.dir.path()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await; // poll
     }
 }

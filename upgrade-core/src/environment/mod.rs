@@ -1,5 +1,7 @@
 //! The system that is upgraded, as something that can be made, observed, put back and removed.
 
+#[cfg(feature = "docker")]
+mod docker;
 #[cfg(feature = "postgres")]
 mod postgres;
 
@@ -16,6 +18,8 @@ use crate::secret::Secret;
 use crate::validator::Finding;
 use crate::version::Version;
 
+#[cfg(feature = "docker")]
+pub use docker::{Disturbance, DockerEnvironment, SharedEnvironment};
 #[cfg(feature = "postgres")]
 pub use postgres::{DatabaseSource, Existing, PostgresEnvironment};
 
@@ -71,6 +75,21 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// [`Environment`](crate::ErrorKind::Environment) when the services do not come up.
     async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<()>;
 
+    /// Has both releases run side by side: the first `count` instances of services that of
+    /// [`cx.to()`](UpgradeContext::to), all others that of [`cx.from()`](UpgradeContext::from).
+    ///
+    /// # Behavior
+    /// - When it returns, all instances answer, and users are led to all of them.
+    /// - From any other number it goes there instance by instance, up or down; the others stay as
+    ///   they are.
+    /// - With 0 it is as after [`replace`](Self::replace) by the old release, and with
+    ///   [`Capabilities::instances`] or more as after that by the new one.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where [`Capabilities::instances`] is 0, else
+    /// as [`replace`](Self::replace).
+    async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<()>;
+
     /// Measures everything that is compared: the schema and the rows.
     ///
     /// # Behavior
@@ -120,7 +139,7 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// - Afterwards an observation equals the one made at the snapshot.
     /// - The label is kept, and can be restored again.
     /// - With [`Capabilities::empty`], the label [`EMPTY`] can be restored although it was never
-    ///   taken.
+    ///   taken. No row is left then, no table that had rows, and every label.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for a label that was never taken,
@@ -132,6 +151,8 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// # Behavior
     /// - When it returns, no session that was hit holds anything any more, and the system can be
     ///   reached again at the same endpoints.
+    /// - What was committed before a server was killed is there.
+    /// - A killed process is waited for until its sessions have ended.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::faults`], and for
@@ -154,7 +175,8 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Behavior
     /// - Without a change in between, nothing is left behind.
-    /// - What a session holds on to is found.
+    /// - What a session holds on to is found, as an error.
+    /// - It ends the watch: what is taken afterwards is not told.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::watches`].
@@ -201,6 +223,10 @@ pub struct Capabilities {
     /// It can name the rows in which two states differ.
     #[serde(default)]
     pub row_diffs: bool,
+    /// How many instances of services it can replace one by one, 0 where it replaces all at once:
+    /// [`Environment::replace_first`].
+    #[serde(default)]
+    pub instances: u32,
 }
 
 impl Capabilities {
@@ -248,6 +274,14 @@ impl Capabilities {
     #[must_use]
     pub fn with_services(mut self) -> Self {
         self.services = true;
+        self
+    }
+
+    /// With [`Capabilities::services`], and [`Capabilities::instances`].
+    #[must_use]
+    pub fn with_instances(mut self, count: u32) -> Self {
+        self.services = true;
+        self.instances = count;
         self
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 use super::{At, Capabilities, DATABASE, EMPTY, Endpoints, Environment, Fault, LogTail};
@@ -36,6 +37,11 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Any kind, with what is left.
     async fn release(&self, cx: &UpgradeContext, passed_on: Option<Database>) -> Result<()>;
+
+    /// How its server copies a database best, where that was found out.
+    fn copy_strategy(&self) -> CopyStrategy {
+        CopyStrategy::ServerDefault
+    }
 
     /// The last lines of the server's log, as far as they can be read.
     fn log_tail(&self, lines: usize) -> Vec<LogTail>;
@@ -102,8 +108,9 @@ impl DatabaseSource for Existing {
 
 /// An environment that is one database.
 ///
-/// In staging it keeps states as copies of the database and terminates sessions on request; on a
-/// real system ([`PostgresEnvironment::without_staging_powers`]) it does neither.
+/// In staging it keeps states as copies of the database, terminates sessions on request, and keeps
+/// one of its own open between calls; on a real system
+/// ([`PostgresEnvironment::without_staging_powers`]) it does none of that.
 #[derive(Debug)]
 pub struct PostgresEnvironment {
     name: String,
@@ -118,6 +125,10 @@ struct State {
     database: Option<Database>,
     snapshots: BTreeMap<String, Database>,
     watch: Option<Watch>,
+    /// A session in the database, and one in the server's maintenance database, for the next call
+    /// that needs one: a new one takes some milliseconds, and knows nothing of the catalog yet.
+    live: Option<PgConnection>,
+    admin: Option<PgConnection>,
 }
 
 impl PostgresEnvironment {
@@ -153,11 +164,33 @@ impl PostgresEnvironment {
         self
     }
 
+    /// The database that keeps a state.
+    #[cfg(feature = "docker")]
+    pub(super) fn kept(&self, label: &str) -> Option<Database> {
+        self.state(|state| state.snapshots.get(label).cloned())
+    }
+
+    /// Whether the database is there.
+    #[cfg(feature = "docker")]
+    pub(super) async fn exists(&self) -> Result<bool> {
+        let live = self.database()?;
+        let mut admin = self.admin_session(&live).await?;
+        let exists = live.exists(&mut admin).await?;
+        self.keep_admin(admin).await;
+        Ok(exists)
+    }
+
+    /// Tells where a state is kept that another process has kept.
+    #[cfg(feature = "docker")]
+    pub(super) fn knows(&self, label: &str, kept: Database) {
+        self.state(|state| state.snapshots.insert(label.to_owned(), kept));
+    }
+
     fn state<T>(&self, read: impl FnOnce(&mut State) -> T) -> T {
         read(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn database(&self) -> Result<Database> {
+    pub(super) fn database(&self) -> Result<Database> {
         self.state(|state| state.database.clone()).ok_or_else(|| {
             Error::new(
                 ErrorKind::Environment,
@@ -186,36 +219,97 @@ impl PostgresEnvironment {
         ))
     }
 
-    async fn copy(&self, cx: &UpgradeContext, from: &Database, to: &str) -> Result<Database> {
-        let mut admin = from.connect_maintenance().await?;
+    /// A session in the database: the one that is kept, if it still lives.
+    async fn live_session(&self, live: &Database) -> Result<PgConnection> {
+        match alive(self.state(|state| state.live.take())).await {
+            Some(session) => Ok(session),
+            None => live.connect().await,
+        }
+    }
+
+    /// A session in the maintenance database: the one that is kept, if it still lives.
+    async fn admin_session(&self, live: &Database) -> Result<PgConnection> {
+        match alive(self.state(|state| state.admin.take())).await {
+            Some(session) => Ok(session),
+            None => live.connect_maintenance().await,
+        }
+    }
+
+    /// Keeps a session for the next call. On a real system none stays open: what is done there
+    /// between two steps may need the database without sessions.
+    async fn keep(&self, session: PgConnection, of: fn(&mut State) -> &mut Option<PgConnection>) {
+        if !self.capabilities.snapshots {
+            return close(session).await;
+        }
+        if let Some(other) = self.state(|state| of(state).replace(session)) {
+            close(other).await;
+        }
+    }
+
+    async fn keep_live(&self, session: PgConnection) {
+        self.keep(session, |state| &mut state.live).await;
+    }
+
+    async fn keep_admin(&self, session: PgConnection) {
+        self.keep(session, |state| &mut state.admin).await;
+    }
+
+    /// Ends the session in the database, before that is copied or replaced.
+    async fn leave(&self) {
+        if let Some(session) = self.state(|state| state.live.take()) {
+            close(session).await;
+        }
+    }
+
+    async fn copy(
+        &self,
+        cx: &UpgradeContext,
+        admin: &mut PgConnection,
+        from: &Database,
+        to: &str,
+    ) -> Result<Database> {
         // What is overwritten is only ever a copy that this environment made.
-        from.sibling(to).drop(&mut admin).await?;
+        from.sibling(to).drop(admin).await?;
         let marker = Marker::new(MarkerKind::Kept, cx.run_id().as_str());
         let within = cx.remaining().unwrap_or(PATIENCE);
-        let copy = from
-            .copy(&mut admin, to, &marker, CopyStrategy::ServerDefault, within)
-            .await?;
-        close(admin).await;
-        Ok(copy)
+        from.copy(admin, to, &marker, self.source.copy_strategy(), within)
+            .await
+    }
+
+    /// Keeps a copy of the database under another name.
+    async fn keep_state(&self, cx: &UpgradeContext, live: &Database, to: &str) -> Result<()> {
+        self.leave().await;
+        let mut admin = self.admin_session(live).await?;
+        self.copy(cx, &mut admin, live, to).await?;
+        self.keep_admin(admin).await;
+        Ok(())
     }
 
     /// Puts a copy of what was kept in the place of the database. The copy comes first: should it
     /// fail, for want of disk space say, nothing has changed.
     async fn put_back(&self, cx: &UpgradeContext, kept: &Database) -> Result<()> {
         let live = self.database()?;
-        let mut admin = live.connect_maintenance().await?;
+        self.leave().await;
+        let mut admin = self.admin_session(&live).await?;
         if live.exists(&mut admin).await? {
             live.guard(&mut admin, "put back").await?;
         }
         let comment = live.comment(&mut admin).await?;
-        let fresh = self.copy(cx, kept, &fresh_name(&live)).await?;
+        let fresh = self.copy(cx, &mut admin, kept, &fresh_name(&live)).await?;
         live.drop(&mut admin).await?;
         let live = fresh.rename(&mut admin, live.name()).await?;
         let comment = live.comment_sql(comment.as_deref());
         live.act(&mut admin, "mark", &comment).await?;
-        close(admin).await;
+        self.keep_admin(admin).await;
         Ok(())
     }
+}
+
+/// The session, if it still lives: it may have been ended, or its server killed.
+async fn alive(session: Option<PgConnection>) -> Option<PgConnection> {
+    let mut session = session?;
+    session.ping().await.ok()?;
+    Some(session)
 }
 
 /// Makes a database anew, without anything in it.
@@ -288,12 +382,25 @@ impl Environment for PostgresEnvironment {
         Ok(())
     }
 
+    async fn replace_first(&self, _: &UpgradeContext, _: u32) -> Result<()> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "a database has no instances of services to replace",
+        ))
+    }
+
     async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
         let database = self.at(at)?;
         let observe = async {
-            let mut connection = database.connect().await?;
-            let observation = self.observer.observe(&mut connection, scope).await?;
-            close(connection).await;
+            let mut session = match at {
+                At::Live => self.live_session(&database).await?,
+                At::Snapshot(_) => database.connect().await?,
+            };
+            let observation = self.observer.observe(&mut session, scope).await?;
+            match at {
+                At::Live => self.keep_live(session).await,
+                At::Snapshot(_) => close(session).await,
+            }
             Ok(observation)
         };
         cx.bounded("observe", observe).await?
@@ -343,7 +450,7 @@ impl Environment for PostgresEnvironment {
                 .insert(label.to_owned(), live.sibling(&name))
         });
         let copied = cx
-            .bounded("take a snapshot", self.copy(cx, &live, &name))
+            .bounded("take a snapshot", self.keep_state(cx, &live, &name))
             .await?;
         if let Err(error) = copied {
             self.state(|state| state.snapshots.remove(label));
@@ -356,6 +463,7 @@ impl Environment for PostgresEnvironment {
         self.require(self.capabilities.snapshots, "snapshots")?;
         if label == EMPTY && self.capabilities.empty {
             let live = self.database()?;
+            self.leave().await;
             cx.bounded("empty the database", make_anew(&live)).await??;
             return cx
                 .bounded("set the database up", self.source.set_up(cx, &live))
@@ -371,10 +479,10 @@ impl Environment for PostgresEnvironment {
         let live = self.database()?;
         match fault {
             Fault::TerminateSessions => {
-                let mut admin = live.connect_maintenance().await?;
+                let mut admin = self.admin_session(&live).await?;
                 let within = cx.remaining().unwrap_or(PATIENCE);
                 live.terminate_sessions(&mut admin, within).await?;
-                close(admin).await;
+                self.keep_admin(admin).await;
                 Ok(())
             }
             Fault::KillServer => {
@@ -383,11 +491,11 @@ impl Environment for PostgresEnvironment {
                     .await?
             }
             Fault::KillProcess => {
-                let mut admin = live.connect_maintenance().await?;
+                let mut admin = self.admin_session(&live).await?;
                 let gone = until_nothing_runs(&mut admin, &live);
                 cx.bounded("wait for the sessions of a killed process", gone)
                     .await??;
-                close(admin).await;
+                self.keep_admin(admin).await;
                 Ok(())
             }
         }
@@ -396,8 +504,11 @@ impl Environment for PostgresEnvironment {
     async fn watch(&self, cx: &UpgradeContext) -> Result<()> {
         self.require(self.capabilities.watches, "a watch over sessions")?;
         let live = self.database()?;
-        let begun = cx.bounded("watch sessions", Watch::begin(&live, &self.observer));
-        let begun = begun.await??;
+        let begin = async {
+            let session = self.live_session(&live).await?;
+            Watch::begin(session, &self.observer).await
+        };
+        let begun = cx.bounded("watch sessions", begin).await??;
         self.state(|state| state.watch = Some(begun));
         Ok(())
     }
@@ -406,7 +517,12 @@ impl Environment for PostgresEnvironment {
         self.require(self.capabilities.watches, "a watch over sessions")?;
         let live = self.database()?;
         match self.state(|state| state.watch.take()) {
-            Some(watch) => cx.bounded("look at sessions", watch.end(&live)).await?,
+            Some(watch) => {
+                let ended = cx.bounded("look at sessions", watch.end(&live));
+                let (findings, session) = ended.await??;
+                self.keep_live(session).await;
+                Ok(findings)
+            }
             None => Ok(Vec::new()),
         }
     }
@@ -420,11 +536,16 @@ impl Environment for PostgresEnvironment {
             database,
             snapshots,
             watch,
+            live,
+            admin,
         } = self
             .state
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         drop(watch);
+        for session in live.into_iter().chain(admin) {
+            close(session).await;
+        }
         let Some(database) = database else {
             return self.source.release(cx, None).await;
         };

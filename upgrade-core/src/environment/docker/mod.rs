@@ -1,0 +1,584 @@
+//! A system of services in containers, with the database that they share.
+
+mod database;
+mod faults;
+mod look;
+mod shared;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use self::database::{Login, POSTGRES, StackDatabase};
+pub use self::faults::Disturbance;
+pub use self::shared::SharedEnvironment;
+use super::postgres::PostgresEnvironment;
+use super::{
+    At, Capabilities, DATABASE, DatabaseSource, Endpoint, Endpoints, Environment, Fault, LogTail,
+};
+use crate::context::UpgradeContext;
+use crate::docker::staging::{self, Kept, Staging, StagingOptions};
+use crate::docker::{Port, Ready, Stack, Strategy};
+use crate::error::{Error, ErrorKind, Result};
+use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
+use crate::postgres::{Database, Observer};
+use crate::validator::Finding;
+use crate::version::Version;
+
+/// A staging environment in containers: the services of each release, and the database that they
+/// share.
+///
+/// Each environment has networks, volumes and an address of its own. Its networks have no way out,
+/// but for hosts that are [allowed](Self::with_allowed). The ports that services declare are open
+/// on the environment's address, under their own numbers where this user may have them; the
+/// endpoints stay the same when containers are replaced.
+///
+/// ```no_run
+/// use upgrade_core::docker::{Condition, Image, Ready, Service, Stack};
+/// use upgrade_core::environment::DockerEnvironment;
+///
+/// let stack = |version: &str| {
+///     let database = Service::new(Image::named("postgres:17"))
+///         .with_env("POSTGRES_PASSWORD", "staging")
+///         .with_port(5432);
+///     let api = Service::new(Image::named(format!("shop-api:{version}")))
+///         .with_env("DATABASE_URL", "postgres://postgres:staging@db/postgres")
+///         .with_port(8080)
+///         .with_replicas(2)
+///         .after("db", Condition::Healthy);
+///     Stack::new().with_service("db", database).with_service("api", api)
+/// };
+/// let environment = DockerEnvironment::new("shop")
+///     .with_release("1.4", stack("1.4"))
+///     .with_release("1.5", stack("1.5"))
+///     .with_database("db")
+///     .with_ready("api", Ready::http(8080, "/health"));
+/// ```
+#[derive(Debug)]
+pub struct DockerEnvironment {
+    name: String,
+    releases: BTreeMap<String, Stack>,
+    database: Option<String>,
+    populate: Option<Populate>,
+    observer: Observer,
+    options: StagingOptions,
+    running: OnceLock<Running>,
+    state: Mutex<State>,
+}
+
+/// What there is since `prepare`.
+#[derive(Debug)]
+struct Running {
+    staging: Arc<Staging>,
+    endpoints: Endpoints,
+    database: Option<PostgresEnvironment>,
+}
+
+#[derive(Debug)]
+struct State {
+    runs: Runs,
+    snapshots: BTreeMap<String, Snapshot>,
+}
+
+/// Which services run.
+#[derive(Debug, Clone)]
+enum Runs {
+    /// Those of a release.
+    One(Version),
+    /// Those of the first release, but for so many instances of the second.
+    Both(Version, Version, usize),
+}
+
+/// What a label keeps beside the database.
+#[derive(Debug, Clone)]
+struct Snapshot {
+    runs: Runs,
+    volumes: Arc<Kept>,
+}
+
+impl DockerEnvironment {
+    /// An environment without any release.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            releases: BTreeMap::new(),
+            database: None,
+            populate: None,
+            observer: Observer::default(),
+            options: StagingOptions::default(),
+            running: OnceLock::new(),
+            state: Mutex::new(State {
+                runs: Runs::One(Version::new("")),
+                snapshots: BTreeMap::new(),
+            }),
+        }
+    }
+
+    /// Knows the services of one release more.
+    #[must_use]
+    pub fn with_release(mut self, version: impl Into<Version>, stack: Stack) -> Self {
+        self.releases
+            .insert(version.into().as_str().to_owned(), stack);
+        self
+    }
+
+    /// Tells which service is the Postgres server. User, password and database are those of its
+    /// variables `POSTGRES_USER`, `POSTGRES_PASSWORD` and `POSTGRES_DB`, or of the secrets that
+    /// these name with `_FILE`, as the official image takes them. The user has to be a superuser,
+    /// which it is there.
+    #[must_use]
+    pub fn with_database(mut self, service: impl Into<String>) -> Self {
+        self.database = Some(service.into());
+        self
+    }
+
+    /// Fills the previous release with data, through its endpoints, as soon as it is ready.
+    #[must_use]
+    pub fn with_data<F, Fut>(mut self, populate: F) -> Self
+    where
+        F: Fn(UpgradeContext) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.populate = Some(Populate(Arc::new(move |cx| Box::pin(populate(cx)))));
+        self
+    }
+
+    /// Tells when the containers of a service are ready, where [`Ready::Sensible`] does not do.
+    #[must_use]
+    pub fn with_ready(mut self, service: impl Into<String>, ready: Ready) -> Self {
+        self.options.ready.insert(service.into(), ready);
+        self
+    }
+
+    /// Bounds the time until all services of a release are ready; 2 minutes if not said. Pulling
+    /// images does not count.
+    #[must_use]
+    pub fn with_ready_within(mut self, limit: Duration) -> Self {
+        self.options.ready_within = limit;
+        self
+    }
+
+    /// Replaces services in this way; [`Strategy::Rolling`] if not said.
+    #[must_use]
+    pub fn with_strategy(mut self, strategy: Strategy) -> Self {
+        self.options.strategy = strategy;
+        self
+    }
+
+    /// Replaces one service in another way than the others.
+    #[must_use]
+    pub fn with_strategy_of(mut self, service: impl Into<String>, strategy: Strategy) -> Self {
+        self.options.strategies.insert(service.into(), strategy);
+        self
+    }
+
+    /// Lets the services reach a TCP port of a host outside, by the host's name. Everything else
+    /// outside stays out of reach.
+    #[must_use]
+    pub fn with_allowed(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.options.allowed.push((host.into(), port));
+        self
+    }
+
+    /// Observes the database in another way than by default.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Observer) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Registers what it makes in this folder instead of
+    /// [`default_registry_dir`](crate::docker::default_registry_dir).
+    #[must_use]
+    pub fn with_registry_dir(mut self, dir: impl Into<std::path::PathBuf>) -> Self {
+        self.options.registry_dir = Some(dir.into());
+        self
+    }
+
+    /// Leaves the containers as they are, instead of a teardown, for a person who wants to look
+    /// (`docker exec`, `docker logs`): their names begin with what this returns. After `period`
+    /// the next sweep removes them, unless somebody [extends](crate::docker::keep_until) it; the
+    /// ports on this machine are closed at once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`] when it does not run, [`ErrorKind::Io`] when that cannot be
+    /// noted, and then everything is removed.
+    pub fn keep(mut self, period: Duration) -> Result<String> {
+        self.running()?;
+        let running = self.running.take();
+        let staging = running.and_then(|running| {
+            drop(running.database);
+            Arc::into_inner(running.staging)
+        });
+        let staging = staging.ok_or_else(still_held)?;
+        staging.keep_until(SystemTime::now() + period)
+    }
+
+    /// The services of a release; the port of the database is open, whether production publishes it
+    /// or not.
+    fn stack(&self, version: &Version) -> Result<Stack> {
+        let mut stack = self.known(version)?.clone();
+        let database = stack.services.get_mut(self.database_service());
+        if let Some(service) = database
+            && !service.ports.iter().any(|port| port.container == POSTGRES)
+        {
+            service.ports.push(Port::tcp(POSTGRES));
+        }
+        Ok(stack)
+    }
+
+    /// The same, if the database that runs can stay.
+    fn stack_beside(&self, version: &Version) -> Result<Stack> {
+        let stack = self.stack(version)?;
+        let now = self.state(|state| state.runs.clone());
+        let (Runs::One(now) | Runs::Both(now, ..)) = now;
+        let service = self.database_service();
+        if self.stack(&now)?.services.get(service) != stack.services.get(service) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("service `{service}`, the database, is another one in release {version}"),
+            )
+            .with_hint(
+                "its data would not come along: an upgrade of the server is a rehearsal of its own",
+            ));
+        }
+        Ok(stack)
+    }
+
+    /// How many instances are replaced one by one between two of the releases, at most.
+    fn instances(&self) -> u32 {
+        let all: Vec<&Stack> = self.releases.values().collect();
+        let pairs = all
+            .iter()
+            .enumerate()
+            .flat_map(|(index, from)| all[index + 1..].iter().map(move |to| (*from, *to)));
+        let numbers = pairs.filter_map(|(from, to)| {
+            let found = staging::instances(from, to, &self.options).ok()?;
+            u32::try_from(found.iter().map(|(_, number)| number).sum::<usize>()).ok()
+        });
+        numbers.max().unwrap_or(0)
+    }
+
+    fn known(&self, version: &Version) -> Result<&Stack> {
+        self.releases.get(version.as_str()).ok_or_else(|| {
+            let known: Vec<&str> = self.releases.keys().map(String::as_str).collect();
+            Error::new(
+                ErrorKind::NotFound,
+                format!("environment `{}` knows no release `{version}`", self.name),
+            )
+            .with_hint(match known.is_empty() {
+                true => "give it one by `with_release`".to_owned(),
+                false => format!("it knows {}", known.join(", ")),
+            })
+        })
+    }
+
+    fn running(&self) -> Result<&Running> {
+        self.running.get().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Environment,
+                format!("environment `{}` does not run yet", self.name),
+            )
+            .with_hint("call `prepare` first")
+        })
+    }
+
+    /// The database, as an environment of its own.
+    fn postgres(&self) -> Result<&PostgresEnvironment> {
+        self.running()?.database.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Unsupported,
+                format!("environment `{}` has no database", self.name),
+            )
+            .with_hint("name its service by `with_database`")
+        })
+    }
+
+    fn state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The service of the database; empty where there is none.
+    fn database_service(&self) -> &str {
+        self.database.as_deref().unwrap_or_default()
+    }
+
+    async fn start(&self, cx: &UpgradeContext) -> Result<Running> {
+        let stack = self.stack(cx.from())?;
+        let login = match &self.database {
+            Some(service) => Some(Login::of(&stack, service)?),
+            None => None,
+        };
+        let options = self.options.clone();
+        let run = cx.run_id().as_str();
+        let staging = Arc::new(Staging::start(&self.name, run, &stack, options).await?);
+        let (endpoints, database) = self.endpoints_of(&staging, &stack, login.as_ref()).await;
+        let database = match (&self.database, database) {
+            (Some(service), Some(database)) => {
+                let source = StackDatabase {
+                    staging: Arc::clone(&staging),
+                    service: service.clone(),
+                    database,
+                };
+                Some(self.over(source))
+            }
+            _ => None,
+        };
+        if let Some(database) = &database {
+            database.prepare(cx).await?;
+        }
+        if let Some(populate) = &self.populate {
+            let cx = cx.clone().with_endpoints(endpoints.clone());
+            (populate.0)(cx).await?;
+        }
+        Ok(Running {
+            staging,
+            endpoints,
+            database,
+        })
+    }
+
+    /// Where everything can be reached, and the database if there is one.
+    async fn endpoints_of(
+        &self,
+        staging: &Staging,
+        stack: &Stack,
+        login: Option<&Login>,
+    ) -> (Endpoints, Option<Database>) {
+        let mut endpoints = Endpoints::default();
+        let mut database = None;
+        for (service, port, address) in staging.ports().await {
+            if self.database.as_deref() == Some(&service)
+                && port == POSTGRES
+                && let Some(login) = login
+            {
+                let found = login.database(&address.ip().to_string(), address.port());
+                endpoints = endpoints.with(DATABASE, found.endpoint());
+                database = Some(found);
+                continue;
+            }
+            let endpoint = Endpoint::new(format!("http://{address}"));
+            let of_service = stack.services.get(&service);
+            if of_service.is_some_and(|service| service.ports.len() == 1) {
+                endpoints = endpoints.with(&service, endpoint.clone());
+            }
+            endpoints = endpoints.with(format!("{service}:{port}"), endpoint);
+        }
+        (endpoints, database)
+    }
+
+    /// The database, as an environment of its own.
+    fn over(&self, source: impl DatabaseSource) -> PostgresEnvironment {
+        PostgresEnvironment::new(&self.name, source).with_observer(self.observer.clone())
+    }
+
+    /// Keeps volumes and database, while nothing but the database runs.
+    async fn take_snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        let staging = &self.running()?.staging;
+        let runs = self.state(|state| state.runs.clone());
+        let volumes = staging.keep_volumes(self.database_service()).await?;
+        self.postgres()?.snapshot(cx, label).await?;
+        let snapshot = Snapshot {
+            runs,
+            volumes: Arc::new(volumes),
+        };
+        self.state(|state| state.snapshots.insert(label.to_owned(), snapshot));
+        Ok(())
+    }
+
+    async fn put_back(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        let running = self.running()?;
+        let known = self.state(|state| state.snapshots.get(label).cloned());
+        let snapshot = match known {
+            Some(snapshot) => snapshot,
+            // The services of the empty system are those of the previous release.
+            None if label == super::EMPTY => Snapshot {
+                runs: Runs::One(cx.from().clone()),
+                volumes: Arc::default(),
+            },
+            None => {
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    format!("no state was kept as `{label}`"),
+                ));
+            }
+        };
+        let (Runs::One(release) | Runs::Both(release, ..)) = &snapshot.runs;
+        let stack = self.stack(release)?;
+        let service = self.database_service();
+        // On the heap: these futures are large.
+        let between = Box::pin(async {
+            self.postgres()?.restore(cx, label).await?;
+            running
+                .staging
+                .put_back_volumes(&stack, &snapshot.volumes, service)
+                .await
+        });
+        Box::pin(running.staging.start_anew(&stack, service, between)).await?;
+        if let Runs::Both(_, to, count) = &snapshot.runs {
+            let to = self.stack(to)?;
+            running.staging.move_between(&stack, &to, *count).await?;
+        }
+        self.state(|state| state.runs = snapshot.runs);
+        Ok(())
+    }
+}
+
+fn still_held() -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        "somebody still holds the containers of the environment",
+    )
+}
+
+type Population =
+    dyn Fn(UpgradeContext) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync;
+
+#[derive(Clone)]
+struct Populate(Arc<Population>);
+
+impl fmt::Debug for Populate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Populate(..)")
+    }
+}
+
+#[async_trait]
+impl Environment for DockerEnvironment {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let services = Capabilities::none().with_instances(self.instances());
+        match self.database {
+            None => services,
+            Some(_) => services
+                .with_snapshots()
+                .with_faults()
+                .with_server_faults()
+                .with_watches()
+                .with_empty()
+                .with_row_diffs(),
+        }
+    }
+
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
+        if self.running.get().is_some() {
+            return Ok(());
+        }
+        let running = cx.bounded("start the services", self.start(cx)).await??;
+        self.state(|state| state.runs = Runs::One(cx.from().clone()));
+        // Only the runner calls, one call at a time.
+        let _ = self.running.set(running);
+        Ok(())
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        let running = self.running.get();
+        running.map_or_else(Endpoints::default, |running| running.endpoints.clone())
+    }
+
+    async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<()> {
+        let stack = self.stack_beside(to)?;
+        let staging = &self.running()?.staging;
+        cx.bounded("replace the services", staging.move_to(&stack))
+            .await??;
+        self.state(|state| state.runs = Runs::One(to.clone()));
+        Ok(())
+    }
+
+    async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<()> {
+        let staging = &self.running()?.staging;
+        let (from, to) = (self.stack(cx.from())?, self.stack_beside(cx.to())?);
+        let most = usize::try_from(count).unwrap_or(usize::MAX);
+        let moving = staging.move_between(&from, &to, most);
+        cx.bounded("replace the first instances of the services", moving)
+            .await??;
+        let runs = Runs::Both(cx.from().clone(), cx.to().clone(), most);
+        self.state(|state| state.runs = runs);
+        Ok(())
+    }
+
+    async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
+        match self.database {
+            Some(_) => self.postgres()?.observe(cx, at, scope).await,
+            None => Ok(Observation::default()),
+        }
+    }
+
+    async fn row_diff(
+        &self,
+        cx: &UpgradeContext,
+        from: &At,
+        to: &At,
+        requests: &[RowDiffRequest],
+    ) -> Result<BTreeMap<String, RowDiff>> {
+        self.postgres()?.row_diff(cx, from, to, requests).await
+    }
+
+    async fn snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        let (staging, database) = (&self.running()?.staging, self.database_service());
+        // A kept state is one without faults.
+        self.heal_all(cx).await?;
+        // Frozen, nobody writes into a volume, and nobody comes back while the database is copied.
+        cx.bounded("freeze the services", staging.freeze_others(database, true))
+            .await??;
+        let kept = cx.bounded(
+            "keep the state of the services",
+            self.take_snapshot(cx, label),
+        );
+        let kept = kept.await;
+        // They go on, however that ended.
+        staging.freeze_others(database, false).await?;
+        kept?
+    }
+
+    async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        self.heal_all(cx).await?;
+        cx.bounded("put the services back", self.put_back(cx, label))
+            .await?
+    }
+
+    async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
+        self.postgres()?.inject(cx, fault).await
+    }
+
+    async fn watch(&self, cx: &UpgradeContext) -> Result<()> {
+        self.postgres()?.watch(cx).await
+    }
+
+    async fn left_behind(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
+        self.postgres()?.left_behind(cx).await
+    }
+
+    async fn logs(&self, cx: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
+        match self.running.get() {
+            Some(running) => {
+                cx.bounded("read the logs", running.staging.logs(lines))
+                    .await
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn teardown(mut self: Box<Self>, _: &UpgradeContext) -> Result<()> {
+        let Some(Running {
+            staging, database, ..
+        }) = self.running.take()
+        else {
+            return Ok(());
+        };
+        // The database holds on to the containers; with them it goes.
+        drop(database);
+        match Arc::into_inner(staging) {
+            Some(staging) => staging.end().await,
+            None => Err(still_held()),
+        }
+    }
+}

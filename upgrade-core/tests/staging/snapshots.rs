@@ -1,0 +1,111 @@
+//! States that are kept and put back: database, volumes, and which release runs.
+
+use upgrade_core::docker::{Condition, Mount};
+use upgrade_core::environment::At;
+use upgrade_core::environment::EMPTY;
+use upgrade_core::observation::Scope;
+use upgrade_core::{Environment, ErrorKind, Version};
+
+use super::support::{Fixture, address, api, context, get, release, sql, stack};
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn a_restore_brings_back_rows_files_and_the_release() {
+    let (fixture, cx) = (Fixture::new(), context());
+    let data = || Mount::Volume {
+        name: Some("data".into()),
+        target: "/data".into(),
+        read_only: false,
+    };
+    let of = |release: &str| {
+        let api = api(release)
+            .after("db", Condition::Healthy)
+            .with_mount(data());
+        stack(release).with_volume("data").with_service("api", api)
+    };
+    let environment = fixture
+        .environment()
+        .with_release("1", of("1"))
+        .with_release("2", of("2"))
+        .with_database("db");
+    environment.prepare(&cx).await.unwrap();
+    let api = address(&environment, "api");
+    sql(
+        &environment,
+        "create table t (id int); insert into t values (1)",
+    )
+    .await
+    .unwrap();
+    get(&api, "/note/kept").await.unwrap();
+    environment.snapshot(&cx, "before").await.unwrap();
+    let before = environment
+        .observe(&cx, &At::Live, &Scope::All)
+        .await
+        .unwrap();
+    assert_eq!(
+        release(&environment).await,
+        "1",
+        "it answers again after a snapshot"
+    );
+
+    sql(&environment, "insert into t values (2)").await.unwrap();
+    get(&api, "/note/lost").await.unwrap();
+    environment.replace(&cx, &Version::new("2")).await.unwrap();
+    assert!(get(&api, "/").await.unwrap().ends_with(" kept,lost"));
+
+    for _ in 0..2 {
+        environment.restore(&cx, "before").await.unwrap();
+        assert_eq!(release(&environment).await, "1");
+        assert!(get(&api, "/").await.unwrap().ends_with(" kept"));
+        let after = environment
+            .observe(&cx, &At::Live, &Scope::All)
+            .await
+            .unwrap();
+        assert_eq!(after, before);
+        get(&api, "/note/again").await.unwrap();
+    }
+    let error = environment.restore(&cx, "never").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(
+        release(&environment).await,
+        "1",
+        "an unknown label changes nothing"
+    );
+
+    environment.restore(&cx, EMPTY).await.unwrap();
+    let tables = "select count(*)::text from pg_tables where schemaname = 'public'";
+    assert_eq!(sql(&environment, tables).await.unwrap(), "0");
+    Box::new(environment).teardown(&cx).await.unwrap();
+    fixture.assert_nothing_is_left().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn services_that_write_all_the_time_do_not_hinder_a_snapshot() {
+    let (fixture, cx) = (Fixture::new(), context());
+    let writer = {
+        let mut writer = api("w").after("db", Condition::Healthy);
+        writer.ports.clear();
+        writer.entrypoint = Some(vec!["sh".into(), "-c".into()]);
+        writer.command = Some(vec![
+            "while true; do psql -qX postgres://postgres:staging@db/shop -c 'insert into t default values'; done".into(),
+        ]);
+        writer
+    };
+    let environment = fixture
+        .environment()
+        .with_release("1", stack("1").with_service("writer", writer))
+        .with_database("db");
+    environment.prepare(&cx).await.unwrap();
+    sql(
+        &environment,
+        "create table t (id int generated always as identity)",
+    )
+    .await
+    .unwrap();
+    environment.snapshot(&cx, "a").await.unwrap();
+    environment.restore(&cx, "a").await.unwrap();
+    environment.snapshot(&cx, "b").await.unwrap();
+    Box::new(environment).teardown(&cx).await.unwrap();
+    fixture.assert_nothing_is_left().await;
+}
