@@ -5,6 +5,13 @@ use crate::validator::Severity::Error;
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
+        id: "major-differs",
+        title: "on the newer major version an object or the rows of a table are not what they were",
+        severity: Error,
+        breaks: "the copy is not the database that it was made from",
+        mend: "let nobody write to the old server while it is copied, and copy again; look at what the object needs that the newer major no longer has",
+    },
+    FindingKind {
         id: "invariant-broken",
         title: "a query that must return no rows returned some",
         severity: Error,

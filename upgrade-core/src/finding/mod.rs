@@ -11,6 +11,7 @@ mod crash;
 mod down;
 mod judge;
 mod order;
+mod services;
 mod up;
 
 use std::fmt;
@@ -53,12 +54,13 @@ impl fmt::Display for FindingKind {
 }
 
 /// What a kind is about: the moment of an upgrade at which it is found, as a heading.
-const TOPICS: [(&str, &[FindingKind]); 6] = [
+const TOPICS: [(&str, &[FindingKind]); 7] = [
     ("Before anything runs", before::KINDS),
     ("While going up", up::KINDS),
     ("In another order", order::KINDS),
     ("After a crash", crash::KINDS),
     ("While going back", down::KINDS),
+    ("While services are replaced", services::KINDS),
     ("From validators", judge::KINDS),
 ];
 

@@ -89,6 +89,13 @@ pub(super) const KINDS: &[FindingKind] = &[
         mend: "take `begin` without `commit` out of the file; the tool puts the transaction around it",
     },
     FindingKind {
+        id: "sessions-not-seen",
+        title: "sessions of other roles could not be looked at",
+        severity: Note,
+        breaks: "a transaction that the migration left open in such a session is not told",
+        mend: "grant `pg_read_all_stats` to the role that migrates",
+    },
+    FindingKind {
         id: "invalid-index-accepted",
         title: "an index that is not valid counts as made",
         severity: Error,

@@ -12,7 +12,6 @@ pub(super) async fn read(conn: &mut PgConnection) -> Result<LargeObjects, sqlx::
         "SELECT (SELECT count(*) FROM pg_largeobject_metadata),
             has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')",
     )
-    .persistent(false)
     .fetch_one(&mut *conn)
     .await?;
     let sum = if readable && count > 0 {

@@ -2,7 +2,8 @@
 //!
 //! [`server`] finds server binaries and runs them, [`database`] makes, copies, renames and drops
 //! databases, [`catalog`] reads a schema as data and compares two, [`fingerprint`] does the same
-//! for rows, [`rowdiff`] names the rows that differ, [`sql`] cuts scripts into statements and quotes names.
+//! for rows, [`rowdiff`] names the rows that differ, [`major`] moves
+//! a database to a newer major version, [`sql`] cuts scripts into statements and quotes names.
 
 pub mod catalog;
 #[cfg(feature = "docker")]
@@ -10,6 +11,7 @@ pub mod container;
 pub mod database;
 pub mod fingerprint;
 mod large_objects;
+pub mod major;
 mod observe;
 pub mod rowdiff;
 pub mod server;

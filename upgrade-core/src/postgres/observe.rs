@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::postgres::PgConnection;
 
-use super::catalog::{Catalog, CatalogScope, Object, Waivers};
+use super::catalog::{Catalog, CatalogError, CatalogScope, Object, Pinned, ScopeOids, Waivers};
 use super::fingerprint::{self, ColumnPick, HashMode, TableName, Tables};
 use super::large_objects;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +32,7 @@ pub struct Observer {
     scope: CatalogScope,
     waivers: Waivers,
     column_order: bool,
+    mode: HashMode,
     used: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -47,6 +48,7 @@ impl Default for Observer {
             scope,
             waivers: Waivers::new(),
             column_order: false,
+            mode: HashMode::Native,
             used: Arc::default(),
         }
     }
@@ -83,6 +85,14 @@ impl Observer {
         self
     }
 
+    /// Hashes rows in a way that gives the same on every major version, and takes longer: what two
+    /// servers of different majors are compared by.
+    #[must_use]
+    pub fn with_portable_rows(mut self) -> Self {
+        self.mode = HashMode::Portable;
+        self
+    }
+
     /// The waivers that matched nothing in all that was observed so far, by this observer and by
     /// its clones, each with its reason.
     pub fn stale_waivers(&self) -> Vec<(&str, &str)> {
@@ -98,7 +108,8 @@ impl Observer {
         &self.scope
     }
 
-    /// Reads the database of a connection.
+    /// Reads the database of a connection, all of it in one state. A connection that is used again
+    /// is quicker: its queries are prepared.
     ///
     /// # Errors
     /// [`ErrorKind::Database`] when it cannot be read.
@@ -107,9 +118,14 @@ impl Observer {
         connection: &mut PgConnection,
         scope: &Scope,
     ) -> Result<Observation> {
+        let (mut session, oids) = Pinned::begin_listing(connection, &self.scope)
+            .await
+            .map_err(|source| failed("the schema could not be read").with_source(source))?;
+        let conn = session.conn();
         let mut observation = Observation::default();
         if !matches!(scope, Scope::Columns(_)) {
-            let catalog = self.catalog(connection).await?;
+            let catalog = Catalog::list(conn, &oids).await;
+            let catalog = self.without_waived(catalog)?;
             observation.objects = catalog
                 .objects()
                 .iter()
@@ -122,20 +138,19 @@ impl Observer {
                 .collect();
         }
         if *scope != Scope::Schema {
-            observation.tables = self.tables(connection, scope).await?;
-            observation.sequences = fingerprint::sequence_values(connection, &self.scope)
+            observation.tables = tables(conn, &oids, scope, self.mode).await?;
+            observation.sequences = fingerprint::sequences_listed(conn, &oids)
                 .await
                 .map_err(|source| failed("the sequences could not be read").with_source(source))?
                 .into_iter()
                 .map(|(name, state)| (name.to_string(), state))
                 .collect();
         }
+        let beside = |source| failed("the large objects could not be read").with_source(source);
         if *scope == Scope::All {
-            let found = large_objects::read(connection).await.map_err(|source| {
-                failed("the large objects could not be read").with_source(source)
-            })?;
-            observation.large_objects = Some(found);
+            observation.large_objects = Some(large_objects::read(conn).await.map_err(beside)?);
         }
+        session.end().await.map_err(beside)?;
         Ok(observation)
     }
 
@@ -145,9 +160,12 @@ impl Observer {
     /// # Errors
     /// [`ErrorKind::Database`] when it cannot be read.
     pub async fn catalog(&self, connection: &mut PgConnection) -> Result<Catalog> {
-        let mut catalog = Catalog::read(connection, &self.scope)
-            .await
-            .map_err(|source| failed("the schema could not be read").with_source(source))?;
+        self.without_waived(Catalog::read(connection, &self.scope).await)
+    }
+
+    fn without_waived(&self, catalog: Result<Catalog, CatalogError>) -> Result<Catalog> {
+        let mut catalog =
+            catalog.map_err(|source| failed("the schema could not be read").with_source(source))?;
         if self.column_order {
             catalog = catalog.with_column_order();
         }
@@ -158,61 +176,62 @@ impl Observer {
             .extend(used);
         Ok(catalog)
     }
+}
 
-    async fn tables(
-        &self,
-        connection: &mut PgConnection,
-        scope: &Scope,
-    ) -> Result<BTreeMap<String, TableState>> {
-        let rows = |source| failed("the rows could not be read").with_source(source);
-        let tables = Tables::read(connection, &self.scope).await.map_err(rows)?;
-        let mut requests = Vec::new();
-        let mut shapes = BTreeMap::new();
-        for (name, shape) in &tables.tables {
-            let wanted = match scope {
-                Scope::Columns(wanted) => wanted.get(&name.to_string()),
-                _ => None,
-            };
-            if wanted.is_none() && matches!(scope, Scope::Columns(_)) {
-                continue;
-            }
-            let mut picks = Vec::new();
-            let mut types = BTreeMap::new();
-            for (column, column_shape) in &shape.columns {
-                let reading = match wanted {
-                    None => Reading::Value,
-                    Some(wanted) => match wanted.get(column) {
-                        Some(reading) => *reading,
-                        None => continue,
-                    },
-                };
-                picks.push(match reading {
-                    Reading::Value => ColumnPick::new(column),
-                    Reading::Text => ColumnPick::as_text(column),
-                });
-                types.insert(column.clone(), column_shape.type_name.clone());
-            }
-            requests.push((name.clone(), picks));
-            let numbers = shape.columns.iter();
-            let numbers = numbers
-                .map(|(name, column)| (name.clone(), u64::from(column.number.unsigned_abs())));
-            let numbers: BTreeMap<String, u64> = numbers.collect();
-            shapes.insert(name.clone(), (types, numbers, u64::from(shape.oid)));
+async fn tables(
+    conn: &mut PgConnection,
+    oids: &ScopeOids,
+    scope: &Scope,
+    mode: HashMode,
+) -> Result<BTreeMap<String, TableState>> {
+    let rows = |source| failed("the rows could not be read").with_source(source);
+    let tables = Tables::list(conn, oids).await.map_err(rows)?;
+    let mut requests = Vec::new();
+    let mut shapes = BTreeMap::new();
+    for (name, shape) in &tables.tables {
+        let wanted = match scope {
+            Scope::Columns(wanted) => wanted.get(&name.to_string()),
+            _ => None,
+        };
+        if wanted.is_none() && matches!(scope, Scope::Columns(_)) {
+            continue;
         }
-        let prints = fingerprint::fingerprint_all(connection, &requests, HashMode::Native)
-            .await
-            .map_err(rows)?;
-        Ok(prints
-            .into_iter()
-            .map(|(name, print): (TableName, _)| {
-                let (types, numbers, oid) = shapes.remove(&name).unwrap_or_default();
-                let state = TableState::new(types, print.rows, print.sum)
-                    .with_identity(oid)
-                    .with_column_identities(numbers);
-                (name.to_string(), state)
-            })
-            .collect())
+        let mut picks = Vec::new();
+        let mut types = BTreeMap::new();
+        for (column, column_shape) in &shape.columns {
+            let reading = match wanted {
+                None => Reading::Value,
+                Some(wanted) => match wanted.get(column) {
+                    Some(reading) => *reading,
+                    None => continue,
+                },
+            };
+            picks.push(match reading {
+                Reading::Value => ColumnPick::new(column),
+                Reading::Text => ColumnPick::as_text(column),
+            });
+            types.insert(column.clone(), column_shape.type_name.clone());
+        }
+        requests.push((name.clone(), picks));
+        let numbers = shape.columns.iter();
+        let numbers =
+            numbers.map(|(name, column)| (name.clone(), u64::from(column.number.unsigned_abs())));
+        let numbers: BTreeMap<String, u64> = numbers.collect();
+        shapes.insert(name.clone(), (types, numbers, u64::from(shape.oid)));
     }
+    let prints = fingerprint::fingerprint_listed(conn, &tables, &requests, mode)
+        .await
+        .map_err(rows)?;
+    Ok(prints
+        .into_iter()
+        .map(|(name, print): (TableName, _)| {
+            let (types, numbers, oid) = shapes.remove(&name).unwrap_or_default();
+            let state = TableState::new(types, print.rows, print.sum)
+                .with_identity(oid)
+                .with_column_identities(numbers);
+            (name.to_string(), state)
+        })
+        .collect())
 }
 
 fn failed(message: &str) -> Error {

@@ -1,16 +1,18 @@
 //! What a migration leaves behind in sessions: locks, transactions, statements that were prepared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection, Executor};
+use sqlx::{AssertSqlSafe, Either, Executor, FromRow as _};
 use tokio::time::Instant;
 
 use super::Observer;
-use super::database::{Database, close};
-use super::fingerprint::Tables;
+use super::database::Database;
+use super::fingerprint::{TableName, Tables};
 use super::sql::quote_ident;
 use crate::error::{Error, ErrorKind, Result};
 use crate::validator::Finding;
@@ -34,7 +36,7 @@ const HELD: &str = "
     where l.locktype = 'advisory' and l.granted and a.datname = pg_catalog.current_database()
         and l.pid <> pg_catalog.pg_backend_pid()
     union all
-    select a.pid, coalesce(a.backend_start::text, ''), 'transaction',
+    select a.pid, coalesce(a.xact_start::text, ''), 'transaction',
         format('session %s (%s) is %s', a.pid, coalesce(a.application_name, ''), a.state)
     from pg_catalog.pg_stat_activity a
     where a.datname = pg_catalog.current_database() and a.state like 'idle in transaction%'
@@ -45,6 +47,13 @@ const HELD: &str = "
     from pg_catalog.pg_prepared_xacts p where p.database = pg_catalog.current_database()
     order by 3, 4";
 
+/// How many sessions of other roles may not be looked at: the server hides what they do. Its own
+/// processes have no role.
+const HIDDEN: &str = "
+    select count(*) from pg_catalog.pg_stat_activity a
+    where a.datname = pg_catalog.current_database() and a.usesysid is not null
+        and a.pid <> pg_catalog.pg_backend_pid() and a.query = '<insufficient privilege>'";
+
 type Held = (i32, String, String, String);
 
 /// A watch over the sessions of one database, from before a migration to its end.
@@ -52,79 +61,82 @@ pub(crate) struct Watch {
     /// A session as a service of the previous release has it: connected, its statements prepared,
     /// no transaction open.
     session: PgConnection,
-    /// The tables that it can read by a prepared statement: name, and number of the statement.
-    prepared: Vec<String>,
+    /// The tables that it can read by a prepared statement, by the number of the statement.
+    prepared: BTreeMap<usize, String>,
     before: BTreeSet<Held>,
 }
 
 impl Watch {
-    pub(crate) async fn begin(live: &Database, observer: &Observer) -> Result<Self> {
-        let mut session = live.connect().await?;
-        // What is left locked is to be told, not waited for.
-        session.execute("set lock_timeout = '1s'").await?;
+    /// Begins to watch the database of this session, which is at the watch's disposal until its
+    /// end.
+    pub(crate) async fn begin(mut session: PgConnection, observer: &Observer) -> Result<Self> {
         // What fails here on purpose is not for the log; only a superuser may say so.
         let _ = session.execute("set log_min_messages = 'fatal'").await;
-        let before = held(&mut session).await?;
-        let tables = Tables::read(&mut session, observer.scope())
+        // What is left locked is to be told, not waited for.
+        let before = held(&mut session, "set lock_timeout = '1s'").await?;
+        let tables = Tables::readable(&mut session, observer.scope())
             .await
             .map_err(|source| {
                 Error::new(ErrorKind::Database, "the tables could not be read").with_source(source)
             })?;
-        let mut prepared = Vec::new();
-        for name in tables.tables.keys().take(TABLES) {
-            let table = format!("{}.{}", quote_ident(&name.schema), quote_ident(&name.name));
-            // No row is read: what matters is the plan.
-            let sql = format!(
-                "prepare \"upgrade {}\" as select * from only {table} limit 0",
-                prepared.len()
-            );
-            // A table that may not be read is none that a service reads.
-            if session.execute(AssertSqlSafe(sql)).await.is_ok() {
-                prepared.push(name.to_string());
-            }
-        }
+        let tables: Vec<TableName> = tables.into_iter().take(TABLES).collect();
+        // No row is read: what matters is the plan.
+        let failed = each(&mut session, tables.len(), |number| {
+            let table = tables[number].to_sql();
+            format!("prepare \"upgrade {number}\" as select * from only {table} limit 0")
+        });
+        let failed = failed.await?;
+        // A table that may not be read is none that a service reads.
+        let prepared = tables.iter().enumerate();
+        let prepared = prepared.filter(|(number, _)| !failed.contains_key(number));
         Ok(Self {
+            prepared: prepared
+                .map(|(number, table)| (number, table.to_string()))
+                .collect(),
             session,
-            prepared,
             before,
         })
     }
 
-    pub(crate) async fn end(mut self, live: &Database) -> Result<Vec<Finding>> {
+    /// What was left behind since the beginning, and a session in the database for whoever comes
+    /// next.
+    pub(crate) async fn end(mut self, live: &Database) -> Result<(Vec<Finding>, PgConnection)> {
         let mut findings = Vec::new();
-        if self.session.ping().await.is_ok() {
-            for (number, table) in self.prepared.iter().enumerate() {
-                let sql = format!("execute \"upgrade {number}\"");
-                let Err(error) = self.session.execute(AssertSqlSafe(sql)).await else {
-                    continue;
-                };
-                let Some(error) = error.as_database_error() else {
-                    continue;
-                };
-                if error.code().as_deref() == Some(RESULT_CHANGED) {
-                    findings.push(Finding::note(
-                        "prepared-statement-broken",
-                        format!("table {table}"),
-                        format!(
-                            "`select *` that was prepared before fails now: {}",
-                            error.message()
-                        ),
-                    ));
-                }
+        let (mut session, mut now) = match self.broken().await {
+            Ok((broken, now)) => {
+                findings.extend(broken);
+                (self.session, now)
             }
-        }
-        close(self.session).await;
-        let mut session = live.connect().await?;
-        let deadline = Instant::now() + A_MOMENT;
-        let left = loop {
-            let now = held(&mut session).await?;
-            let left: Vec<Held> = now.difference(&self.before).cloned().collect();
-            if left.is_empty() || Instant::now() >= deadline {
-                break left;
+            // The migration, or what it was rehearsed with, has ended this session.
+            Err(_) => {
+                let mut session = live.connect().await?;
+                let now = held(&mut session, "").await?;
+                (session, now)
             }
-            tokio::time::sleep(Duration::from_millis(10)).await; // poll
         };
-        close(session).await;
+        let deadline = Instant::now() + A_MOMENT;
+        // What is taken from now on is of others, who go on with their work.
+        let mut left: Vec<Held> = now.difference(&self.before).cloned().collect();
+        while !left.is_empty() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(2)).await; // poll
+            now = held(&mut session, "").await?;
+            left.retain(|one| now.contains(one));
+        }
+        let hidden: i64 = sqlx::query_scalar(HIDDEN).fetch_one(&mut session).await?;
+        if hidden > 0 {
+            let role = live.connect_options().get_username().to_owned();
+            findings.push(
+                Finding::note(
+                    "sessions-not-seen",
+                    format!("database {}", live.name()),
+                    format!(
+                        "whether {hidden} sessions of other roles have a transaction open cannot \
+                         be told: `{role}` may not see what they do"
+                    ),
+                )
+                .with_help(format!("grant pg_read_all_stats to {}", quote_ident(&role))),
+            );
+        }
         findings.extend(left.into_iter().map(|(_, _, what, said)| {
             let subject = format!("database {}", live.name());
             if what == "lock" {
@@ -133,13 +145,81 @@ impl Watch {
                 Finding::error("transaction-left-open", subject, said)
             }
         }));
-        Ok(findings)
+        Ok((findings, session))
+    }
+
+    /// The tables whose prepared statement fails now, and what sessions hold. Nothing of the watch
+    /// stays in its session but what that may write to the log.
+    async fn broken(&mut self) -> Result<(Vec<Finding>, BTreeSet<Held>), sqlx::Error> {
+        let numbers: Vec<usize> = self.prepared.keys().copied().collect();
+        let failed = each(&mut self.session, numbers.len(), |n| {
+            format!("execute \"upgrade {}\"", numbers[n])
+        });
+        let failed = failed.await?;
+        let reset = numbers
+            .iter()
+            .fold("reset lock_timeout".to_owned(), |sql, n| {
+                format!("{sql}; deallocate \"upgrade {n}\"")
+            });
+        let held = held(&mut self.session, &reset).await?;
+        let changed = failed
+            .into_iter()
+            .filter(|(_, error)| error.code().as_deref() == Some(RESULT_CHANGED));
+        let findings = changed
+            .map(|(n, error)| {
+                Finding::note(
+                    "prepared-statement-broken",
+                    format!("table {}", self.prepared[&numbers[n]]),
+                    format!(
+                        "`select *` that was prepared before fails now: {}",
+                        error.message()
+                    ),
+                )
+            })
+            .collect();
+        Ok((findings, held))
     }
 }
 
-async fn held(session: &mut PgConnection) -> Result<BTreeSet<Held>> {
-    let held: Vec<Held> = sqlx::query_as(HELD).fetch_all(session).await?;
-    Ok(held.into_iter().collect())
+/// Runs so many statements, as many as the server takes in one message. Answers with what it said
+/// to those that failed, by their numbers.
+async fn each(
+    session: &mut PgConnection,
+    count: usize,
+    statement: impl Fn(usize) -> String,
+) -> Result<BTreeMap<usize, Box<dyn DatabaseError>>, sqlx::Error> {
+    let mut failed = BTreeMap::new();
+    let mut next = 0;
+    while next < count {
+        let statements: Vec<String> = (next..count).map(&statement).collect();
+        let mut answers =
+            sqlx::raw_sql(AssertSqlSafe(statements.join(";\n"))).fetch_many(&mut *session);
+        loop {
+            match answers.try_next().await {
+                Ok(Some(Either::Left(_))) => next += 1,
+                Ok(Some(Either::Right(_))) => {}
+                Ok(None) => {
+                    next = count;
+                    break;
+                }
+                // The server leaves out what comes behind it.
+                Err(sqlx::Error::Database(error)) => {
+                    failed.insert(next, error);
+                    next += 1;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(failed)
+}
+
+/// What sessions hold, after these statements; all in one message.
+async fn held(session: &mut PgConnection, first: &str) -> Result<BTreeSet<Held>, sqlx::Error> {
+    let sql = format!("{first};{HELD}");
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(session).await?;
+    rows.iter().map(Held::from_row).collect()
 }
 
 impl fmt::Debug for Watch {

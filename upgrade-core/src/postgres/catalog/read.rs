@@ -26,39 +26,48 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::OldServer`] below PostgreSQL 14, [`CatalogError::Query`] when a query fails.
     pub async fn read(conn: &mut PgConnection, scope: &CatalogScope) -> Result<Self, CatalogError> {
-        let failed = |source| CatalogError::Query {
-            what: "settings",
-            source,
-        };
-        let mut session = Pinned::begin(conn).await.map_err(failed)?;
-        let version = server_version_num(session.conn()).await.map_err(failed)?;
+        let (mut session, oids) = Pinned::begin_listing(conn, scope).await?;
+        let catalog = Self::list(session.conn(), &oids).await?;
+        session.end().await.map_err(settings)?;
+        Ok(catalog)
+    }
+
+    /// Reads the schema, inside a transaction with pinned settings.
+    pub(in crate::postgres) async fn list(
+        conn: &mut PgConnection,
+        oids: &ScopeOids,
+    ) -> Result<Self, CatalogError> {
+        let version = server_version_num(conn).await.map_err(settings)?;
         if version < 140_000 {
             return Err(CatalogError::OldServer { found: version });
         }
-        let oids = ScopeOids::resolve(session.conn(), scope).await?;
         let mut reader = Reader::default();
         let present: Vec<bool> =
             sqlx::query_scalar(AssertSqlSafe(kinds::presence(version / 10_000)))
-                .persistent(false)
-                .fetch_one(session.conn())
+                .fetch_one(&mut *conn)
                 .await
-                .map_err(failed)?;
+                .map_err(settings)?;
         let queries = kinds::ALL.iter().zip(present);
         for (query, _) in queries.filter(|(_, present)| *present) {
             let what = query.what;
             let rows = sqlx::query(query.sql)
-                .persistent(false)
                 .bind(&oids.schemas)
                 .bind(&oids.hidden)
-                .fetch_all(session.conn())
+                .fetch_all(&mut *conn)
                 .await
                 .map_err(|source| CatalogError::Query { what, source })?;
             for row in rows {
                 reader.add(query, &row)?;
             }
         }
-        session.end().await.map_err(failed)?;
         Ok(reader.finish(version))
+    }
+}
+
+fn settings(source: sqlx::Error) -> CatalogError {
+    CatalogError::Query {
+        what: "settings",
+        source,
     }
 }
 

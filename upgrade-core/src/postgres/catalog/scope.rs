@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
-use sqlx::{PgConnection, Row as _};
 
 use super::{CatalogError, TableName};
 
@@ -79,18 +79,18 @@ pub(in crate::postgres) struct ScopeOids {
 }
 
 /// Names that begin with `pg_` are the server's, for schemas a user cannot take them.
-const SCHEMAS: &str = "
-    SELECT n.oid FROM pg_namespace n
-    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.nspname <> ALL($1)
-    ORDER BY n.oid";
-
-const HIDDEN: &str = "
+const SCOPE: &str = "
     WITH tables AS (
         SELECT c.oid
-        FROM unnest($1::text[], $2::text[]) x(schema, name)
+        FROM unnest($2::text[], $3::text[]) x(schema, name)
         JOIN pg_namespace n ON n.nspname = x.schema
         JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = x.name
     )
+    SELECT ARRAY(
+        SELECT n.oid FROM pg_namespace n
+        WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.nspname <> ALL($1)
+        ORDER BY n.oid
+    ), ARRAY(
     SELECT oid FROM tables
     UNION SELECT i.indexrelid FROM pg_index i JOIN tables t ON t.oid = i.indrelid
     UNION SELECT d.objid FROM pg_depend d
@@ -100,7 +100,8 @@ const HIDDEN: &str = "
             AND d.deptype IN ('a', 'i')
     UNION SELECT d.objid FROM pg_depend d
         WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'e'
-    ORDER BY 1";
+    ORDER BY 1
+    )";
 
 impl ScopeOids {
     /// Looks the names up.
@@ -118,30 +119,13 @@ impl ScopeOids {
             .keys()
             .map(|table| (table.schema.as_str(), table.name.as_str()))
             .unzip();
-        let schemas = sqlx::query(SCHEMAS)
-            .persistent(false)
+        let (schemas, hidden) = sqlx::query_as(SCOPE)
             .bind(schemas)
-            .fetch_all(&mut *conn)
-            .await
-            .map_err(failed)?;
-        let hidden = sqlx::query(HIDDEN)
-            .persistent(false)
             .bind(table_schemas)
             .bind(table_names)
-            .fetch_all(&mut *conn)
+            .fetch_one(conn)
             .await
             .map_err(failed)?;
-        Ok(Self {
-            schemas: schemas
-                .iter()
-                .map(|row| row.try_get(0))
-                .collect::<Result<_, _>>()
-                .map_err(failed)?,
-            hidden: hidden
-                .iter()
-                .map(|row| row.try_get(0))
-                .collect::<Result<_, _>>()
-                .map_err(failed)?,
-        })
+        Ok(Self { schemas, hidden })
     }
 }

@@ -1,6 +1,8 @@
 //! A read-only transaction in which the same value always prints as the same text.
 
-use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
+
+use super::{CatalogError, CatalogScope, ScopeOids};
 
 /// Every setting that changes how the server prints names, expressions and values. `pg_temp` comes
 /// last so that a temporary table cannot stand in for a catalog. Row security is off, which makes
@@ -20,6 +22,9 @@ const SETTINGS: &str = "
     SET LOCAL row_security = off;
     SET LOCAL jit = off";
 
+/// So many relations that a query leaves out are compared one by one.
+const FEW: usize = 100;
+
 /// A transaction with pinned settings. It sees one state of the database: `REPEATABLE READ`, or,
 /// as a savepoint inside a transaction of the caller's, what that transaction sees. The end of it
 /// puts every setting back.
@@ -31,14 +36,43 @@ impl<'c> Pinned<'c> {
     pub(in crate::postgres) async fn begin(
         conn: &'c mut PgConnection,
     ) -> Result<Self, sqlx::Error> {
-        let mut transaction = if conn.is_in_transaction() {
-            conn.begin().await?
-        } else {
-            conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                .await?
+        Self::begin_with(conn, SETTINGS).await
+    }
+
+    async fn begin_with(conn: &'c mut PgConnection, settings: &str) -> Result<Self, sqlx::Error> {
+        if conn.is_in_transaction() {
+            let mut transaction = conn.begin().await?;
+            sqlx::raw_sql(AssertSqlSafe(settings))
+                .execute(&mut *transaction)
+                .await?;
+            return Ok(Self(transaction));
+        }
+        // One message, and so one round trip.
+        let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {settings}");
+        Ok(Self(conn.begin_with(AssertSqlSafe(begin)).await?))
+    }
+
+    /// Begins a reading of a schema: the queries for it are planned once in a session, and not for
+    /// the names that each of them is about.
+    pub(in crate::postgres) async fn begin_listing(
+        conn: &'c mut PgConnection,
+        scope: &CatalogScope,
+    ) -> Result<(Self, ScopeOids), CatalogError> {
+        let failed = |source| CatalogError::Query {
+            what: "settings",
+            source,
         };
-        sqlx::raw_sql(SETTINGS).execute(&mut *transaction).await?;
-        Ok(Self(transaction))
+        let settings = format!("{SETTINGS}; SET LOCAL plan_cache_mode = force_generic_plan");
+        let mut session = Self::begin_with(conn, &settings).await.map_err(failed)?;
+        let oids = ScopeOids::resolve(session.conn(), scope).await?;
+        // Where much is hidden a plan that knows the list looks names up in a hash table.
+        if oids.hidden.len() > FEW {
+            sqlx::raw_sql("SET LOCAL plan_cache_mode = auto")
+                .execute(session.conn())
+                .await
+                .map_err(failed)?;
+        }
+        Ok((session, oids))
     }
 
     /// The connection inside the transaction.
@@ -56,6 +90,10 @@ impl<'c> Pinned<'c> {
 pub(in crate::postgres) async fn server_version_num(
     conn: &mut PgConnection,
 ) -> Result<u32, sqlx::Error> {
+    // The server tells it when a session begins; what stands between may not.
+    if let Some(number) = conn.server_version_num() {
+        return Ok(number);
+    }
     let number: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int4")
         .persistent(false)
         .fetch_one(conn)

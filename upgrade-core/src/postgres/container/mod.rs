@@ -5,18 +5,14 @@
 //! in memory, a random password, a port of the loopback (of all addresses, if the engine's loopback is
 //! not this process's own: a remote engine, a process in a container). Each container is registered in a folder
 //! before it is made and removed when its owner is gone, however that ended: by
-//! [`ContainerServer::stop`], by the destructor as a net, and after `kill -9` by [`sweep_containers`],
+//! [`ContainerServer::stop`], by the destructor as a net, and after `kill -9` by [`sweep`](crate::docker::sweep),
 //! which every start begins with.
 //!
 //! The password is visible to whoever may talk to the engine (`docker inspect`), as with any
 //! container that is configured by its environment. Those people own the server anyway.
 
-mod engine;
-mod error;
-mod lease;
 mod options;
 mod ready;
-mod registry;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,35 +23,35 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use testcontainers::bollard::models::{HostConfig, PortBinding};
 use testcontainers::core::IntoContainerPort as _;
-use testcontainers::core::client::ClientError;
 use testcontainers::core::error::TestcontainersError;
 use testcontainers::runners::AsyncRunner as _;
 use testcontainers::{ContainerRequest, GenericImage, ImageExt as _};
 use tokio::time::Instant;
 
-pub use self::error::ContainerError;
-pub use self::lease::sweep_containers;
 pub use self::options::ContainerOptions;
-pub use self::registry::default_registry_dir;
 
-use self::engine::Engine;
-use self::error::Result;
-use self::lease::{Lease, REGISTRY_LABEL};
-use self::registry::{Record, Registry, random_hex};
 use crate::Secret;
+use crate::docker::DockerError;
+use crate::docker::engine::Engine;
+use crate::docker::error::Result;
+use crate::docker::image;
+use crate::docker::lease::{Lease, sweep_first};
+use crate::docker::registry::{Registry, Resource, default_registry_dir, random_hex};
+use crate::error::BoxError;
 
 const PORT: u16 = 5432;
 const USER: &str = "postgres";
+/// How long a server may take to write out what it holds before it is killed.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
 const DATA_DIR: &str = "/var/lib/postgresql/data";
-/// How long pulling an image may take.
-const PULL_WITHIN: Duration = Duration::from_secs(600);
 
 /// A Postgres server in a container of its own.
 ///
 /// ```no_run
-/// use upgrade_core::postgres::container::{ContainerError, ContainerOptions, ContainerServer};
+/// use upgrade_core::docker::DockerError;
+/// use upgrade_core::postgres::container::{ContainerOptions, ContainerServer};
 ///
-/// # async fn example() -> Result<(), ContainerError> {
+/// # async fn example() -> Result<(), DockerError> {
 /// let server = ContainerServer::start(ContainerOptions::new("run1").with_major(17)).await?;
 /// let options = server.connect_options(); // for sqlx
 /// # drop(options);
@@ -64,10 +60,12 @@ const PULL_WITHIN: Duration = Duration::from_secs(600);
 /// ```
 pub struct ContainerServer {
     lease: Lease,
+    container: String,
     image: String,
     host: String,
     port: u16,
     password: Secret,
+    keeps_data: bool,
 }
 
 impl ContainerServer {
@@ -76,7 +74,7 @@ impl ContainerServer {
     /// Cancelled or failed, it leaves no container behind.
     ///
     /// # Errors
-    /// Every variant of [`ContainerError`]: no engine, no image, a container that ends at once or
+    /// Every variant of [`DockerError`]: no engine, no image, a container that ends at once or
     /// does not get ready in time, a registry that cannot be written.
     pub async fn start(options: ContainerOptions) -> Result<Self> {
         options.check()?;
@@ -86,33 +84,28 @@ impl ContainerServer {
                 .registry_dir()
                 .map_or_else(default_registry_dir, Path::to_owned),
         )?;
-        if let Err(error) = lease::sweep(&engine, &registry).await {
-            // Somebody's leftovers are no reason to refuse this server.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "abandoned containers could not be swept"
-            );
-        }
+        sweep_first(&engine, &registry).await;
         let image = choose_image(&engine, &options).await;
-        if !engine.has_image(&image).await {
-            pull(&image, options.major()).await?;
-        }
+        let major = options.major();
+        let hint = format!(
+            "without an image registry, scripts/build-image postgres-{major} makes `upgrade-postgres:{major}`"
+        );
+        image::provide(&engine, &image, &hint).await?;
 
         let random = random_hex(Path::new("a container"))?;
-        let record = Record {
-            container: format!("upgrade-pg-{}-{}", std::process::id(), &random[..12]),
-            run: options.run().to_owned(),
-            owner_pid: std::process::id(),
-            engine: engine.address().to_owned(),
+        let container = format!("upgrade-pg-{}-{}", std::process::id(), &random[..12]);
+        let lease = Lease::take(&engine, &registry, &container, options.run(), None)?;
+        lease.add(&Resource::Container(container.clone()))?;
+        let password = match options.password() {
+            Some(password) => password.clone(),
+            None => Secret::new(random_hex(Path::new("a password"))?),
         };
-        let lease = Lease::take(&engine, &registry, &record)?;
-        let password = Secret::new(random_hex(Path::new("a password"))?);
         let on_loopback = engine.shares_loopback().await;
-        let request = request(&image, &options, &record, &registry, &password, on_loopback);
+        let request = request(&image, &options, &container, &lease, &password, on_loopback);
         match launch(
             &engine,
             request,
-            &record,
+            &container,
             options.ready_within(),
             &password,
             on_loopback,
@@ -121,10 +114,12 @@ impl ContainerServer {
         {
             Ok((host, port)) => Ok(Self {
                 lease,
+                container,
                 image,
                 host,
                 port,
                 password,
+                keeps_data: options.data_volume().is_some(),
             }),
             Err(error) => {
                 if let Err(leftover) = lease.end().await {
@@ -145,7 +140,7 @@ impl ContainerServer {
 
     /// The container's name.
     pub fn container(&self) -> &str {
-        self.lease.container()
+        &self.container
     }
 
     /// The image that the container was made from.
@@ -153,11 +148,16 @@ impl ContainerServer {
         &self.image
     }
 
-    /// Removes the container and all of its data.
+    /// Removes the container and all of its data; a volume of yours stays, and its server has been
+    /// stopped in order.
     ///
     /// # Errors
     /// If the engine refuses; the container is then removed by a later sweep.
     pub async fn stop(self) -> Result<()> {
+        if self.keeps_data {
+            let engine = Engine::connect().await?;
+            engine.stop(&self.container, Some(STOP_WITHIN)).await?;
+        }
         self.lease.end().await
     }
 }
@@ -196,51 +196,42 @@ async fn choose_image(engine: &Engine, options: &ContainerOptions) -> String {
     }
 }
 
-async fn pull(image: &str, major: u16) -> Result<()> {
-    let (name, tag) = options::name_and_tag(image);
-    let missing = |source: error::BoxError| ContainerError::ImageMissing {
-        image: image.to_owned(),
-        hint: format!(
-            "without an image registry, scripts/build-postgres-image {major} makes `upgrade-postgres:{major}`"
-        ),
-        source,
-    };
-    match tokio::time::timeout(PULL_WITHIN, GenericImage::new(name, tag).pull_image()).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(TestcontainersError::Client(ClientError::PullImage { err, .. }))) => {
-            Err(missing(err.into()))
-        }
-        Ok(Err(error)) => Err(missing(error.into())),
-        Err(elapsed) => Err(missing(elapsed.into())),
-    }
-}
-
 fn request(
     image: &str,
     options: &ContainerOptions,
-    record: &Record,
-    registry: &Registry,
+    container: &str,
+    lease: &Lease,
     password: &Secret,
     on_loopback: bool,
 ) -> ContainerRequest<GenericImage> {
-    let (name, tag) = options::name_and_tag(image);
+    let (name, tag) = image::name_and_tag(image);
     let bound = options
         .data_bytes()
         .map(|bytes| format!(",size={bytes}"))
         .unwrap_or_default();
-    let data_dir = HashMap::from([(DATA_DIR.to_owned(), format!("rw,mode=0700{bound}"))]);
-    GenericImage::new(name, tag)
+    let in_memory = HashMap::from([(DATA_DIR.to_owned(), format!("rw,mode=0700{bound}"))]);
+    let volume = options
+        .data_volume()
+        .map(|volume| vec![format!("{volume}:{DATA_DIR}")]);
+    let request = GenericImage::new(name, tag)
         .with_exposed_port(PORT.tcp())
-        .with_container_name(&record.container)
-        .with_label("upgrade.run", &record.run)
-        .with_label("upgrade.owner-pid", record.owner_pid.to_string())
-        .with_label(REGISTRY_LABEL, registry.id())
+        .with_container_name(container);
+    options
+        .environment()
+        .iter()
+        .fold(request, |request, (name, value)| {
+            request.with_env_var(name, value)
+        })
+        .with_labels(lease.labels())
         .with_env_var("POSTGRES_PASSWORD", password.expose())
         .with_env_var("PGDATA", DATA_DIR)
         .with_env_var("POSTGRES_INITDB_ARGS", "--encoding=UTF8 --no-sync")
         .with_cmd(options.arguments())
         .with_host_config_modifier(move |host: &mut HostConfig| {
-            host.tmpfs = Some(data_dir.clone());
+            match &volume {
+                Some(_) => host.binds.clone_from(&volume),
+                None => host.tmpfs = Some(in_memory.clone()),
+            }
             if on_loopback {
                 // The default is all addresses; nobody else on the network is invited.
                 let binding = PortBinding {
@@ -260,7 +251,7 @@ fn request(
 async fn launch(
     engine: &Engine,
     request: ContainerRequest<GenericImage>,
-    record: &Record,
+    name: &str,
     within: Duration,
     password: &Secret,
     on_loopback: bool,
@@ -268,13 +259,13 @@ async fn launch(
     let begun = Instant::now();
     let waiting = ready::Waiting {
         engine,
-        container: &record.container,
+        container: name,
         begun,
         deadline: begun + within,
     };
-    let refused = |source: error::BoxError| ContainerError::Engine {
+    let refused = |source: BoxError| DockerError::Engine {
         action: "start",
-        container: record.container.clone(),
+        what: format!("container `{name}`"),
         source,
     };
     // The lease removes the container. Its own destructor would panic outside of a runtime.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::{ContainerError, Result};
+use crate::Secret;
+use crate::docker::DockerError;
+use crate::docker::error::Result;
 
 /// The major version that is started unless another is asked for.
 const DEFAULT_MAJOR: u16 = 17;
@@ -27,7 +29,10 @@ pub struct ContainerOptions {
     major: u16,
     image: Option<String>,
     settings: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
     data_bytes: Option<u64>,
+    data_volume: Option<String>,
+    password: Option<Secret>,
     ready_within: Duration,
     registry_dir: Option<PathBuf>,
 }
@@ -48,7 +53,10 @@ impl ContainerOptions {
             settings: settings
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
+            environment: BTreeMap::new(),
             data_bytes: None,
+            data_volume: None,
+            password: None,
             ready_within: Duration::from_secs(30),
             registry_dir: None,
         }
@@ -76,11 +84,36 @@ impl ContainerOptions {
         self
     }
 
+    /// Sets a variable of the image's entry point, such as `PG_MAJOR` for an image that has several
+    /// majors.
+    #[must_use]
+    pub fn with_environment(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
     /// Bounds the data directory, which lives in memory, in bytes. Without it the engine's own
     /// bound holds: half of the memory of its machine.
     #[must_use]
     pub fn with_data_bytes(mut self, bytes: u64) -> Self {
         self.data_bytes = Some(bytes);
+        self
+    }
+
+    /// Keeps the data directory in a volume of yours instead of in memory. A cluster that is in it
+    /// is used, with the [password](Self::with_password) that it was made with; an empty one gets a
+    /// cluster. [`stop`](super::ContainerServer::stop) then stops the server in order, and the
+    /// volume stays.
+    #[must_use]
+    pub fn with_data_volume(mut self, name: impl Into<String>) -> Self {
+        self.data_volume = Some(name.into());
+        self
+    }
+
+    /// Takes this password for the superuser; a random one where none is given.
+    #[must_use]
+    pub fn with_password(mut self, password: impl Into<Secret>) -> Self {
+        self.password = Some(password.into());
         self
     }
 
@@ -93,7 +126,7 @@ impl ContainerOptions {
     }
 
     /// Registers the container in this folder instead of
-    /// [`default_registry_dir`](super::default_registry_dir).
+    /// [`default_registry_dir`](crate::docker::default_registry_dir).
     #[must_use]
     pub fn with_registry_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.registry_dir = Some(dir.into());
@@ -117,6 +150,18 @@ impl ContainerOptions {
 
     pub(super) fn data_bytes(&self) -> Option<u64> {
         self.data_bytes
+    }
+
+    pub(super) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    pub(super) fn data_volume(&self) -> Option<&str> {
+        self.data_volume.as_deref()
+    }
+
+    pub(super) fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
     }
 
     pub(super) fn ready_within(&self) -> Duration {
@@ -143,10 +188,17 @@ impl ContainerOptions {
         if let Some(image) = self.image.as_deref()
             && (image.is_empty() || image.contains(char::is_whitespace))
         {
-            return Err(ContainerError::InvalidOption {
+            return Err(DockerError::InvalidOption {
                 option: "image",
                 value: image.to_owned(),
                 hint: "write it as `name:tag`",
+            });
+        }
+        if self.data_volume.is_some() && self.data_bytes.is_some() {
+            return Err(DockerError::InvalidOption {
+                option: "data_bytes",
+                value: self.data_bytes.unwrap_or_default().to_string(),
+                hint: "a volume has the bound that it was made with",
             });
         }
         let is_name = |name: &str| {
@@ -157,7 +209,7 @@ impl ContainerOptions {
         };
         match self.settings.keys().find(|name| !is_name(name)) {
             None => Ok(()),
-            Some(name) => Err(ContainerError::InvalidOption {
+            Some(name) => Err(DockerError::InvalidOption {
                 option: "setting",
                 value: name.clone(),
                 hint: "the name of a server parameter has letters, digits, `_` and `.` only",
@@ -166,34 +218,9 @@ impl ContainerOptions {
     }
 }
 
-/// Cuts `name:tag` at the tag; a name without one means `latest`, as for the engine. A colon before
-/// the last slash belongs to the host's port.
-pub(super) fn name_and_tag(image: &str) -> (&str, &str) {
-    match image.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, tag),
-        _ => (image, "latest"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_image_is_cut_at_its_tag() {
-        for (image, expected) in [
-            ("postgres:17", ("postgres", "17")),
-            ("postgres", ("postgres", "latest")),
-            (
-                "host:5000/team/postgres",
-                ("host:5000/team/postgres", "latest"),
-            ),
-            ("host:5000/postgres:17.2", ("host:5000/postgres", "17.2")),
-            ("postgres@sha256:abc", ("postgres@sha256", "abc")),
-        ] {
-            assert_eq!(name_and_tag(image), expected, "{image}");
-        }
-    }
 
     #[test]
     fn arguments_are_ordered_and_the_last_value_holds() {
@@ -215,7 +242,7 @@ mod tests {
             ContainerOptions::new("r").with_setting("fsync off; ", "x"),
         ] {
             assert!(
-                matches!(options.check(), Err(ContainerError::InvalidOption { .. })),
+                matches!(options.check(), Err(DockerError::InvalidOption { .. })),
                 "{options:?}"
             );
         }

@@ -6,8 +6,9 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::engine::Engine;
-use super::error::{ContainerError, Result};
+use crate::docker::DockerError;
+use crate::docker::engine::Engine;
+use crate::docker::error::Result;
 
 const POLL_EVERY: Duration = Duration::from_millis(20);
 /// How long one connection may take: a proxy of the engine accepts before the server listens.
@@ -67,12 +68,13 @@ impl Waiting<'_> {
     }
 
     /// The error of a deadline that has passed.
-    pub(super) async fn not_ready(&self, source: Option<sqlx::Error>) -> ContainerError {
-        ContainerError::NotReady {
+    pub(super) async fn not_ready(&self, source: Option<sqlx::Error>) -> DockerError {
+        DockerError::NotReady {
+            missing: "its server has not answered twice".to_owned(),
             container: self.container.to_owned(),
             waited: self.begun.elapsed(),
             log: self.engine.last_lines(self.container).await,
-            source,
+            source: source.map(Into::into),
         }
     }
 
@@ -85,7 +87,7 @@ impl Waiting<'_> {
             .state
             .unwrap_or_default();
         if state.running == Some(false) {
-            return Err(ContainerError::Exited {
+            return Err(DockerError::Exited {
                 container: self.container.to_owned(),
                 code: state.exit_code.unwrap_or_default(),
                 log: self.engine.last_lines(self.container).await,

@@ -27,7 +27,10 @@ use crate::secret::Secret;
 pub const NAME_LIMIT: usize = 63;
 
 /// The database to which one connects in order to make, rename or drop another one.
-const MAINTENANCE: &str = "postgres";
+pub const MAINTENANCE: &str = "postgres";
+
+/// The one to which one connects where that itself is to be renamed or dropped.
+const OTHER_MAINTENANCE: &str = "template1";
 
 /// How long a server may take to let a session in; one that accepts and then says nothing would
 /// else be waited for without end.
@@ -160,12 +163,18 @@ impl Database {
         }
     }
 
-    /// Connects to the maintenance database of its server.
+    /// Connects to a database of its server from which this one can be renamed or dropped:
+    /// [`MAINTENANCE`], or `template1` for that one itself. A session in `template1` is in the way of
+    /// every plain `create database`, so nobody keeps one there.
     ///
     /// # Errors
     /// As [`Self::connect`].
     pub async fn connect_maintenance(&self) -> Result<PgConnection> {
-        self.sibling(MAINTENANCE).connect().await
+        let database = match self.name == MAINTENANCE {
+            true => OTHER_MAINTENANCE,
+            false => MAINTENANCE,
+        };
+        self.sibling(database).connect().await
     }
 
     /// Whether it exists.
@@ -299,7 +308,7 @@ impl Database {
                     ),
                 ));
             }
-            tokio::time::sleep(Duration::from_millis(5)).await; // poll
+            tokio::time::sleep(Duration::from_millis(1)).await; // poll
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::types::Oid;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row as _};
@@ -150,17 +151,27 @@ pub async fn fingerprint_all(
     requests: &[(TableName, Vec<ColumnPick>)],
     mode: HashMode,
 ) -> Result<BTreeMap<TableName, Fingerprint>, FingerprintError> {
-    let failed = |source| FingerprintError::List {
-        what: "settings",
-        source,
-    };
-    let mut session = Pinned::begin(conn).await.map_err(failed)?;
-    let server_major = server_major(session.conn()).await.map_err(failed)?;
-    let scope = ScopeOids::resolve(session.conn(), &CatalogScope::new())
+    let (mut session, oids) = Pinned::begin_listing(conn, &CatalogScope::new())
         .await
         .map_err(|source| FingerprintError::Scope { source })?;
-    let known = Tables::list(session.conn(), &scope).await?;
-    let mut all = BTreeMap::new();
+    let known = Tables::list(session.conn(), &oids).await?;
+    let all = fingerprint_listed(session.conn(), &known, requests, mode).await?;
+    session.end().await.map_err(settings)?;
+    Ok(all)
+}
+
+/// The fingerprints of tables that are listed, inside a transaction with pinned settings.
+///
+/// The statements go to the server in one message, which saves a round trip for each.
+pub(in crate::postgres) async fn fingerprint_listed(
+    conn: &mut PgConnection,
+    known: &Tables,
+    requests: &[(TableName, Vec<ColumnPick>)],
+    mode: HashMode,
+) -> Result<BTreeMap<TableName, Fingerprint>, FingerprintError> {
+    let server_major = server_major(conn).await.map_err(settings)?;
+    let mut wanted = Vec::with_capacity(requests.len());
+    let mut sql = String::new();
     for (table, columns) in requests {
         let shape = known
             .tables
@@ -171,16 +182,20 @@ pub async fn fingerprint_all(
         let mut columns = columns.clone();
         columns.sort();
         columns.dedup();
-        let sql = statement(table, shape, &columns, mode)?;
+        sql.push_str(&statement(table, shape, &columns, mode)?);
+        sql.push_str(";\n");
+        wanted.push((table, columns));
+    }
+    let mut all = BTreeMap::new();
+    let mut answers = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(conn);
+    for (table, columns) in wanted {
         let rows = |source| FingerprintError::Rows {
             table: table.clone(),
             source,
         };
-        let row = sqlx::query(AssertSqlSafe(sql))
-            .persistent(false)
-            .fetch_one(session.conn())
-            .await
-            .map_err(rows)?;
+        // Each statement answers with one row, and the first that fails ends the message.
+        let row = answers.try_next().await.map_err(rows)?;
+        let row = row.ok_or_else(|| rows(sqlx::Error::RowNotFound))?;
         let count: i64 = row.try_get(0).map_err(rows)?;
         let fingerprint = Fingerprint {
             rows: count.unsigned_abs(),
@@ -191,8 +206,14 @@ pub async fn fingerprint_all(
         };
         all.insert(table.clone(), fingerprint);
     }
-    session.end().await.map_err(failed)?;
     Ok(all)
+}
+
+fn settings(source: sqlx::Error) -> FingerprintError {
+    FingerprintError::List {
+        what: "settings",
+        source,
+    }
 }
 
 /// The statement that computes one fingerprint.
@@ -265,6 +286,19 @@ pub async fn sequence_values(
     conn: &mut PgConnection,
     scope: &CatalogScope,
 ) -> Result<BTreeMap<TableName, SequenceState>, FingerprintError> {
+    let (mut session, oids) = Pinned::begin_listing(conn, scope)
+        .await
+        .map_err(|source| FingerprintError::Scope { source })?;
+    let values = sequences_listed(session.conn(), &oids).await?;
+    session.end().await.map_err(settings)?;
+    Ok(values)
+}
+
+/// Where the sequences of these schemas stand, inside a transaction with pinned settings.
+pub(in crate::postgres) async fn sequences_listed(
+    conn: &mut PgConnection,
+    oids: &ScopeOids,
+) -> Result<BTreeMap<TableName, SequenceState>, FingerprintError> {
     const LIST: &str = "
         SELECT n.nspname::text, c.relname::text, s.seqincrement, s.seqstart, s.seqcycle,
             has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT')
@@ -278,16 +312,11 @@ pub async fn sequence_values(
         what: "sequences",
         source,
     };
-    let mut session = Pinned::begin(conn).await.map_err(failed)?;
-    let oids = ScopeOids::resolve(session.conn(), scope)
-        .await
-        .map_err(|source| FingerprintError::Scope { source })?;
     let (schemas, hidden): (&[Oid], &[Oid]) = (&oids.schemas, &oids.hidden);
     let rows = sqlx::query(LIST)
-        .persistent(false)
         .bind(schemas)
         .bind(hidden)
-        .fetch_all(session.conn())
+        .fetch_all(&mut *conn)
         .await
         .map_err(failed)?;
     let mut known: Vec<(TableName, SequenceState)> = Vec::with_capacity(rows.len());
@@ -323,7 +352,7 @@ pub async fn sequence_values(
         let sql = reads.join(" UNION ALL ");
         let rows = sqlx::query(AssertSqlSafe(sql))
             .persistent(false)
-            .fetch_all(session.conn())
+            .fetch_all(&mut *conn)
             .await
             .map_err(failed)?;
         for row in rows {
@@ -334,6 +363,5 @@ pub async fn sequence_values(
             values.insert(name, state);
         }
     }
-    session.end().await.map_err(failed)?;
     Ok(values)
 }

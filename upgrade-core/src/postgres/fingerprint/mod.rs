@@ -37,7 +37,9 @@ mod tables;
 pub use self::compute::{
     ColumnPick, Fingerprint, HashMode, fingerprint, fingerprint_all, sequence_values,
 };
-pub(in crate::postgres) use self::compute::{hashed_value, native_hash};
+pub(in crate::postgres) use self::compute::{
+    fingerprint_listed, hashed_value, native_hash, sequences_listed,
+};
 pub use self::error::FingerprintError;
 pub use self::shared::{Retyped, RetypedColumn, SharedColumns, shared_columns};
 pub use self::tables::{ColumnShape, TableShape, Tables};

@@ -1,0 +1,35 @@
+//! What is found while services are replaced, and by their users.
+
+use super::FindingKind;
+use crate::validator::Severity::{Error, Warning};
+
+pub(super) const KINDS: &[FindingKind] = &[
+    FindingKind {
+        id: "services-not-up",
+        title: "the services of a release do not come up",
+        severity: Error,
+        breaks: "the deploy hangs with a part of the instances replaced; if it is the old release, a rollback brings nothing back",
+        mend: "read the last lines of the container; a release has to start on the schema of the other one, too",
+    },
+    FindingKind {
+        id: "requests-lost",
+        title: "requests of users were not answered",
+        severity: Error,
+        breaks: "users see errors while the upgrade is under way, and cannot know whether what they sent was done",
+        mend: "stop leading requests to an instance before it stops, let it end those that it has, start its successor first; or say how many may be lost: `Traffic::with_most_lost`",
+    },
+    FindingKind {
+        id: "requests-wrong",
+        title: "requests of users were answered wrongly",
+        severity: Error,
+        breaks: "users work with what is not true, and nobody is told",
+        mend: "look at the mixture at which it began: both releases have to understand what the other one writes",
+    },
+    FindingKind {
+        id: "requests-slow",
+        title: "requests of users took too long",
+        severity: Warning,
+        breaks: "users wait, and their own time limits turn slow answers into lost ones",
+        mend: "look at the step: a migration that holds a lock, or too few instances that are ready at once",
+    },
+];

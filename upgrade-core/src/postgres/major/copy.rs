@@ -1,0 +1,338 @@
+//! One database, copied to a running server of a newer major.
+
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+
+use super::check::{self, Obstacle};
+use super::compare::CLOSED;
+use super::tools::Tools;
+use super::{compare, roles, rows};
+use crate::context::UpgradeContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::postgres::catalog::server_major;
+use crate::postgres::database::close;
+use crate::postgres::sql::quote_ident;
+use crate::postgres::{Database, Observer};
+use crate::rollback::Safety;
+use crate::validator::Finding;
+
+/// How long sessions may take to end where the context has no deadline.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The way of one database to a running server of a newer major, and back.
+///
+/// [`run`](Self::run) makes the old database read-only (its sessions are ended, and new ones write
+/// nothing unless they set that aside on purpose), copies roles, schema, rows, sequences and large
+/// objects to a database of the same name, and compares the two. The old database stays as it is,
+/// and read-only: whoever writes to it from then on gets an error instead of a loss.
+/// [`go_back`](Self::go_back) opens it again, unless something was written to the new one that
+/// would be lost.
+///
+/// The old database has to be made by this library or [handed over](Database::handed_over).
+///
+/// ```no_run
+/// # use upgrade_core::postgres::{Database, server::ServerBinaries};
+/// # async fn example(old: Database, new_server: sqlx::postgres::PgConnectOptions, binaries: &ServerBinaries)
+/// # -> Result<(), upgrade_core::Error> {
+/// use upgrade_core::UpgradeContext;
+/// use upgrade_core::postgres::major::{LogicalCopy, Tools};
+///
+/// let cx = UpgradeContext::new("15", "17");
+/// let copy = LogicalCopy::new(old, &new_server, Tools::local(binaries));
+/// for obstacle in copy.check(&cx).await? {
+///     eprintln!("{obstacle}");
+/// }
+/// let copied = copy.run(&cx).await?;
+/// assert!(copied.findings.is_empty());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct LogicalCopy {
+    old: Database,
+    new: Database,
+    tools: Tools,
+    sessions: usize,
+    observer: Observer,
+}
+
+/// What a [`LogicalCopy`] came to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Copied {
+    /// The database on the newer server.
+    pub database: Database,
+    /// How many rows were copied.
+    pub rows: u64,
+    /// Of how many tables.
+    pub tables: usize,
+    /// How long the old database was read-only until the new one had been compared; it still is.
+    pub read_only: Duration,
+    /// What differs between the two; nothing, if all went well.
+    pub findings: Vec<Finding>,
+}
+
+impl LogicalCopy {
+    /// A copy of a database to the server that these options lead to, whose programs do the work
+    /// that needs some: `pg_dump` and `psql` of the newer major.
+    pub fn new(old: Database, new_server: &PgConnectOptions, tools: Tools) -> Self {
+        let new = Database::new(new_server, old.name());
+        Self {
+            old,
+            new,
+            tools,
+            sessions: 4,
+            observer: Observer::default(),
+        }
+    }
+
+    /// Copies so many tables at the same time; four where nothing is said.
+    #[must_use]
+    pub fn with_sessions(mut self, sessions: usize) -> Self {
+        self.sessions = sessions.max(1);
+        self
+    }
+
+    /// Compares in another way than by default.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Observer) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// What stands in the way. It changes nothing.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ErrorKind::Unavailable) when one of the servers does not answer.
+    pub async fn check(&self, cx: &UpgradeContext) -> Result<Vec<Obstacle>> {
+        cx.bounded("look for obstacles", self.obstacles()).await?
+    }
+
+    async fn obstacles(&self) -> Result<Vec<Obstacle>> {
+        let mut old = self.old.connect().await?;
+        let mut new = self.new.connect_maintenance().await?;
+        let majors = (server_major(&mut old).await?, server_major(&mut new).await?);
+        let mut obstacles: Vec<Obstacle> = check::judge_majors(majors.0, majors.1)
+            .into_iter()
+            .collect();
+        if self.new.exists(&mut new).await? {
+            obstacles.push(Obstacle::new(
+                format!(
+                    "database `{}` is on the newer server already",
+                    self.new.name()
+                ),
+                "drop or rename it there: a copy replaces nothing",
+            ));
+        }
+        let inventory = check::inventory(&mut old).await?;
+        let offer = check::offer(&mut new).await?;
+        obstacles.extend(check::judge(&inventory, &offer));
+        close(old).await;
+        close(new).await;
+        Ok(obstacles)
+    }
+
+    /// Copies and compares. When it fails, the old database is writable again and the new one
+    /// gone; roles that were made stay.
+    ///
+    /// # Errors
+    /// [`Refused`](ErrorKind::Refused) with every obstacle, or when the old database is neither the
+    /// library's nor handed over; [`Database`](ErrorKind::Database) with what a server said.
+    pub async fn run(&self, cx: &UpgradeContext) -> Result<Copied> {
+        check::refuse(&self.check(cx).await?)?;
+        let begun = Instant::now();
+        let attempt = async {
+            self.close_for_writes(cx, &self.old).await?;
+            self.copy(cx).await
+        };
+        match attempt.await {
+            Ok((rows, tables, findings)) => Ok(Copied {
+                database: self.new.clone(),
+                rows,
+                tables,
+                read_only: begun.elapsed(),
+                findings,
+            }),
+            Err(error) => {
+                // The first error is the one to tell.
+                for undone in [self.remove_new().await, self.open(&self.old).await] {
+                    if let Err(undo) = undone {
+                        tracing::warn!(
+                            error = &undo as &dyn std::error::Error,
+                            "after a failed copy"
+                        );
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn copy(&self, cx: &UpgradeContext) -> Result<(u64, usize, Vec<Finding>)> {
+        let (old, new) = (&self.old, &self.new);
+        let roles = async {
+            let mut from = old.connect().await?;
+            let mut to = new.connect_maintenance().await?;
+            roles::copy(&mut from, &mut to).await?;
+            close(from).await;
+            close(to).await;
+            Ok::<_, Error>(())
+        };
+        cx.bounded("copy the roles", roles).await??;
+
+        let mut keeper = rows::reader(old, None).await?;
+        let snapshot: String = sqlx::query_scalar("select pg_export_snapshot()")
+            .fetch_one(&mut keeper)
+            .await?;
+        // The setting that closes the old database is part of it, and must not stop this session.
+        let psql = "PGOPTIONS='-c default_transaction_read_only=off' \
+            psql --quiet --no-psqlrc --set=ON_ERROR_STOP=1 --output=/dev/null --dbname=\"$NEW\"";
+        let dump = |options: &str| {
+            format!(
+                "set -o pipefail; pg_dump --snapshot='{snapshot}' --no-subscriptions {options} \
+                 --dbname=\"$OLD\" | {psql}"
+            )
+        };
+        let maintenance = new.sibling(crate::postgres::database::MAINTENANCE);
+        self.tools
+            .run(
+                cx,
+                "copy the schema",
+                &dump("--section=pre-data --create"),
+                old,
+                &maintenance,
+            )
+            .await?;
+        self.open(new).await?;
+        let copied = cx.bounded("copy the rows", async {
+            let copied = rows::copy(old, &snapshot, new, self.sessions).await?;
+            rows::copy_sequences(old, &snapshot, new).await?;
+            Ok::<_, Error>(copied)
+        });
+        let (rows, tables) = copied.await??;
+        if has_large_objects(&mut keeper).await? {
+            let script = dump("--section=data --exclude-table-data='*.*'");
+            self.tools
+                .run(cx, "copy the large objects", &script, old, new)
+                .await?;
+        }
+        self.tools
+            .run(
+                cx,
+                "make the indexes",
+                &dump("--section=post-data"),
+                old,
+                new,
+            )
+            .await?;
+        close(keeper).await;
+        let analyze = async {
+            let mut session = new.connect().await?;
+            sqlx::raw_sql("analyze").execute(&mut session).await?;
+            close(session).await;
+            compare(old, new, &self.observer).await
+        };
+        let findings = cx.bounded("compare the databases", analyze).await??;
+        Ok((rows, tables, findings))
+    }
+
+    /// Whether the way back is there: what was written to the new database since the copy would
+    /// be lost.
+    ///
+    /// # Errors
+    /// Any kind, when it could not tell.
+    pub async fn way_back(&self, cx: &UpgradeContext) -> Result<Safety> {
+        let differences = cx
+            .bounded(
+                "look for losses",
+                compare(&self.old, &self.new, &self.observer),
+            )
+            .await??;
+        if differences.is_empty() {
+            return Ok(Safety::Safe);
+        }
+        let losses = differences
+            .iter()
+            .map(|finding| format!("{} {}", finding.subject, finding.message))
+            .collect();
+        Ok(Safety::SafeWithLoss { losses })
+    }
+
+    /// Goes back to the old database: it takes writes again, and the new one no more. Nothing else
+    /// is done to the new one; drop it when nobody wants to look at it any longer.
+    ///
+    /// # Errors
+    /// [`Refused`](ErrorKind::Refused) when something would be lost, which is named; both databases
+    /// are then as they were.
+    pub async fn go_back(&self, cx: &UpgradeContext) -> Result<()> {
+        let new = self.new.clone().handed_over(self.new.name())?;
+        // First, so that nothing is written between the look and the way back.
+        self.close_for_writes(cx, &new).await?;
+        match self.way_back(cx).await {
+            Ok(Safety::Safe) => self.open(&self.old).await,
+            Ok(safety) => {
+                self.open(&self.new).await?;
+                Err(Error::new(
+                    ErrorKind::Refused,
+                    format!("the way back from major {} is open only {safety}", cx.to()),
+                )
+                .with_hint("save what would be lost, or call `go_back_with_losses`"))
+            }
+            Err(error) => {
+                self.open(&self.new).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`Self::go_back`], whatever is lost; the answer names it. The new database still has it.
+    ///
+    /// # Errors
+    /// Any kind, when it could not tell what is lost or could not open the old database.
+    pub async fn go_back_with_losses(&self, cx: &UpgradeContext) -> Result<Safety> {
+        let new = self.new.clone().handed_over(self.new.name())?;
+        self.close_for_writes(cx, &new).await?;
+        let safety = self.way_back(cx).await?;
+        self.open(&self.old).await?;
+        Ok(safety)
+    }
+
+    /// Makes sessions read-only, and ends those that are there.
+    async fn close_for_writes(&self, cx: &UpgradeContext, database: &Database) -> Result<()> {
+        let mut admin = database.connect_maintenance().await?;
+        database.guard(&mut admin, "made read-only").await?;
+        let name = quote_ident(database.name());
+        let sql = format!("alter database {name} set {CLOSED} = on");
+        database.act(&mut admin, "make read-only", &sql).await?;
+        let within = cx.remaining().unwrap_or(PATIENCE);
+        database.terminate_sessions(&mut admin, within).await?;
+        close(admin).await;
+        Ok(())
+    }
+
+    /// Makes sessions writable again.
+    async fn open(&self, database: &Database) -> Result<()> {
+        let mut admin = database.connect_maintenance().await?;
+        let name = quote_ident(database.name());
+        let sql = format!("alter database {name} reset {CLOSED}");
+        database.act(&mut admin, "make writable", &sql).await?;
+        close(admin).await;
+        Ok(())
+    }
+
+    /// Drops what this run has made on the newer server: it was not there before.
+    async fn remove_new(&self) -> Result<()> {
+        let mut admin = self.new.connect_maintenance().await?;
+        let name = quote_ident(self.new.name());
+        let sql = format!("drop database if exists {name} with (force)");
+        self.new.act(&mut admin, "drop", &sql).await?;
+        close(admin).await;
+        Ok(())
+    }
+}
+
+async fn has_large_objects(session: &mut PgConnection) -> Result<bool> {
+    let sql = "select exists (select from pg_largeobject_metadata)";
+    Ok(sqlx::query_scalar(sql).fetch_one(session).await?)
+}
