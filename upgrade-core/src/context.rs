@@ -32,6 +32,7 @@ struct Inner {
     from: Version,
     to: Version,
     phase: Phase,
+    attempt: u32,
     deadline: Option<Instant>,
     cancellation: CancellationToken,
     seed: u64,
@@ -53,6 +54,7 @@ impl UpgradeContext {
                 from: from.into(),
                 to: to.into(),
                 phase: Phase::Provision,
+                attempt: 0,
                 deadline: None,
                 cancellation: CancellationToken::new(),
                 seed: 0,
@@ -84,6 +86,13 @@ impl UpgradeContext {
     /// Where in the upgrade we are.
     pub fn phase(&self) -> Phase {
         self.inner.phase
+    }
+
+    /// Which attempt of the plan this is; see [`Step::attempt`](crate::plan::Step::attempt). Each
+    /// but the first begins from a state that was kept: what users did in another one is gone with
+    /// it, and what a validator remembers of them is of no use.
+    pub fn attempt(&self) -> u32 {
+        self.inner.attempt
     }
 
     /// Whether the system is at [`to`](Self::to): all migrations are applied. A validator that has
@@ -229,6 +238,12 @@ impl UpgradeContext {
     #[must_use]
     pub fn with_phase(self, phase: Phase) -> Self {
         self.change(|inner| inner.phase = phase)
+    }
+
+    /// The same context, in an attempt of the plan.
+    #[must_use]
+    pub fn with_attempt(self, attempt: u32) -> Self {
+        self.change(|inner| inner.attempt = attempt)
     }
 
     /// The same context, with the system at `to`, or not.

@@ -19,14 +19,18 @@
 //! - `postgres` (default): local Postgres servers, SQL migrations in the layouts that people
 //!   have, catalog snapshots, fingerprints, and the two rollback strategies.
 //! - `fetch`: pinned server binaries, fetched into the user's cache when the machine has none.
-//! - `docker`: Postgres in a container as the last provider.
+//! - `docker`: Postgres in a container as the last provider; systems of several services, built in
+//!   code or read from compose files.
 //! - `progress`: a progress display for terminals.
 //! - `tls`: TLS to the server that `UPGRADE_PG_URL` names.
 
 pub mod context;
+#[cfg(feature = "docker")]
+pub mod docker;
 pub mod environment;
 mod error;
 pub mod event;
+pub mod fault;
 pub mod finding;
 pub mod migration;
 pub mod observation;
@@ -38,6 +42,7 @@ pub mod rollback;
 pub mod runner;
 pub mod scenario;
 mod secret;
+mod traffic;
 pub mod upgrade;
 pub mod validator;
 mod version;
@@ -55,6 +60,7 @@ pub use rollback::Rollback;
 pub use runner::Runner;
 pub use scenario::Scenario;
 pub use secret::Secret;
+pub use traffic::Traffic;
 pub use upgrade::Upgrade;
 pub use validator::{Finding, Severity, Validator, Verdict, validator_fn};
 pub use version::{Phase, RunId, Version};

@@ -125,6 +125,42 @@ pub enum Reading {
 }
 
 impl Observation {
+    /// What an observation of this scope would have shown of the same state, if this one was of
+    /// everything; and the columns that would have to be read for the rest of it.
+    pub(crate) fn part(&self, scope: &Scope) -> (Self, BTreeMap<String, Columns>) {
+        let wanted = match scope {
+            Scope::All => return (self.clone(), BTreeMap::new()),
+            Scope::Schema => {
+                let schema = Self {
+                    objects: self.objects.clone(),
+                    column_order: self.column_order.clone(),
+                    ..Self::default()
+                };
+                return (schema, BTreeMap::new());
+            }
+            Scope::Columns(wanted) => wanted,
+        };
+        let mut rows = Self {
+            sequences: self.sequences.clone(),
+            ..Self::default()
+        };
+        let mut missing = BTreeMap::new();
+        for (name, columns) in wanted {
+            // A table that is not there is shown by neither.
+            let Some(table) = self.tables.get(name) else {
+                continue;
+            };
+            // A sum is over all columns that were read, so it says nothing about some of them.
+            let mut read = table.columns.keys();
+            if read.all(|column| columns.get(column) == Some(&Reading::Value)) {
+                rows.tables.insert(name.clone(), table.clone());
+            } else {
+                missing.insert(name.clone(), columns.clone());
+            }
+        }
+        (rows, missing)
+    }
+
     /// How many rows there are in all tables.
     pub fn rows(&self) -> u64 {
         self.tables.values().map(|table| table.rows).sum()
@@ -311,6 +347,47 @@ mod tests {
                 ("changed", "table other"),
             ]
         );
+    }
+
+    #[test]
+    fn a_part_has_what_its_scope_asks_for_and_names_what_it_cannot_tell() {
+        let mut seen = observation(
+            &[("o", "x: 1\n")],
+            &[
+                ("whole", table(&["a", "b"], 2, "1")),
+                ("some", table(&["a", "b"], 2, "1")),
+                ("text", table(&["a"], 2, "1")),
+                ("other", table(&["a"], 2, "1")),
+            ],
+        );
+        seen.sequences
+            .insert("s".to_owned(), SequenceState::new(7, true));
+        seen.large_objects = Some(LargeObjects::new(0, None));
+        assert_eq!(seen.part(&Scope::All), (seen.clone(), BTreeMap::new()));
+        let (schema, missing) = seen.part(&Scope::Schema);
+        assert_eq!((schema.objects, missing.len()), (seen.objects.clone(), 0));
+        assert!(schema.tables.is_empty() && schema.sequences.is_empty());
+
+        let columns = |picked: &[(&str, Reading)]| -> Columns {
+            let picked = picked.iter();
+            picked.map(|(c, how)| ((*c).to_owned(), *how)).collect()
+        };
+        let value = Reading::Value;
+        let wanted = [
+            (
+                "whole",
+                columns(&[("a", value), ("b", value), ("c", value)]),
+            ),
+            ("some", columns(&[("a", value)])),
+            ("text", columns(&[("a", Reading::Text)])),
+            ("gone", columns(&[("a", value)])),
+        ];
+        let wanted = wanted.map(|(name, columns)| (name.to_owned(), columns));
+        let (rows, missing) = seen.part(&Scope::Columns(wanted.into()));
+        assert_eq!(rows.tables.keys().collect::<Vec<_>>(), ["whole"]);
+        assert_eq!(missing.keys().collect::<Vec<_>>(), ["some", "text"]);
+        assert_eq!(rows.sequences, seen.sequences);
+        assert!(rows.objects.is_empty() && rows.large_objects.is_none());
     }
 
     #[test]

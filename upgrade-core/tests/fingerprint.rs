@@ -146,6 +146,34 @@ const TYPES: &[(&str, &str, &str, bool)] = &[
     ("places", "'{[\"(1,a)\",\"(2,a)\")}'", "'{}'", true),
 ];
 
+/// Arrays are asked for, and go by what they are made of; most types are known without asking.
+#[tokio::test]
+async fn what_is_known_of_the_servers_types_is_what_it_says_of_arrays_of_them() {
+    for server in servers() {
+        let mut conn = server.database().await;
+        let types: Vec<String> = sqlx::query_scalar(
+            "SELECT typname::text FROM pg_type
+            WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype = 'b' AND typarray <> 0",
+        )
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+        assert!(types.len() > 50, "{types:?}");
+        let columns: Vec<String> = types
+            .iter()
+            .map(|name| format!("\"{name}\" \"{name}\", \"{name} many\" \"{name}\"[]"))
+            .collect();
+        let create = format!("CREATE TABLE t ({})", columns.join(", "));
+        run(&mut conn, &create).await;
+        let shape = &tables(&mut conn).await.tables[&t()];
+        for name in &types {
+            let [one, many] =
+                [name.clone(), format!("{name} many")].map(|name| shape.columns[&name].hashable);
+            assert_eq!(one, many, "{name} on {}", server.major);
+        }
+    }
+}
+
 const USER_TYPES: &str = "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE DOMAIN word AS text; CREATE DOMAIN doc AS json;
     CREATE TYPE pair AS (a int, b text); CREATE TYPE odd AS (a int, b point); CREATE TYPE spot AS (o odd, n int);
     CREATE TYPE place AS RANGE (subtype = pair, multirange_type_name = places);";

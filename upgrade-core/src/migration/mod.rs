@@ -7,7 +7,7 @@ pub mod folder;
 #[cfg(feature = "postgres")]
 pub mod history;
 #[cfg(feature = "postgres")]
-mod process;
+pub(crate) mod process;
 #[cfg(feature = "postgres")]
 mod session;
 #[cfg(feature = "postgres")]

@@ -117,7 +117,7 @@ impl CommandLine {
                 .with_context("migration", id)
                 .with_hint("is it installed, and in PATH?")
         })?;
-        let group = Group(child.id());
+        let group = Group::new(child.id());
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let ending = async {
             let (out, err, status) = tokio::join!(tail(out), tail(err), child.wait());
@@ -171,10 +171,14 @@ impl fmt::Debug for CommandLine {
 }
 
 /// The process group of a command; killed when it is dropped before the command has ended.
-struct Group(Option<u32>);
+pub(crate) struct Group(Option<u32>);
 
 impl Group {
-    fn ended(mut self) {
+    pub(crate) fn new(pid: Option<u32>) -> Self {
+        Self(pid)
+    }
+
+    pub(crate) fn ended(mut self) {
         self.0 = None;
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgErrorPosition};
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, Row as _};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -37,14 +37,15 @@ pub(super) async fn in_session<T>(
 ) -> Result<T> {
     let database = cx.database()?;
     let mut session = cx.bounded("connect", session(cx, id, &database)).await??;
-    let pid: i32 = sqlx::query_scalar("select pg_catalog.pg_backend_pid()")
-        .fetch_one(&mut session)
-        .await?;
     let doing = format!("migration {id}");
-    let span = tracing::info_span!("migration", id = %id, pid);
+    let span = tracing::info_span!("migration", id = %id, pid = tracing::field::Empty);
     let locked = async {
-        lock(&mut session).await?;
-        work(&mut session).await
+        let pid = lock(&mut session).await?;
+        tracing::Span::current().record("pid", pid);
+        let done = work(&mut session).await;
+        // Who looks next need not wait until the server has noticed that the session is closed.
+        unlock(&mut session).await;
+        done
     };
     let done = cx.bounded(&doing, locked.instrument(span)).await;
     let result = done.unwrap_or_else(Err);
@@ -78,16 +79,29 @@ async fn session(
         })
 }
 
-async fn lock(session: &mut PgConnection) -> Result<()> {
+/// Waits until no other session of this library works on the database. Answers with the number of
+/// the server process.
+async fn lock(session: &mut PgConnection) -> Result<i32> {
+    // A text needs one round trip, a statement that is prepared for one use two.
+    let sql = format!(
+        "select pg_catalog.pg_try_advisory_lock({}), pg_catalog.pg_backend_pid()",
+        lock_key()
+    );
     loop {
-        let locked: bool = sqlx::query_scalar("select pg_catalog.pg_try_advisory_lock($1)")
-            .bind(lock_key())
-            .fetch_one(&mut *session)
-            .await?;
-        if locked {
-            return Ok(());
+        let ask = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.as_str()));
+        let answer = ask.fetch_one(&mut *session).await?;
+        if answer.try_get(0)? {
+            return Ok(answer.try_get(1)?);
         }
         tokio::time::sleep(Duration::from_millis(50)).await; // poll, within the deadline
+    }
+}
+
+/// Gives the lock up. Where that fails, in a broken session, closing it does.
+async fn unlock(session: &mut PgConnection) {
+    let sql = format!("select pg_catalog.pg_advisory_unlock({})", lock_key());
+    if let Err(error) = execute(session, &sql).await {
+        tracing::debug!(%error, "the lock of migrations ends with its session");
     }
 }
 

@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use super::folder::{MigrationFile, MigrationFolder, MigrationKind, Script, TransactionMode};
 use super::history::{AppliedRow, History, HistoryError};
 use super::session::{Sent, execute, failed, in_session};
-use super::traces::Traces;
+use super::traces::{self, Traces};
 use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -204,7 +204,14 @@ impl SqlMigration {
             // A transaction that failed cannot be asked. Where there is none, this does nothing.
             execute(session, "rollback").await.unwrap_or_default();
         }
-        if let (Some(before), Some(now)) = (before, Traces::of(session).await) {
+        let mut now = Traces::of(session).await;
+        if now.as_ref().is_some_and(Traces::in_transaction) {
+            traces::left_open(cx, &self.id, script);
+            // The end of the session does it otherwise. What is left then, lasts.
+            execute(session, "rollback").await.unwrap_or_default();
+            now = Traces::of(session).await;
+        }
+        if let (Some(before), Some(now)) = (before, now) {
             before.compare(&now, cx, &self.id, script);
         }
         result

@@ -1,7 +1,9 @@
-//! What a script leaves in its session, where its tool goes on: settings, advisory locks.
+//! What a script leaves in its session, where its tool goes on: settings, advisory locks, an open
+//! transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sqlx::FromRow as _;
 use sqlx::postgres::PgConnection;
 
 use super::MigrationId;
@@ -13,39 +15,54 @@ use crate::validator::Finding;
 
 /// What is set in this session, and what a `reset` would bring back; the role is no setting on
 /// that list.
-const SETTINGS: &str = "
-    select name, setting from pg_catalog.pg_settings
+///
+/// And the advisory locks that it holds when no transaction is open, which have no value; and
+/// whether a transaction was open before this was asked: as one simple query it begins its own, if
+/// none is, at the moment at which it arrives.
+const TRACES: &str = "
+    select name, coalesce(setting, '') from pg_catalog.pg_settings
     where source = 'session' and name not like 'transaction%'
     union all
     select 'role', pg_catalog.current_setting('role')
     union all
-    select 'search_path', pg_catalog.current_setting('search_path')";
+    select 'search_path', pg_catalog.current_setting('search_path')
+    union all
+    select classid || ' ' || objid || ' ' || objsubid, null from pg_catalog.pg_locks
+    where locktype = 'advisory' and granted and pid = pg_catalog.pg_backend_pid()
+    union all
+    select 'in transaction',
+        (pg_catalog.transaction_timestamp() <> pg_catalog.statement_timestamp())::text";
 
-/// The advisory locks that this session holds when no transaction is open.
-const LOCKS: &str = "
-    select classid::int8, objid::int8, objsubid::int4 from pg_catalog.pg_locks
-    where locktype = 'advisory' and granted and pid = pg_catalog.pg_backend_pid()";
+/// The row of [`TRACES`] about the transaction; no setting has a blank in its name.
+const IN_TRANSACTION: &str = "in transaction";
 
 /// The state of a session, as far as the next one to use it would feel it.
 #[derive(Debug, Default)]
 pub(super) struct Traces {
     settings: BTreeMap<String, String>,
-    locks: BTreeSet<(i64, i64, i32)>,
+    locks: BTreeSet<String>,
+    in_transaction: bool,
 }
 
 impl Traces {
     /// Looks at the session. One that cannot be asked, because its transaction has failed or its
     /// connection is gone, shows nothing.
     pub(super) async fn of(session: &mut PgConnection) -> Option<Self> {
-        let settings: Vec<(String, String)> = sqlx::query_as(SETTINGS)
-            .fetch_all(&mut *session)
-            .await
-            .ok()?;
-        let locks: Vec<(i64, i64, i32)> = sqlx::query_as(LOCKS).fetch_all(session).await.ok()?;
-        Some(Self {
-            settings: settings.into_iter().collect(),
-            locks: locks.into_iter().collect(),
-        })
+        let mut traces = Self::default();
+        for row in sqlx::raw_sql(TRACES).fetch_all(session).await.ok()? {
+            let (name, value) = <(String, Option<String>)>::from_row(&row).ok()?;
+            match value {
+                Some(value) if name == IN_TRANSACTION => traces.in_transaction = value == "true",
+                Some(value) => drop(traces.settings.insert(name, value)),
+                None => drop(traces.locks.insert(name)),
+            }
+        }
+        Some(traces)
+    }
+
+    /// Whether a transaction was open when it was looked at.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.in_transaction
     }
 
     /// Tells what a script has changed since, once its transaction is over.
@@ -99,6 +116,18 @@ impl Traces {
             notice(cx, "session-setting-leaked", id, script, message);
         }
     }
+}
+
+/// Tells that a script has left a transaction open.
+pub(super) fn left_open(cx: &UpgradeContext, id: &MigrationId, script: &Script) {
+    let message = format!(
+        "leaves a transaction open; what it did goes with the session, and so does its record{}",
+        place(script, |words, _| matches!(
+            words.first().map(String::as_str),
+            Some("BEGIN" | "START")
+        ))
+    );
+    notice(cx, "transaction-left-open", id, script, message);
 }
 
 fn notice(cx: &UpgradeContext, finding: &str, id: &MigrationId, script: &Script, message: String) {

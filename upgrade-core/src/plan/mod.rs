@@ -6,6 +6,7 @@
 
 mod history;
 mod planner;
+mod steps;
 
 use std::fmt;
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub struct Outline {
     pub writes: bool,
     /// Whether it is known for releases before the one that the upgrade starts at, too.
     pub writes_anywhere: bool,
+    /// Whether users make requests all the time.
+    pub traffic: bool,
     /// What the environment can do.
     pub capabilities: Capabilities,
     /// The budget of a rollback.
@@ -240,6 +243,13 @@ pub enum Action {
     Replace {
         /// Which release.
         version: Version,
+    },
+    /// Has both releases run side by side.
+    ReplaceFirst {
+        /// How many instances are those of the new release.
+        count: u32,
+        /// How many there are.
+        of: u32,
     },
     /// Takes a way back and proves that it arrived.
     RollBack {
@@ -465,6 +475,9 @@ impl fmt::Display for Action {
             Self::Revert { migration } => write!(f, "revert {migration}"),
             Self::Write { seed } => write!(f, "users write (seed {seed})"),
             Self::Replace { version } => write!(f, "replace the services by {version}"),
+            Self::ReplaceFirst { count, of } => {
+                write!(f, "have {count} of {of} instances be of the new release")
+            }
             Self::RollBack { strategy, applied } => {
                 write!(f, "roll back by {strategy}: {}", many(applied))
             }

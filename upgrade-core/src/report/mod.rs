@@ -58,6 +58,9 @@ pub struct Report {
     pub migrations: Vec<MigrationReport>,
     /// Every rollback that was taken.
     pub rollbacks: Vec<RollbackReport>,
+    /// What became of users' requests, for each step during which they were made.
+    #[serde(default)]
+    pub traffic: Vec<TrafficReport>,
     /// Everything that was found.
     pub findings: Vec<FoundIn>,
     /// The end of the logs, when something was found wanting.
@@ -200,6 +203,36 @@ pub struct RollbackReport {
     pub within_ms: u64,
     /// Whether the old state was proven.
     pub confirmed: bool,
+}
+
+/// What became of users' requests while one step was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TrafficReport {
+    /// The step.
+    pub step: StepId,
+    /// Its phase.
+    pub phase: Phase,
+    /// The name of the requests.
+    pub name: String,
+    /// How many were made.
+    pub requests: u64,
+    /// How many were not answered, or by an error.
+    pub lost: u64,
+    /// How many were answered wrongly.
+    pub wrong: u64,
+    /// How many were answered, and late.
+    pub slow: u64,
+    /// Half of the answers took no longer, in milliseconds.
+    pub median_ms: u64,
+    /// 99 of 100 answers took no longer, in milliseconds.
+    pub p99_ms: u64,
+    /// The longest that an answer took, in milliseconds.
+    pub longest_ms: u64,
+    /// The longest time in which no user got a good answer, in milliseconds.
+    pub longest_gap_ms: u64,
+    /// How long requests were made, in milliseconds.
+    pub window_ms: u64,
 }
 
 impl RollbackReport {

@@ -51,7 +51,8 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
         logs(report, f)?;
     }
     migrations(report, f)?;
-    rollbacks(report, f)
+    rollbacks(report, f)?;
+    traffic(report, f)
 }
 
 /// What was found, who is to blame, where it was seen, the proof.
@@ -219,6 +220,31 @@ fn rollbacks(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
+/// What became of users' requests in each step in which something changed.
+fn traffic(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !report.traffic.is_empty() {
+        writeln!(f, "\nrequests")?;
+    }
+    for seen in &report.traffic {
+        let title = report.steps.iter().find(|step| step.id == seen.step);
+        writeln!(
+            f,
+            "  {:<24} {} requests, {} lost, {} wrong, {} slow; half in {} ms, 99 % in {} ms; without a good answer {} at most; step {}: {}",
+            seen.name,
+            seen.requests,
+            seen.lost,
+            seen.wrong,
+            seen.slow,
+            seen.median_ms,
+            seen.p99_ms,
+            seconds(seen.longest_gap_ms),
+            seen.step,
+            title.map_or("", |step| step.title.as_str()),
+        )?;
+    }
+    Ok(())
+}
+
 /// How a rollback ended, and what was said beforehand if that was not *safe*.
 pub(super) fn how_it_ended(rollback: &RollbackReport) -> String {
     let proof = if rollback.confirmed {
@@ -267,7 +293,7 @@ mod tests {
     use crate::finding::Blame;
     use crate::migration::MigrationId;
     use crate::plan::StepId;
-    use crate::report::{FORMAT, FoundIn, MigrationReport};
+    use crate::report::{FORMAT, FoundIn, MigrationReport, TrafficReport};
     use crate::scenario::Scenario;
     use crate::version::{Phase, RunId, Version};
 
@@ -346,6 +372,20 @@ mod tests {
                 within_ms: 300_000,
                 confirmed: true,
             }],
+            traffic: vec![TrafficReport {
+                step: StepId(2),
+                phase: Phase::Switch,
+                name: "orders are placed".into(),
+                requests: 120,
+                lost: 3,
+                wrong: 0,
+                slow: 1,
+                median_ms: 4,
+                p99_ms: 90,
+                longest_ms: 1300,
+                longest_gap_ms: 1310,
+                window_ms: 4000,
+            }],
             findings: vec![
                 found(3, gone().with_blame(blame)),
                 found(
@@ -402,6 +442,9 @@ migrations
 
 rollbacks
   snapshot swap from 0002_lines                     10 ms of 300.00 s (detect 1 ms, decide 2 ms, act 3 ms, verify 4 ms): the old state is proven, by itself
+
+requests
+  orders are placed        120 requests, 3 lost, 0 wrong, 1 slow; half in 4 ms, 99 % in 90 ms; without a good answer 1.31 s at most; step 2: revert 0002_lines
 ";
         assert_eq!(text, expected);
         let json: Report = serde_json::from_str(&report.to_json()).unwrap();

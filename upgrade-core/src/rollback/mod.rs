@@ -119,6 +119,8 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Behavior
     /// - Also from a migration that was interrupted in the middle.
+    /// - Others have sessions in the system, services and the environment among them: those that
+    ///   are in its way it ends itself.
     /// - Interrupted itself, it can be called again and arrives.
     /// - Without [`prepare`](Self::prepare) it is [`Refused`](crate::ErrorKind::Refused), and
     ///   nothing is changed.

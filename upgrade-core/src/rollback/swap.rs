@@ -223,10 +223,18 @@ impl SnapshotSwap {
                     "what was written to {name} since the copy ({} rows then, {} now)",
                     then.rows, now.rows
                 )),
-                Some(now) if now.columns == then.columns && now.sum != then.sum => {
+                Some(now) if now.columns == then.columns && now.sum == then.sum => {}
+                Some(now) if now.columns == then.columns => {
                     losses.push(format!("changes to rows of {name} since the copy"));
                 }
-                _ => {}
+                // What users wrote cannot be told from what the migrations did.
+                _ if then.rows == 0 => {}
+                Some(_) => losses.push(format!(
+                    "changes to rows of {name} since the copy, if there are any: it has other columns now"
+                )),
+                None => losses.push(format!(
+                    "what was written to {name} since the copy, if anything was: it is gone or has another name now"
+                )),
             }
         }
         Ok(losses)

@@ -1,6 +1,6 @@
-//! Which migration a finding blames, told from the plan: every step that comes before one in its
-//! attempt was done, or the attempt would have ended.
+//! Which migration a finding blames, told from the plan.
 
+use super::past;
 use super::run::Run;
 use crate::finding::Blame;
 use crate::migration::MigrationId;
@@ -45,10 +45,7 @@ impl<'a> Act<'a> {
 
 /// The migration that the findings of a step blame, if the step leaves no doubt.
 pub(super) fn blame(run: &Run<'_>, step: &Step) -> Option<Blame> {
-    let by_downs = |strategy: &str| {
-        let mut all = run.upgrade.rollbacks().iter();
-        all.any(|rollback| rollback.name() == strategy && rollback.requires_reversible())
-    };
+    let by_downs = |strategy: &str| run.goes_by_downs(strategy);
     let act = act(run.plan, step, &by_downs)?;
     let id = act.migration()?;
     let mut all = run.upgrade.migrations().iter();
@@ -70,29 +67,14 @@ fn act<'a>(plan: &'a Plan, step: &'a Step, by_downs: &dyn Fn(&str) -> bool) -> O
     let Action::Compare { with, .. } = &step.action else {
         return Act::of(&step.action, by_downs);
     };
-    let before: Vec<&Step> = plan
-        .steps
+    let before: Vec<&Step> = past::before(plan, step).collect();
+    // A state that another attempt has made is on the same way as this one.
+    let since = before
         .iter()
-        .filter(|other| other.attempt == step.attempt && other.id < step.id)
-        .collect();
-    let here = before.iter().rposition(|other| reaches(other, with));
-    // An attempt that restores nothing goes on from attempt 0.
-    let goes_on = || !before.iter().any(|other| restores(other));
-    let since = match here {
-        Some(at) => &before[at + 1..],
-        None if goes_on() => &before[..],
-        // The state was made by another attempt, on the way that the interruption is compared
-        // with.
-        None => return interrupted(&before).or_else(|| only(acts(&before, by_downs))),
-    };
-    only(acts(since, by_downs))
-}
-
-/// What steps move, in order.
-fn acts<'a>(steps: &[&'a Step], by_downs: &dyn Fn(&str) -> bool) -> impl Iterator<Item = Act<'a>> {
-    steps
-        .iter()
-        .filter_map(move |other| Act::of(&other.action, by_downs))
+        .rposition(|other| reaches(other, with))
+        .map_or(0, |at| at + 1);
+    let acts = before[since..].iter();
+    only(acts.filter_map(|other| Act::of(&other.action, by_downs)))
 }
 
 /// Whether a step leaves the state of this label.
@@ -103,10 +85,6 @@ fn reaches(step: &Step, state: &str) -> bool {
     )
 }
 
-fn restores(step: &Step) -> bool {
-    matches!(step.action, Action::Restore { .. })
-}
-
 /// The last of the acts, if all of them are of one migration.
 fn only<'a>(acts: impl Iterator<Item = Act<'a>>) -> Option<Act<'a>> {
     let acts: Vec<Act<'a>> = acts.collect();
@@ -114,14 +92,6 @@ fn only<'a>(acts: impl Iterator<Item = Act<'a>>) -> Option<Act<'a>> {
     acts.iter()
         .all(|act| act.migration() == last.migration())
         .then_some(last)
-}
-
-/// The migration that an attempt interrupts, if it is one.
-fn interrupted<'a>(steps: &[&'a Step]) -> Option<Act<'a>> {
-    only(steps.iter().filter_map(|step| match &step.action {
-        Action::Crash { migration, .. } => Some(Act::Up(migration)),
-        _ => None,
-    }))
 }
 
 #[cfg(test)]
@@ -154,6 +124,7 @@ mod tests {
             strategies: [("copy", false), ("downs", true)].map(strategy).into(),
             writes: false,
             writes_anywhere: false,
+            traffic: false,
             released: Vec::new(),
             releases: Vec::new(),
             capabilities: Capabilities::none().with_snapshots().with_faults(),

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::rows::{self, Ids, columns_of, subject};
-use super::run::{Run, StepResult};
-use super::{crash, downs, losses, written};
+use super::rows::{self, COLUMN_DROPPED, Counts, DOWN, Ids, NOT_RESTORED, UP, columns_of, subject};
+use super::run::{Run, StepResult, verdict};
+use super::{crash, downs, losses, past};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::Result;
@@ -14,17 +14,8 @@ use crate::observation::{
 use crate::plan::{Action, Equal, Step};
 use crate::scenario::Scenario;
 use crate::upgrade::MadeBy;
-use crate::validator::{Finding, Severity, Verdict};
+use crate::validator::{Finding, Severity};
 use crate::version::Phase;
-
-/// What an up does to rows.
-const UP: Ids = Ids {
-    lost: "rows-lost-by-up",
-    changed: "rows-changed-by-up",
-};
-
-/// A column is gone that had values.
-pub(super) const COLUMN_DROPPED: &str = "column-dropped-with-data";
 
 pub(super) async fn compare(
     run: &mut Run<'_>,
@@ -44,15 +35,11 @@ pub(super) async fn compare(
             }
         }
         Equal::Reproducible => {
-            let (mut expected, mut actual) = (
-                expected,
-                run.environment.observe(cx, &At::Live, &Scope::All).await?,
-            );
+            let (mut expected, mut actual) =
+                (expected, run.look(cx, &At::Live, &Scope::All).await?);
             crash::comparable(run, with, &mut expected, &mut actual);
             let id = "crash-result-differs";
-            let mut findings = expected.schema_findings(&actual, id);
-            findings.extend(expected.row_findings(&actual, id, id));
-            findings.extend(new_rows(&expected, &actual, id));
+            let findings = differences(&expected, &actual, id, Ids::same(id));
             if findings.is_empty()
                 && let Some(last) = run.applied.last().cloned()
                 && let Some(report) = run.migration_report(&last)
@@ -62,10 +49,7 @@ pub(super) async fn compare(
             findings
         }
         Equal::Schema => {
-            let actual = run
-                .environment
-                .observe(cx, &At::Live, &Scope::Schema)
-                .await?;
+            let actual = run.look(cx, &At::Live, &Scope::Schema).await?;
             let id = match (run.plan.scenario, step.phase) {
                 (Scenario::FreshInstall, _) => "fresh-install-differs",
                 (Scenario::EveryRelease, _) => "release-path-differs",
@@ -74,47 +58,34 @@ pub(super) async fn compare(
             };
             expected.schema_findings(&actual, id)
         }
+        Equal::SharedRows if step.phase == Phase::Rollback => {
+            downs::compare(run, cx, step, with, &expected).await?
+        }
         Equal::SharedRows => {
             let findings = shared_rows(run, cx, with, &expected).await?;
-            if step.phase == Phase::Rollback {
-                let schema = Scope::Schema;
-                let now = run.environment.observe(cx, &At::Live, &schema).await?;
-                let findings = downs::findings(run, step, &now, findings);
-                losses::excuse(run, cx, with, MadeBy::Down, findings).await?
-            } else {
-                let mut findings = losses::excuse(run, cx, with, MadeBy::Up, findings).await?;
-                if run.is_at_head() {
-                    findings.extend(losses::that_did_not_happen(run, step));
-                }
-                if run.plan.scenario == Scenario::Straight {
-                    let schema = Scope::Schema;
-                    let now = run.environment.observe(cx, &At::Live, &schema).await?;
-                    findings.extend(expected.unfinished_findings(&now));
-                }
-                findings
+            let mut findings = losses::excuse(run, cx, with, MadeBy::Up, findings).await?;
+            if run.is_at_head() {
+                findings.extend(losses::that_did_not_happen(run, step));
             }
+            if run.plan.scenario == Scenario::Straight {
+                let schema = Scope::Schema;
+                let now = run.look(cx, &At::Live, &schema).await?;
+                findings.extend(expected.unfinished_findings(&now));
+            }
+            findings
         }
-        Equal::Written => written::compare(run, cx, step, with, &expected).await?,
+        Equal::Written => downs::compare(run, cx, step, with, &expected).await?,
     };
-    Ok(if findings.is_empty() {
-        Verdict::Pass
-    } else {
-        Verdict::Fail(findings)
-    })
+    Ok(verdict(findings))
 }
 
 /// Whether downs have run since the attempt of a step began.
 fn went_back_by_downs(run: &Run<'_>, step: &Step) -> bool {
-    let is_down = |other: &Step| match &other.action {
+    past::before(run.plan, step).any(|other| match &other.action {
         Action::Revert { .. } => true,
-        Action::RollBack { strategy, .. } => {
-            let mut all = run.upgrade.rollbacks().iter();
-            all.any(|rollback| rollback.name() == strategy && rollback.requires_reversible())
-        }
+        Action::RollBack { strategy, .. } => run.goes_by_downs(strategy),
         _ => false,
-    };
-    let mut before = run.plan.steps.iter();
-    before.any(|other| other.attempt == step.attempt && other.id < step.id && is_down(other))
+    })
 }
 
 /// Schema, rows, and what there is beside them.
@@ -126,13 +97,13 @@ async fn everything(
     phase: Phase,
 ) -> Result<Vec<Finding>> {
     let mut expected = expected.clone();
-    let mut actual = run.environment.observe(cx, &At::Live, &Scope::All).await?;
+    let mut actual = run.look(cx, &At::Live, &Scope::All).await?;
     crash::without(&mut expected, run.crashes.emptied());
     crash::without(&mut actual, run.crashes.emptied());
     let (expected, actual) = (&expected, &actual);
     let (schema, ids) = names(phase);
     let mut findings = expected.schema_findings(actual, schema);
-    let mut rows = expected.row_findings(actual, ids.lost, ids.changed);
+    let mut rows = row_differences(expected, actual, ids);
     let requests: Vec<RowDiffRequest> = expected
         .tables
         .iter()
@@ -141,7 +112,6 @@ async fn everything(
         .collect();
     rows::name(run, cx, with, &requests, ids, &mut rows).await?;
     findings.extend(rows);
-    findings.extend(new_rows(expected, actual, ids.changed));
     findings.extend(expected.sequence_findings(actual));
     findings.extend(expected.large_object_findings(actual));
     findings.extend(expected.column_order_findings(actual));
@@ -151,37 +121,33 @@ async fn everything(
 /// The names of the findings: going back and standing still are different failures.
 fn names(phase: Phase) -> (&'static str, Ids) {
     match phase {
-        Phase::Rollback => (
-            "round-trip-schema-differs",
-            Ids {
-                lost: "data-lost-through-down",
-                changed: "data-changed-through-down",
-            },
-        ),
-        _ => (
-            "schema-not-restored",
-            Ids {
-                lost: "data-not-restored",
-                changed: "data-not-restored",
-            },
-        ),
+        Phase::Rollback => ("round-trip-schema-differs", DOWN),
+        _ => ("schema-not-restored", NOT_RESTORED),
     }
 }
 
-/// Tables with rows that were not there before.
-fn new_rows(expected: &Observation, actual: &Observation, id: &str) -> Vec<Finding> {
-    actual
-        .tables
-        .iter()
-        .filter(|(name, table)| table.rows > 0 && !expected.tables.contains_key(*name))
-        .map(|(name, table)| {
-            Finding::error(
-                id,
-                subject(name),
-                format!("was not there before, and has {} rows", table.rows),
-            )
-        })
-        .collect()
+/// All that differs in schema and rows.
+pub(super) fn differences(
+    expected: &Observation,
+    actual: &Observation,
+    schema: &str,
+    rows: Ids,
+) -> Vec<Finding> {
+    let mut findings = expected.schema_findings(actual, schema);
+    findings.extend(row_differences(expected, actual, rows));
+    findings
+}
+
+/// All that differs in rows, those of new tables as well.
+fn row_differences(expected: &Observation, actual: &Observation, ids: Ids) -> Vec<Finding> {
+    let mut findings = expected.row_findings(actual, ids.lost, ids.changed);
+    let tables = actual.tables.iter();
+    let new = tables.filter(|(name, table)| table.rows > 0 && !expected.tables.contains_key(*name));
+    findings.extend(new.map(|(name, table)| {
+        let message = format!("was not there before, and has {} rows", table.rows);
+        Finding::error(ids.changed, subject(name), message)
+    }));
+    findings
 }
 
 /// The rows of both sides, each read in the columns that both have.
@@ -193,8 +159,7 @@ async fn shared_rows(
 ) -> Result<Vec<Finding>> {
     let wanted = expected.shared_columns(expected);
     let mut actual = run
-        .environment
-        .observe(cx, &At::Live, &Scope::Columns(wanted.clone()))
+        .look(cx, &At::Live, &Scope::Columns(wanted.clone()))
         .await?;
     let renamed = follow_renames(run, cx, expected, &mut actual).await?;
     let mut notes: Vec<Finding> = renamed
@@ -212,10 +177,7 @@ async fn shared_rows(
     let before = if shared == wanted {
         expected.clone()
     } else {
-        let mut before = run
-            .environment
-            .observe(cx, &past, &Scope::Columns(shared))
-            .await?;
+        let mut before = run.look(cx, &past, &Scope::Columns(shared)).await?;
         // A table that is gone is on one side only, and has to be seen all the same.
         for (name, table) in &expected.tables {
             before
@@ -236,8 +198,8 @@ async fn shared_rows(
             });
             Scope::Columns(tables.collect())
         };
-        let now = run.environment.observe(cx, &At::Live, &scope(true)).await?;
-        let then = run.environment.observe(cx, &past, &scope(false)).await?;
+        let now = run.look(cx, &At::Live, &scope(true)).await?;
+        let then = run.look(cx, &past, &scope(false)).await?;
         for name in retyped.keys() {
             let new = renamed.get(name).unwrap_or(name);
             if now.tables.get(new).map(|now| &now.sum)
@@ -270,6 +232,17 @@ async fn shared_rows(
         })
         .collect();
     let found = rows::name(run, cx, with, &requests, UP, &mut findings).await?;
+    if !run.upgrade.traffic().is_empty() {
+        // Users have added rows; whether one was lost or changed is another matter.
+        let only_more = |finding: &Finding| {
+            found.iter().any(|(name, diff)| {
+                let counts = Counts::of(diff);
+                let none_but_added = (counts.lost, counts.changed) == (0, 0) && counts.added > 0;
+                finding.subject == subject(name) && none_but_added
+            })
+        };
+        findings.retain(|finding| !only_more(finding));
+    }
     for finding in &mut findings {
         // An upgrade may change values; that it loses rows is another matter.
         if finding.id == UP.changed {
@@ -337,7 +310,7 @@ async fn follow_renames(
     {
         return Ok(renamed);
     }
-    let all = run.environment.observe(cx, &At::Live, &Scope::All).await?;
+    let all = run.look(cx, &At::Live, &Scope::All).await?;
     let wanted = expected.shared_columns(expected);
     for (name, table) in &expected.tables {
         if actual.tables.contains_key(name) || table.identity.is_none() {
@@ -348,7 +321,7 @@ async fn follow_renames(
             continue;
         };
         let scope = Scope::Columns([(new.clone(), wanted[name].clone())].into());
-        let read = run.environment.observe(cx, &At::Live, &scope).await?;
+        let read = run.look(cx, &At::Live, &scope).await?;
         if let Some(now) = read.tables.get(new) {
             actual.tables.insert(name.clone(), now.clone());
             renamed.insert(name.clone(), new.clone());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::run::{Run, StepResult};
+use super::run::{Run, StepResult, verdict};
 use super::step::{is_judgement, migration, refused};
 use crate::context::{CrashPoint, UpgradeContext};
 use crate::environment::{At, Fault};
@@ -12,10 +12,10 @@ use crate::error::Result;
 use crate::migration::{Migration, MigrationId, Outcome, Status};
 use crate::observation::{Observation, Scope};
 use crate::plan::{Moment, Victim, again};
-use crate::validator::{Finding, Verdict};
+use crate::validator::Finding;
 
 /// A statement that ends sooner has no middle in which a crash could strike.
-const SHORTEST: Duration = Duration::from_millis(5);
+const SHORTEST: Duration = Duration::from_millis(20);
 
 /// What crashes have left so far.
 #[derive(Debug, Default)]
@@ -129,6 +129,8 @@ pub(super) async fn crash(
     let mut result = None;
     let strike = async {
         point.reached().await;
+        // It waits for nothing: the crash has to strike while the statement runs, so the time is
+        // what is asked for.
         tokio::time::sleep(delay).await;
     };
     tokio::select! {
@@ -176,14 +178,6 @@ pub(super) async fn crash(
         )),
     }
     Ok(verdict(findings))
-}
-
-pub(super) fn verdict(findings: Vec<Finding>) -> Verdict {
-    if findings.is_empty() {
-        Verdict::Pass
-    } else {
-        Verdict::Fail(findings)
-    }
 }
 
 /// Compares the record of the tool with what a crash has left, and keeps the state if it is one

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::compare::COLUMN_DROPPED;
-use super::rows::subject;
+use super::rows::{COLUMN_DROPPED, DOWN, LATE, NOT_RESTORED, UP, subject};
 use super::run::Run;
 use crate::context::UpgradeContext;
 use crate::environment::At;
@@ -16,15 +15,16 @@ use crate::validator::{Finding, Severity};
 
 /// The findings that a declaration can turn into notes.
 const EXCUSABLE: [&str; 9] = [
-    "rows-lost-by-up",
-    "rows-changed-by-up",
+    UP.lost,
+    UP.changed,
     COLUMN_DROPPED,
-    "data-lost-through-down",
-    "data-changed-through-down",
-    "data-not-restored",
+    DOWN.lost,
+    DOWN.changed,
+    NOT_RESTORED.lost,
+    LATE.lost,
+    // Of the way back itself.
     "rollback-lost-rows",
     "rollback-changed-rows",
-    "rows-written-late-lost",
 ];
 
 /// Turns into notes what was declared, with a reason, for one direction; `with` is the state that
@@ -114,7 +114,7 @@ async fn in_columns_only<'c>(
         .collect();
     let read = async |at: &At, columns: &Columns| {
         let scope = Scope::Columns([(table.clone(), columns.clone())].into());
-        let mut seen = run.environment.observe(cx, at, &scope).await?;
+        let mut seen = run.look(cx, at, &scope).await?;
         Ok::<_, Error>(seen.tables.remove(table))
     };
     let mut columns: Columns = before

@@ -4,14 +4,20 @@ mod blame;
 mod compare;
 mod crash;
 mod downs;
+mod end;
+mod limit;
+mod look;
 mod losses;
 mod order;
+mod past;
+mod record;
 mod rollback;
 mod rows;
 mod run;
+mod services;
 mod step;
+mod traffic;
 mod watch;
-mod written;
 
 use std::any::Any;
 use std::fmt;
@@ -44,9 +50,14 @@ pub struct Runner {
 impl Runner {
     /// A runner that no one listens to.
     pub fn new(upgrade: Upgrade, environment: impl Environment) -> Self {
+        Self::boxed(upgrade, Box::new(environment))
+    }
+
+    /// The same, in an environment whose kind is known only when it runs.
+    pub fn boxed(upgrade: Upgrade, environment: Box<dyn Environment>) -> Self {
         Self {
             upgrade,
-            environment: Box::new(environment),
+            environment,
             sinks: Vec::new(),
             cancellation: CancellationToken::new(),
             reproduce: None,
@@ -97,7 +108,8 @@ impl Runner {
             Some(value) => cx.with_extension(Arc::clone(value)),
             None => cx,
         };
-        run::run(self, cx, plan).await
+        // On the heap, so that those who wait for it need no more room than for a pointer.
+        Box::pin(run::run(self, cx, plan)).await
     }
 }
 

@@ -1,12 +1,13 @@
 //! Steps that act once more, or out of order.
 
-use super::crash::verdict;
-use super::run::{Run, StepResult};
+use super::compare::differences;
+use super::rows::Ids;
+use super::run::{Run, StepResult, verdict};
 use super::step::{is_judgement, migration};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::migration::{MigrationId, Outcome};
-use crate::observation::{Observation, Scope};
+use crate::observation::Scope;
 use crate::validator::Finding;
 
 /// Applies or reverts a migration once more: the record has to keep it from doing anything.
@@ -38,14 +39,8 @@ pub(super) async fn again(
         Err(error) => return Err(error.with_context("migration", id)),
     }
     let after = run.environment.observe(cx, &At::Live, &Scope::All).await?;
-    findings.extend(differences(&before, &after, finding));
+    findings.extend(differences(&before, &after, finding, Ids::same(finding)));
     Ok(verdict(findings))
-}
-
-fn differences(before: &Observation, after: &Observation, id: &str) -> Vec<Finding> {
-    let mut findings = before.schema_findings(after, id);
-    findings.extend(before.row_findings(after, id, id));
-    findings
 }
 
 /// Applies all migrations but one, then that one, and compares the schema with the head's.

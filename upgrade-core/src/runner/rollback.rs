@@ -4,19 +4,28 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::losses;
-use super::run::{Run, StepResult, beside, within_reach};
-use super::step::way_back;
+use super::limit::within_reach;
+use super::record::recorded;
+use super::rows::{self, Counts};
+use super::run::{Run, StepResult, verdict};
+use super::step::{validate, way_back};
+use super::traffic::{self, Flow};
+use super::{losses, past, services};
 use crate::context::UpgradeContext;
+use crate::environment::At;
 use crate::error::{ErrorKind, Result};
 use crate::event::{Event, millis};
 use crate::migration::MigrationId;
+use crate::observation::RowDiffRequest;
 use crate::plan::{Action, BASELINE, Step};
-use crate::report::{RollbackReport, StepOutcome, StepReport};
+use crate::report::RollbackReport;
 use crate::rollback::{RollbackRequest, Safety};
 use crate::upgrade::MadeBy;
-use crate::validator::{Finding, Verdict};
+use crate::validator::{Finding, Severity, Verdict};
 use crate::version::Phase;
+
+/// The way back where only services were replaced.
+const SERVICES: &str = "replacing the services";
 
 /// A rollback that the plan asks for: nothing has to be detected.
 pub(super) async fn planned(
@@ -37,58 +46,55 @@ pub(super) async fn automatic(
     failed: &Step,
     detect: Duration,
 ) {
-    let Some((strategy, before)) = run.prepared.clone() else {
-        return;
+    let (strategy, before) = match run.prepared.clone() {
+        Some(prepared) => prepared,
+        None => (SERVICES.to_owned(), run.applied.len()),
     };
     let applied = run.applied.get(before..).unwrap_or_default().to_vec();
-    if applied.is_empty() {
+    if applied.is_empty() && run.replaced == 0 {
         return;
     }
     let action = Action::RollBack {
         strategy: strategy.clone(),
         applied: applied.clone(),
     };
-    let step = beside(failed, Phase::Rollback, action);
+    run.looks.begin(&action);
+    // No step of the plan: it goes under the one that failed.
+    let step = Step {
+        id: failed.id,
+        attempt: failed.attempt,
+        phase: Phase::Rollback,
+        action,
+        within_ms: run.plan.rollback_within_ms,
+    };
     let title = step.action.to_string();
     cx.emit(Event::StepStarted {
         step: step.id,
         phase: step.phase,
         title: title.clone(),
     });
-    let within = Duration::from_millis(run.plan.rollback_within_ms);
+    let within = Duration::from_millis(step.within_ms);
     // A cancelled run has to go back as well.
     let cx = run
         .context(cx, Phase::Rollback, within)
+        .with_attempt(step.attempt)
         .with_cancellation(tokio_util::sync::CancellationToken::new());
     let started = Instant::now();
+    let flow = Flow::begin(run, &cx, &step);
     let rolling_back = timed(run, &cx, &step, &strategy, &applied, Some(detect));
     let result = within_reach(&cx, &title, rolling_back).await;
     let elapsed_ms = millis(started.elapsed());
-    let outcome = match result {
-        Ok(Verdict::Pass) => StepOutcome::Done,
-        Ok(Verdict::Inconclusive(reason)) => StepOutcome::Inconclusive(reason),
-        Ok(Verdict::Fail(findings)) => {
-            for finding in findings {
-                run.found(&cx, &step, finding);
-            }
-            StepOutcome::Failed
-        }
-        Err(error) => StepOutcome::Error(format!("{error:?}")),
-    };
+    if let Some(flow) = flow {
+        flow.end(run, &cx, &step).await;
+    }
+    let (outcome, _) = run.judge(&cx, &step, result);
     cx.emit(Event::StepFinished {
         step: step.id,
         outcome: outcome.clone(),
         elapsed_ms,
     });
-    run.report.steps.push(StepReport {
-        id: step.id,
-        attempt: step.attempt,
-        phase: step.phase,
-        title,
-        outcome,
-        elapsed_ms,
-        within_ms: run.plan.rollback_within_ms,
-    });
+    let steps = &mut run.report.steps;
+    steps.push(recorded(&step, outcome, elapsed_ms));
 }
 
 async fn timed(
@@ -99,7 +105,11 @@ async fn timed(
     applied: &[MigrationId],
     detect: Option<Duration>,
 ) -> StepResult {
-    let rollback = way_back(run, strategy)?;
+    let rollback = match strategy {
+        SERVICES => None,
+        _ => Some(way_back(run, strategy)?),
+    };
+    let services_moved = run.replaced > 0;
     let request = RollbackRequest::new(applied.iter().cloned());
     let mut report = RollbackReport {
         step: step.id,
@@ -118,7 +128,9 @@ async fn timed(
     let mut findings = Vec::new();
 
     let started = Instant::now();
-    report.safety = rollback.check(cx, &request).await?;
+    if let Some(rollback) = &rollback {
+        report.safety = rollback.check(cx, &request).await?;
+    }
     report.decide_ms = millis(started.elapsed());
 
     match report.safety.clone() {
@@ -131,20 +143,43 @@ async fn timed(
                 findings.push(Finding::note("rollback-loses", strategy, message));
             }
             let started = Instant::now();
-            let executed = rollback.execute(cx, &request).await;
+            let data = async {
+                match &rollback {
+                    Some(rollback) => rollback.execute(cx, &request).await,
+                    None => Ok(()),
+                }
+            };
+            let executed = services::go_back(run, cx, data).await;
             report.act_ms = millis(started.elapsed());
             match executed {
                 Ok(()) => {
                     let started = Instant::now();
-                    let mut verdict = rollback.confirm(cx).await;
+                    let mut verdict = match &rollback {
+                        Some(rollback) => rollback.confirm(cx).await,
+                        None => Ok(Verdict::Pass),
+                    };
+                    let by_downs = rollback
+                        .as_ref()
+                        .is_some_and(|rollback| rollback.requires_reversible());
+                    // What the plan asks for it proves itself, in the steps that follow.
+                    let unproven = detect.is_some() && services_moved;
+                    if unproven && verdict.as_ref().is_ok_and(Verdict::is_pass) {
+                        verdict = validate(run, cx).await;
+                    }
                     report.verify_ms = millis(started.elapsed());
-                    if let Ok(Verdict::Fail(found)) = &mut verdict
-                        && rollback.requires_reversible()
-                    {
-                        // What a down loses is declared with the down.
-                        let found = std::mem::take(found);
-                        let with = run.restored.clone().unwrap_or(BASELINE.to_owned());
-                        let found = losses::excuse(run, cx, &with, MadeBy::Down, found).await?;
+                    if let Ok(Verdict::Fail(found)) = &mut verdict {
+                        let mut found = std::mem::take(found);
+                        let with = past::restored(run.plan, step).unwrap_or(BASELINE);
+                        if traffic::flows(run, step) {
+                            excuse_gains(run, cx, with, &mut found).await?;
+                        }
+                        if by_downs {
+                            if past::written(run.plan, step) {
+                                leave_to_comparison(&mut found);
+                            }
+                            // What a down loses is declared with the down.
+                            found = losses::excuse(run, cx, with, MadeBy::Down, found).await?;
+                        }
                         verdict = Ok(Verdict::Fail(found));
                     }
                     confirmed(verdict, &mut report, &mut findings)?;
@@ -152,7 +187,10 @@ async fn timed(
                 Err(error)
                     if matches!(
                         error.kind(),
-                        ErrorKind::Rollback | ErrorKind::Migration | ErrorKind::Timeout
+                        ErrorKind::Rollback
+                            | ErrorKind::Migration
+                            | ErrorKind::Timeout
+                            | ErrorKind::Environment
                     ) =>
                 {
                     let chain = format!("{error:?}");
@@ -199,11 +237,59 @@ async fn timed(
         rollback: report.clone(),
     });
     run.report.rollbacks.push(report);
-    Ok(if findings.is_empty() {
-        Verdict::Pass
-    } else {
-        Verdict::Fail(findings)
-    })
+    Ok(verdict(findings))
+}
+
+/// While users go on writing there are more rows than before; that no other row is lost or changed
+/// is looked at one by one, where the environment can.
+async fn excuse_gains(
+    run: &Run<'_>,
+    cx: &UpgradeContext,
+    with: &str,
+    findings: &mut [Finding],
+) -> Result<()> {
+    let Some(then) = run.observations.get(with) else {
+        return Ok(());
+    };
+    for finding in findings {
+        let table = finding.subject.strip_prefix("table ");
+        let Some((name, table)) = table.and_then(|name| then.tables.get_key_value(name)) else {
+            continue;
+        };
+        if finding.id != "rollback-changed-rows" {
+            continue;
+        }
+        let request = RowDiffRequest::new(name, rows::columns_of(table));
+        let found = rows::differing(run, cx, with, &At::Live, &[request]).await?;
+        match found.as_ref().and_then(|found| found.get(name)) {
+            Some(diff) => {
+                let counts = Counts::of(diff);
+                if (counts.lost, counts.changed) == (0, 0) {
+                    finding.severity = Severity::Note;
+                    finding.help = Some("users wrote meanwhile".to_owned());
+                } else {
+                    finding.message = diff.summary();
+                    finding.evidence = Some(diff.to_string());
+                }
+            }
+            None => {
+                finding.severity = Severity::Warning;
+                finding.help = Some("users wrote meanwhile; look whether that is all".to_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// When users have written, rows are not what they were: the comparison with what users left, which
+/// follows, judges them.
+fn leave_to_comparison(findings: &mut [Finding]) {
+    for finding in findings {
+        if ["rollback-lost-rows", "rollback-changed-rows"].contains(&finding.id.as_str()) {
+            finding.severity = Severity::Note;
+            finding.help = Some("users wrote in between; see what they left".to_owned());
+        }
+    }
 }
 
 fn confirmed(

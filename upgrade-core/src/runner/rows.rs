@@ -16,6 +16,36 @@ pub(super) struct Ids {
     pub(super) changed: &'static str,
 }
 
+impl Ids {
+    pub(super) const fn same(id: &'static str) -> Self {
+        Self {
+            lost: id,
+            changed: id,
+        }
+    }
+}
+
+/// What an up does to rows.
+pub(super) const UP: Ids = Ids {
+    lost: "rows-lost-by-up",
+    changed: "rows-changed-by-up",
+};
+
+/// What a down does to the rows that were there before the up.
+pub(super) const DOWN: Ids = Ids {
+    lost: "data-lost-through-down",
+    changed: "data-changed-through-down",
+};
+
+/// What a way back does to what users wrote after the up.
+pub(super) const LATE: Ids = Ids::same("rows-written-late-lost");
+
+/// What changed rows that had not to change, or that were back.
+pub(super) const NOT_RESTORED: Ids = Ids::same("data-not-restored");
+
+/// A column is gone that had values.
+pub(super) const COLUMN_DROPPED: &str = "column-dropped-with-data";
+
 /// The subject of the findings about a table.
 pub(super) fn subject(table: &str) -> String {
     format!("table {table}")
@@ -90,7 +120,11 @@ pub(super) async fn name(
             })
             .collect();
         if !diff.is_empty() {
-            let id = if is_loss(diff) { ids.lost } else { ids.changed };
+            let id = if Counts::of(diff).lost > 0 {
+                ids.lost
+            } else {
+                ids.changed
+            };
             finding.id = id.to_owned();
             finding.message = diff.summary();
             finding.evidence = Some(diff.to_string());
@@ -101,11 +135,35 @@ pub(super) async fn name(
     Ok(found)
 }
 
-/// Whether rows are gone. Without a key, a row that changed is one that is gone and another one.
-fn is_loss(diff: &RowDiff) -> bool {
-    if diff.key.is_empty() {
-        diff.lost > diff.added
-    } else {
-        diff.lost > 0
+/// How many rows are gone, have other values, were not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) lost: u64,
+    pub(super) changed: u64,
+    pub(super) added: u64,
+}
+
+impl Counts {
+    /// What can be told from how many there were and are.
+    pub(super) fn by_number((then, now): (u64, u64)) -> Self {
+        Self {
+            lost: then.saturating_sub(now),
+            changed: u64::from(then == now),
+            added: now.saturating_sub(then),
+        }
+    }
+
+    /// Without a key, a row that changed is one that is gone and one that was not there.
+    pub(super) fn of(diff: &RowDiff) -> Self {
+        let changed = if diff.key.is_empty() {
+            diff.lost.min(diff.added)
+        } else {
+            0
+        };
+        Self {
+            lost: diff.lost - changed,
+            changed: diff.changed + changed,
+            added: diff.added - changed,
+        }
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::run::{Run, StepResult, said};
-use super::{compare, crash, order, rollback, watch};
+use super::limit::said;
+use super::run::{Run, StepResult, verdict};
+use super::{compare, crash, order, past, rollback, services, watch};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +36,8 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             Ok(Verdict::Pass)
         }
         Action::Observe { label } => {
-            let observation = run.environment.observe(cx, &At::Live, &Scope::All).await?;
+            let observation = run.look(cx, &At::Live, &Scope::All).await?;
+            run.looks.observe(label);
             if run.observations.is_empty() {
                 run.report.rows = observation.rows();
                 run.report.tables = observation.tables.len() as u64;
@@ -56,11 +58,7 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
                         .with_blame(Blame { migration, file }),
                 );
             }
-            Ok(if findings.is_empty() {
-                Verdict::Pass
-            } else {
-                Verdict::Fail(findings)
-            })
+            Ok(verdict(findings))
         }
         Action::PrepareRollback { strategy } => {
             way_back(run, strategy)?.prepare(cx).await?;
@@ -103,7 +101,7 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::MergeLate { migration, with } => order::merge_late(run, cx, migration, with).await,
         Action::Revert { migration } => {
             let watches = watch::begin(run, cx).await?;
-            let reverted = revert(run, cx, migration).await;
+            let reverted = revert(run, cx, step, migration).await;
             watch::end(run, cx, watches, reverted).await
         }
         Action::Write { seed } => {
@@ -124,12 +122,15 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
                     }
                 }
             }
-            run.written = true;
             Ok(Verdict::Pass)
         }
         Action::Replace { version } => {
-            run.environment.replace(cx, version).await?;
-            Ok(Verdict::Pass)
+            let new = version == &run.plan.to;
+            let count = if new { u32::MAX } else { 0 };
+            services::replace(run, cx, services::To::Release(version, count)).await
+        }
+        Action::ReplaceFirst { count, .. } => {
+            services::replace(run, cx, services::To::First(*count)).await
         }
         Action::RollBack { strategy, applied } => {
             rollback::planned(run, cx, step, strategy, applied).await
@@ -251,7 +252,12 @@ async fn apply(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> Step
     }
 }
 
-async fn revert(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> StepResult {
+async fn revert(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    step: &Step,
+    id: &MigrationId,
+) -> StepResult {
     let migration = migration(run, id)?;
     match migration.revert(cx).await {
         Ok(Outcome::Done) => {
@@ -269,7 +275,8 @@ async fn revert(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> Ste
         Err(error) if is_judgement(&error) => {
             // Over the old rows it went well, earlier in this run.
             let passed = |migration: &mut MigrationReport| migration.reverted > 0;
-            let fails_on_new_rows = run.written && run.migration_report(id).is_some_and(passed);
+            let fails_on_new_rows =
+                past::written(run.plan, step) && run.migration_report(id).is_some_and(passed);
             let finding = if fails_on_new_rows {
                 "down-fails-on-new-rows"
             } else {

@@ -8,18 +8,24 @@
 
 mod blame;
 mod crash;
+mod left_behind;
+mod looks;
+mod pages;
+mod releases;
 mod rows;
 mod support;
 mod ten_losses;
+mod traffic;
 mod written;
 
 use support::{Shop, findings};
-use upgrade_core::{Scenario, Severity};
+use upgrade_core::report::{FoundIn, StepOutcome};
+use upgrade_core::{Finding, Report, Scenario, Severity, UpgradeContext, Verdict, validator_fn};
 
 #[tokio::test]
 async fn every_scenario_of_a_good_folder_passes() {
     let shop = Shop::start().await;
-    for scenario in Scenario::ALL {
+    for scenario in Scenario::ALL.into_iter().filter(|it| !it.needs_services()) {
         let report = shop.run(shop.quickstart(), scenario).await;
         assert!(report.passed, "{report}");
         let errors: Vec<_> = report.findings_of(Severity::Error).collect();
@@ -41,6 +47,15 @@ async fn every_scenario_of_a_good_folder_passes() {
                 for migration in &report.migrations {
                     let crash = &migration.crash;
                     assert!(migration.crashed >= 4, "{report}");
+                    // On a busy machine a statement may seem long that then is over before the
+                    // crash strikes in its middle.
+                    let subject = format!("migration {}", migration.id);
+                    let not_felt = |found: &FoundIn| {
+                        found.finding.id == "crash-not-felt" && found.finding.subject == subject
+                    };
+                    if report.findings.iter().any(not_felt) {
+                        continue;
+                    }
                     assert_eq!((crash.done, crash.between), (0, 0), "{report}");
                     assert_eq!(
                         (crash.states, crash.run_again, crash.rolled_back),
@@ -48,7 +63,7 @@ async fn every_scenario_of_a_good_folder_passes() {
                         "{report}"
                     );
                 }
-                assert_eq!(report.rollbacks_verified(), 20);
+                assert!(report.rollbacks_verified() >= 20, "{report}");
             }
             _ => {}
         }
@@ -229,7 +244,7 @@ async fn one_way_migrations_go_back_by_snapshot_and_fail_only_where_asked() {
         ),
         ("2_u.sql", "alter table t add column a int;"),
     ];
-    for scenario in Scenario::ALL {
+    for scenario in Scenario::ALL.into_iter().filter(|it| !it.needs_services()) {
         let report = shop.run(shop.folder(&files), scenario).await;
         assert!(report.passed, "{report}");
         assert!(
@@ -275,4 +290,38 @@ async fn a_rollback_over_its_budget_fails() {
         "{report}"
     );
     assert!(!report.passed);
+}
+
+#[tokio::test]
+async fn what_is_noticed_makes_no_verdict_of_one_that_could_not_be_reached() {
+    let shop = Shop::start().await;
+    let run = async |noticed: fn(&'static str, &'static str, &'static str) -> Finding| {
+        let undecided = validator_fn("traffic", move |cx: UpgradeContext| async move {
+            cx.notice(noticed("traffic-low", "traffic", "one request in a minute"));
+            Ok(Verdict::Inconclusive("too little traffic".to_owned()))
+        });
+        let folder = shop.folder(&[
+            ("1_t.sql", "create table t (id int primary key);"),
+            ("2_u.sql", "create table u (id int);"),
+        ]);
+        shop.go(folder, Scenario::Control, |upgrade| {
+            upgrade.with_validator(undecided)
+        })
+        .await
+    };
+    let outcome = |report: &Report| {
+        let mut steps = report.steps.iter();
+        let asked = steps.find(|step| step.title == "validate").unwrap();
+        asked.outcome.clone()
+    };
+    let report = run(Finding::note).await;
+    assert_eq!(
+        outcome(&report),
+        StepOutcome::Inconclusive("traffic: too little traffic".to_owned()),
+        "{report}"
+    );
+    assert!(!report.passed && findings(&report).is_empty(), "{report}");
+    assert_eq!(report.findings.len(), 1, "{report}");
+    let report = run(Finding::error).await;
+    assert_eq!(outcome(&report), StepOutcome::Failed, "{report}");
 }

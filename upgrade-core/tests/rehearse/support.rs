@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::postgres::PgConnectOptions;
 use upgrade_core::environment::{
     DATABASE, DatabaseSource, Endpoints, LogTail, PostgresEnvironment,
 };
@@ -35,6 +36,14 @@ pub(crate) struct Case {
     rows: &'static str,
 }
 
+impl Case {
+    /// So many migrations are applied before.
+    pub(crate) fn released(mut self, count: usize) -> Self {
+        self.applied = count;
+        self
+    }
+}
+
 impl Shop {
     pub(crate) async fn start() -> Self {
         let options = ProviderOptions::from_env().unwrap();
@@ -48,6 +57,10 @@ impl Shop {
             server,
             next: AtomicU32::new(0),
         }
+    }
+
+    pub(crate) fn connect_options(&self) -> PgConnectOptions {
+        self.server.connect_options()
     }
 
     /// The migrations of the quickstart, from its second on.

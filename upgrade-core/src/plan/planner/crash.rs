@@ -1,7 +1,8 @@
 //! The crash matrix: where, what, and the ways out.
 
 use super::super::{Moment, Victim, again};
-use super::{Action, BASELINE, Draft, Equal, HEAD};
+use super::draft::Draft;
+use super::{Action, BASELINE, Equal, HEAD};
 use crate::migration::MigrationId;
 use crate::version::Phase;
 
@@ -12,44 +13,36 @@ impl Draft<'_> {
     /// It starts from the state before the migration, which a first clean run keeps, and has to
     /// arrive at the state after it: what follows was shown by the clean run. A second clean run
     /// tells what differs by itself, such as `now()`.
-    pub(super) fn crash_at(&mut self, seed: u64) {
-        let migrations = self.outline.migrations.len();
+    pub(super) fn crash_at(&mut self) {
+        let all = &self.outline.migrations;
         self.attempt = 1;
-        for at in 0..migrations {
+        for at in 0..all.len() {
             if at > 0 {
                 let label = self.state(at);
-                self.push(
-                    Phase::Expand,
-                    Action::Snapshot {
-                        label: label.clone(),
-                    },
-                );
-                self.push(Phase::Expand, Action::Observe { label });
+                self.keep(Phase::Expand, &label);
             }
-            self.apply_one(at);
+            self.apply(&all[at..=at]);
         }
-        let head = HEAD.to_owned();
-        self.push(Phase::Expand, Action::Observe { label: head });
-        self.attempt += 1;
-        self.restore(BASELINE);
-        for at in 0..migrations {
-            self.apply_one(at);
+        self.observe(Phase::Expand, HEAD);
+        self.begin_from(BASELINE);
+        for at in 0..all.len() {
+            self.apply(&all[at..=at]);
             let label = again(&self.state(at + 1));
-            self.push(Phase::Expand, Action::Observe { label });
+            self.observe(Phase::Expand, &label);
         }
-        for at in 0..migrations {
-            for (moment, victim) in self.points(at, seed) {
+        for at in 0..all.len() {
+            for (moment, victim) in self.points(at) {
                 self.crash(at, moment, victim);
             }
         }
     }
 
     /// The moments and victims of one migration.
-    fn points(&self, at: usize, seed: u64) -> Vec<(Moment, Victim)> {
+    fn points(&self, at: usize) -> Vec<(Moment, Victim)> {
         let outline = self.outline;
         let migration = &outline.migrations[at];
         let boundaries = migration.statements + 1;
-        let drawn = draw(seed, &migration.id, boundaries);
+        let drawn = draw(self.seed, &migration.id, boundaries);
         let moments = (0..boundaries)
             .map(Moment::After)
             .chain([Moment::WithinLongest]);
@@ -65,12 +58,11 @@ impl Draft<'_> {
     }
 
     fn crash(&mut self, at: usize, moment: Moment, victim: Victim) {
-        let outline = self.outline;
-        let migration = outline.migrations[at].id.clone();
+        let all = &self.outline.migrations;
+        let migration = all[at].id.clone();
         let (before, after) = (self.state(at), self.state(at + 1));
         let label = format!("crash {}", self.attempt + 1);
-        self.attempt += 1;
-        self.restore(&before);
+        self.begin_from(&before);
         self.push(
             Phase::Expand,
             Action::Crash {
@@ -88,18 +80,17 @@ impl Draft<'_> {
                 label: label.clone(),
             },
         );
-        self.attempt += 1;
-        self.restore(&label);
-        self.apply_one(at);
+        self.begin_from(&label);
+        self.apply(&all[at..=at]);
         self.compare(Phase::Verify, &after, Equal::Reproducible);
         for strategy in self.applicable(at + 1) {
-            self.attempt += 1;
             // First of all, so that the attempt is left out where there is no such state.
-            self.restore(&label);
-            self.prepared(&strategy);
-            self.restore(&label);
-            let applied = self.ids(0..=at);
-            self.roll_back(strategy, applied);
+            self.begin_from(&label);
+            self.restore(Phase::Baseline, BASELINE);
+            self.prepare_rollback(strategy);
+            self.restore(Phase::Baseline, &label);
+            self.roll_back(strategy, at + 1);
+            self.proven_back();
         }
     }
 
@@ -110,11 +101,6 @@ impl Draft<'_> {
             Some(migration) => format!("before {}", migration.id.version()),
             None => HEAD.to_owned(),
         }
-    }
-
-    fn apply_one(&mut self, at: usize) {
-        let migration = self.outline.migrations[at].id.clone();
-        self.push(Phase::Expand, Action::Apply { migration });
     }
 }
 

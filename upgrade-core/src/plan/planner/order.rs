@@ -1,8 +1,8 @@
 //! Order and repetition: twice, late, from nothing, from every release.
 
-use super::{Action, BASELINE, Draft, Equal, HEAD, MigrationOutline};
+use super::draft::Draft;
+use super::{Action, BASELINE, Equal, HEAD};
 use crate::environment::EMPTY;
-use crate::migration::MigrationId;
 use crate::version::Phase;
 
 /// How many of the latest releases are tried; each costs two ways to the head.
@@ -13,39 +13,17 @@ impl Draft<'_> {
     pub(super) fn repeat(&mut self) {
         let mut before = BASELINE.to_owned();
         for migration in &self.outline.migrations {
-            let id = &migration.id;
-            self.attempt += 1;
-            self.restore(&before);
-            self.apply(id);
-            let label = format!("after {}", id.version());
-            self.push(
-                Phase::Expand,
-                Action::Snapshot {
-                    label: label.clone(),
-                },
-            );
-            let migration_id = || id.clone();
-            self.push(
-                Phase::Expand,
-                Action::ApplyAgain {
-                    migration: migration_id(),
-                },
-            );
+            let one = std::slice::from_ref(migration);
+            let id = || migration.id.clone();
+            self.begin_from(&before);
+            self.apply(one);
+            before = format!("after {}", migration.id.version());
+            self.snapshot(Phase::Expand, &before);
+            self.push(Phase::Expand, Action::ApplyAgain { migration: id() });
             if migration.reversibility.is_reversible() {
-                self.push(
-                    Phase::Rollback,
-                    Action::Revert {
-                        migration: migration_id(),
-                    },
-                );
-                self.push(
-                    Phase::Rollback,
-                    Action::RevertAgain {
-                        migration: migration_id(),
-                    },
-                );
+                self.revert(one);
+                self.push(Phase::Rollback, Action::RevertAgain { migration: id() });
             }
-            before = label;
         }
     }
 
@@ -55,8 +33,7 @@ impl Draft<'_> {
         let all = &self.outline.migrations;
         // The last one comes last anyway.
         for migration in &all[..all.len().saturating_sub(1)] {
-            self.attempt += 1;
-            self.restore(BASELINE);
+            self.begin_from(BASELINE);
             self.push(
                 Phase::Expand,
                 Action::MergeLate {
@@ -70,17 +47,15 @@ impl Draft<'_> {
     /// From nothing to the head.
     pub(super) fn fresh_install(&mut self) {
         self.head();
-        self.attempt += 1;
-        self.restore(EMPTY);
-        let outline = self.outline;
-        self.apply_each(&outline.released);
-        self.apply_each(&outline.migrations);
+        self.begin_from(EMPTY);
+        self.apply(&self.outline.released);
+        self.apply_all();
         self.compare(Phase::Verify, HEAD, Equal::Schema);
     }
 
-    /// From the latest releases to the head, each directly, and release by release with users who
-    /// write at each of them.
-    pub(super) fn every_release(&mut self, seed: u64) {
+    /// From the latest releases to the head, each directly; and release by release where users
+    /// write in between, without whom the two ways are one.
+    pub(super) fn every_release(&mut self) {
         self.head();
         let outline = self.outline;
         let released = &outline.released;
@@ -89,69 +64,66 @@ impl Draft<'_> {
         releases.dedup();
         let skipped = releases.len().saturating_sub(RELEASES);
         for (at, &release) in releases.iter().enumerate().skip(skipped) {
-            let label = format!("release of {release} migrations");
-            self.attempt += 1;
-            self.restore(EMPTY);
-            self.apply_each(&released[..release]);
-            self.write_at(release, seed);
-            self.push(
-                Phase::Baseline,
-                Action::Snapshot {
-                    label: label.clone(),
-                },
-            );
-            self.push(
-                Phase::Baseline,
-                Action::Observe {
-                    label: label.clone(),
-                },
-            );
-            self.apply_each(&released[release..]);
-            self.apply_each(&outline.migrations);
-            self.compare(Phase::Verify, HEAD, Equal::Schema);
-            self.compare(Phase::Verify, &label, Equal::SharedRows);
-            self.attempt += 1;
-            self.restore(&label);
-            let mut reached = release;
-            for (step, &next) in releases[at + 1..].iter().enumerate() {
-                self.apply_each(&released[reached..next]);
-                self.write_at(next, seed.wrapping_add(step as u64 + 1));
-                reached = next;
+            let populated = format!("release of {release} migrations");
+            self.begin_from(EMPTY);
+            self.apply(&released[..release]);
+            let wrote = self.write_at(release, 0);
+            self.keep(Phase::Baseline, &populated);
+            self.apply(&released[release..]);
+            self.arrive(&populated, wrote);
+
+            let later = &releases[at + 1..];
+            if !later.iter().any(|next| self.is_written_at(*next)) {
+                continue;
             }
-            self.apply_each(&outline.migrations);
-            self.compare(Phase::Verify, HEAD, Equal::Schema);
+            self.begin_from(&populated);
+            let (mut reached, mut left) = (release, populated);
+            for (step, &next) in later.iter().enumerate() {
+                self.apply(&released[reached..next]);
+                reached = next;
+                if self.is_written_at(next) {
+                    self.compare(Phase::Expand, &left, Equal::SharedRows);
+                    self.write_at(next, step as u64 + 1);
+                    left = format!("release of {next} migrations, from {release}");
+                    self.keep(Phase::Baseline, &left);
+                }
+            }
+            self.arrive(&left, true);
         }
     }
 
-    /// Users write at a release, if it is known how they do.
-    fn write_at(&mut self, release: usize, seed: u64) {
+    /// The head, from the last state that users have left. Without a row there is nothing to
+    /// validate.
+    fn arrive(&mut self, left: &str, wrote: bool) {
+        self.apply_all();
+        self.compare(Phase::Verify, HEAD, Equal::Schema);
+        self.compare(Phase::Verify, left, Equal::SharedRows);
+        if wrote {
+            self.validate(Phase::Verify);
+        }
+    }
+
+    /// Whether it is known how users write at a release.
+    fn is_written_at(&self, release: usize) -> bool {
         let outline = self.outline;
         let latest = release == outline.released.len();
-        if outline.writes_anywhere || (outline.writes && latest) {
+        outline.writes_anywhere || (outline.writes && latest)
+    }
+
+    /// Users write at a release, if it is known how they do. Answers whether they do.
+    fn write_at(&mut self, release: usize, step: u64) -> bool {
+        let seed = self.seed.wrapping_add(step);
+        let writes = self.is_written_at(release);
+        if writes {
             self.push(Phase::Baseline, Action::Write { seed });
         }
+        writes
     }
 
     /// The upgraded system, observed.
     fn head(&mut self) {
         self.attempt = 1;
         self.apply_all();
-        self.push(
-            Phase::Expand,
-            Action::Observe {
-                label: HEAD.to_owned(),
-            },
-        );
-    }
-
-    fn apply_each(&mut self, migrations: &[MigrationOutline]) {
-        for migration in migrations {
-            self.apply(&migration.id);
-        }
-    }
-
-    fn apply(&mut self, migration: &MigrationId) {
-        let migration = migration.clone();
-        self.push(Phase::Expand, Action::Apply { migration });
+        self.observe(Phase::Expand, HEAD);
     }
 }

@@ -1,9 +1,12 @@
 //! What plans look like, and the laws that all of them keep.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::environment::Capabilities;
+use crate::migration::{MigrationId, Reversibility};
 use crate::version::Version;
 
 fn outline(reversible: &[bool]) -> Outline {
@@ -38,6 +41,7 @@ fn outline(reversible: &[bool]) -> Outline {
         ],
         writes: false,
         writes_anywhere: false,
+        traffic: false,
         released: Vec::new(),
         releases: Vec::new(),
         capabilities: Capabilities::none()
@@ -144,6 +148,30 @@ fn what_users_wrote_goes_through_every_down_and_every_way_back() {
 }
 
 #[test]
+fn release_by_release_is_gone_where_users_write_in_between_and_every_path_is_validated() {
+    let mut outline = outline(&[true]);
+    outline.released = vec![outline.migrations[0].clone(); 3];
+    outline.releases = vec![1, 2, 3];
+    let paths = |writes: bool, anywhere: bool| {
+        let outline = Outline {
+            writes,
+            writes_anywhere: anywhere,
+            traffic: false,
+            ..outline.clone()
+        };
+        let plan = plan(&outline, Scenario::EveryRelease, 0).unwrap();
+        let paths = plan.steps.iter().map(|step| step.attempt).max().unwrap() - 1;
+        // One more before anything moves.
+        let asked = count(&plan, |action| matches!(action, Action::Validate)) - 1;
+        (paths, asked)
+    };
+    assert_eq!(paths(false, false), (3, 0));
+    // Only at the latest release: the other two are empty until they are there.
+    assert_eq!(paths(true, false), (5, 3));
+    assert_eq!(paths(true, true), (5, 5));
+}
+
+#[test]
 fn a_one_way_migration_goes_back_by_snapshot() {
     let plan = plan(&outline(&[false]), Scenario::RoundTrip, 0).unwrap();
     assert_eq!(
@@ -171,6 +199,7 @@ fn what_cannot_be_planned_says_why() {
     check(&poor, Scenario::RollbackAt, "a way back");
     poor.capabilities.faults = false;
     check(&poor, Scenario::CrashAt, "faults");
+    check(&outline(&[true]), Scenario::Rolling, "instance by instance");
 }
 
 #[test]
@@ -192,6 +221,7 @@ proptest! {
     ) {
         let mut outline = outline(&reversible);
         outline.writes = writes;
+        outline.capabilities.instances = 3;
         let plan = plan(&outline, scenario, seed).unwrap();
         // The same input gives the same plan, and the saved plan is the plan.
         prop_assert_eq!(&plan, &super::plan(&outline, scenario, seed).unwrap());

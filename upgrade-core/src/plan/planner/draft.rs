@@ -1,0 +1,173 @@
+//! A plan that is being written, and the steps that scenarios are put together from.
+
+use std::time::Duration;
+
+use super::super::{FORMAT, Step, StepId};
+use super::{
+    Action, BASELINE, Equal, MigrationOutline, Outline, Plan, Scenario, StrategyOutline, WRITTEN,
+    can_cross,
+};
+use crate::migration::MigrationId;
+use crate::version::Phase;
+
+pub(super) struct Draft<'a> {
+    pub(super) outline: &'a Outline,
+    pub(super) seed: u64,
+    pub(super) attempt: u32,
+    scenario: Scenario,
+    steps: Vec<Step>,
+}
+
+impl<'a> Draft<'a> {
+    /// The previous release, and nothing else yet.
+    pub(super) fn provisioned(outline: &'a Outline, scenario: Scenario, seed: u64) -> Self {
+        let mut draft = Self {
+            outline,
+            seed,
+            attempt: 0,
+            scenario,
+            steps: Vec::new(),
+        };
+        draft.push(Phase::Provision, Action::Provision);
+        draft
+    }
+
+    /// What every scenario begins with: the previous release, measured and found good.
+    pub(super) fn begun(outline: &'a Outline, scenario: Scenario, seed: u64) -> Self {
+        let mut draft = Self::provisioned(outline, scenario, seed);
+        if outline.capabilities.snapshots {
+            draft.snapshot(Phase::Baseline, BASELINE);
+        }
+        draft.observe(Phase::Baseline, BASELINE);
+        draft.validate(Phase::Baseline);
+        draft
+    }
+
+    pub(super) fn end(mut self) -> Plan {
+        self.push(Phase::Teardown, Action::Teardown);
+        let outline = self.outline;
+        Plan {
+            format: FORMAT,
+            name: outline.name.clone(),
+            scenario: self.scenario,
+            seed: self.seed,
+            from: outline.from.clone(),
+            to: outline.to.clone(),
+            rollback_within_ms: millis(outline.rollback_within),
+            steps: self.steps,
+        }
+    }
+
+    pub(super) fn push(&mut self, phase: Phase, action: Action) {
+        let budget = match action {
+            Action::RollBack { .. } => self.outline.rollback_within,
+            _ => self.outline.step_within,
+        };
+        let id = StepId(u32::try_from(self.steps.len() + 1).unwrap_or(u32::MAX));
+        self.steps.push(Step {
+            id,
+            attempt: self.attempt,
+            phase,
+            action,
+            within_ms: millis(budget),
+        });
+    }
+
+    pub(super) fn snapshot(&mut self, phase: Phase, label: &str) {
+        let label = label.to_owned();
+        self.push(phase, Action::Snapshot { label });
+    }
+
+    pub(super) fn observe(&mut self, phase: Phase, label: &str) {
+        let label = label.to_owned();
+        self.push(phase, Action::Observe { label });
+    }
+
+    /// Keeps a state and measures it, so that others can be compared with it.
+    pub(super) fn keep(&mut self, phase: Phase, label: &str) {
+        self.snapshot(phase, label);
+        self.observe(phase, label);
+    }
+
+    /// Begins another attempt from a state that is kept.
+    pub(super) fn begin_from(&mut self, label: &str) {
+        self.attempt += 1;
+        self.restore(Phase::Baseline, label);
+    }
+
+    pub(super) fn restore(&mut self, phase: Phase, label: &str) {
+        let label = label.to_owned();
+        self.push(phase, Action::Restore { label });
+    }
+
+    pub(super) fn apply(&mut self, migrations: &[MigrationOutline]) {
+        for migration in ids(migrations) {
+            self.push(Phase::Expand, Action::Apply { migration });
+        }
+    }
+
+    /// All of them.
+    pub(super) fn apply_all(&mut self) {
+        self.apply(&self.outline.migrations);
+    }
+
+    /// The last one first.
+    pub(super) fn revert(&mut self, migrations: &[MigrationOutline]) {
+        for migration in ids(migrations).into_iter().rev() {
+            self.push(Phase::Rollback, Action::Revert { migration });
+        }
+    }
+
+    pub(super) fn validate(&mut self, phase: Phase) {
+        self.push(phase, Action::Validate);
+    }
+
+    pub(super) fn compare(&mut self, phase: Phase, with: &str, equal: Equal) {
+        // Rows that two releases share are read on both sides, so the older side must be kept.
+        if equal == Equal::SharedRows && !self.outline.capabilities.snapshots {
+            return;
+        }
+        let with = with.to_owned();
+        self.push(phase, Action::Compare { with, equal });
+    }
+
+    /// Users write, and the state that they leave is kept.
+    pub(super) fn write(&mut self) {
+        let seed = self.seed.wrapping_add(u64::from(self.attempt));
+        self.push(Phase::Soak, Action::Write { seed });
+        self.keep(Phase::Soak, WRITTEN);
+    }
+
+    pub(super) fn prepare_rollback(&mut self, strategy: &StrategyOutline) {
+        let strategy = strategy.name.clone();
+        self.push(Phase::Preflight, Action::PrepareRollback { strategy });
+    }
+
+    /// By a way back, over the first so many migrations.
+    pub(super) fn roll_back(&mut self, strategy: &StrategyOutline, count: usize) {
+        let action = Action::RollBack {
+            strategy: strategy.name.clone(),
+            applied: ids(&self.outline.migrations[..count]),
+        };
+        self.push(Phase::Rollback, action);
+    }
+
+    /// The ways back that can cross the first `count` migrations, the preferred one first.
+    pub(super) fn applicable(
+        &self,
+        count: usize,
+    ) -> impl Iterator<Item = &'a StrategyOutline> + use<'a> {
+        let outline = self.outline;
+        let strategies = outline.strategies.iter();
+        strategies.filter(move |strategy| can_cross(strategy, &outline.migrations[..count]))
+    }
+}
+
+pub(super) fn ids(migrations: &[MigrationOutline]) -> Vec<MigrationId> {
+    let ids = migrations.iter().map(|migration| migration.id.clone());
+    ids.collect()
+}
+
+fn millis(budget: Duration) -> u64 {
+    u64::try_from(budget.as_millis()).unwrap_or(u64::MAX)
+}

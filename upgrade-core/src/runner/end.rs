@@ -1,0 +1,85 @@
+//! What is done when the steps are over, however they ended.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::limit::within_reach;
+use super::record::recorded;
+use super::run::Run;
+use crate::context::UpgradeContext;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::event::{Event, millis};
+use crate::plan::{Action, Plan};
+use crate::report::{Report, StepOutcome};
+use crate::version::Phase;
+
+/// How many lines of each log a report keeps. Its text shows the few of them that matter.
+const LOG_LINES: usize = 200;
+
+/// In staging nothing has to be kept for a person who wants to go back later. On a real system
+/// what a way back keeps stays until it is given up on purpose.
+pub(super) async fn give_up_copies(run: &Run<'_>, cx: &UpgradeContext) {
+    let cx = run
+        .context(cx, Phase::Teardown, Duration::from_secs(60))
+        .with_cancellation(CancellationToken::new());
+    if cx.endpoints().iter().next().is_none() {
+        return;
+    }
+    for rollback in run.upgrade.rollbacks() {
+        if let Err(error) = within_reach(&cx, "give up copies", rollback.finalize(&cx)).await {
+            tracing::warn!(rollback = rollback.name(), ?error, "a copy may be left");
+        }
+    }
+}
+
+pub(super) async fn collect_logs(run: &mut Run<'_>, cx: &UpgradeContext) {
+    let cx = run.context(cx, Phase::Teardown, Duration::from_secs(10));
+    match within_reach(&cx, "read the logs", run.environment.logs(&cx, LOG_LINES)).await {
+        Ok(logs) => run.report.logs = logs,
+        Err(error) => tracing::warn!(%error, "the logs could not be read"),
+    }
+}
+
+/// Teardown does not look at the cancellation, so that a cancelled run leaves nothing either.
+pub(super) async fn teardown(
+    environment: Box<dyn Environment>,
+    cx: &UpgradeContext,
+    plan: &Plan,
+    report: &mut Report,
+) -> Option<Error> {
+    let step = plan
+        .steps
+        .iter()
+        .find(|step| step.action == Action::Teardown)?;
+    let title = step.action.to_string();
+    cx.emit(Event::StepStarted {
+        step: step.id,
+        phase: step.phase,
+        title,
+    });
+    let started = Instant::now();
+    let deadline = started + Duration::from_millis(step.within_ms);
+    let cx = cx
+        .clone()
+        .with_cancellation(CancellationToken::new())
+        .with_phase(Phase::Teardown)
+        .with_endpoints(environment.endpoints())
+        .with_deadline(deadline);
+    let result = within_reach(&cx, "teardown", environment.teardown(&cx)).await;
+    let elapsed_ms = millis(started.elapsed());
+    let error = result.err().map(|error| error.with_phase(Phase::Teardown));
+    let outcome = match &error {
+        None => StepOutcome::Done,
+        Some(error) => StepOutcome::Error(format!("{error:?}")),
+    };
+    cx.emit(Event::StepFinished {
+        step: step.id,
+        outcome: outcome.clone(),
+        elapsed_ms,
+    });
+    report.steps.push(recorded(step, outcome, elapsed_ms));
+    error
+}

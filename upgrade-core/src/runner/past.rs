@@ -1,0 +1,207 @@
+//! What was done before a step, told from the plan: every step that comes before one in its
+//! attempt was done, or the attempt would have ended.
+
+use std::collections::BTreeSet;
+
+use crate::plan::{Action, BASELINE, Plan, Step};
+
+/// The steps before one in its attempt, in order.
+pub(super) fn before<'p>(
+    plan: &'p Plan,
+    step: &Step,
+) -> impl DoubleEndedIterator<Item = &'p Step> + use<'p> {
+    let (attempt, id) = (step.attempt, step.id);
+    let all = plan.steps.iter();
+    all.filter(move |other| other.attempt == attempt && other.id < id)
+}
+
+/// The label that an attempt restored last before a step.
+pub(super) fn restored<'p>(plan: &'p Plan, step: &Step) -> Option<&'p str> {
+    before(plan, step)
+        .rev()
+        .find_map(|other| match &other.action {
+            Action::Restore { label } => Some(label.as_str()),
+            _ => None,
+        })
+}
+
+/// Whether users have written in an attempt, since it restored a state.
+pub(super) fn written(plan: &Plan, step: &Step) -> bool {
+    before(plan, step)
+        .rev()
+        .take_while(|other| !matches!(other.action, Action::Restore { .. }))
+        .any(|other| matches!(other.action, Action::Write { .. }))
+}
+
+/// How a system that has gone back to a boundary had come above it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct WayUp<'p> {
+    /// The state from which it left the boundary: the one that was kept or restored last.
+    pub(super) from: &'p str,
+    /// Whether users wrote above the boundary since then.
+    pub(super) written: bool,
+    /// Whether it stands at the boundary now; else it has gone up once more.
+    pub(super) is_back: bool,
+}
+
+/// The way up to the state of an observation, from the lowest boundary to which the attempt has
+/// gone back since.
+pub(super) fn way_up<'p>(plan: &'p Plan, step: &Step, observed: &str) -> WayUp<'p> {
+    let steps: Vec<&Step> = before(plan, step).collect();
+    let mut height = 0;
+    let heights: Vec<isize> = steps
+        .iter()
+        .map(|other| {
+            height += climbed(&other.action);
+            height
+        })
+        .collect();
+    let is_observed =
+        |other: &&Step| matches!(&other.action, Action::Observe { label } if label == observed);
+    let top = steps.iter().rposition(is_observed).unwrap_or(0);
+    let boundary = heights[top..].iter().copied().min().unwrap_or(0);
+    let mut kept = BASELINE;
+    let mut from = kept;
+    let mut written = BTreeSet::new();
+    for (other, &height) in steps[..top].iter().zip(&heights) {
+        match &other.action {
+            Action::Restore { label } | Action::Snapshot { label } => kept = label,
+            Action::Apply { .. } => {
+                // What was written on an earlier way up has been judged.
+                written.split_off(&height);
+                if height == boundary + 1 {
+                    from = kept;
+                }
+            }
+            Action::Write { .. } => {
+                written.insert(height);
+            }
+            _ => {}
+        }
+    }
+    WayUp {
+        from,
+        written: written.range(boundary + 1..).next().is_some(),
+        is_back: height == boundary,
+    }
+}
+
+/// How many migrations more are applied after an action.
+fn climbed(action: &Action) -> isize {
+    match action {
+        Action::Apply { .. } => 1,
+        Action::Revert { .. } => -1,
+        Action::RollBack { applied, .. } => -applied.len().cast_signed(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::environment::Capabilities;
+    use crate::migration::{MigrationId, Reversibility};
+    use crate::plan::{Equal, MigrationOutline, Outline, StrategyOutline};
+    use crate::scenario::Scenario;
+    use crate::version::Version;
+
+    fn outline() -> Outline {
+        let migration = |version: &str| MigrationOutline {
+            id: MigrationId::new(version, ""),
+            reversibility: Reversibility::Reversible,
+            statements: 1,
+        };
+        Outline {
+            writes_anywhere: false,
+            traffic: false,
+            released: Vec::new(),
+            releases: Vec::new(),
+            name: "orders".to_owned(),
+            from: Version::new("0"),
+            to: Version::new("9"),
+            migrations: ["1", "2"].map(migration).into(),
+            strategies: vec![StrategyOutline {
+                name: "downs".to_owned(),
+                requires_reversible: true,
+            }],
+            writes: true,
+            capabilities: Capabilities::none().with_snapshots(),
+            rollback_within: Duration::from_secs(300),
+            step_within: Duration::from_secs(600),
+            reversible: false,
+            every_crash: false,
+        }
+    }
+
+    /// The way up of the comparison of rows after the last down of a history.
+    #[track_caller]
+    fn check(history: &str, from: &str, written: bool) {
+        let plan = Plan::from_history(&outline(), &history.parse().unwrap(), 1).unwrap();
+        let compared = |step: &Step| match &step.action {
+            Action::Compare {
+                with,
+                equal: Equal::SharedRows,
+            } => Some(way_up(&plan, step, with)),
+            _ => None,
+        };
+        let mut steps = plan.steps.iter().rev();
+        let is_back = true;
+        let expected = WayUp {
+            from,
+            written,
+            is_back,
+        };
+        assert_eq!(
+            steps.find_map(compared),
+            Some(expected),
+            "{history}\n{plan}"
+        );
+    }
+
+    #[test]
+    fn late_is_what_was_written_above_the_boundary_on_the_last_way_up() {
+        check("write seed 1; up 2; down 2", "before step 2", false);
+        check("up 2; write seed 1; down 1", BASELINE, true);
+        check("up 2; write seed 1; down 1; down 1", BASELINE, true);
+        check("up 1; write seed 1; up 1; down 1", "before step 3", false);
+        check(
+            "up 2; write seed 1; down 2; up 1; down 1",
+            "before step 4",
+            false,
+        );
+    }
+
+    #[test]
+    fn a_way_back_and_up_again_are_told_apart() {
+        let ways = |scenario| -> Vec<(String, bool, bool)> {
+            let plan = Plan::new(&outline(), scenario, 1).unwrap();
+            let steps = plan.steps.iter();
+            let compared = steps.filter_map(|step| match &step.action {
+                Action::Compare {
+                    with,
+                    equal: Equal::Written,
+                } => {
+                    let way = way_up(&plan, step, with);
+                    Some((way.from.to_owned(), way.written, way.is_back))
+                }
+                _ => None,
+            });
+            compared.collect()
+        };
+        let way = |from: &str, is_back| (from.to_owned(), true, is_back);
+        assert_eq!(
+            ways(Scenario::RoundTrip),
+            [
+                way(BASELINE, true),
+                way(BASELINE, false),
+                way("after 1", true),
+                way("after 1", false),
+                way(BASELINE, true),
+                way(BASELINE, false),
+            ]
+        );
+        assert_eq!(ways(Scenario::RollbackAt), [way(BASELINE, true)]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Requests of users while an upgrade is under way, without any service.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use upgrade_core::report::Report;
+use upgrade_core::validator::Finding;
+use upgrade_core::{Error, ErrorKind, Scenario, Severity, Traffic, Verdict, validator_fn};
+
+use super::support::Shop;
+
+/// A straight upgrade under these requests.
+async fn under(traffic: Traffic) -> Report {
+    let shop = Shop::start().await;
+    let case = shop.quickstart();
+    shop.go(case, Scenario::Straight, |u| u.with_traffic(traffic))
+        .await
+}
+
+fn of(report: &Report, id: &str) -> Vec<Severity> {
+    let all = report.findings.iter().map(|found| &found.finding);
+    all.filter(|finding| finding.id == id)
+        .map(|finding| finding.severity)
+        .collect()
+}
+
+#[tokio::test]
+async fn good_requests_are_counted_and_not_during_the_baseline() {
+    let made = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&made);
+    let requests = validator_fn("good", move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok(Verdict::Pass) }
+    });
+    let report = under(Traffic::new(requests).with_users(3)).await;
+    assert!(report.passed, "{report}");
+    let seen: u64 = report.traffic.iter().map(|seen| seen.requests).sum();
+    assert_eq!(seen, made.load(Ordering::SeqCst));
+    assert!(!report.traffic.is_empty());
+    assert!(report.traffic.iter().all(|seen| seen.requests >= 3));
+    let steps = |id| report.steps.iter().find(|step| step.id == id);
+    for seen in &report.traffic {
+        let title = &steps(seen.step).expect("a step").title;
+        assert_eq!(title, "validate");
+        assert_ne!(seen.phase, upgrade_core::Phase::Baseline);
+    }
+}
+
+#[tokio::test]
+async fn wrong_answers_and_panics_fail_the_upgrade() {
+    let wrong = validator_fn("wrong", |_| async {
+        let finding = Finding::error("total", "cart", "is 3, not 4");
+        Ok(Verdict::Fail(vec![finding]))
+    });
+    let report = under(Traffic::new(wrong)).await;
+    assert!(!report.passed);
+    assert_eq!(of(&report, "requests-wrong")[0], Severity::Error);
+    assert!(report.to_string().contains("is 3, not 4"), "{report}");
+
+    let panics = validator_fn("panics", |_| async {
+        let page: Option<Verdict> = "".parse::<u8>().ok().map(|_| Verdict::Pass);
+        Ok(page.expect("no such page"))
+    });
+    let report = under(Traffic::new(panics)).await;
+    assert_eq!(of(&report, "requests-wrong")[0], Severity::Error);
+    assert!(report.to_string().contains("no such page"), "{report}");
+}
+
+#[tokio::test]
+async fn lost_requests_fail_the_upgrade_but_for_as_many_as_may_be() {
+    let lost = || {
+        validator_fn("lost", |_| async {
+            Err::<Verdict, _>(Error::new(ErrorKind::Unavailable, "connection reset"))
+        })
+    };
+    let report = under(Traffic::new(lost()).with_users(1)).await;
+    assert!(!report.passed);
+    assert_eq!(of(&report, "requests-lost")[0], Severity::Error);
+    assert!(report.to_string().contains("connection reset"), "{report}");
+
+    let report = under(Traffic::new(lost()).with_most_lost(1_000_000)).await;
+    assert!(report.passed, "{report}");
+    assert_eq!(of(&report, "requests-lost")[0], Severity::Note);
+
+    let silent = validator_fn("silent", |_| {
+        std::future::pending::<upgrade_core::Result<Verdict>>()
+    });
+    let report = under(Traffic::new(silent).with_lost_after(Duration::from_millis(20))).await;
+    assert_eq!(of(&report, "requests-lost")[0], Severity::Error);
+    assert!(report.to_string().contains("no answer in 20ms"), "{report}");
+}
+
+#[tokio::test]
+async fn slow_requests_are_a_warning() {
+    let slow = validator_fn("slow", |_| async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        Ok(Verdict::Pass)
+    });
+    let report = under(Traffic::new(slow).with_slow_after(Duration::from_millis(10))).await;
+    assert!(report.passed, "{report}");
+    assert_eq!(of(&report, "requests-slow")[0], Severity::Warning);
+    assert!(
+        report
+            .traffic
+            .iter()
+            .all(|seen| seen.slow == seen.requests && seen.median_ms >= 30)
+    );
+}
