@@ -8,7 +8,7 @@ use syn::spanned::Spanned;
 use syn::{Error, Expr, ExprLit, ExprUnary, Lit, LitInt, LitStr, Path, Token, UnOp};
 
 /// Every scenario, as `upgrade_core::Scenario` names it, and the variant it stands for.
-pub(crate) const SCENARIOS: [(&str, &str); 9] = [
+pub(crate) const SCENARIOS: [(&str, &str); 10] = [
     ("control", "Control"),
     ("straight", "Straight"),
     ("round_trip", "RoundTrip"),
@@ -18,7 +18,11 @@ pub(crate) const SCENARIOS: [(&str, &str); 9] = [
     ("fresh_install", "FreshInstall"),
     ("every_release", "EveryRelease"),
     ("crash_at", "CrashAt"),
+    ("rolling", "Rolling"),
 ];
+
+/// Those that take more than a database: they are there only where they are named.
+pub(crate) const ONLY_NAMED: [&str; 1] = ["rolling"];
 
 const OPTIONS: [&str; 10] = [
     "migrations",

@@ -8,7 +8,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, FnArg, ItemFn, Path, ReturnType, Signature};
 
-use crate::args::{Args, Errors, SCENARIOS};
+use crate::args::{Args, Errors, ONLY_NAMED, SCENARIOS};
 
 /// Renders the attribute. In the face of mistakes the function stays, beside the errors, so that
 /// an editor still knows it and the compiler reports nothing that follows from its absence.
@@ -224,7 +224,7 @@ fn cases(
     let mut cases = TokenStream::new();
     for (text, variant) in SCENARIOS {
         let chosen = args.scenarios.iter().find(|chosen| *chosen == text);
-        if chosen.is_none() && !args.scenarios.is_empty() {
+        if chosen.is_none() && (!args.scenarios.is_empty() || ONLY_NAMED.contains(&text)) {
             continue;
         }
         let at = located(chosen.map_or_else(|| name.span(), Ident::span));
@@ -314,7 +314,10 @@ mod tests {
     fn the_function_stays_and_every_scenario_is_a_case() {
         let text = text(quote!(), function());
         assert!(text.starts_with(&function().to_string()), "{text}");
-        for (name, variant) in SCENARIOS {
+        let all = SCENARIOS
+            .iter()
+            .filter(|(name, _)| !ONLY_NAMED.contains(name));
+        for (name, variant) in all {
             let (name, variant) = (format_ident!("{name}"), format_ident!("{variant}"));
             has(
                 &text,
@@ -329,6 +332,13 @@ mod tests {
                 },
             );
         }
+    }
+
+    #[test]
+    fn what_takes_services_is_a_case_where_it_is_named() {
+        has_not(&text(quote!(), function()), "rolling");
+        let named = text(quote!(scenarios = [rolling]), function());
+        has(&named, &quote!(fn rolling()));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What a file with upgrade tests needs: `use upgrade_testkit::prelude::*;`
 
 pub use upgrade_core::{
-    Error, ErrorKind, Finding, Migration, Result, Scenario, Severity, Upgrade, UpgradeContext,
-    Validator, Verdict, Version, Writes, validator_fn, writes_fn,
+    Error, ErrorKind, Finding, Migration, Result, Scenario, Severity, Traffic, Upgrade,
+    UpgradeContext, Validator, Verdict, Version, Writes, validator_fn, writes_fn,
 };
 
 pub use crate::case::TestCase;

@@ -9,7 +9,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use upgrade_core::postgres::container::{default_registry_dir, sweep_containers};
+use upgrade_core::docker::{
+    Condition, Healthcheck, Image, Service, Stack, default_registry_dir, sweep,
+};
+use upgrade_core::environment::DockerEnvironment;
 use upgrade_core::postgres::server::{
     Containers, Directories, Found, ProviderOptions, ServerRequirement, discover,
 };
@@ -23,17 +26,13 @@ fn only_containers(folder: &Path) -> ProviderOptions {
     options
 }
 
-/// The containers of this library that run now.
+/// The containers of the registry that every process shares: those of pools. The test of services has
+/// a registry of its own, and goes on beside this one.
 fn containers() -> Vec<String> {
+    let id = std::fs::read_to_string(default_registry_dir().join("registry.id")).unwrap();
+    let ours = format!("label=upgrade.registry={id}");
     let output = Command::new("docker")
-        .args([
-            "ps",
-            "--all",
-            "--filter",
-            "label=upgrade.run",
-            "--format",
-            "{{.Names}}",
-        ])
+        .args(["ps", "--all", "--filter", &ours, "--format", "{{.Names}}"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -60,6 +59,85 @@ fn a_container_is_the_last_that_is_found() {
     assert!(error.to_string().contains("docker"), "{error}");
 }
 
+/// Answers every request with its release.
+const SERVER: &str = r#"use IO::Socket::INET; $SIG{TERM} = sub { exit 0 };
+my $server = IO::Socket::INET->new(Listen => 9, LocalPort => 8080, ReuseAddr => 1) or die $!;
+while (my $client = $server->accept) {
+    while (my $line = <$client>) { last if $line =~ /^\r?$/ }
+    print $client "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n$ENV{RELEASE}"; close $client;
+}"#;
+
+fn stack(release: &Version) -> Stack {
+    let image = || Image::named("upgrade-postgres:17");
+    let database = Service::new(image())
+        .with_env("POSTGRES_PASSWORD", "staging")
+        .with_command(["postgres", "-c", "fsync=off"])
+        .with_healthcheck(Healthcheck::shell("pg_isready -h 127.0.0.1 -U postgres"));
+    let mut api = Service::new(image())
+        .with_env("RELEASE", release.as_str())
+        .with_port(8080)
+        .with_replicas(2)
+        .after("db", Condition::Healthy);
+    api.entrypoint = Some(vec!["perl".into(), "-e".into(), SERVER.into()]);
+    Stack::new()
+        .with_service("db", database)
+        .with_service("api", api)
+}
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn services_roll_in_an_environment_of_the_users_own() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, sql) in [
+        (
+            "1_orders.sql",
+            "create table orders (id bigint primary key);",
+        ),
+        ("2_note.up.sql", "alter table orders add column note text;"),
+        ("2_note.down.sql", "alter table orders drop column note;"),
+    ] {
+        std::fs::write(folder.path().join(name), sql).unwrap();
+    }
+    let registry = tempfile::tempdir().unwrap();
+    let dir = registry.path().to_owned();
+    let report = Rehearsal::new("orders")
+        .unwrap()
+        .migrations(folder.path())
+        .from("1")
+        .scenario(Scenario::Rolling)
+        .writes(writes_fn("orders", async |cx: UpgradeContext| {
+            let mut connection = cx.connect().await?;
+            let sql = "insert into orders select coalesce(max(id), 0) + 1 from orders";
+            sqlx::raw_sql(sql).execute(&mut connection).await?;
+            Ok(())
+        }))
+        .environment(move |from, to| {
+            Ok(DockerEnvironment::new("orders")
+                .with_registry_dir(&dir)
+                .with_release(from.clone(), stack(from))
+                .with_release(to.clone(), stack(to))
+                .with_database("db")
+                .with_data(|cx: UpgradeContext| async move {
+                    let mut connection = cx.connect().await?;
+                    let sql = "create table orders (id bigint primary key); insert into orders values (1)";
+                    sqlx::raw_sql(sql).execute(&mut connection).await?;
+                    Ok(())
+                }))
+        })
+        .report()
+        .await
+        .unwrap();
+    assert!(report.passed, "{report}");
+    assert_eq!((report.environment.as_str(), report.rows), ("orders", 1));
+    let mixtures = report
+        .steps
+        .iter()
+        .filter(|step| step.title.contains("of 2 instances"));
+    assert_eq!(mixtures.count(), 6);
+    let left = std::fs::read_dir(registry.path()).unwrap().count();
+    assert_eq!(left, 1, "the registry's own file");
+}
+
 #[tokio::test]
 #[ignore = "needs Docker"]
 async fn every_scenario_passes_in_a_container_and_nothing_is_left() {
@@ -79,15 +157,15 @@ async fn every_scenario_passes_in_a_container_and_nothing_is_left() {
         std::fs::write(folder.path().join(name), sql).unwrap();
     }
     // What a killed process has left is none of ours.
-    sweep_containers(&default_registry_dir()).await.unwrap();
-    let before = containers();
+    sweep(&default_registry_dir()).await.unwrap();
     // One container for all of them: it lives as long as somebody has a pool of it.
     let pool =
         upgrade_testkit::pool::Pool::connect(PoolOptions::new(only_containers(empty.path())))
             .await
             .unwrap();
     assert_eq!(pool.server_major(), 17);
-    for scenario in Scenario::ALL {
+    let with_pool = containers();
+    for scenario in Scenario::ALL.into_iter().filter(|it| !it.needs_services()) {
         let report = Rehearsal::new("orders")
             .unwrap()
             .pool(PoolOptions::new(only_containers(empty.path())))
@@ -100,11 +178,7 @@ async fn every_scenario_passes_in_a_container_and_nothing_is_left() {
         assert!(report.passed, "{report}");
         assert_eq!(report.rows, 50);
     }
-    assert_eq!(
-        containers().len(),
-        before.len() + 1,
-        "one container served all"
-    );
+    assert_eq!(containers(), with_pool, "one container served all");
     drop(pool);
-    assert_eq!(containers(), before);
+    assert_eq!(containers().len(), with_pool.len() - 1);
 }

@@ -165,16 +165,92 @@ async fn a_column_gets_the_values_that_the_user_supplies() {
         ("1_orders.sql", ORDERS),
         ("2_a.sql", "alter table orders add column a int;"),
     ]);
-    let report = rehearsal(folder.path())
-        .seed_with(|seeder| seeder.column("orders.note", Just("gift".to_owned())))
-        .invariant(
-            "every note is ours",
-            "select * from orders where note <> 'gift'",
-        )
-        .report()
-        .await
-        .unwrap();
+    // Also in what the seeder writes as a user.
+    for scenario in [Scenario::Straight, Scenario::EveryRelease] {
+        let report = rehearsal(folder.path())
+            .scenario(scenario)
+            .seed_with(|seeder| seeder.column("orders.note", Just("gift".to_owned())))
+            .invariant(
+                "every note is ours",
+                "select * from orders where note <> 'gift'",
+            )
+            .report()
+            .await
+            .unwrap();
+        assert!(report.passed, "{report}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_released_file_declares_is_lost_from_an_earlier_release_too() {
+    let run = async |less: &str| {
+        let folder = folder(&[
+            (
+                "1_orders.sql",
+                "create table orders (id bigint primary key, legacy text not null);",
+            ),
+            ("2_less.sql", less),
+            ("3_more.sql", "alter table orders add column more int;"),
+        ]);
+        let rehearsal = rehearsal(folder.path())
+            .from("2")
+            .scenario(Scenario::EveryRelease);
+        rehearsal.report().await.unwrap()
+    };
+    let less = "alter table orders drop column legacy;";
+    let report = run(less).await;
+    assert_eq!(
+        failures(&report),
+        ["column-dropped-with-data"; 2],
+        "{report}"
+    );
+    let declared = format!("-- upgrade: loses public.orders.legacy: nobody reads it\n{less}");
+    let report = run(&declared).await;
     assert!(report.passed, "{report}");
+}
+
+/// What a round trip finds in a down that has the rows of before the up at hand, where users do not
+/// write to them.
+async fn late(down: &str) -> Vec<(String, String)> {
+    let down = format!("{down} drop materialized view kept; alter table orders drop more;");
+    let folder = folder(&[
+        ("1_orders.up.sql", ORDERS),
+        ("1_orders.down.sql", "drop table orders;"),
+        (
+            "2_more.up.sql",
+            "create materialized view kept as table orders; alter table orders add column more int;",
+        ),
+        ("2_more.down.sql", &down),
+    ]);
+    let rehearsal = rehearsal(folder.path()).scenario(Scenario::RoundTrip);
+    let report = rehearsal.report().await.unwrap();
+    let found = report.findings_of(Severity::Error);
+    found
+        .map(|found| (found.finding.id.clone(), found.finding.message.clone()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_down_that_undoes_what_users_wrote_is_found_without_a_word_about_users() {
+    assert_eq!(late("").await, []);
+    let undone = [
+        (
+            "update orders set note = kept.note from kept where kept.id = orders.id;",
+            "changed in `note`",
+        ),
+        (
+            "insert into orders select * from kept on conflict do nothing;",
+            "rows added",
+        ),
+    ];
+    for (down, message) in undone {
+        let found = late(down).await;
+        let [(id, said)] = &found[..] else {
+            panic!("{down}: {found:?}");
+        };
+        assert_eq!(id, "rows-written-late-lost");
+        assert!(said.contains(message), "{down}: {said}");
+    }
 }
 
 #[tokio::test]

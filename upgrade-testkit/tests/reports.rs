@@ -42,6 +42,10 @@ impl Environment for Number {
         Err(Error::new(ErrorKind::Unsupported, "there are no services"))
     }
 
+    async fn replace_first(&self, _cx: &UpgradeContext, _count: u32) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "there are no services"))
+    }
+
     async fn observe(&self, _cx: &UpgradeContext, _at: &At, _scope: &Scope) -> Result<Observation> {
         let mut seen = Observation::default();
         let number = self.0.load(Ordering::SeqCst);

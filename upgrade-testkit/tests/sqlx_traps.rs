@@ -69,6 +69,14 @@ async fn exists(connection: &mut PgConnection, table: &str) -> bool {
         .unwrap()
 }
 
+async fn valid(connection: &mut PgConnection, index: &str) -> bool {
+    sqlx::query_scalar("select indisvalid from pg_index where indexrelid = $1::regclass")
+        .bind(index)
+        .fetch_one(connection)
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
 async fn t1_no_transaction_with_two_statements_is_one_transaction() {
     let folder = folder(&[(
@@ -142,6 +150,20 @@ async fn t2_a_failed_migration_leaves_the_lock_to_the_pool() {
     let folder = tempfile::tempdir().unwrap();
     let fails = "alter table nowhere add column a int;";
     std::fs::write(folder.path().join("0002_fails.sql"), fails).unwrap();
+    let (database, mut other) = scratch().await;
+    let options = database.connect_options().clone();
+    let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
+    let migrator = Migrator::new(folder.path()).await.unwrap();
+    migrator.run(&pool).await.unwrap_err();
+    let held = "select count(*) from pg_locks where locktype = 'advisory' and granted \
+                and database = (select oid from pg_database where datname = current_database())";
+    let held: i64 = sqlx::query_scalar(held)
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+    assert_eq!(held, 1, "the run has failed, and the pool is idle");
+    pool.close().await;
+
     let by_sqlx: Arc<dyn Migration> = Arc::new(BySqlx {
         id: MigrationId::new("2", "by sqlx"),
         folder,
@@ -249,12 +271,7 @@ async fn t7_an_invalid_index_counts_as_made() {
         .await
         .unwrap();
     migrator.run(&mut connection).await.unwrap();
-    let valid = "select indisvalid from pg_index where indexrelid = 'one_note'::regclass";
-    let valid: bool = sqlx::query_scalar(valid)
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
-    assert!(!valid, "the second run was `Ok`");
+    assert!(!valid(&mut connection, "one_note").await, "run was `Ok`");
 
     // The same state without a first try that failed: an index that waits for its partitions.
     let partitioned = folder(&[(
@@ -264,6 +281,10 @@ async fn t7_an_invalid_index_counts_as_made() {
          for values from ('2026-01-01') to ('2027-01-01');\n\
          create index events_id on only events (id);",
     )]);
+    let (_database, mut connection) = scratch().await;
+    let migrator = Migrator::new(partitioned.path()).await.unwrap();
+    migrator.run(&mut connection).await.unwrap();
+    assert!(!valid(&mut connection, "events_id").await, "run was `Ok`");
     let rehearsal = rehearsal(partitioned.path());
     raises(rehearsal, "invalid-index-accepted", "public.events_id").await;
 }

@@ -27,8 +27,8 @@
 //!
 //! # Users of one's own
 //!
-//! Where nothing is said, the seeder adds rows to whatever tables there are. A [`Model`] knows more:
-//! it writes as a user does, remembers what was acknowledged, and asks for it.
+//! Where nothing is said, the seeder adds, changes and deletes rows of whatever tables there are. A
+//! [`Model`] knows more: it writes as a user does, remembers what was acknowledged, and asks for it.
 //!
 //! ```no_run
 //! use std::collections::BTreeSet;
@@ -179,7 +179,7 @@ impl Histories {
             file,
             within: self.within,
         };
-        let outline = search.with_users().outline();
+        let outline = search.with_users().outline()?;
         search.replay(&outline, &saved).await?;
         search.draw(&outline, cases, between).await
     }

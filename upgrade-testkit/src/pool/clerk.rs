@@ -17,7 +17,7 @@ use sqlx::Executor;
 use sqlx::postgres::PgConnection;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Notify, oneshot};
-use upgrade_core::postgres::database::Database;
+use upgrade_core::postgres::database::{Database, MAINTENANCE};
 
 use super::error::PoolError;
 
@@ -161,7 +161,8 @@ impl Desk {
             Some(connection) => connection,
             None => self
                 .server
-                .connect_maintenance()
+                .sibling(MAINTENANCE)
+                .connect()
                 .await
                 .map_err(PoolError::database("connect to the server"))?,
         };

@@ -17,8 +17,8 @@ use upgrade_core::rollback::{DEFAULT_BUDGET, RevertMigrations, SnapshotSwap};
 use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::validator::Invariant;
 use upgrade_core::{
-    Error, ErrorKind, EventSink, Migration, Plan, Report, Result, Rollback, Scenario, Upgrade,
-    UpgradeContext, Validator, Writes,
+    Environment, Error, ErrorKind, EventSink, Migration, Plan, Report, Result, Rollback, Scenario,
+    Traffic, Upgrade, UpgradeContext, Validator, Version, Writes,
 };
 
 use crate::case::{DEFAULT_ROWS, TestCase};
@@ -75,6 +75,8 @@ pub struct Rehearsal {
     validators: Vec<Arc<dyn Validator>>,
     rollbacks: Vec<Arc<dyn Rollback>>,
     writes: Vec<Writes>,
+    traffic: Vec<Traffic>,
+    environment: Option<MakeEnvironment>,
     rollback_within: Duration,
     step_within: Option<Duration>,
     reversible: bool,
@@ -90,6 +92,10 @@ pub struct Rehearsal {
     /// The test that it belongs to, as its context.
     case: Option<UpgradeContext>,
 }
+
+/// Makes an environment that knows two releases.
+type MakeEnvironment =
+    Arc<dyn Fn(&Version, &Version) -> Result<Box<dyn Environment>> + Send + Sync>;
 
 /// Where the migrations of the newer release are.
 #[derive(Debug, Clone)]
@@ -126,6 +132,8 @@ impl Rehearsal {
             validators: Vec::new(),
             rollbacks: Vec::new(),
             writes: Vec::new(),
+            traffic: Vec::new(),
+            environment: None,
             rollback_within: DEFAULT_BUDGET,
             step_within: None,
             reversible: false,
@@ -162,6 +170,8 @@ impl Rehearsal {
             validators: Vec::new(),
             rollbacks: Vec::new(),
             writes: Vec::new(),
+            traffic: Vec::new(),
+            environment: None,
             rollback_within: spec.rollback_within().unwrap_or(DEFAULT_BUDGET),
             step_within: None,
             reversible: spec.is_reversible(),
@@ -287,7 +297,8 @@ impl Rehearsal {
     }
 
     /// Adds what users write while the upgrade is under way. Where nothing is added, the seeder
-    /// adds rows to whatever tables there are.
+    /// [writes](Seeder::write) to whatever tables there are: it adds, changes and deletes a few rows
+    /// of each.
     #[must_use]
     pub fn writes(mut self, writes: Writes) -> Self {
         self.writes.push(writes);
@@ -382,6 +393,26 @@ impl Rehearsal {
         self
     }
 
+    /// Has users make these requests all the time, also while services are replaced.
+    #[must_use]
+    pub fn traffic(mut self, traffic: Traffic) -> Self {
+        self.traffic.push(traffic);
+        self
+    }
+
+    /// Rehearses in environments that `make` makes, such as a
+    /// [`DockerEnvironment`](upgrade_core::environment::DockerEnvironment), instead of databases of
+    /// the pool. It is given the two releases by the names that the environment has to know them
+    /// by. The earlier one it has to populate itself: nothing is seeded.
+    #[must_use]
+    pub fn environment<E: Environment>(
+        mut self,
+        make: impl Fn(&Version, &Version) -> Result<E> + Send + Sync + 'static,
+    ) -> Self {
+        self.environment = Some(Arc::new(move |from, to| Ok(Box::new(make(from, to)?))));
+        self
+    }
+
     /// Rehearses, and is an error unless the upgrade passes.
     ///
     /// # Errors
@@ -410,7 +441,7 @@ impl Rehearsal {
         let rehearsal = ready.rehearsal();
         let plan = match &rehearsal.plan {
             Some(plan) => plan.clone(),
-            None => Plan::new(&ready.outline(), rehearsal.scenario, rehearsal.seed)?,
+            None => Plan::new(&ready.outline()?, rehearsal.scenario, rehearsal.seed)?,
         };
         if ready.context().is_some() {
             display::print(&format!("previous release: {}", ready.reason()));
@@ -468,6 +499,7 @@ impl Rehearsal {
         self.validators.extend(upgrade.validators().iter().cloned());
         self.rollbacks.extend(upgrade.rollbacks().iter().cloned());
         self.writes.extend(upgrade.writes().iter().cloned());
+        self.traffic.extend(upgrade.traffic().iter().cloned());
         self.expected_changes
             .extend(upgrade.expected_changes().iter().cloned());
         Ok(release::of_upgrade(&upgrade))
@@ -503,10 +535,13 @@ impl Rehearsal {
                 );
         }
         if self.writes.is_empty() {
-            upgrade = upgrade.with_writes(populated::more_rows());
+            upgrade = upgrade.with_writes(populated::seeded_writes(self.seeder.clone()));
         }
         for writes in &self.writes {
             upgrade = upgrade.with_writes(writes.clone());
+        }
+        for traffic in &self.traffic {
+            upgrade = upgrade.with_traffic(traffic.clone());
         }
         for rollback in &self.rollbacks {
             upgrade = upgrade.with_rollback(Arc::clone(rollback));

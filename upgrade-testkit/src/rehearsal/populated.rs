@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use upgrade_core::environment::{DATABASE, DatabaseSource, Endpoints, LogTail};
 use upgrade_core::postgres::Database;
+use upgrade_core::postgres::database::CopyStrategy;
 use upgrade_core::{
     BoxError, Error, ErrorKind, Migration, Result, UpgradeContext, Writes, writes_fn,
 };
@@ -27,6 +28,8 @@ pub(super) struct Populated {
     /// Whether the run has failed; the pool knows what then has to be kept.
     failed: Arc<AtomicBool>,
     held: Mutex<Option<TestDatabase>>,
+    /// How the server copies its template best; found out with that.
+    strategy: OnceLock<CopyStrategy>,
 }
 
 /// How the template is made.
@@ -60,6 +63,7 @@ impl Populated {
             templates: rehearsal.templates,
             failed,
             held: Mutex::new(None),
+            strategy: OnceLock::new(),
         }
     }
 
@@ -101,23 +105,32 @@ impl Recipe {
     }
 }
 
-/// How many rows the seeder adds to each table when users write.
+/// How many rows of each table the seeder adds, changes and deletes when users write.
 const WRITTEN_ROWS: u64 = 3;
 
-/// Writes of users, drawn by the seeder for whatever schema there is.
-pub(super) fn more_rows() -> Writes {
-    writes_fn(
-        "rows are added to every table",
-        async |cx: UpgradeContext| {
+/// Writes of users, drawn by the seeder for whatever schema there is; as the seeder was set up, if
+/// that suits the schema.
+pub(super) fn seeded_writes(set_up: Option<SetUp>) -> Writes {
+    let write = move |cx: UpgradeContext| {
+        let set_up = set_up.clone();
+        async move {
             let mut connection = cx.connect().await?;
-            let seeder = Seeder::new(cx.seed()).rows(WRITTEN_ROWS);
-            let filled = seeder.fill(&mut connection).await;
-            filled.map(drop).map_err(|source| {
-                Error::new(ErrorKind::Environment, "no rows could be added").with_source(source)
+            let seeder = Seeder::new(cx.seed());
+            if let Some(set_up) = set_up {
+                let mut seeder = set_up(seeder.clone()).rows(WRITTEN_ROWS);
+                seeder.table_rows.clear();
+                if seeder.write(&mut connection).await.is_ok() {
+                    return Ok(());
+                }
+                // It names what only another release has, or what that has as another type.
+            }
+            let written = seeder.rows(WRITTEN_ROWS).write(&mut connection).await;
+            written.map(drop).map_err(|source| {
+                Error::new(ErrorKind::Environment, "no rows could be written").with_source(source)
             })
-        },
-    )
-    .at_any_release()
+        }
+    };
+    writes_fn("rows of every table are added, changed and deleted", write).at_any_release()
 }
 
 /// Sets an empty database up and applies migrations to it.
@@ -157,6 +170,8 @@ impl DatabaseSource for Populated {
                 .pool
                 .template(&self.key, |database| recipe.make(database))
                 .await?;
+            let strategy = template.strategy().strategy();
+            self.strategy.get_or_init(|| strategy);
             let test = template.hand_out(cx.run_id()).await?;
             let database = test.database().clone();
             self.held(|held| *held = Some(test));
@@ -196,6 +211,11 @@ impl DatabaseSource for Populated {
             ));
         }
         Ok(())
+    }
+
+    fn copy_strategy(&self) -> CopyStrategy {
+        let found_out = self.strategy.get().copied();
+        found_out.unwrap_or(CopyStrategy::ServerDefault)
     }
 
     fn may_be_emptied(&self) -> bool {

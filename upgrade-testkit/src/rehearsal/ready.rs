@@ -24,14 +24,18 @@ use crate::pool::Pool;
 pub(crate) struct Ready {
     rehearsal: Rehearsal,
     releases: Releases,
-    pool: Pool,
+    /// Where the databases come from, unless the rehearsal has environments of its own.
+    pool: Option<Pool>,
 }
 
 impl Ready {
     pub(super) async fn of(mut rehearsal: Rehearsal) -> Result<Self> {
         let releases = rehearsal.resolved().await?;
         rehearsal.leave_out_record(&releases);
-        let pool = Pool::connect(rehearsal.pool_options()?).await?;
+        let pool = match rehearsal.environment {
+            Some(_) => None,
+            None => Some(Pool::connect(rehearsal.pool_options()?).await?),
+        };
         Ok(Self {
             rehearsal,
             releases,
@@ -68,22 +72,31 @@ impl Ready {
         self.rehearsal.case.as_ref()
     }
 
-    fn environment(&self, failed: Arc<AtomicBool>) -> PostgresEnvironment {
-        let source = Populated::new(self.pool.clone(), &self.rehearsal, &self.releases, failed);
-        PostgresEnvironment::new("postgres", source).with_observer(self.rehearsal.observer.clone())
+    fn environment(&self, failed: Arc<AtomicBool>) -> Result<Box<dyn Environment>> {
+        let (rehearsal, releases) = (&self.rehearsal, &self.releases);
+        match (&rehearsal.environment, &self.pool) {
+            (None, Some(pool)) => {
+                let source = Populated::new(pool.clone(), rehearsal, releases, failed);
+                let environment = PostgresEnvironment::new("postgres", source)
+                    .with_observer(rehearsal.observer.clone());
+                Ok(Box::new(environment))
+            }
+            (Some(make), _) => make(&releases.from, &releases.to),
+            (None, None) => unreachable!("a rehearsal without environments has a pool"),
+        }
     }
 
-    pub(crate) fn outline(&self) -> Outline {
-        let capabilities = self.environment(Arc::default()).capabilities();
-        self.rehearsal.upgrade(&self.releases).outline(capabilities)
+    pub(crate) fn outline(&self) -> Result<Outline> {
+        let capabilities = self.environment(Arc::default())?.capabilities();
+        Ok(self.rehearsal.upgrade(&self.releases).outline(capabilities))
     }
 
     /// One run, on a database of its own. Of a `probe`, one of many, no database is kept after a
     /// failure, and nothing is shown unless everything is.
     pub(crate) async fn run(&self, plan: &Plan, probe: bool) -> Result<Report> {
         let failed = Arc::new(AtomicBool::new(false));
-        let environment = self.environment(Arc::clone(&failed));
-        let mut runner = Runner::new(self.rehearsal.upgrade(&self.releases), environment);
+        let environment = self.environment(Arc::clone(&failed))?;
+        let mut runner = Runner::boxed(self.rehearsal.upgrade(&self.releases), environment);
         if !probe {
             runner = runner.with_sink(Failed(failed));
         }

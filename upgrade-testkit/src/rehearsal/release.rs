@@ -9,7 +9,9 @@ use upgrade_core::migration::source::{
     PendingProblem, PendingProblemKind, Release, Source, pending,
 };
 use upgrade_core::upgrade::ExpectedChange;
-use upgrade_core::{BoxError, Error, ErrorKind, Finding, Migration, Result, Upgrade, Version};
+use upgrade_core::{
+    BoxError, Error, ErrorKind, Finding, Migration, Result, Scenario, Upgrade, Version,
+};
 
 use super::{Head, Rehearsal};
 
@@ -21,7 +23,7 @@ pub(super) struct Releases {
     pub(super) applied: Vec<Arc<dyn Migration>>,
     pub(super) pending: Vec<Arc<dyn Migration>>,
     pub(super) findings: Vec<Finding>,
-    /// What the pending files declare.
+    /// What the files declare that run over rows.
     pub(super) expected_changes: Vec<ExpectedChange>,
     /// Why this is the previous release.
     pub(super) reason: String,
@@ -66,6 +68,9 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
         .schema
         .clone()
         .map(|schema| (schema, history.table().name.clone()));
+    // From an earlier release on, released files run over rows once more.
+    let from_earlier = rehearsal.scenario == Scenario::EveryRelease;
+    let released = split.applied.iter().filter(|_| from_earlier);
     let problems = head.problems();
     let mut findings: Vec<Finding> = problems
         .iter()
@@ -81,9 +86,8 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
         applied: SqlMigration::chain(&split.applied, None, &history),
         pending: SqlMigration::chain(&split.pending, split.applied.last(), &history),
         findings,
-        expected_changes: split
-            .pending
-            .iter()
+        expected_changes: released
+            .chain(&split.pending)
             .flat_map(|file| file.expected_changes())
             .collect(),
         reason: format!("{} ({})", previous.name, previous.reason),

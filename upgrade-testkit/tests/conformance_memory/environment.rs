@@ -4,21 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use tokio::sync::OwnedMutexGuard;
 use tokio::task::yield_now;
-use upgrade_core::environment::{At, Capabilities, DATABASE, Endpoint, Endpoints, Fault, LogTail};
+use upgrade_core::environment::{
+    At, Capabilities, DATABASE, EMPTY, Endpoint, Endpoints, Fault, LogTail,
+};
 use upgrade_core::observation::{
     ColumnValue, RowChange, RowChangeKind, RowDiff, RowDiffRequest, Scope, TableState,
 };
-use upgrade_core::{Environment, Error, ErrorKind, Observation, Result, UpgradeContext, Version};
+use upgrade_core::{
+    Environment, Error, ErrorKind, Finding, Observation, Result, UpgradeContext, Version,
+};
 use upgrade_testkit::conformance::{Case, EnvironmentFixture, Hold};
 
 use crate::memory::{Server, Tables, deaf, lock, populated, row};
+
+/// Of the service.
+const INSTANCES: u16 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
     None,
     NoName,
     SilentWithoutPower,
+    KillsUndeclared,
+    WatchesUndeclared,
     EndpointsTooEarly,
     Unpopulated,
     DeadEndpoint,
@@ -30,6 +40,9 @@ pub(crate) enum Bug {
     ReplacesNothing,
     ReplacesTwice,
     ReplacesByAnything,
+    RollsWithoutInstances,
+    RollsOneTooMany,
+    RollsOnlyForward,
     ObservationsDiffer,
     ObservingWrites,
     SeesNoRows,
@@ -40,11 +53,25 @@ pub(crate) enum Bug {
     RestoreForgetsARow,
     RestoreDropsTheLabel,
     RestoresAnything,
+    EmptiesUndeclared,
+    EmptyHasATable,
+    EmptiesOnce,
+    EmptyingDropsLabels,
     DiffMiscounts,
     DiffsEverything,
     DiffingWrites,
     DiffOfUnknownLabelIsEmpty,
     FaultsAreIgnored,
+    FaultMovesTheSystem,
+    DoesNotWaitForProcesses,
+    KillIsIgnored,
+    KilledServerMoves,
+    KillLosesARow,
+    WatchHolds,
+    WatchGoesOn,
+    FindsItself,
+    WatchSeesNothing,
+    WatchNeverEnds,
     LogsAreWhole,
     LogsDieWithTheSystem,
     LeaksSnapshots,
@@ -65,6 +92,10 @@ struct Made {
     live: Option<String>,
     snapshots: BTreeMap<String, String>,
     observed: u32,
+    emptied: bool,
+    /// The sessions that held something when the watch began.
+    watch: Option<BTreeSet<String>>,
+    held_by_watch: Option<OwnedMutexGuard<()>>,
 }
 
 #[derive(Debug)]
@@ -97,6 +128,28 @@ impl InMemory {
             At::Snapshot(label) => self.label(label),
             _ => self.live(),
         }
+    }
+
+    /// What is there before the first migration: no tables.
+    async fn empty(&self, cx: &UpgradeContext) -> Result<()> {
+        let (again, labels) = {
+            let mut made = lock(&self.made);
+            let labels = match self.bug {
+                Bug::EmptyingDropsLabels => std::mem::take(&mut made.snapshots),
+                _ => BTreeMap::new(),
+            };
+            (std::mem::replace(&mut made.emptied, true), labels)
+        };
+        labels.values().for_each(|url| self.server.remove(url));
+        if again && self.bug == Bug::EmptiesOnce {
+            return Err(Error::new(ErrorKind::NotFound, "it was emptied already"));
+        }
+        let live = self.server.get(&self.live()?)?;
+        let keep = self.bug == Bug::EmptyHasATable;
+        live.write(cx, |tables| {
+            tables.retain(|name, _| keep && name == "lines")
+        })
+        .await
     }
 
     /// What `observe` says of tables.
@@ -222,7 +275,7 @@ impl Environment for InMemory {
         let database = self.server.get(&url)?;
         lock(&database.log).extend(["begins", "is ready"].map(str::to_owned));
         if self.powers.services {
-            *lock(&database.release) = Some(cx.from().clone());
+            *lock(&database.releases) = vec![cx.from().clone(); usize::from(INSTANCES)];
         }
         Ok(())
     }
@@ -257,9 +310,32 @@ impl Environment for InMemory {
         if self.bug == Bug::ReplacesNothing {
             return Ok(());
         }
-        let before = lock(&database.release).replace(to.clone());
-        if self.bug == Bug::ReplacesTwice && before.as_ref() == Some(to) {
+        let all = vec![to.clone(); usize::from(INSTANCES)];
+        let before = std::mem::replace(&mut *lock(&database.releases), all);
+        if self.bug == Bug::ReplacesTwice && before.iter().all(|release| release == to) {
             database.disturb().await;
+        }
+        Ok(())
+    }
+
+    async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<()> {
+        if !self.powers.services {
+            return match self.bug {
+                Bug::RollsWithoutInstances => Ok(()),
+                _ => Err(unsupported("instances")),
+            };
+        }
+        let database = self.server.get(&self.live()?)?;
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut releases = lock(&database.releases);
+        let is_first = releases.iter().all(|release| release == cx.from());
+        for (index, release) in releases.iter_mut().enumerate() {
+            match self.bug {
+                Bug::RollsOneTooMany if is_first => *release = cx.to().clone(),
+                Bug::RollsOnlyForward if index >= count => {}
+                _ if index < count => *release = cx.to().clone(),
+                _ => *release = cx.from().clone(),
+            }
         }
         Ok(())
     }
@@ -289,11 +365,41 @@ impl Environment for InMemory {
     }
 
     async fn watch(&self, _: &UpgradeContext) -> Result<()> {
-        Err(unsupported("a watch"))
+        if !self.powers.watches && self.bug != Bug::WatchesUndeclared {
+            return Err(unsupported("a watch"));
+        }
+        let database = self.server.get(&self.live()?)?;
+        let mut made = lock(&self.made);
+        if self.bug == Bug::WatchHolds {
+            made.held_by_watch = Arc::clone(&database.writer).try_lock_owned().ok();
+        }
+        if self.bug != Bug::WatchGoesOn || made.watch.is_none() {
+            made.watch = Some(database.holding());
+        }
+        Ok(())
     }
 
-    async fn left_behind(&self, _: &UpgradeContext) -> Result<Vec<upgrade_core::Finding>> {
-        Err(unsupported("a watch"))
+    async fn left_behind(&self, _: &UpgradeContext) -> Result<Vec<Finding>> {
+        if !self.powers.watches && self.bug != Bug::WatchesUndeclared {
+            return Err(unsupported("a watch"));
+        }
+        let holding = self.server.get(&self.live()?)?.holding();
+        let watch = match self.bug {
+            Bug::WatchNeverEnds => lock(&self.made).watch.clone(),
+            _ => lock(&self.made).watch.take(),
+        };
+        let Some(before) = watch else {
+            return Ok(Vec::new());
+        };
+        let mut left: Vec<&str> = match self.bug {
+            Bug::WatchSeesNothing => Vec::new(),
+            _ => holding.difference(&before).map(String::as_str).collect(),
+        };
+        if self.bug == Bug::FindsItself && holding.is_empty() {
+            left.push("of the watch");
+        }
+        let told = |session| Finding::error("session-holds", session, "holds the rows");
+        Ok(left.into_iter().map(told).collect())
     }
 
     async fn row_diff(
@@ -358,6 +464,9 @@ impl Environment for InMemory {
         if !self.powers.snapshots {
             return Err(unsupported("snapshots"));
         }
+        if label == EMPTY && (self.powers.empty || self.bug == Bug::EmptiesUndeclared) {
+            return self.empty(cx).await;
+        }
         let url = match self.label(label) {
             Err(_) if self.bug == Bug::RestoresAnything => return Ok(()),
             url => url?,
@@ -374,12 +483,43 @@ impl Environment for InMemory {
         live.write(cx, |live| *live = tables).await
     }
 
-    async fn inject(&self, _cx: &UpgradeContext, fault: Fault) -> Result<()> {
-        if !self.powers.faults || fault == Fault::KillServer {
-            return Err(unsupported("faults"));
+    async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
+        let server = fault == Fault::KillServer;
+        if self.bug == Bug::KillsUndeclared && server {
+            return Ok(());
         }
-        if self.bug != Bug::FaultsAreIgnored {
-            self.server.get(&self.live()?)?.terminate_sessions();
+        if !self.powers.faults || (server && !self.powers.server_faults) {
+            return Err(unsupported("such a fault"));
+        }
+        let live = self.live()?;
+        let database = self.server.get(&live)?;
+        if fault == Fault::KillProcess {
+            return match self.bug {
+                Bug::DoesNotWaitForProcesses => Ok(()),
+                _ => database.write(cx, |_| {}).await,
+            };
+        }
+        let ignored = match fault {
+            Fault::KillServer => self.bug == Bug::KillIsIgnored,
+            _ => self.bug == Bug::FaultsAreIgnored,
+        };
+        if !ignored {
+            database.terminate_sessions();
+        }
+        if self.bug == Bug::KillLosesARow && server {
+            let lose = |tables: &mut Tables| {
+                tables.entry("orders".to_owned()).or_default().remove("o2");
+            };
+            database.write(cx, lose).await?;
+        }
+        let moves = match fault {
+            Fault::KillServer => self.bug == Bug::KilledServerMoves,
+            _ => self.bug == Bug::FaultMovesTheSystem,
+        };
+        if moves {
+            let other = format!("{live}-moved");
+            self.server.move_to(&live, &other);
+            lock(&self.made).live = Some(other);
         }
         Ok(())
     }
@@ -437,9 +577,17 @@ impl Fixture {
         let powers = Capabilities::none()
             .with_snapshots()
             .with_faults()
-            .with_services()
-            .with_row_diffs();
+            .with_instances(INSTANCES.into())
+            .with_row_diffs()
+            .with_server_faults()
+            .with_watches()
+            .with_empty();
         Self::with(powers, bug)
+    }
+
+    /// With snapshots, and no way to empty it.
+    pub(crate) fn never_empty(bug: Bug) -> Self {
+        Self::with(Capabilities::none().with_snapshots(), bug)
     }
 
     /// Without any.
@@ -506,9 +654,12 @@ impl EnvironmentFixture for Fixture {
         Ok(Case::Given(()))
     }
 
-    async fn release(&self, cx: &UpgradeContext) -> Result<Case<Version>> {
-        let release = lock(&self.server.open(cx)?.release).clone();
-        Ok(release.map_or_else(|| Case::not_applicable("it has no services"), Case::Given))
+    async fn releases(&self, cx: &UpgradeContext) -> Result<Case<Vec<Version>>> {
+        let releases = lock(&self.server.open(cx)?.releases).clone();
+        Ok(match releases.is_empty() {
+            true => Case::not_applicable("it has no services"),
+            false => Case::Given(releases),
+        })
     }
 
     async fn handed_over(&self) -> Result<Case<String>> {

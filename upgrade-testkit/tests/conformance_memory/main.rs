@@ -113,6 +113,8 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
     ReplacesNothing => [replace_brings_the_release],
     ReplacesTwice => [replace_again_changes_nothing],
     ReplacesByAnything => [replace_by_an_unknown_release_is_not_found],
+    RollsOneTooMany => [replace_first_brings_so_many],
+    RollsOnlyForward => [replace_first_goes_both_ways],
     ObservationsDiffer => [observing_twice_is_equal],
     ObservingWrites => [observing_changes_nothing],
     SeesNoRows => [observing_sees_a_change],
@@ -123,11 +125,24 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
     RestoreForgetsARow => [restore_equals_the_observation_at_the_snapshot],
     RestoreDropsTheLabel => [a_label_can_be_restored_again],
     RestoresAnything => [restoring_an_unknown_label_is_not_found],
+    EmptyHasATable => [the_empty_system_has_nothing_in_it],
+    EmptiesOnce => [the_empty_system_can_be_restored_again],
+    EmptyingDropsLabels => [emptying_keeps_the_labels],
     DiffMiscounts => [row_diff_numbers_are_exact],
     DiffsEverything => [row_diff_of_an_unchanged_system_is_empty],
     DiffingWrites => [row_diff_changes_nothing],
     DiffOfUnknownLabelIsEmpty => [row_diff_of_an_unknown_label_is_not_found],
     FaultsAreIgnored => [terminated_sessions_release_what_they_hold],
+    FaultMovesTheSystem => [after_a_fault_the_system_is_where_it_was],
+    DoesNotWaitForProcesses => [a_killed_process_is_waited_for],
+    KillIsIgnored => [a_killed_server_releases_what_was_held],
+    KilledServerMoves => [a_killed_server_answers_where_it_did],
+    KillLosesARow => [a_killed_server_keeps_what_was_committed],
+    WatchHolds => [a_watch_holds_nothing],
+    WatchGoesOn => [watching_again_begins_anew],
+    FindsItself => [nothing_is_left_behind_without_a_change],
+    WatchSeesNothing => [what_a_session_holds_is_found],
+    WatchNeverEnds => [left_behind_ends_the_watch],
     LogsAreWhole => [logs_are_no_longer_than_asked],
     LogsDieWithTheSystem => [logs_are_available_after_a_crash],
     LeaksSnapshots => [teardown_leaves_nothing],
@@ -146,7 +161,14 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
 
 each_bug_fails_its_clause!(broken_plain_environments, environment, environment::Fixture::plain, {
     SilentWithoutPower => [undeclared_power_is_unsupported],
+    KillsUndeclared => [undeclared_power_is_unsupported],
+    WatchesUndeclared => [undeclared_power_is_unsupported],
+    RollsWithoutInstances => [undeclared_power_is_unsupported],
     RefusesToReplaceNothing => [replace_without_services_agrees],
+});
+
+each_bug_fails_its_clause!(broken_when_never_empty, environment, environment::Fixture::never_empty, {
+    EmptiesUndeclared => [restoring_an_unknown_label_is_not_found],
 });
 
 each_bug_fails_its_clause!(broken_migrations, migration, migration::Fixture::new, {
@@ -219,6 +241,7 @@ fn every_clause_is_failed_by_a_bug() {
     let environments = [
         broken_environments::COVERED,
         broken_plain_environments::COVERED,
+        broken_when_never_empty::COVERED,
     ]
     .concat();
     for (clauses, covered) in [
@@ -243,14 +266,23 @@ fn without_powers_only_the_clauses_of_powers_do_not_apply() {
     let results = block_on(conformance::environment::all(async || {
         environment::Fixture::plain(environment::Bug::None)
     }));
-    let powers = ["services", "snapshots", "faults", "row diffs"];
+    let powers = [
+        "services",
+        "instances",
+        "snapshots",
+        "empty",
+        "faults",
+        "server faults",
+        "watches",
+        "row diffs",
+    ];
     let expected: Vec<&str> = conformance::environment::CLAUSES
         .iter()
         .filter(|clause| powers.contains(&clause.needs))
         .map(|clause| clause.name)
         .collect();
     assert_eq!(not_applicable(&results), expected);
-    assert!(expected.len() >= 9, "{expected:?}");
+    assert!(expected.len() >= 24, "{expected:?}");
 }
 
 /// In each file of clauses: the names of the public functions, and the names that they tell.
@@ -287,14 +319,17 @@ fn every_clause_that_is_written_is_listed_once() {
     }
     check_list(
         sources!(
+            "environment/empty.rs",
             "environment/faults.rs",
             "environment/observe.rs",
             "environment/prepare.rs",
             "environment/replace.rs",
             "environment/row_diff.rs",
+            "environment/server_faults.rs",
             "environment/snapshot.rs",
             "environment/teardown.rs",
-            "environment/time.rs"
+            "environment/time.rs",
+            "environment/watch.rs"
         ),
         conformance::environment::CLAUSES,
     );

@@ -1,6 +1,6 @@
 //! A server of databases in memory: what the reference implementations stand on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{RwLock, oneshot};
@@ -23,9 +23,12 @@ pub(crate) struct Server {
 pub(crate) struct Database {
     tables: Arc<RwLock<Tables>>,
     holders: Mutex<Vec<AbortHandle>>,
+    /// Users write one at a time.
+    pub(crate) writer: Arc<tokio::sync::Mutex<()>>,
     /// What runs on behalf of a migration.
     pub(crate) running: Mutex<Vec<String>>,
-    pub(crate) release: Mutex<Option<Version>>,
+    /// Of each instance of the service.
+    pub(crate) releases: Mutex<Vec<Version>>,
     pub(crate) log: Mutex<Vec<String>>,
     pub(crate) crashed: Mutex<bool>,
 }
@@ -79,6 +82,14 @@ impl Server {
             .get(url)
             .cloned()
             .ok_or_else(|| Error::new(ErrorKind::Unavailable, "there is no database at the URL"))
+    }
+
+    /// The database of one URL answers at another one.
+    pub(crate) fn move_to(&self, url: &str, other: &str) {
+        let mut databases = lock(&self.databases);
+        if let Some(database) = databases.remove(url) {
+            databases.insert(other.to_owned(), database);
+        }
     }
 
     pub(crate) fn remove(&self, url: &str) {
@@ -139,6 +150,13 @@ impl Database {
         }
     }
 
+    /// The sessions that hold something.
+    pub(crate) fn holding(&self) -> BTreeSet<String> {
+        let holders = lock(&self.holders);
+        let alive = holders.iter().filter(|session| !session.is_finished());
+        alive.map(|session| session.id().to_string()).collect()
+    }
+
     /// What a user can see.
     pub(crate) async fn state(&self) -> String {
         let mut tables = self.tables.read().await.clone();
@@ -152,6 +170,7 @@ impl Database {
 
     /// One more row in `orders`, as a user adds it.
     pub(crate) async fn disturb(&self) {
+        let _one_at_a_time = self.writer.lock().await;
         let mut tables = self.tables.write().await;
         let orders = tables.entry("orders".to_owned()).or_default();
         orders.insert(format!("o{}", orders.len() + 1), "added".to_owned());

@@ -46,6 +46,18 @@ impl DatabaseSource for Fresh {
         Ok(())
     }
 
+    fn may_be_emptied(&self) -> bool {
+        true
+    }
+
+    fn may_kill_server(&self) -> bool {
+        true
+    }
+
+    async fn kill_server(&self, _: &UpgradeContext) -> Result<()> {
+        self.server.kill().await
+    }
+
     fn log_tail(&self, _: usize) -> Vec<LogTail> {
         Vec::new()
     }
@@ -127,7 +139,7 @@ impl EnvironmentFixture for Staging {
         ))
     }
 
-    async fn release(&self, _: &UpgradeContext) -> Result<Case<Version>> {
+    async fn releases(&self, _: &UpgradeContext) -> Result<Case<Vec<Version>>> {
         Ok(Case::not_applicable("a database has no services"))
     }
 
@@ -201,7 +213,7 @@ impl EnvironmentFixture for RealSystem {
         Ok(Case::not_applicable("the system is not ours"))
     }
 
-    async fn release(&self, _: &UpgradeContext) -> Result<Case<Version>> {
+    async fn releases(&self, _: &UpgradeContext) -> Result<Case<Vec<Version>>> {
         Ok(Case::not_applicable("a database has no services"))
     }
 

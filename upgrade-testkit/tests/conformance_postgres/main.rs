@@ -16,7 +16,7 @@ use upgrade_core::migration::folder::Layout;
 
 upgrade_testkit::environment_conformance!(
     staging,
-    environment::Staging::new(Server::start().await)
+    environment::Staging::new(Server::start_killable().await)
 );
 upgrade_testkit::environment_conformance!(
     real_system,

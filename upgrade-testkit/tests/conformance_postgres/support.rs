@@ -10,7 +10,7 @@ use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
 use upgrade_core::postgres::server::{
     Found, LocalServer, Profile, ProviderOptions, ServerOptions, ServerRequirement, discover,
 };
-use upgrade_core::{Result, UpgradeContext};
+use upgrade_core::{Error, ErrorKind, Result, UpgradeContext};
 use upgrade_testkit::conformance::Hold;
 
 const ROWS: &str = "create table orders (id int primary key generated always as identity, v text);
@@ -27,17 +27,35 @@ struct Inner {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_as(Profile::ThrowAway).await
+    }
+
+    /// One that keeps what was committed when it is killed.
+    pub(crate) async fn start_killable() -> Self {
+        Self::start_as(Profile::Killable).await
+    }
+
+    async fn start_as(profile: Profile) -> Self {
         let options = ProviderOptions::from_env().unwrap();
         let Found::Binaries(binaries) = discover(&ServerRequirement::any(), &options).unwrap()
         else {
             panic!("these tests need a server of their own: unset UPGRADE_PG_URL");
         };
-        let options = ServerOptions::new(Profile::ThrowAway);
+        let options = ServerOptions::new(profile);
         let server = LocalServer::start(&binaries, options).await.unwrap();
         Self(Arc::new(Inner {
             server,
             next: AtomicU32::new(0),
         }))
+    }
+
+    /// Kills the server with all its processes, and starts it again on the same data.
+    pub(crate) async fn kill(&self) -> Result<()> {
+        let died = |source| {
+            Error::new(ErrorKind::Unavailable, "the server did not come back").with_source(source)
+        };
+        self.0.server.kill().await.map_err(died)?;
+        self.0.server.restart().await.map_err(died)
     }
 
     /// The program of the server's own client.

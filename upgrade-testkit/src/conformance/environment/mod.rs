@@ -1,27 +1,33 @@
 //! The clauses of [`Environment`].
 
+mod empty;
 mod faults;
 mod observe;
 mod prepare;
 mod replace;
 mod row_diff;
+mod server_faults;
 mod snapshot;
 mod teardown;
 mod time;
+mod watch;
 
 use async_trait::async_trait;
 use upgrade_core::environment::{At, Endpoint};
 use upgrade_core::observation::Scope;
 use upgrade_core::{Environment, Observation, Result, UpgradeContext, Version};
 
+pub use empty::*;
 pub use faults::*;
 pub use observe::*;
 pub use prepare::*;
 pub use replace::*;
 pub use row_diff::*;
+pub use server_faults::*;
 pub use snapshot::*;
 pub use teardown::*;
 pub use time::*;
+pub use watch::*;
 
 use super::check::Clause;
 use super::macros::{list_clauses, run_clauses};
@@ -88,12 +94,13 @@ pub trait EnvironmentFixture: Send + Sync {
     /// Any; the clause fails with it.
     async fn crash(&self, cx: &UpgradeContext) -> Result<Case<()>>;
 
-    /// Asks the services which release they are. Not applicable without
+    /// Asks every instance of the services which release it is; of services that are the same in
+    /// both releases, none. Not applicable without
     /// [`Capabilities::services`](upgrade_core::environment::Capabilities::services).
     ///
     /// # Errors
-    /// When they do not answer.
-    async fn release(&self, cx: &UpgradeContext) -> Result<Case<Version>>;
+    /// When one does not answer.
+    async fn releases(&self, cx: &UpgradeContext) -> Result<Case<Vec<Version>>>;
 
     /// What was handed over to the environments (a server, a database by name), as text that is
     /// equal as long as it is left as it was. Not applicable where they make all they use.
@@ -123,6 +130,8 @@ macro_rules! for_each_environment_clause {
             replace_brings_the_release: "services",
             replace_again_changes_nothing: "services",
             replace_by_an_unknown_release_is_not_found: "services",
+            replace_first_brings_so_many: "instances",
+            replace_first_goes_both_ways: "instances",
             observing_twice_is_equal: "required",
             observing_changes_nothing: "required",
             observing_sees_a_change: "required",
@@ -133,11 +142,24 @@ macro_rules! for_each_environment_clause {
             restore_equals_the_observation_at_the_snapshot: "snapshots",
             a_label_can_be_restored_again: "snapshots",
             restoring_an_unknown_label_is_not_found: "snapshots",
+            the_empty_system_has_nothing_in_it: "empty",
+            the_empty_system_can_be_restored_again: "empty",
+            emptying_keeps_the_labels: "empty",
             row_diff_numbers_are_exact: "row diffs",
             row_diff_of_an_unchanged_system_is_empty: "row diffs",
             row_diff_changes_nothing: "row diffs",
             row_diff_of_an_unknown_label_is_not_found: "row diffs",
             terminated_sessions_release_what_they_hold: "faults",
+            after_a_fault_the_system_is_where_it_was: "faults",
+            a_killed_process_is_waited_for: "faults",
+            a_killed_server_releases_what_was_held: "server faults",
+            a_killed_server_answers_where_it_did: "server faults",
+            a_killed_server_keeps_what_was_committed: "server faults",
+            a_watch_holds_nothing: "watches",
+            watching_again_begins_anew: "watches",
+            nothing_is_left_behind_without_a_change: "watches",
+            what_a_session_holds_is_found: "watches",
+            left_behind_ends_the_watch: "watches",
             logs_are_no_longer_than_asked: "required",
             logs_are_available_after_a_crash: "fixture: crash",
             teardown_leaves_nothing: "required",

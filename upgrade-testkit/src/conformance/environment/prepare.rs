@@ -29,8 +29,16 @@ pub async fn undeclared_power_is_unsupported(fixture: &dyn EnvironmentFixture) -
     let clause = Clause("undeclared_power_is_unsupported");
     prepared(clause, fixture, async |environment, cx| {
         let powers = environment.capabilities();
-        if powers.snapshots && powers.faults && powers.row_diffs {
-            return clause.not_applicable("it declares snapshots, faults and row diffs");
+        let all = [
+            powers.snapshots,
+            powers.faults,
+            powers.server_faults,
+            powers.watches,
+            powers.row_diffs,
+            powers.instances > 0,
+        ];
+        if !all.contains(&false) {
+            return clause.not_applicable("it declares every power that a method may lack");
         }
         let unsupported = &[ErrorKind::Unsupported];
         if !powers.snapshots {
@@ -39,9 +47,23 @@ pub async fn undeclared_power_is_unsupported(fixture: &dyn EnvironmentFixture) -
             let restored = environment.restore(cx, "kept").await;
             clause.kind("`restore`", restored, unsupported)?;
         }
+        if powers.instances == 0 {
+            let replaced = environment.replace_first(cx, 1).await;
+            clause.kind("`replace_first`", replaced, unsupported)?;
+        }
         if !powers.faults {
             let struck = environment.inject(cx, Fault::TerminateSessions).await;
             clause.kind("`inject`", struck, unsupported)?;
+        }
+        if !powers.server_faults {
+            let killed = environment.inject(cx, Fault::KillServer).await;
+            clause.kind("`inject` of a killed server", killed, unsupported)?;
+        }
+        if !powers.watches {
+            let watched = environment.watch(cx).await;
+            clause.kind("`watch`", watched, unsupported)?;
+            let left = environment.left_behind(cx).await;
+            clause.kind("`left_behind`", left, unsupported)?;
         }
         if !powers.row_diffs {
             let found = environment.row_diff(cx, &At::Live, &At::Live, &[]).await;

@@ -4,9 +4,10 @@ use upgrade_core::{Environment, ErrorKind, UpgradeContext, Version};
 
 use super::{EnvironmentFixture, prepared};
 use crate::conformance::check::{Clause, given};
-use crate::conformance::{ClauseFailed, ClauseResult};
+use crate::conformance::{Case, ClauseFailed, ClauseResult};
 
 const NONE: &str = "it does not declare services";
+const AT_ONCE: &str = "it replaces all instances at once";
 
 /// An environment without services has none to replace, and agrees.
 ///
@@ -34,14 +35,81 @@ pub async fn replace_brings_the_release(fixture: &dyn EnvironmentFixture) -> Cla
         if !environment.capabilities().services {
             return clause.not_applicable(NONE);
         }
-        let before = given!(clause.fixture("release", fixture.release(cx).await)?);
-        clause.equal("the release after `prepare`", cx.from(), &before)?;
+        let before = given!(clause.fixture("releases", fixture.releases(cx).await)?);
+        let old = vec![cx.from().clone(); before.len().max(1)];
+        clause.equal("the releases after `prepare`", &old, &before)?;
         let cx = replace(clause, environment, cx).await?;
-        let after = given!(clause.fixture("release", fixture.release(&cx).await)?);
-        clause.equal("the release after `replace`", cx.to(), &after)?;
+        let after = given!(clause.fixture("releases", fixture.releases(&cx).await)?);
+        let new = vec![cx.to().clone(); after.len().max(1)];
+        clause.equal("the releases after `replace`", &new, &after)?;
         clause.holds()
     })
     .await
+}
+
+/// After `replace_first` so many instances are those of the later release, and the others those of
+/// the earlier one.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn replace_first_brings_so_many(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("replace_first_brings_so_many");
+    prepared(clause, fixture, async |environment, cx| {
+        let instances = environment.capabilities().instances;
+        if instances == 0 {
+            return clause.not_applicable(AT_ONCE);
+        }
+        for count in 1..=instances {
+            let new = given!(so_many_are_new(clause, fixture, environment, cx, count).await?);
+            clause.equal("the instances of the later release", &count, &new)?;
+        }
+        clause.holds()
+    })
+    .await
+}
+
+/// `replace_first` with a smaller number brings the earlier release back, with 0 everywhere; more
+/// than there are is all of them.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn replace_first_goes_both_ways(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("replace_first_goes_both_ways");
+    prepared(clause, fixture, async |environment, cx| {
+        let instances = environment.capabilities().instances;
+        if instances == 0 {
+            return clause.not_applicable(AT_ONCE);
+        }
+        for count in [instances + 1, instances - 1, 0] {
+            let new = given!(so_many_are_new(clause, fixture, environment, cx, count).await?);
+            let expected = count.min(instances);
+            clause.equal("the instances of the later release", &expected, &new)?;
+        }
+        clause.holds()
+    })
+    .await
+}
+
+/// How many instances are those of the later release, after it has been said how many should be.
+async fn so_many_are_new(
+    clause: Clause,
+    fixture: &dyn EnvironmentFixture,
+    environment: &dyn Environment,
+    cx: &UpgradeContext,
+    count: u32,
+) -> Result<Case<u32>, ClauseFailed> {
+    let replaced = environment.replace_first(cx, count).await;
+    clause.ok("`replace_first`", replaced)?;
+    let cx = cx.clone().with_endpoints(environment.endpoints());
+    Ok(
+        match clause.fixture("releases", fixture.releases(&cx).await)? {
+            Case::Given(found) => {
+                let new = found.iter().filter(|release| *release == cx.to()).count();
+                Case::Given(u32::try_from(new).unwrap_or(u32::MAX))
+            }
+            Case::NotApplicable(reason) => Case::NotApplicable(reason),
+        },
+    )
 }
 
 /// `replace`, called again with the same release, changes nothing.

@@ -1,6 +1,6 @@
 //! Clauses on keeping states and putting them back.
 
-use upgrade_core::environment::At;
+use upgrade_core::environment::{At, EMPTY};
 use upgrade_core::observation::Scope;
 use upgrade_core::{Environment, ErrorKind, Observation, UpgradeContext};
 
@@ -103,7 +103,8 @@ pub async fn a_label_can_be_restored_again(fixture: &dyn EnvironmentFixture) -> 
     .await
 }
 
-/// Restoring a label that was never taken is `NotFound`.
+/// Restoring a label that was never taken is `NotFound`; so is that of the empty system where it
+/// cannot be emptied.
 ///
 /// # Errors
 /// When the clause does not hold.
@@ -117,6 +118,11 @@ pub async fn restoring_an_unknown_label_is_not_found(
         }
         let restored = environment.restore(cx, "never taken").await;
         clause.kind("`restore`", restored, &[ErrorKind::NotFound])?;
+        if !environment.capabilities().empty {
+            let emptied = environment.restore(cx, EMPTY).await;
+            let call = format!("`restore` of `{EMPTY}`");
+            clause.kind(&call, emptied, &[ErrorKind::NotFound])?;
+        }
         clause.holds()
     })
     .await

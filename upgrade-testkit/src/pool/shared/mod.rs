@@ -21,7 +21,7 @@ use upgrade_core::RunId;
 use upgrade_core::Secret;
 #[cfg(feature = "docker")]
 use upgrade_core::postgres::container::{ContainerOptions, ContainerServer};
-use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
+use upgrade_core::postgres::database::{Database, MAINTENANCE, Marker, MarkerKind};
 use upgrade_core::postgres::server::OLDEST_MAJOR;
 
 use super::clerk::{AtEnd, Clerk};
@@ -184,12 +184,13 @@ impl SharedHost {
     async fn start(url: &Secret, options: &PoolOptions) -> Result<Self, PoolError> {
         let server =
             Database::from_url(url).map_err(PoolError::database("read the URL of the server"))?;
+        let server = server.sibling(MAINTENANCE);
         let clerk = Clerk::start(server.clone(), AtEnd::Drop(END_LIMIT))?;
         let (place, per_test) = (place(&server), options.connections_per_test);
         let (job_server, job_desk) = (server.clone(), Arc::clone(clerk.desk()));
         let job = async move {
             let mut session = job_server
-                .connect_maintenance()
+                .connect()
                 .await
                 .map_err(PoolError::database("connect to the server"))?;
             let facts = Facts::read(&mut session, &place).await?;

@@ -1,0 +1,91 @@
+//! Clauses on a server that is killed.
+
+use upgrade_core::environment::Fault;
+use upgrade_core::{Environment, UpgradeContext};
+
+use super::faults::{is_where_it_was, read_in_time};
+use super::{EnvironmentFixture, prepared};
+use crate::conformance::check::Clause;
+use crate::conformance::{ClauseFailed, ClauseResult};
+
+const NONE: &str = "it does not declare server faults";
+
+/// No session of a killed server holds anything any more.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn a_killed_server_releases_what_was_held(
+    fixture: &dyn EnvironmentFixture,
+) -> ClauseResult {
+    let clause = Clause("a_killed_server_releases_what_was_held");
+    prepared(clause, fixture, async |environment, cx| {
+        if !can(environment) {
+            return clause.not_applicable(NONE);
+        }
+        let hold = clause.fixture("hold", fixture.hold(cx).await)?;
+        let killed = kill(clause, environment, cx).await;
+        let read = match killed {
+            Ok(()) => read_in_time(clause, environment, cx, "the server was killed").await,
+            failed => failed,
+        };
+        drop(hold);
+        read?;
+        clause.holds()
+    })
+    .await
+}
+
+/// Once `inject` returns, a killed server answers at the same endpoints.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn a_killed_server_answers_where_it_did(
+    fixture: &dyn EnvironmentFixture,
+) -> ClauseResult {
+    let clause = Clause("a_killed_server_answers_where_it_did");
+    prepared(clause, fixture, async |environment, cx| {
+        if !can(environment) {
+            return clause.not_applicable(NONE);
+        }
+        is_where_it_was(clause, fixture, environment, cx, Fault::KillServer).await?;
+        clause.holds()
+    })
+    .await
+}
+
+/// What a killed server had committed is there.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn a_killed_server_keeps_what_was_committed(
+    fixture: &dyn EnvironmentFixture,
+) -> ClauseResult {
+    let clause = Clause("a_killed_server_keeps_what_was_committed");
+    prepared(clause, fixture, async |environment, cx| {
+        if !can(environment) {
+            return clause.not_applicable(NONE);
+        }
+        clause.fixture("disturb", fixture.disturb(cx).await)?;
+        let before = clause.fixture("state", fixture.state(cx).await)?;
+        kill(clause, environment, cx).await?;
+        let cx = cx.clone().with_endpoints(environment.endpoints());
+        let after = clause.fixture("state", fixture.state(&cx).await)?;
+        clause.same_text("the state before the server was killed", &before, &after)?;
+        clause.holds()
+    })
+    .await
+}
+
+fn can(environment: &dyn Environment) -> bool {
+    let powers = environment.capabilities();
+    powers.faults && powers.server_faults
+}
+
+async fn kill(
+    clause: Clause,
+    environment: &dyn Environment,
+    cx: &UpgradeContext,
+) -> Result<(), ClauseFailed> {
+    let killed = environment.inject(cx, Fault::KillServer).await;
+    clause.ok("`inject` of a killed server", killed)
+}
