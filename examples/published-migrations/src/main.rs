@@ -57,32 +57,24 @@ struct Arguments {
 )]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.crash {
-        return match crashes(&arguments).await {
-            Ok(outcomes) => {
-                if !arguments.json {
-                    print!("{}", crash::table(&outcomes));
-                }
-                let explained = outcomes.iter().all(CrashOutcome::is_explained);
-                if explained && !outcomes.is_empty() {
-                    ExitCode::SUCCESS
-                } else {
-                    ExitCode::FAILURE
-                }
-            }
-            Err(error) => {
-                eprintln!("error: {error:?}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    match rehearse(&arguments).await {
-        Ok(outcomes) => {
+    // Whether there was something, and all of it is as it should be; and the table of it.
+    let result = if arguments.crash {
+        crashes(&arguments).await.map(|outcomes| {
+            let good = outcomes.iter().all(CrashOutcome::is_explained);
+            (good && !outcomes.is_empty(), crash::table(&outcomes))
+        })
+    } else {
+        rehearse(&arguments).await.map(|outcomes| {
+            let good = outcomes.iter().all(Outcome::is_verified);
+            (good && !outcomes.is_empty(), outcome::table(&outcomes))
+        })
+    };
+    match result {
+        Ok((good, table)) => {
             if !arguments.json {
-                print!("{}", outcome::table(&outcomes));
+                print!("{table}");
             }
-            let verified = outcomes.iter().all(Outcome::is_verified);
-            if verified && !outcomes.is_empty() {
+            if good {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE

@@ -119,6 +119,9 @@ bad! {
     "down-missing" / one_way in Straight => [
         ("down-missing", "migration 0013_channel", "0013_channel.up.sql"),
     ];
+    "down-twice-differs" / record_kept in Repeat => [
+        ("down-twice-differs", "migration 0014_deletes_delete", "0014_deletes_delete.down.sql"),
+    ];
     "duplicate-version" / two_branches in Straight => [
         ("duplicate-version", "0013_gift.down.sql", "0013_gift.down.sql"),
         ("duplicate-version", "0013_gift.up.sql", "0013_gift.up.sql"),
@@ -176,11 +179,19 @@ bad! {
     "transaction-control-in-file" / commit_inside in Straight => [
         ("transaction-control-in-file", "0013_channel.up.sql:1", "0013_channel.up.sql:1"),
     ];
+    "transaction-left-open" / commit_forgotten in Straight => [
+        ("no-transaction-several-statements", "0013_channel.up.sql:4", "0013_channel.up.sql:4"),
+        ("transaction-left-open", "migration 0013_channel", "0013_channel.up.sql:3"),
+    ];
     "unsupported-statement" / psql_only in Straight => [
         ("unsupported-statement", "0013_prices.up.sql:1", "0013_prices.up.sql:1"),
     ];
     "up-empty" / comment_only in Straight => [
         ("up-empty", "0013_to_be_done.up.sql", "0013_to_be_done.up.sql"),
+    ];
+    "up-twice-differs" / record_out_of_sight in Repeat => [
+        ("up-twice-differs", "migration 0013_schema_of_its_own", "0013_schema_of_its_own.up.sql"),
+        ("up-twice-differs", "table shop._sqlx_migrations", "0013_schema_of_its_own.up.sql"),
     ];
     "up-failed" / cast_of_values in Straight => [
         ("up-failed", "migration 0013_numeric_skus", "0013_numeric_skus.up.sql:2"),

@@ -137,6 +137,10 @@ impl Environment for KvEnvironment {
         Ok(()) // There are no services.
     }
 
+    async fn replace_first(&self, _: &UpgradeContext, _: u32) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "there are no services"))
+    }
+
     async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
         match at {
             At::Live => observe(&Store::of(cx)?.read(cx).await?.files, scope),

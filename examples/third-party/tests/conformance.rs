@@ -1,4 +1,4 @@
-//! The whole conformance suite: 78 clauses.
+//! The whole conformance suite: 95 clauses.
 //!
 //! A fixture looks at the store by another way than the implementation does: it reads the files
 //! and takes the lock by itself.
@@ -179,7 +179,7 @@ impl EnvironmentFixture for Fixture {
         Ok(Case::not_applicable("no process runs that could crash"))
     }
 
-    async fn release(&self, _: &UpgradeContext) -> Result<Case<Version>> {
+    async fn releases(&self, _: &UpgradeContext) -> Result<Case<Vec<Version>>> {
         Ok(Case::not_applicable("it has no services"))
     }
 

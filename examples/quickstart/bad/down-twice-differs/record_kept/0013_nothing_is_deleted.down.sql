@@ -1,0 +1,3 @@
+drop trigger keep_rows on lines;
+drop trigger keep_rows on orders;
+drop function keep_rows;

@@ -1,0 +1,2 @@
+drop trigger keep_rows on lines;
+drop trigger keep_rows on orders;

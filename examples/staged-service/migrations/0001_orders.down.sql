@@ -1,0 +1,3 @@
+drop table receipts;
+drop table outbox;
+drop table orders;

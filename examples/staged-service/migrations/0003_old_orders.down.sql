@@ -1,0 +1,2 @@
+-- The columns go with 0002.
+select 1;

@@ -1,0 +1,127 @@
+//! What both releases share: the process around an API and a worker.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{sleep, timeout};
+
+const PASSWORD: &str = "/run/secrets/database-password";
+const MIGRATIONS: &str = "/migrations";
+
+/// How long a replica that is told to stop goes on as if it were not: its successor, which may have
+/// begun to answer just now, has to be found by the proxy first.
+const UNNOTICED: Duration = Duration::from_millis(1000);
+/// How long it then says that it is not ready, and answers all the same, until the proxy has seen it.
+const DRAINS: Duration = Duration::from_millis(800);
+/// How long a worker without a job waits for one.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// One release of the service.
+#[derive(Debug)]
+pub struct Release {
+    /// Its name.
+    pub name: &'static str,
+    /// Its API.
+    pub api: Router<PgPool>,
+    /// The statement that takes some jobs from the outbox and does them. It is one statement, so a
+    /// job is taken and done, or neither.
+    pub work: &'static str,
+}
+
+/// Does what the command line says: `migrate`, `serve` or `work`.
+///
+/// # Errors
+/// When the database or the port cannot be had, or the command is another one.
+pub async fn run(release: Release) -> Result<(), Box<dyn Error>> {
+    let password = std::fs::read_to_string(PASSWORD)?;
+    let database = PgConnectOptions::new_without_pgpass()
+        .host(&std::env::var("DATABASE_HOST")?)
+        .username("orders")
+        .password(password.trim_end())
+        .ssl_mode(PgSslMode::Disable);
+    let pool = PgPoolOptions::new()
+        .max_connections(8)
+        .connect_lazy_with(database);
+    match std::env::args().nth(1).as_deref() {
+        Some("migrate") => migrate(&pool).await,
+        Some("serve") => serve(release, pool).await,
+        Some("work") => work(release.work, &pool).await,
+        _ => Err("usage: orders migrate|serve|work".into()),
+    }
+}
+
+async fn migrate(pool: &PgPool) -> Result<(), Box<dyn Error>> {
+    let mut migrator = Migrator::new(Path::new(MIGRATIONS)).await?;
+    // The schema may be ahead of this release: when it is the one that is gone back to.
+    migrator.set_ignore_missing(true);
+    Ok(migrator.run(pool).await?)
+}
+
+async fn serve(release: Release, pool: PgPool) -> Result<(), Box<dyn Error>> {
+    let draining = Arc::new(AtomicBool::new(false));
+    let drains = Arc::clone(&draining);
+    let name = release.name;
+    let app = release
+        .api
+        .route("/release", get(async move || name))
+        .route(
+            "/ready",
+            get(async move |State(pool): State<PgPool>| ready(&pool, &drains).await),
+        )
+        .with_state(pool);
+    let listener = TcpListener::bind("0.0.0.0:8080").await?;
+    let mut stop = signal(SignalKind::terminate())?;
+    let stopped = async move {
+        stop.recv().await;
+        sleep(UNNOTICED).await;
+        draining.store(true, Ordering::Relaxed);
+        sleep(DRAINS).await;
+    };
+    // What is under way is answered before it returns.
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stopped)
+        .await?;
+    Ok(())
+}
+
+async fn ready(pool: &PgPool, draining: &AtomicBool) -> StatusCode {
+    let asked = timeout(
+        Duration::from_secs(1),
+        sqlx::query("select 1").execute(pool),
+    )
+    .await;
+    match asked {
+        Ok(Ok(_)) if !draining.load(Ordering::Relaxed) => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the log of a container")]
+async fn work(statement: &'static str, pool: &PgPool) -> Result<(), Box<dyn Error>> {
+    let mut stop = signal(SignalKind::terminate())?;
+    loop {
+        let done = match sqlx::query(statement).execute(pool).await {
+            Ok(done) => done.rows_affected(),
+            Err(error) => {
+                eprintln!("jobs stay where they are for now: {error}");
+                0
+            }
+        };
+        let pause = if done == 0 { IDLE } else { Duration::ZERO };
+        if timeout(pause, stop.recv()).await.is_ok() {
+            return Ok(());
+        }
+    }
+}
