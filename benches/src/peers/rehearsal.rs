@@ -19,7 +19,9 @@ use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::migration::{MigrationId, SqlMigration};
 use upgrade_core::plan::Action;
 use upgrade_core::postgres::Database;
+use upgrade_core::postgres::database::CopyStrategy;
 use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
+use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::validator::Invariant;
 use upgrade_core::{
     BoxError, Error, ErrorKind, Migration, Plan, RunId, Runner, Scenario, Upgrade, UpgradeContext,
@@ -78,6 +80,8 @@ pub(super) async fn measure(pool: &Pool, effort: Effort) -> Result<Vec<Line>> {
 struct Shop {
     folder: PathBuf,
     migrations: Vec<Arc<dyn Migration>>,
+    /// What the files say that they lose.
+    losses: Vec<ExpectedChange>,
 }
 
 impl Shop {
@@ -88,8 +92,13 @@ impl Shop {
         ]
         .iter()
         .collect();
-        let migrations = SqlMigration::all(&MigrationFolder::read(&folder)?)?;
-        Ok(Self { folder, migrations })
+        let read = MigrationFolder::read(&folder)?;
+        let files = read.migrations().iter();
+        Ok(Self {
+            migrations: SqlMigration::all(&read)?,
+            losses: files.flat_map(|file| file.expected_changes()).collect(),
+            folder,
+        })
     }
 
     fn pending(&self) -> &[Arc<dyn Migration>] {
@@ -174,6 +183,7 @@ impl Shop {
             let environment = PostgresEnvironment::new("postgres", source);
             let upgrade = Upgrade::new("shop", "0002", "0012")
                 .with_migrations(self.pending().iter().cloned())
+                .with_expected_changes(self.losses.iter().cloned())
                 .with_validator(Invariant::new(
                     "every line belongs to an order",
                     "select * from lines where order_id not in (select id from orders)",
@@ -220,6 +230,10 @@ impl DatabaseSource for Copies {
             test.release(Outcome::Passed).await?;
         }
         Ok(())
+    }
+
+    fn copy_strategy(&self) -> CopyStrategy {
+        self.template.strategy().strategy()
     }
 
     fn log_tail(&self, _: usize) -> Vec<LogTail> {
