@@ -79,6 +79,8 @@ fn stack(release: &Version) -> Stack {
         .with_replicas(2)
         .after("db", Condition::Healthy);
     api.entrypoint = Some(vec!["perl".into(), "-e".into(), SERVER.into()]);
+    // The image stops its servers by another one.
+    api.stop_signal = Some("SIGTERM".into());
     Stack::new()
         .with_service("db", database)
         .with_service("api", api)

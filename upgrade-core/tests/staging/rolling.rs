@@ -50,6 +50,8 @@ fn shop(release: &str, start: &str, place: &str) -> Stack {
         .with_replicas(2)
         .after("db", Condition::Healthy);
     shop.entrypoint = Some(vec!["perl".into(), "-e".into(), SHOP.into()]);
+    // The image stops its servers by another one.
+    shop.stop_signal = Some("SIGTERM".into());
     shop.command = Some(Vec::new());
     Stack::new()
         .with_service("db", database())

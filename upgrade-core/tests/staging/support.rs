@@ -51,6 +51,8 @@ pub(crate) fn api(release: &str) -> Service {
         .with_env("RELEASE", release)
         .with_port(8080);
     api.entrypoint = Some(vec!["perl".into(), "-e".into(), SERVER.into()]);
+    // The image stops its servers by another one.
+    api.stop_signal = Some("SIGTERM".into());
     api.command = Some(Vec::new());
     api
 }

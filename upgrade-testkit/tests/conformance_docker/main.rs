@@ -93,6 +93,8 @@ fn stack(release: &str) -> Stack {
         .with_replicas(REPLICAS)
         .after("db", Condition::Healthy);
     api.entrypoint = Some(vec!["perl".into(), "-e".into(), SERVER.into()]);
+    // The image stops its servers by another one.
+    api.stop_signal = Some("SIGTERM".into());
     Stack::new()
         .with_service("db", database)
         .with_service("api", api)
