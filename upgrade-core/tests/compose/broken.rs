@@ -184,6 +184,11 @@ fn services() {
             "`c.yaml:4`: `scale` of service `api` says something else than `deploy`".to_owned(),
         ),
         (
+            "image: i\ndeploy:\n  update_config: {order: new-first}",
+            "`c.yaml:5`: `order` of `update_config` of `deploy` of service `api` has to be \
+             `start-first` or `stop-first`, not `new-first`".to_owned(),
+        ),
+        (
             "image: i\nscale: 2\ncontainer_name: one",
             "`c.yaml:5`: `container_name` of service `api` is one name for several replicas \
              (remove it: services reach each other by the service's name)".to_owned(),

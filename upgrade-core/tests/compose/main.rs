@@ -79,6 +79,7 @@ fn a_shop_is_read() {
     assert_eq!(variable(api, "LOG_LEVEL"), "info");
     assert_eq!(variable(api, "FEATURES"), "cart,search");
     assert_eq!(api.replicas, 2);
+    assert!(api.start_first);
     assert_eq!(api.restart, Restart::UnlessStopped);
     assert!(api.init);
     assert_eq!(api.limits.milli_cpus, Some(500));

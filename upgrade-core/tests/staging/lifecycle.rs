@@ -83,12 +83,18 @@ async fn traffic(address: String, stop: Arc<AtomicBool>) -> (Vec<String>, usize)
     (releases, failed)
 }
 
+/// What [`traffic`] sees while a service of three containers is replaced.
 async fn replaced_by(strategy: Strategy) -> (Vec<String>, usize) {
+    replaced(strategy, |api| api.with_replicas(3)).await
+}
+
+async fn replaced(
+    strategy: Strategy,
+    service: impl Fn(Service) -> Service,
+) -> (Vec<String>, usize) {
     let (fixture, cx) = (Fixture::new(), context());
     let of = |release: &str| {
-        let api = api(release)
-            .after("db", Condition::Healthy)
-            .with_replicas(3);
+        let api = service(api(release).after("db", Condition::Healthy));
         stack(release).with_service("api", api)
     };
     let environment = fixture
@@ -129,6 +135,16 @@ async fn rolling_has_both_releases_answer_side_by_side() {
     assert!(releases.len() > 2, "{releases:?}");
     // A request that is under way when its container stops may be lost.
     assert!(failed <= 2, "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Docker"]
+async fn one_container_leaves_no_gap_where_the_new_one_starts_first() {
+    let (releases, failed) = replaced(Strategy::Rolling, Service::with_start_first).await;
+    assert_eq!(releases, ["1", "2"]);
+    assert!(failed <= 2, "{failed}");
+    let (_, failed) = replaced(Strategy::Rolling, |api| api).await;
+    assert!(failed > 2, "{failed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,7 @@ use crate::error::Result;
 pub(super) struct Deploy {
     pub(super) replicas: Option<u32>,
     pub(super) restart: Option<Restart>,
+    pub(super) start_first: bool,
     limits: Limits,
 }
 
@@ -32,6 +33,18 @@ pub(super) fn deploy(field: &Field<'_>) -> Result<Deploy> {
         }
     }
     deploy.restart = fields.read("restart_policy", restart_policy)?;
+    if let Some(config) = fields.get("update_config") {
+        let config = config.fields()?;
+        deploy.start_first = config.read("order", start_first)?.unwrap_or_default();
+        config.accept(&[
+            "delay",
+            "failure_action",
+            "max_failure_ratio",
+            "monitor",
+            "parallelism",
+        ]);
+        config.finish()?;
+    }
     if let Some(resources) = fields.get("resources") {
         let resources = resources.fields()?;
         if let Some(limits) = resources.get("limits") {
@@ -47,15 +60,17 @@ pub(super) fn deploy(field: &Field<'_>) -> Result<Deploy> {
         }
         resources.finish()?;
     }
-    fields.accept(&[
-        "endpoint_mode",
-        "labels",
-        "placement",
-        "rollback_config",
-        "update_config",
-    ]);
+    fields.accept(&["endpoint_mode", "labels", "placement", "rollback_config"]);
     fields.finish()?;
     Ok(deploy)
+}
+
+fn start_first(field: &Field<'_>) -> Result<bool> {
+    field.parsed("`start-first` or `stop-first`", |order| match order {
+        "start-first" => Some(true),
+        "stop-first" => Some(false),
+        _ => None,
+    })
 }
 
 fn restart_policy(field: &Field<'_>) -> Result<Restart> {

@@ -72,6 +72,7 @@ pub(super) fn service(fields: Fields<'_>, declared: &Declared<'_>) -> Result<Ser
     service.limits = limits(&fields, &deploy)?;
     let scale = fields.read("scale", Field::number)?;
     service.replicas = agreed(&fields, "scale", scale, deploy.replicas)?.unwrap_or(1);
+    service.start_first = deploy.start_first;
     let restart = fields.or_default("restart", |field| restart(field).map(Some))?;
     service.restart = deploy.restart.or(restart).unwrap_or(service.restart);
     service.extra_hosts = fields.or_default("extra_hosts", extra_hosts)?;

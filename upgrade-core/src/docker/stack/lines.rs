@@ -112,6 +112,7 @@ impl<'a> Lines<'a> {
             healthcheck,
             limits,
             replicas,
+            start_first,
             extra_hosts,
             stop_signal,
             stop_grace_period,
@@ -196,6 +197,7 @@ impl<'a> Lines<'a> {
         self.maybe(&format!("{at}.limits.pids"), pids.as_ref());
         self.maybe(&format!("{at}.limits.shm"), shm.as_ref());
         self.say(format!("{at}.replicas"), replicas);
+        self.say(format!("{at}.start_first"), start_first);
         self.map(&format!("{at}.extra_hosts"), extra_hosts);
         self.maybe(&format!("{at}.stop_signal"), stop_signal.as_ref());
         self.time(&format!("{at}.stop_grace_period"), *stop_grace_period);

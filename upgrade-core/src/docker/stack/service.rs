@@ -57,6 +57,9 @@ pub struct Service {
     pub limits: Limits,
     /// How many containers of it run.
     pub replicas: u32,
+    /// Whether a rolling replacement starts a new container before it stops an old one, so that
+    /// there is one more for a moment; otherwise there is one fewer.
+    pub start_first: bool,
     /// Names that resolve to fixed addresses.
     pub extra_hosts: BTreeMap<String, String>,
     /// The signal that asks it to stop, instead of the image's.
@@ -99,6 +102,7 @@ impl Service {
             healthcheck: None,
             limits: Limits::default(),
             replicas: 1,
+            start_first: false,
             extra_hosts: BTreeMap::new(),
             stop_signal: None,
             stop_grace_period: None,
@@ -137,6 +141,13 @@ impl Service {
     #[must_use]
     pub fn with_replicas(mut self, replicas: u32) -> Self {
         self.replicas = replicas;
+        self
+    }
+
+    /// Each new container started before an old one stops; see [`start_first`](Self::start_first).
+    #[must_use]
+    pub fn with_start_first(mut self) -> Self {
+        self.start_first = true;
         self
     }
 
