@@ -383,7 +383,15 @@ impl Staging {
 
     /// Takes a container away, after it was asked to stop.
     async fn retire(&self, instance: &Instance, within: Option<Duration>) -> Result<()> {
-        self.engine.stop(&instance.container, within).await?;
+        self.stop(instance, within).await?;
+        self.remove(instance).await
+    }
+
+    async fn stop(&self, instance: &Instance, within: Option<Duration>) -> Result<()> {
+        Ok(self.engine.stop(&instance.container, within).await?)
+    }
+
+    async fn remove(&self, instance: &Instance) -> Result<()> {
         let container = Resource::Container(instance.container.clone());
         self.engine.remove(&container).await?;
         Ok(())

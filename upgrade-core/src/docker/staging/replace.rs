@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::options::Strategy;
@@ -48,17 +49,19 @@ impl Staging {
     where
         F: Future<Output = Result<()>>,
     {
-        {
+        let gone: Vec<Instance> = {
             let mut state = self.state.lock().await;
             let names: Vec<String> = state.instances.keys().cloned().collect();
             let all = names.iter().filter(|name| *name != but);
-            let gone: Vec<Instance> = all
-                .flat_map(|name| state.instances.remove(name).unwrap_or_default())
-                .collect();
-            let retire = gone.iter().map(|instance| self.retire(instance, AT_ONCE));
-            futures_util::future::try_join_all(retire).await?;
-        }
-        between.await?;
+            all.flat_map(|name| state.instances.remove(name).unwrap_or_default())
+                .collect()
+        };
+        try_join_all(gone.iter().map(|instance| self.stop(instance, AT_ONCE))).await?;
+        // What has stopped is in nobody's way.
+        let remove = try_join_all(gone.iter().map(|instance| self.remove(instance)));
+        let (between, removed) = tokio::join!(between, remove);
+        between?;
+        removed?;
         self.move_to(stack).await
     }
 
@@ -165,6 +168,20 @@ impl Staging {
                 let service = &wanted[index].service;
                 self.until_met(state, service, deadline).await?;
             }
+            // Beside the old ones, where it is asked for.
+            let (first, missing) = match missing {
+                Some(index) if wanted[index].service.start_first => (missing, None),
+                _ => (None, missing),
+            };
+            if let Some(index) = first {
+                let mut instance = self.launch(state, name, &wanted[index], false).await?;
+                let others = places.iter().flatten().chain(&old);
+                set(state, name, others.chain([&instance]));
+                self.make_ready(name, &mut instance, deadline).await?;
+                self.give_names(name, &mut instance, deadline).await?;
+                places[index] = Some(instance);
+                set(state, name, places.iter().flatten().chain(&old));
+            }
             if !old.is_empty() {
                 let gone = old.remove(0);
                 // Nobody is led to it any more, before it is asked to stop.
@@ -204,22 +221,32 @@ impl Staging {
             self.make_ready(name, instance, deadline).await?;
         }
         for instance in &mut new {
-            let service = &instance.service;
-            for network in networks_of(service) {
-                let own = self.network(&network);
-                let aliases = aliases(name, service, &network);
-                self.engine.leave(&instance.container, &own).await?;
-                self.engine
-                    .join(&instance.container, &own, &aliases)
-                    .await?;
-            }
-            self.make_ready(name, instance, deadline).await?;
+            self.give_names(name, instance, deadline).await?;
         }
         set(state, name, new.iter());
         for instance in old {
             self.retire(instance, None).await?;
         }
         Ok(())
+    }
+
+    /// Has a container that is ready be found under the names of its service.
+    async fn give_names(
+        &self,
+        name: &str,
+        instance: &mut Instance,
+        deadline: Instant,
+    ) -> Result<()> {
+        let service = &instance.service;
+        for network in networks_of(service) {
+            let own = self.network(&network);
+            let aliases = aliases(name, service, &network);
+            self.engine.leave(&instance.container, &own).await?;
+            self.engine
+                .join(&instance.container, &own, &aliases)
+                .await?;
+        }
+        self.make_ready(name, instance, deadline).await
     }
 }
 
