@@ -1,5 +1,6 @@
 //! Requests that users make all the time, also while an upgrade is under way.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use crate::validator::Validator;
 ///
 /// One request is one call of a [`Validator`]: [`Pass`](crate::Verdict::Pass) is a good answer,
 /// [`Fail`](crate::Verdict::Fail) is a wrong one, and an error, or no answer in time, is a request
-/// that was lost. A request may read, and it may add rows; rows that it changes or deletes would be
-/// taken for a loss of the upgrade. What it needs to remember, such as the writes that were
-/// acknowledged, the validator keeps itself.
+/// that was lost. A request may read, and it may add rows; rows that it changes would be taken for a
+/// loss of the upgrade, but in tables that it [names](Self::with_changes), and so would rows that it
+/// deletes. What it needs to remember, such as the writes that were acknowledged, the validator keeps
+/// itself.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,6 +35,8 @@ pub struct Traffic {
     pub(crate) slow_after: Duration,
     pub(crate) lost_after: Duration,
     pub(crate) most_lost: u64,
+    /// The tables in which rows change, each with the reason.
+    pub(crate) changes: BTreeMap<String, String>,
 }
 
 impl Traffic {
@@ -46,6 +50,7 @@ impl Traffic {
             slow_after: Duration::from_secs(1),
             lost_after: Duration::from_secs(10),
             most_lost: 0,
+            changes: BTreeMap::new(),
         }
     }
 
@@ -81,6 +86,15 @@ impl Traffic {
     #[must_use]
     pub fn with_most_lost(mut self, count: u64) -> Self {
         self.most_lost = count;
+        self
+    }
+
+    /// Rows of a table (`public.totals`) change by its requests, such as counts that a trigger
+    /// keeps, and why. That rows of it have other values is no finding then, while users go on;
+    /// that one is gone still is.
+    #[must_use]
+    pub fn with_changes(mut self, table: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.changes.insert(table.into(), reason.into());
         self
     }
 

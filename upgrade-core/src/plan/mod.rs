@@ -127,7 +127,9 @@ pub struct Step {
     /// Its number.
     pub id: StepId,
     /// Steps with one number stand and fall together: when one of them finds a failure, the rest
-    /// is skipped and the next attempt begins. Attempt 0 is what all others need.
+    /// is skipped and the next attempt begins. Attempt 0 is what all others need. In
+    /// [`Scenario::Rolling`] a failure that was only seen, by a validator, a comparison or a user,
+    /// ends no attempt: which other failures there are is worth knowing.
     pub attempt: u32,
     /// The phase of the upgrade that it belongs to.
     pub phase: Phase,
@@ -417,7 +419,7 @@ impl fmt::Display for Plan {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let many = |applied: &[MigrationId]| match applied {
-            [] => "nothing".to_owned(),
+            [] => "no migrations".to_owned(),
             [one] => one.to_string(),
             [first, .., last] => format!("{first} to {last}"),
         };

@@ -153,7 +153,9 @@ fn logs(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn migrations(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(f, "\nmigrations")?;
+    if !report.migrations.is_empty() {
+        writeln!(f, "\nmigrations")?;
+    }
     for migration in &report.migrations {
         writeln!(
             f,
@@ -197,12 +199,11 @@ fn rollbacks(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let boundary = rollback
             .boundary
             .as_ref()
-            .map_or_else(String::new, ToString::to_string);
+            .map_or_else(String::new, |id| format!(" from {id}"));
         writeln!(
             f,
-            "  {} from {:<30} {} of {} (detect {}, decide {}, act {}, verify {}): {}{}",
-            rollback.strategy,
-            boundary,
+            "  {:<52} {} of {} (detect {}, decide {}, act {}, verify {}): {}{}",
+            format!("{}{boundary}", rollback.strategy),
             seconds(rollback.total_ms()),
             seconds(rollback.within_ms),
             seconds(rollback.detect_ms),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::rows::{self, COLUMN_DROPPED, Counts, DOWN, Ids, NOT_RESTORED, UP, columns_of, subject};
 use super::run::{Run, StepResult, verdict};
-use super::{crash, downs, losses, past};
+use super::{crash, downs, losses, past, traffic};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::Result;
@@ -25,7 +25,7 @@ pub(super) async fn compare(
     equal: Equal,
 ) -> StepResult {
     let expected = run.observations[with].clone();
-    let findings = match equal {
+    let mut findings = match equal {
         Equal::Everything => {
             let findings = everything(run, cx, with, &expected, step.phase).await?;
             if went_back_by_downs(run, step) {
@@ -76,6 +76,7 @@ pub(super) async fn compare(
         }
         Equal::Written => downs::compare(run, cx, step, with, &expected).await?,
     };
+    traffic::excuse_changes(run, cx, with, &mut findings).await?;
     Ok(verdict(findings))
 }
 

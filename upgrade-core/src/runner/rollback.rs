@@ -264,9 +264,11 @@ async fn excuse_gains(
         match found.as_ref().and_then(|found| found.get(name)) {
             Some(diff) => {
                 let counts = Counts::of(diff);
-                if (counts.lost, counts.changed) == (0, 0) {
+                let changes = traffic::changes(run, name);
+                if counts.lost == 0 && (counts.changed == 0 || changes.is_some()) {
+                    let by_whom = changes.map(|reason| format!("users change it: {reason}"));
                     finding.severity = Severity::Note;
-                    finding.help = Some("users wrote meanwhile".to_owned());
+                    finding.help = by_whom.or(Some("users wrote meanwhile".to_owned()));
                 } else {
                     finding.message = diff.summary();
                     finding.evidence = Some(diff.to_string());

@@ -76,6 +76,16 @@ pub(super) fn verdict(findings: Vec<Finding>) -> Verdict {
     }
 }
 
+/// How a step ended.
+struct Ended {
+    outcome: StepOutcome,
+    /// The error that ends the run.
+    error: Option<Error>,
+    /// Whether it did what it is for, whatever was found meanwhile: the state is the one that the
+    /// next step begins with.
+    arrived: bool,
+}
+
 pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Result<Report> {
     let Runner {
         upgrade,
@@ -172,8 +182,15 @@ impl Run<'_> {
             ended = None;
             left_out = false;
             let began = Instant::now();
-            let (outcome, error) = self.one(cx, step).await;
-            if outcome.is_done() {
+            let Ended {
+                outcome,
+                error,
+                arrived,
+            } = self.one(cx, step).await;
+            // Where several things meet, what one of them says is not all: as long as the state is
+            // the one that the plan has in mind, there is more to be learned.
+            let more_to_learn = plan.scenario == Scenario::Rolling && step.attempt > 0 && arrived;
+            if outcome.is_done() || more_to_learn {
                 continue;
             }
             ended = Some(step.attempt);
@@ -233,7 +250,7 @@ impl Run<'_> {
     }
 
     /// One step, told, timed, and kept within its budget.
-    async fn one(&mut self, cx: &UpgradeContext, step: &Step) -> (StepOutcome, Option<Error>) {
+    async fn one(&mut self, cx: &UpgradeContext, step: &Step) -> Ended {
         let title = step.action.to_string();
         cx.emit(Event::StepStarted {
             step: step.id,
@@ -263,6 +280,14 @@ impl Run<'_> {
         if let Some(flow) = flow {
             flow.end(self, &cx, step).await;
         }
+        let arrived = match &result {
+            Ok(Verdict::Pass) => true,
+            Ok(Verdict::Fail(found)) => {
+                let looks = matches!(step.action, Action::Validate | Action::Compare { .. });
+                looks || !found.iter().any(Finding::fails)
+            }
+            _ => false,
+        };
         let (outcome, error) = self.judge(&cx, step, result);
         cx.emit(Event::StepFinished {
             step: step.id,
@@ -272,7 +297,11 @@ impl Run<'_> {
         self.report
             .steps
             .push(recorded(step, outcome.clone(), elapsed_ms));
-        (outcome, error)
+        Ended {
+            outcome,
+            error,
+            arrived,
+        }
     }
 
     /// What a step came to: its verdict, and what was noticed on the way. An error says more than

@@ -74,11 +74,15 @@ where
     Ok(())
 }
 
-/// The first line of what it came from.
+/// The first line of what it came from. The evidence has the others.
 fn why(error: &Error) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string);
     let cause = cause.unwrap_or_else(|| error.to_string());
-    cause.lines().next().unwrap_or_default().to_owned()
+    let first = cause.lines().next().unwrap_or_default();
+    first
+        .strip_suffix("; its last lines:")
+        .unwrap_or(first)
+        .to_owned()
 }
 
 /// Whether an error says that the services are bad, not that we could not tell.

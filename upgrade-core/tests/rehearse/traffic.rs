@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use upgrade_core::report::Report;
 use upgrade_core::validator::Finding;
-use upgrade_core::{Error, ErrorKind, Scenario, Severity, Traffic, Verdict, validator_fn};
+use upgrade_core::{
+    Error, ErrorKind, Scenario, Severity, Traffic, UpgradeContext, Verdict, validator_fn,
+};
 
 use super::support::Shop;
 
@@ -106,4 +108,56 @@ async fn slow_requests_are_a_warning() {
             .iter()
             .all(|seen| seen.slow == seen.requests && seen.median_ms >= 30)
     );
+}
+
+/// Severity and help of what is said of the table `counts` after users have done this to it.
+async fn said_of_counts(sql: &'static str, declared: bool) -> Vec<(Severity, String)> {
+    let shop = Shop::start().await;
+    let case = shop.folder(&[
+        (
+            "1_counts.up.sql",
+            "create table counts (id int primary key, n int not null);
+             insert into counts select id, 0 from generate_series(1, 3) id;",
+        ),
+        ("1_counts.down.sql", "drop table counts;"),
+        ("2_other.up.sql", "create table other (id int);"),
+        ("2_other.down.sql", "drop table other;"),
+    ]);
+    let requests = validator_fn("counts", move |cx: UpgradeContext| async move {
+        let mut connection = cx.connect().await?;
+        sqlx::raw_sql(sql).execute(&mut connection).await?;
+        Ok(Verdict::Pass)
+    });
+    let mut traffic = Traffic::new(requests).with_users(1);
+    if declared {
+        traffic = traffic.with_changes("public.counts", "requests are counted");
+    }
+    let report = shop
+        .go(case, Scenario::Straight, |u| u.with_traffic(traffic))
+        .await;
+    let all = report.findings.iter().map(|found| &found.finding);
+    let of_table = all.filter(|finding| finding.subject == "table public.counts");
+    of_table
+        .map(|finding| (finding.severity, finding.help.clone().unwrap_or_default()))
+        .collect()
+}
+
+#[tokio::test]
+async fn rows_that_requests_change_are_excused_where_that_is_declared() {
+    let counts = "update counts set n = n + 1 where id = 1";
+    let [(severity, _)] = said_of_counts(counts, false).await[..] else {
+        panic!("one finding")
+    };
+    assert_eq!(severity, Severity::Warning);
+    let [(severity, help)] = &said_of_counts(counts, true).await[..] else {
+        panic!("one finding")
+    };
+    assert_eq!(*severity, Severity::Note);
+    assert_eq!(help, "users change it: requests are counted");
+
+    let loses = "delete from counts where id = 2";
+    let [(severity, _)] = said_of_counts(loses, true).await[..] else {
+        panic!("one finding")
+    };
+    assert_eq!(severity, Severity::Error);
 }
