@@ -1,0 +1,161 @@
+//! Rehearses the upgrade of a system that others wrote: the server of atuin, from 18.4.0 to 18.24.0.
+//!
+//! Nothing here knows what is wrong with that upgrade. The older release is filled through its own
+//! HTTP API, users go on while replica after replica is replaced, each call of the older release is
+//! asked again at every stop, and the way back is taken from every mixture. The report says what
+//! came of it.
+
+mod api;
+mod area;
+mod check;
+mod known;
+mod outcome;
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+use upgrade_core::docker::{Compose, Stack};
+use upgrade_core::environment::DockerEnvironment;
+use upgrade_core::plan::Plan;
+use upgrade_core::report::progress::Progress;
+use upgrade_core::rollback::SnapshotSwap;
+use upgrade_core::{
+    Environment, Error, ErrorKind, Report, Result, Runner, Scenario, Traffic, Upgrade, validator_fn,
+};
+
+use area::Area;
+use known::Known;
+use outcome::Outcome;
+
+const FROM: &str = "18.4.0";
+const TO: &str = "18.24.0";
+
+/// Rehearses the upgrade of atuin's server under load, and its rollback from every mixture.
+#[derive(Parser)]
+struct Arguments {
+    /// One line of JSON on the output instead of the report
+    #[arg(long)]
+    json: bool,
+    /// How many users have registered before the upgrade
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    users: u16,
+    /// How many commands and how many records each of them has sent
+    #[arg(long, default_value_t = 20)]
+    items: u16,
+}
+
+#[tokio::main]
+#[expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program prints"
+)]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let began = Instant::now();
+    let known = Known::default();
+    let report = match Box::pin(run(&arguments, &known)).await {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("error: {error:?}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = Outcome::new(&report, &known, began.elapsed());
+    if arguments.json {
+        eprint!("{report}{}", outcome.told());
+        println!("{}", outcome.to_json());
+    } else {
+        print!("{report}{}", outcome.told());
+    }
+    match outcome.is_good() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a program prints")]
+async fn run(arguments: &Arguments, known: &Known) -> Result<Report> {
+    let (users, items) = (usize::from(arguments.users), usize::from(arguments.items));
+    check_images()?;
+    let seeded = known.clone();
+    let environment = DockerEnvironment::new("atuin")
+        .with_release(FROM, stack(FROM)?)
+        .with_release(TO, stack(TO)?)
+        .with_database("db")
+        .with_ready_within(Duration::from_secs(60))
+        .with_data(move |cx| {
+            let known = seeded.clone();
+            async move { known.seed(&cx, users, items).await }
+        });
+    let mut upgrade = Upgrade::new("atuin", FROM, TO).with_rollback(SnapshotSwap::new());
+    for area in Area::ALL {
+        let (asked, used) = (known.clone(), known.clone());
+        let holds = validator_fn(area.name(), move |cx| check::holds(cx, asked.clone(), area));
+        let requests = validator_fn(area.name(), move |cx| {
+            let known = used.clone();
+            async move { known.request(&cx, area).await }
+        });
+        let traffic = Traffic::new(requests)
+            .with_users(2)
+            .with_pause(Duration::from_millis(50))
+            .with_changes(
+                "public.total_history_count_user",
+                "a trigger counts the commands of each user",
+            );
+        upgrade = upgrade.with_validator(holds).with_traffic(traffic);
+    }
+    let plan = Plan::new(
+        &upgrade.outline(environment.capabilities()),
+        Scenario::Rolling,
+        0,
+    )?;
+    eprintln!("{plan}");
+    let stop = CancellationToken::new();
+    tokio::spawn(interrupted(stop.clone()));
+    Runner::new(upgrade, environment)
+        .with_cancellation(stop)
+        .with_sink(Progress::for_terminal())
+        .run(&plan)
+        .await
+}
+
+fn stack(release: &str) -> Result<Stack> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Compose::file(folder.join("compose.yaml"))
+        .with_variable("RELEASE", release)
+        .read()
+}
+
+/// Says which command makes the images, if one is missing.
+fn check_images() -> Result<()> {
+    for release in [FROM, TO] {
+        let image = format!("atuin-server:{release}");
+        let found = Command::new("docker")
+            .args(["image", "inspect", &image])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        // Without the command, the library says what is missing.
+        if found.is_ok_and(|status| !status.success()) {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the engine has no image `{image}`"),
+            )
+            .with_hint(
+                "`examples/foreign-system/build-images` builds both, in some minutes, once",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Ends the run early, with everything removed, when somebody presses Ctrl-C.
+async fn interrupted(stop: CancellationToken) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        stop.cancel();
+    }
+}
