@@ -189,9 +189,15 @@ impl Faults {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when there is no such kind.
-    pub fn without(mut self, name: &str) -> Result<Self> {
-        self.0.remove(&name.parse()?);
-        Ok(self)
+    pub fn without(self, name: &str) -> Result<Self> {
+        Ok(self.without_kind(name.parse()?))
+    }
+
+    /// Without this kind.
+    #[must_use]
+    pub fn without_kind(mut self, kind: FaultKind) -> Self {
+        self.0.remove(&kind);
+        self
     }
 
     /// With a kind at this probability.
@@ -215,26 +221,37 @@ impl Faults {
     ///
     /// Each kind is drawn for itself: switching one off moves no other to another container.
     pub fn draw(&self, seed: u64, steps: u32, sites: &[Site]) -> DrawnFaults {
-        let open = |kind| -> Vec<&Site> {
-            let of_kind = sites.iter().filter(|site| site.kind == kind);
-            let open = of_kind.filter(|site| site.closed.is_none() && site.replicas > 0);
-            open.collect()
+        let at = |step| {
+            let fault = self.draw_at(seed, step, sites)?;
+            Some(Drawn { step, fault })
         };
-        let mut drawn = Vec::new();
-        for step in 1..=steps {
-            let strikes = self.0.iter().find_map(|(kind, probability)| {
-                let sites = open(*kind);
-                if !happens(*probability, draw(seed, step, *kind, "strikes")) {
-                    return None;
-                }
-                let count = u32::try_from(sites.len()).unwrap_or(u32::MAX);
-                let site = below(count, draw(seed, step, *kind, "site"));
-                let site = sites.get(usize::try_from(site).ok()?)?;
-                let replica = below(site.replicas, draw(seed, step, *kind, "replica"));
-                Some(ServiceFault::new(*kind, &site.service).of_replica(replica + 1))
-            });
-            drawn.extend(strikes.map(|fault| Drawn { step, fault }));
+        DrawnFaults {
+            seed,
+            steps,
+            drawn: (1..=steps).filter_map(at).collect(),
+            spared: self.spared(sites),
         }
+    }
+
+    /// What strikes at one step, as [`draw`](Self::draw) has it.
+    pub fn draw_at(&self, seed: u64, step: u32, sites: &[Site]) -> Option<ServiceFault> {
+        self.0.iter().find_map(|(kind, probability)| {
+            let of_kind = sites.iter().filter(|site| site.kind == *kind);
+            let open = of_kind.filter(|site| site.closed.is_none() && site.replicas > 0);
+            let open: Vec<&Site> = open.collect();
+            if !happens(*probability, draw(seed, step, *kind, "strikes")) {
+                return None;
+            }
+            let count = u32::try_from(open.len()).unwrap_or(u32::MAX);
+            let site = below(count, draw(seed, step, *kind, "site"));
+            let site = open.get(usize::try_from(site).ok()?)?;
+            let replica = below(site.replicas, draw(seed, step, *kind, "replica"));
+            Some(ServiceFault::new(*kind, &site.service).of_replica(replica + 1))
+        })
+    }
+
+    /// What no fault strikes, and why.
+    pub fn spared(&self, sites: &[Site]) -> Spared {
         let closed = sites.iter().filter_map(|site| {
             let reason = site.closed.clone()?;
             self.0.contains_key(&site.kind).then(|| Closed {
@@ -243,14 +260,9 @@ impl Faults {
                 reason,
             })
         });
-        DrawnFaults {
-            seed,
-            steps,
-            drawn,
-            off: FaultKind::ALL
-                .into_iter()
-                .filter(|kind| !self.0.contains_key(kind))
-                .collect(),
+        let off = FaultKind::ALL.into_iter();
+        Spared {
+            off: off.filter(|kind| !self.0.contains_key(kind)).collect(),
             closed: closed.collect(),
         }
     }
@@ -266,10 +278,9 @@ pub struct DrawnFaults {
     pub steps: u32,
     /// What strikes, in the order of the steps.
     pub drawn: Vec<Drawn>,
-    /// The kinds that were switched off.
-    pub off: Vec<FaultKind>,
-    /// Where a kind cannot strike.
-    pub closed: Vec<Closed>,
+    /// What does not.
+    #[serde(flatten)]
+    pub spared: Spared,
 }
 
 impl DrawnFaults {
@@ -288,6 +299,16 @@ pub struct Drawn {
     pub step: u32,
     /// The fault.
     pub fault: ServiceFault,
+}
+
+/// What no fault strikes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Spared {
+    /// The kinds that were switched off.
+    pub off: Vec<FaultKind>,
+    /// Where a kind cannot strike.
+    pub closed: Vec<Closed>,
 }
 
 /// Where a kind of fault cannot strike, and why.
@@ -311,6 +332,12 @@ impl fmt::Display for DrawnFaults {
         if self.drawn.is_empty() {
             writeln!(f, "        none")?;
         }
+        self.spared.fmt(f)
+    }
+}
+
+impl fmt::Display for Spared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for kind in &self.off {
             writeln!(f, "  {kind}: switched off")?;
         }

@@ -5,9 +5,11 @@ mod expected;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::environment::Capabilities;
+use crate::environment::{Capabilities, Environment};
+use crate::error::Result;
+use crate::fault::Faults;
 use crate::migration::Migration;
-use crate::plan::{MigrationOutline, Outline, StrategyOutline};
+use crate::plan::{FaultOutline, MigrationOutline, Outline, StrategyOutline};
 use crate::rollback::{DEFAULT_BUDGET, Rollback};
 use crate::traffic::Traffic;
 use crate::validator::{Finding, Validator};
@@ -30,6 +32,7 @@ pub struct Upgrade {
     rollbacks: Vec<Arc<dyn Rollback>>,
     writes: Vec<Writes>,
     traffic: Vec<Traffic>,
+    faults: Option<Faults>,
     rollback_within: Duration,
     step_within: Duration,
     reversible: bool,
@@ -52,6 +55,7 @@ impl Upgrade {
             rollbacks: Vec::new(),
             writes: Vec::new(),
             traffic: Vec::new(),
+            faults: None,
             rollback_within: DEFAULT_BUDGET,
             step_within: Duration::from_secs(600),
             reversible: false,
@@ -118,6 +122,19 @@ impl Upgrade {
     #[must_use]
     pub fn with_traffic(mut self, traffic: Traffic) -> Self {
         self.traffic.push(traffic);
+        self
+    }
+
+    /// Has faults of services strike while the upgrade is under way, drawn from the seed of the
+    /// plan: after each look at the system in `straight` and `rolling`, one may strike. It is
+    /// healed, and the system is looked at again. Plan with [`outline_in`](Self::outline_in), which
+    /// knows where they can.
+    ///
+    /// Requests that are lost or late meanwhile are counted, and are no finding; a wrong answer
+    /// is one, and so is what does not recover.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
         self
     }
 
@@ -226,6 +243,11 @@ impl Upgrade {
         &self.traffic
     }
 
+    /// The faults of services that may strike.
+    pub fn faults(&self) -> Option<&Faults> {
+        self.faults.as_ref()
+    }
+
     /// The changes of rows that are made on purpose.
     pub fn expected_changes(&self) -> &[ExpectedChange] {
         &self.expected_changes
@@ -236,7 +258,8 @@ impl Upgrade {
         &self.findings
     }
 
-    /// What the planner needs to know, without anything that could do IO.
+    /// What the planner needs to know, without anything that could do IO. It knows nothing of
+    /// [faults](Self::with_faults): those are the environment's.
     pub fn outline(&self, capabilities: Capabilities) -> Outline {
         Outline {
             name: self.name.clone(),
@@ -262,7 +285,26 @@ impl Upgrade {
             step_within: self.step_within,
             reversible: self.reversible,
             every_crash: self.every_crash,
+            faults: None,
         }
+    }
+
+    /// What the planner needs to know of an upgrade in an environment: its powers, and where
+    /// [faults](Self::with_faults) can strike.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when faults were asked for and the
+    /// environment does not know one of the two releases.
+    pub fn outline_in(&self, environment: &dyn Environment) -> Result<Outline> {
+        let mut outline = self.outline(environment.capabilities());
+        if let Some(faults) = &self.faults {
+            outline.faults = Some(FaultOutline {
+                faults: faults.clone(),
+                from: environment.fault_sites(&self.from)?,
+                to: environment.fault_sites(&self.to)?,
+            });
+        }
+        Ok(outline)
     }
 }
 

@@ -9,12 +9,13 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use upgrade_core::fault::FaultKind;
 use upgrade_core::{Error, ErrorKind, Secret};
 
 use crate::pool::parse_bytes;
 
 /// The name of every variable and what it means.
-pub const VARIABLES: [(&str, &str); 15] = [
+pub const VARIABLES: [(&str, &str); 16] = [
     (
         "UPGRADE_TEST_SEED",
         "the seed of tests that name none, from 0 to 18446744073709551615",
@@ -26,6 +27,11 @@ pub const VARIABLES: [(&str, &str); 15] = [
     (
         "UPGRADE_HISTORIES",
         "how many histories are drawn in tests that do not say so, from 0",
+    ),
+    (
+        "UPGRADE_FAULTS_OFF",
+        "kinds of faults of services that never strike: a list of `kill`, `stop`, `pause`, \
+         `partition`, `slow_network`, `full_disk`",
     ),
     (
         "UPGRADE_TEST_KEEP",
@@ -88,6 +94,8 @@ pub struct Settings {
     pub rows: Option<u32>,
     /// `UPGRADE_HISTORIES`.
     pub histories: Option<u32>,
+    /// `UPGRADE_FAULTS_OFF`.
+    pub faults_off: BTreeSet<FaultKind>,
     /// `UPGRADE_TEST_KEEP`.
     pub keep: bool,
     /// `UPGRADE_PG_URL`; it may hold a password.
@@ -185,6 +193,9 @@ impl Settings {
                 text.parse().ok().filter(|rows| *rows > 0)
             })?,
             histories: read.parsed("UPGRADE_HISTORIES", |text| text.parse().ok())?,
+            faults_off: read
+                .parsed("UPGRADE_FAULTS_OFF", fault_kinds)?
+                .unwrap_or_default(),
             keep: read.parsed("UPGRADE_TEST_KEEP", flag)?.unwrap_or_default(),
             pg_url: read.secret("UPGRADE_PG_URL", |text| {
                 text.starts_with("postgres://") || text.starts_with("postgresql://")
@@ -298,6 +309,12 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
+fn fault_kinds(text: &str) -> Option<BTreeSet<FaultKind>> {
+    text.split(',')
+        .map(|name| name.trim().parse().ok())
+        .collect()
+}
+
 fn components(text: &str) -> Option<BTreeSet<Component>> {
     text.split(',')
         .map(str::trim)
@@ -341,6 +358,7 @@ mod tests {
             ("UPGRADE_TEST_SEED", "18446744073709551615"),
             ("UPGRADE_TEST_ROWS", "1000"),
             ("UPGRADE_HISTORIES", "200"),
+            ("UPGRADE_FAULTS_OFF", "pause, kill"),
             ("UPGRADE_TEST_KEEP", "1"),
             ("UPGRADE_PG_URL", "postgres://me:hunter2@host/db"),
             ("UPGRADE_PG_BIN", "/opt/pg15/bin:/opt/pg17/bin"),
@@ -357,6 +375,8 @@ mod tests {
         assert!(!format!("{settings:?}").contains("hunter2"));
         assert_eq!(settings.seed, Some(u64::MAX));
         assert_eq!((settings.rows, settings.histories), (Some(1000), Some(200)));
+        let off = BTreeSet::from([FaultKind::Kill, FaultKind::Pause]);
+        assert_eq!(settings.faults_off, off);
         assert!(settings.keep && settings.verbose && settings.no_color);
         assert!(settings.update_schema && settings.ci);
         assert!(!read(&[("CI", "false")]).unwrap().ci);
@@ -379,6 +399,7 @@ mod tests {
             ("UPGRADE_TEST_SEED", "seven"),
             ("UPGRADE_TEST_ROWS", "0"),
             ("UPGRADE_HISTORIES", "many"),
+            ("UPGRADE_FAULTS_OFF", "kill,earthquake"),
             ("UPGRADE_TEST_KEEP", "yes"),
             ("UPGRADE_PG_BIN", "bin"),
             ("UPGRADE_PG_BIN", ":"),

@@ -12,14 +12,15 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::context::UpgradeContext;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fault::{ServiceFault, Site};
 use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
 use crate::secret::Secret;
 use crate::validator::Finding;
 use crate::version::Version;
 
 #[cfg(feature = "docker")]
-pub use docker::{Disturbance, DockerEnvironment, SharedEnvironment};
+pub use docker::{DockerEnvironment, SharedEnvironment};
 #[cfg(feature = "postgres")]
 pub use postgres::{DatabaseSource, Existing, PostgresEnvironment};
 
@@ -159,6 +160,55 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// [`Fault::KillServer`] without [`Capabilities::server_faults`].
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()>;
 
+    /// Where each kind of [fault](crate::fault) of a service can strike in a release and, where it
+    /// cannot, why. It is asked before anything is made, for the plan. An environment without
+    /// [`Capabilities::service_faults`] has no such place, and need not implement it.
+    ///
+    /// # Behavior
+    /// - It says the same before and after [`prepare`](Self::prepare).
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a release that it does not know.
+    fn fault_sites(&self, release: &Version) -> Result<Vec<Site>> {
+        let _ = release;
+        Ok(Vec::new())
+    }
+
+    /// Has a fault of one container strike, until it is [healed](Self::heal).
+    ///
+    /// # Behavior
+    /// - It stays until `heal`, a snapshot, a restore or a teardown, which heal what is not healed.
+    /// - A replacement does not heal: a release may be rolled out while a container is frozen. A
+    ///   container that is replaced takes its fault along.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::service_faults`], and
+    /// with the reason where the site is closed; [`NotFound`](crate::ErrorKind::NotFound) where
+    /// there is no such container; [`Refused`](crate::ErrorKind::Refused) for one that has a fault
+    /// already.
+    async fn strike(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
+        let _ = cx;
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "`{fault}` cannot strike: `{}` has no faults of services",
+                self.name()
+            ),
+        ))
+    }
+
+    /// Undoes a fault, and waits until its container is ready again.
+    ///
+    /// # Behavior
+    /// - One that is healed already, or whose container is gone, is left alone.
+    ///
+    /// # Errors
+    /// [`Environment`](crate::ErrorKind::Environment) when the container does not get ready again.
+    async fn heal(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
+        let _ = (cx, fault);
+        Ok(())
+    }
+
     /// Begins to watch for what the next migration leaves behind in sessions.
     ///
     /// # Behavior
@@ -214,6 +264,9 @@ pub struct Capabilities {
     pub faults: bool,
     /// It can kill the server of its database, and start it again.
     pub server_faults: bool,
+    /// It can have single containers of services go wrong: [`Environment::strike`].
+    #[serde(default)]
+    pub service_faults: bool,
     /// It can tell what a migration left in sessions: [`Environment::watch`].
     pub watches: bool,
     /// It can be emptied: [`EMPTY`] can be restored.
@@ -253,6 +306,13 @@ impl Capabilities {
     #[must_use]
     pub fn with_server_faults(mut self) -> Self {
         self.server_faults = true;
+        self
+    }
+
+    /// With [`Capabilities::service_faults`].
+    #[must_use]
+    pub fn with_service_faults(mut self) -> Self {
+        self.service_faults = true;
         self
     }
 

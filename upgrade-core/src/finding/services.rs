@@ -32,4 +32,11 @@ pub(super) const KINDS: &[FindingKind] = &[
         breaks: "users wait, and their own time limits turn slow answers into lost ones",
         mend: "look at the step: a migration that holds a lock, or too few instances that are ready at once",
     },
+    FindingKind {
+        id: "not-recovered",
+        title: "a service does not recover from a fault",
+        severity: Error,
+        breaks: "after a crash, a pause or a cut connection users are served wrongly, or not at all, until somebody steps in",
+        mend: "let the service wait for what it needs when it starts, connect again when a connection is gone, and keep nothing in memory that was acknowledged",
+    },
 ];

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::Capabilities;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fault::{Faults, ServiceFault, Site, Spared};
 use crate::migration::{MigrationId, Reversibility};
 use crate::scenario::Scenario;
 use crate::version::{Phase, Version};
@@ -28,7 +29,7 @@ pub const FORMAT: u32 = 1;
 pub(crate) const BASELINE: &str = "baseline";
 
 /// What the planner knows about an upgrade; see [`Upgrade::outline`](crate::Upgrade::outline).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Outline {
     /// The name of the upgrade.
@@ -61,6 +62,21 @@ pub struct Outline {
     pub reversible: bool,
     /// Whether the server is killed at every boundary, not at one of each migration.
     pub every_crash: bool,
+    /// Which faults of services may strike, and where; see
+    /// [`Upgrade::outline_in`](crate::Upgrade::outline_in).
+    pub faults: Option<FaultOutline>,
+}
+
+/// What the planner knows about faults of services.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct FaultOutline {
+    /// Which may strike, and how probable each is at each place.
+    pub faults: Faults,
+    /// Where, in the release that the upgrade starts at.
+    pub from: Vec<Site>,
+    /// Where, in the release that it leads to.
+    pub to: Vec<Site>,
 }
 
 /// What the planner knows about a migration.
@@ -116,6 +132,9 @@ pub struct Plan {
     pub to: Version,
     /// The budget of every rollback, in milliseconds.
     pub rollback_within_ms: u64,
+    /// What no fault strikes, where faults were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spared: Option<Spared>,
     /// The steps, in order.
     pub steps: Vec<Step>,
 }
@@ -252,6 +271,18 @@ pub enum Action {
         count: u32,
         /// How many there are.
         of: u32,
+    },
+    /// Has a fault of a service strike, and lets users go on with it for a while.
+    Strike {
+        /// Which fault.
+        fault: ServiceFault,
+        /// How long it is waited then, in milliseconds.
+        for_ms: u64,
+    },
+    /// Undoes a fault of a service.
+    Heal {
+        /// Which fault.
+        fault: ServiceFault,
     },
     /// Takes a way back and proves that it arrived.
     RollBack {
@@ -412,7 +443,10 @@ impl fmt::Display for Plan {
             }
             writeln!(f, "  {:>4}  {:<9}  {}", step.id, step.phase, step.action)?;
         }
-        Ok(())
+        match &self.spared {
+            Some(spared) => write!(f, "no fault of services strikes\n{spared}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -480,6 +514,11 @@ impl fmt::Display for Action {
             Self::ReplaceFirst { count, of } => {
                 write!(f, "have {count} of {of} instances be of the new release")
             }
+            Self::Strike { fault, for_ms } => {
+                let lasts = Duration::from_millis(*for_ms);
+                write!(f, "have `{fault}` strike, and wait {lasts:?}")
+            }
+            Self::Heal { fault } => write!(f, "heal `{fault}`"),
             Self::RollBack { strategy, applied } => {
                 write!(f, "roll back by {strategy}: {}", many(applied))
             }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod draft;
+mod faults;
 mod history;
 mod order;
 mod rollback_at;

@@ -5,6 +5,7 @@ mod compare;
 mod crash;
 mod downs;
 mod end;
+mod faults;
 mod limit;
 mod look;
 mod losses;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::crash::Crashes;
+use super::faults::{self, Faults};
 use super::limit::{said, within_reach};
 use super::look::Looks;
 use super::record::{blank, recorded};
@@ -48,6 +49,8 @@ pub(super) struct Run<'a> {
     pub(super) applied: Vec<MigrationId>,
     /// How many instances of services are those of the new release.
     pub(super) replaced: u32,
+    /// The faults of services that have struck.
+    pub(super) faults: Faults,
     /// The changes of [`Upgrade::expected_changes`] that were seen to happen, by their place.
     pub(super) happened: BTreeSet<usize>,
     pub(super) report: Report,
@@ -120,6 +123,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             prepared: None,
             applied: Vec::new(),
             replaced: 0,
+            faults: Faults::default(),
             happened: BTreeSet::new(),
             report: blank(&upgrade, environment.name(), &cx, plan, reproduce),
         };
@@ -194,6 +198,7 @@ impl Run<'_> {
                 continue;
             }
             ended = Some(step.attempt);
+            faults::heal_all(self, cx).await;
             if plan.scenario == Scenario::Straight {
                 rollback::automatic(self, cx, step, began.elapsed()).await;
             }

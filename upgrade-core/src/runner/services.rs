@@ -75,7 +75,7 @@ where
 }
 
 /// The first line of what it came from. The evidence has the others.
-fn why(error: &Error) -> String {
+pub(super) fn why(error: &Error) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string);
     let cause = cause.unwrap_or_else(|| error.to_string());
     let first = cause.lines().next().unwrap_or_default();
@@ -86,6 +86,6 @@ fn why(error: &Error) -> String {
 }
 
 /// Whether an error says that the services are bad, not that we could not tell.
-fn is_judgement(error: &Error) -> bool {
+pub(super) fn is_judgement(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Environment | ErrorKind::Timeout)
 }

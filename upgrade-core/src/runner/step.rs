@@ -2,13 +2,14 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::limit::said;
 use super::run::{Run, StepResult, verdict};
-use super::{compare, crash, order, past, rollback, services, watch};
+use super::{compare, crash, faults, order, past, rollback, services, watch};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +24,9 @@ use crate::scenario::Scenario;
 use crate::validator::{Finding, Verdict};
 
 pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step) -> StepResult {
+    if !matches!(step.action, Action::Validate) {
+        run.faults.moved_on();
+    }
     match &step.action {
         Action::Provision => provision(run, cx).await,
         Action::Snapshot { label } => {
@@ -46,7 +50,11 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             Ok(Verdict::Pass)
         }
         Action::Compare { with, equal } => compare::compare(run, cx, step, with, *equal).await,
-        Action::Validate => validate(run, cx).await,
+        Action::Validate => {
+            let verdict = validate(run, cx).await;
+            faults::judge(run, cx, &verdict);
+            verdict
+        }
         Action::Inspect { irreversible } => {
             let mut findings = run.upgrade.findings().to_vec();
             for (id, reason) in irreversible {
@@ -132,6 +140,10 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::ReplaceFirst { count, .. } => {
             services::replace(run, cx, services::To::First(*count)).await
         }
+        Action::Strike { fault, for_ms } => {
+            faults::strike(run, cx, fault, Duration::from_millis(*for_ms)).await
+        }
+        Action::Heal { fault } => faults::heal(run, cx, fault).await,
         Action::RollBack { strategy, applied } => {
             rollback::planned(run, cx, step, strategy, applied).await
         }

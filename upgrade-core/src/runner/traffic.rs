@@ -38,6 +38,8 @@ pub(super) fn flows(run: &Run<'_>, step: &Step) -> bool {
         Action::Replace { .. }
         | Action::ReplaceFirst { .. }
         | Action::RollBack { .. }
+        | Action::Strike { .. }
+        | Action::Heal { .. }
         | Action::Validate => matches!(scenario, Scenario::Straight | Scenario::Rolling),
         Action::Apply { .. } | Action::Write { .. } => scenario == Scenario::Rolling,
         _ => false,
@@ -108,7 +110,7 @@ impl Flow {
             let mut seen = lock(&stream.seen);
             seen.longest_gap = seen.longest_gap.max(seen.good.elapsed());
             let report = report(&stream.traffic, &mut seen, step, self.began.elapsed());
-            for finding in judged(&stream.traffic, &report, &seen.told) {
+            for finding in judged(&stream.traffic, &report, &seen.told, &step.action) {
                 cx.notice(finding);
             }
             run.report.traffic.push(report);
@@ -247,7 +249,17 @@ fn report(traffic: &Traffic, seen: &mut Seen, step: &Step, window: Duration) -> 
     }
 }
 
-fn judged(traffic: &Traffic, report: &TrafficReport, told: &[String]) -> Vec<Finding> {
+fn judged(
+    traffic: &Traffic,
+    report: &TrafficReport,
+    told: &[String],
+    action: &Action,
+) -> Vec<Finding> {
+    // What a fault costs is not the upgrade's; that an answer is wrong is never right.
+    let fault = match action {
+        Action::Strike { fault, .. } | Action::Heal { fault } => Some(fault),
+        _ => None,
+    };
     let of = |count: u64, what: &str| {
         let TrafficReport { requests, .. } = report;
         let gap = report.longest_gap_ms;
@@ -261,16 +273,19 @@ fn judged(traffic: &Traffic, report: &TrafficReport, told: &[String]) -> Vec<Fin
     }
     if report.lost > 0 {
         let message = of(report.lost, "were lost");
-        findings.push(if report.lost > traffic.most_lost {
-            Finding::error("requests-lost", traffic.name(), message)
-        } else {
-            Finding::note("requests-lost", traffic.name(), message)
+        findings.push(match fault {
+            Some(fault) => Finding::note("requests-lost", traffic.name(), message)
+                .with_help(format!("`{fault}` struck meanwhile")),
+            None if report.lost > traffic.most_lost => {
+                Finding::error("requests-lost", traffic.name(), message)
+            }
+            None => Finding::note("requests-lost", traffic.name(), message),
         });
     }
     for finding in &mut findings {
         finding.evidence = Some(evidence.clone());
     }
-    if report.slow > 0 {
+    if report.slow > 0 && fault.is_none() {
         let message = of(report.slow, &format!("took over {:?}", traffic.slow_after));
         findings.push(Finding::warning("requests-slow", traffic.name(), message));
     }

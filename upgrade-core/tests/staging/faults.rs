@@ -47,12 +47,12 @@ async fn asked_from_inside(fixture: &Fixture) -> String {
 async fn paused(environment: &DockerEnvironment, cx: &UpgradeContext) {
     let mut session = connect(environment).await;
     let fault = ServiceFault::new(FaultKind::Pause, "db");
-    let disturbance = environment.disturb(cx, &fault).await.unwrap();
+    environment.strike(cx, &fault).await.unwrap();
     let query = timeout(Duration::from_millis(500), number(&mut session));
     assert!(query.await.is_err(), "nobody answers");
-    let again = environment.disturb(cx, &fault).await.unwrap_err();
+    let again = environment.strike(cx, &fault).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Refused, "{again}");
-    disturbance.heal(cx).await.unwrap();
+    environment.heal(cx, &fault).await.unwrap();
     let mut session = connect(environment).await;
     assert_eq!(number(&mut session).await.unwrap(), 1);
     session.close().await.unwrap();
@@ -61,11 +61,11 @@ async fn paused(environment: &DockerEnvironment, cx: &UpgradeContext) {
 async fn ended(environment: &DockerEnvironment, cx: &UpgradeContext, kind: FaultKind, log: &str) {
     let mut session = connect(environment).await;
     let fault = ServiceFault::new(kind, "db");
-    let disturbance = environment.disturb(cx, &fault).await.unwrap();
+    environment.strike(cx, &fault).await.unwrap();
     assert!(number(&mut session).await.is_err(), "its session has ended");
     let refused = sql(environment, "select 1::text").await;
     assert!(refused.is_err(), "{kind}: {refused:?}");
-    disturbance.heal(cx).await.unwrap();
+    environment.heal(cx, &fault).await.unwrap();
     let mut session = timeout(SOON, connect(environment)).await.unwrap();
     assert_eq!(number(&mut session).await.unwrap(), 1, "{kind}");
     session.close().await.unwrap();
@@ -80,10 +80,10 @@ async fn ended(environment: &DockerEnvironment, cx: &UpgradeContext, kind: Fault
 async fn cut_off(fixture: &Fixture, environment: &DockerEnvironment, cx: &UpgradeContext) {
     assert_eq!(asked_from_inside(fixture).await, "1");
     let fault = ServiceFault::new(FaultKind::Partition, "db");
-    let disturbance = environment.disturb(cx, &fault).await.unwrap();
+    environment.strike(cx, &fault).await.unwrap();
     assert_eq!(asked_from_inside(fixture).await, "", "it finds nobody");
     assert!(sql(environment, "select 1::text").await.is_err());
-    disturbance.heal(cx).await.unwrap();
+    environment.heal(cx, &fault).await.unwrap();
     assert_eq!(asked_from_inside(fixture).await, "1");
     assert_eq!(sql(environment, "select 'a'").await.unwrap(), "a");
 }
@@ -96,7 +96,7 @@ async fn slowed_down(environment: &DockerEnvironment, cx: &UpgradeContext) {
         .unwrap();
     let fault = ServiceFault::new(FaultKind::SlowNetwork, "db");
     if site.closed.is_some() {
-        let refused = environment.disturb(cx, &fault).await.unwrap_err();
+        let refused = environment.strike(cx, &fault).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
         return;
     }
@@ -107,9 +107,9 @@ async fn slowed_down(environment: &DockerEnvironment, cx: &UpgradeContext) {
         begun.elapsed()
     };
     let before = took().await;
-    let disturbance = environment.disturb(cx, &fault).await.unwrap();
+    environment.strike(cx, &fault).await.unwrap();
     let slow = took().await;
-    disturbance.heal(cx).await.unwrap();
+    environment.heal(cx, &fault).await.unwrap();
     let after = took().await;
     assert!(
         slow > Duration::from_millis(400) && slow > before * 3 && slow > after * 3,
@@ -143,19 +143,19 @@ async fn each_fault_does_what_it_says_and_is_healed() {
     slowed_down(&environment, &cx).await;
 
     let nobody = ServiceFault::new(FaultKind::Pause, "api").of_replica(2);
-    let error = environment.disturb(&cx, &nobody).await.unwrap_err();
+    let error = environment.strike(&cx, &nobody).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("api.1, db.1"), "{error}");
     // Neither a snapshot nor a teardown is hindered by what nobody healed.
     let pause = ServiceFault::new(FaultKind::Pause, "db");
-    let _ = environment.disturb(&cx, &pause).await.unwrap();
+    environment.strike(&cx, &pause).await.unwrap();
     environment.snapshot(&cx, "a").await.unwrap();
     let cut = ServiceFault::new(FaultKind::Partition, "api");
-    let _ = environment.disturb(&cx, &cut).await.unwrap();
+    environment.strike(&cx, &cut).await.unwrap();
     environment.restore(&cx, "a").await.unwrap();
     assert_eq!(release(&environment).await, "1");
     for fault in [pause, cut] {
-        let _ = environment.disturb(&cx, &fault).await.unwrap();
+        environment.strike(&cx, &fault).await.unwrap();
     }
     Box::new(environment).teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
@@ -180,9 +180,9 @@ async fn one_of_two_containers_is_hit_and_the_other_answers() {
     };
     assert_eq!(hosts().await, 2);
     let fault = ServiceFault::new(FaultKind::Kill, "api").of_replica(2);
-    let disturbance = environment.disturb(&cx, &fault).await.unwrap();
+    environment.strike(&cx, &fault).await.unwrap();
     assert_eq!(hosts().await, 1);
-    disturbance.heal(&cx).await.unwrap();
+    environment.heal(&cx, &fault).await.unwrap();
     assert_eq!(hosts().await, 2);
     Box::new(environment).teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
@@ -218,20 +218,20 @@ async fn a_full_disk_refuses_rows_until_it_is_healed() {
         .await
         .unwrap();
     let fault = ServiceFault::new(FaultKind::FullDisk, "db");
-    let disturbance = environment.disturb(&cx, &fault).await.unwrap();
+    environment.strike(&cx, &fault).await.unwrap();
     let error = sqlx::raw_sql(insert)
         .execute(&mut session)
         .await
         .unwrap_err();
     let code = error.as_database_error().unwrap().code().unwrap();
     assert_eq!(code, "53100", "{error}");
-    disturbance.heal(&cx).await.unwrap();
+    environment.heal(&cx, &fault).await.unwrap();
     sqlx::raw_sql(insert).execute(&mut session).await.unwrap();
     assert_eq!(number(&mut session).await.unwrap(), 200);
     session.close().await.unwrap();
 
     let kill = ServiceFault::new(FaultKind::Kill, "db");
-    let error = environment.disturb(&cx, &kill).await.unwrap_err();
+    let error = environment.strike(&cx, &kill).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("volume `data`"), "{error}");
     Box::new(environment).teardown(&cx).await.unwrap();

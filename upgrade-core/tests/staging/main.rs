@@ -7,6 +7,7 @@
 
 mod support;
 
+mod disturbed;
 mod engine;
 mod failures;
 mod faults;

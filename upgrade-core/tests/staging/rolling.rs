@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use upgrade_core::docker::{Condition, Image, Ready, Service, Stack};
 use upgrade_core::environment::DockerEnvironment;
@@ -21,7 +22,7 @@ use crate::support::*;
 
 /// Places an order for each request for `/place/ID` by the statement in `PLACE`, after it has run
 /// the one in `START`; asked to stop, it first answers those who wait.
-const SHOP: &str = r#"
+pub(crate) const SHOP: &str = r#"
 use IO::Socket::INET; use POSIX; $| = 1;
 $ENV{PGHOST} = "db"; $ENV{PGUSER} = "postgres"; $ENV{PGPASSWORD} = "staging"; $ENV{PGDATABASE} = "shop";
 system("psql", "-qAt", "-v", "ON_ERROR_STOP=1", "-c", $ENV{START}) == 0 or die "the schema is not mine\n";
@@ -41,7 +42,7 @@ while (1) {
     print $client "HTTP/1.1 $status\r\nConnection: close\r\n\r\n$status $ENV{RELEASE}"; close $client;
 }"#;
 
-fn shop(release: &str, start: &str, place: &str) -> Stack {
+pub(crate) fn shop(release: &str, start: &str, place: &str) -> Stack {
     let mut shop = Service::new(Image::named(IMAGE))
         .with_env("RELEASE", release)
         .with_env("START", start)
@@ -62,7 +63,7 @@ const ORDERS: &str =
     "create table orders (id bigint primary key, placed_at timestamptz not null default now());
     insert into orders (id) select -generate_series(1, 20)";
 
-fn system(fixture: &Fixture, old: Stack, new: Stack) -> DockerEnvironment {
+pub(crate) fn system(fixture: &Fixture, old: Stack, new: Stack) -> DockerEnvironment {
     fixture
         .environment()
         .with_release("1", old)
@@ -126,7 +127,7 @@ impl Orders {
     }
 }
 
-enum Back {
+pub(crate) enum Back {
     ByDowns,
     ByCopy,
 }
@@ -136,6 +137,20 @@ async fn rehearse(
     migrations: &[(&str, &str)],
     back: Back,
     scenario: Scenario,
+) -> Report {
+    rehearse_as(environment, migrations, back, |upgrade, environment| {
+        let outline = upgrade.outline(environment.capabilities());
+        (upgrade, Plan::new(&outline, scenario, 1).unwrap())
+    })
+    .await
+}
+
+/// As `planned` says.
+pub(crate) async fn rehearse_as(
+    environment: DockerEnvironment,
+    migrations: &[(&str, &str)],
+    back: Back,
+    planned: impl FnOnce(Upgrade, &DockerEnvironment) -> (Upgrade, Plan),
 ) -> Report {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in migrations {
@@ -158,24 +173,28 @@ async fn rehearse(
     let upgrade = Upgrade::new("shop", "1", "2")
         .with_migrations(migrations.clone())
         .with_validator(there)
-        .with_traffic(Traffic::new(requests).with_users(2));
+        .with_traffic(
+            Traffic::new(requests)
+                .with_users(2)
+                .with_lost_after(Duration::from_secs(3)),
+        );
     let upgrade = match back {
         Back::ByDowns => upgrade.with_rollback(RevertMigrations::new(migrations)),
         Back::ByCopy => upgrade.with_rollback(SnapshotSwap::new()),
     };
-    let plan = Plan::new(&upgrade.outline(environment.capabilities()), scenario, 1).unwrap();
+    let (upgrade, plan) = planned(upgrade, &environment);
     Runner::new(upgrade, environment).run(&plan).await.unwrap()
 }
 
-fn failures(report: &Report) -> BTreeSet<&str> {
+pub(crate) fn failures(report: &Report) -> BTreeSet<&str> {
     let errors = report.findings_of(upgrade_core::Severity::Error);
     errors.map(|found| found.finding.id.as_str()).collect()
 }
 
 const OLD_WITH_TIME: &str = "insert into orders (id, placed_at) values (ID, now())";
-const OLD: &str = "insert into orders (id) values (ID)";
-const NEW: &str = "insert into orders (id, note) values (ID, 'new')";
-const EXPAND: &[(&str, &str)] = &[
+pub(crate) const OLD: &str = "insert into orders (id) values (ID)";
+pub(crate) const NEW: &str = "insert into orders (id, note) values (ID, 'new')";
+pub(crate) const EXPAND: &[(&str, &str)] = &[
     ("1_note.up.sql", "alter table orders add column note text;"),
     ("1_note.down.sql", "alter table orders drop column note;"),
 ];
@@ -260,7 +279,7 @@ async fn a_service_that_migrates_at_its_start_is_followed_to_the_end() {
         shop("1", strict, OLD_WITH_TIME),
         shop("2", moves, "insert into orders (id, at) values (ID, now())"),
     )
-    .with_ready_within(std::time::Duration::from_secs(30));
+    .with_ready_within(Duration::from_secs(30));
     let report = rehearse(environment, &[], Back::ByCopy, Scenario::Rolling).await;
     let found = failures(&report);
     // While one instance is new, after all are, and on the way back.
@@ -303,7 +322,7 @@ async fn an_old_release_that_refuses_the_new_schema_goes_back_after_the_data() {
             "insert into nowhere values (ID)",
         ),
     )
-    .with_ready_within(std::time::Duration::from_secs(30));
+    .with_ready_within(Duration::from_secs(30));
     let report = rehearse(environment, EXPAND, Back::ByCopy, Scenario::Straight).await;
     assert!(!report.passed);
     let found = failures(&report);
@@ -325,7 +344,7 @@ async fn a_new_release_that_does_not_start_is_a_finding() {
         shop("1", "select 1", OLD),
         shop("2", "select no_such_column from orders", NEW),
     )
-    .with_ready_within(std::time::Duration::from_secs(30));
+    .with_ready_within(Duration::from_secs(30));
     let report = rehearse(environment, EXPAND, Back::ByDowns, Scenario::Straight).await;
     let found = failures(&report);
     assert!(found.contains("services-not-up"), "{found:?}");

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use upgrade_core::fault::{FaultKind, Faults};
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::postgres::Observer;
 use upgrade_core::rollback::{DEFAULT_BUDGET, RevertMigrations, SnapshotSwap};
@@ -76,6 +77,8 @@ pub struct Rehearsal {
     rollbacks: Vec<Arc<dyn Rollback>>,
     writes: Vec<Writes>,
     traffic: Vec<Traffic>,
+    faults: Option<Faults>,
+    faults_off: BTreeSet<FaultKind>,
     environment: Option<MakeEnvironment>,
     rollback_within: Duration,
     step_within: Option<Duration>,
@@ -133,6 +136,8 @@ impl Rehearsal {
             rollbacks: Vec::new(),
             writes: Vec::new(),
             traffic: Vec::new(),
+            faults: None,
+            faults_off: settings.faults_off.clone(),
             environment: None,
             rollback_within: DEFAULT_BUDGET,
             step_within: None,
@@ -171,6 +176,8 @@ impl Rehearsal {
             rollbacks: Vec::new(),
             writes: Vec::new(),
             traffic: Vec::new(),
+            faults: None,
+            faults_off: settings.faults_off.clone(),
             environment: None,
             rollback_within: spec.rollback_within().unwrap_or(DEFAULT_BUDGET),
             step_within: None,
@@ -400,6 +407,14 @@ impl Rehearsal {
         self
     }
 
+    /// Has faults of services strike on the way, drawn from the seed of the test into its plan;
+    /// see [`Upgrade::with_faults`]. `UPGRADE_FAULTS_OFF` switches kinds off.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = Some(faults);
+        self
+    }
+
     /// Rehearses in environments that `make` makes, such as a
     /// [`DockerEnvironment`](upgrade_core::environment::DockerEnvironment), instead of databases of
     /// the pool. It is given the two releases by the names that the environment has to know them
@@ -500,6 +515,7 @@ impl Rehearsal {
         self.rollbacks.extend(upgrade.rollbacks().iter().cloned());
         self.writes.extend(upgrade.writes().iter().cloned());
         self.traffic.extend(upgrade.traffic().iter().cloned());
+        self.faults = self.faults.take().or_else(|| upgrade.faults().cloned());
         self.expected_changes
             .extend(upgrade.expected_changes().iter().cloned());
         Ok(release::of_upgrade(&upgrade))
@@ -542,6 +558,11 @@ impl Rehearsal {
         }
         for traffic in &self.traffic {
             upgrade = upgrade.with_traffic(traffic.clone());
+        }
+        if let Some(faults) = &self.faults {
+            let off = self.faults_off.iter();
+            upgrade = upgrade
+                .with_faults(off.fold(faults.clone(), |faults, kind| faults.without_kind(*kind)));
         }
         for rollback in &self.rollbacks {
             upgrade = upgrade.with_rollback(Arc::clone(rollback));

@@ -87,8 +87,9 @@ impl Ready {
     }
 
     pub(crate) fn outline(&self) -> Result<Outline> {
-        let capabilities = self.environment(Arc::default())?.capabilities();
-        Ok(self.rehearsal.upgrade(&self.releases).outline(capabilities))
+        let environment = self.environment(Arc::default())?;
+        let upgrade = self.rehearsal.upgrade(&self.releases);
+        upgrade.outline_in(&*environment)
     }
 
     /// One run, on a database of its own. Of a `probe`, one of many, no database is kept after a

@@ -110,6 +110,19 @@ impl Staging {
         Ok(())
     }
 
+    /// Undoes all faults, before all services but one start anew. Those need not get ready again.
+    pub(crate) async fn heal_before_anew(&self, but: &str) -> Result<()> {
+        let faults = self.state.lock().await.faults.clone();
+        for injected in faults.iter().rev() {
+            let healed = self.heal(&injected.fault).await;
+            if injected.fault.service == but {
+                healed?;
+            }
+        }
+        self.state.lock().await.faults.clear();
+        Ok(())
+    }
+
     async fn undo(
         &self,
         state: &mut State,

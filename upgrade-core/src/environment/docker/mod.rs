@@ -15,7 +15,6 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use self::database::{Login, POSTGRES, StackDatabase};
-pub use self::faults::Disturbance;
 pub use self::shared::SharedEnvironment;
 use super::postgres::PostgresEnvironment;
 use super::{
@@ -25,6 +24,7 @@ use crate::context::UpgradeContext;
 use crate::docker::staging::{self, Kept, Staging, StagingOptions};
 use crate::docker::{Port, Ready, Stack, Strategy};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fault::{ServiceFault, Site};
 use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
 use crate::postgres::{Database, Observer};
 use crate::validator::Finding;
@@ -455,7 +455,9 @@ impl Environment for DockerEnvironment {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let services = Capabilities::none().with_instances(self.instances());
+        let services = Capabilities::none()
+            .with_instances(self.instances())
+            .with_service_faults();
         match self.database {
             None => services,
             Some(_) => services
@@ -540,13 +542,27 @@ impl Environment for DockerEnvironment {
     }
 
     async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        self.heal_all(cx).await?;
+        let staging = &self.running()?.staging;
+        let healed = staging.heal_before_anew(self.database_service());
+        cx.bounded("heal all faults", healed).await??;
         cx.bounded("put the services back", self.put_back(cx, label))
             .await?
     }
 
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
         self.postgres()?.inject(cx, fault).await
+    }
+
+    fn fault_sites(&self, release: &Version) -> Result<Vec<Site>> {
+        self.sites_of(release)
+    }
+
+    async fn strike(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
+        self.begin_fault(cx, fault).await
+    }
+
+    async fn heal(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
+        self.end_fault(cx, fault).await
     }
 
     async fn watch(&self, cx: &UpgradeContext) -> Result<()> {

@@ -16,6 +16,8 @@ pub(super) struct Draft<'a> {
     pub(super) attempt: u32,
     scenario: Scenario,
     steps: Vec<Step>,
+    /// At how many places a fault could have struck.
+    pub(super) places: u32,
 }
 
 impl<'a> Draft<'a> {
@@ -27,6 +29,7 @@ impl<'a> Draft<'a> {
             attempt: 0,
             scenario,
             steps: Vec::new(),
+            places: 0,
         };
         draft.push(Phase::Provision, Action::Provision);
         draft
@@ -54,8 +57,13 @@ impl<'a> Draft<'a> {
             from: outline.from.clone(),
             to: outline.to.clone(),
             rollback_within_ms: millis(outline.rollback_within),
+            spared: self.spared(),
             steps: self.steps,
         }
+    }
+
+    pub(super) fn scenario(&self) -> Scenario {
+        self.scenario
     }
 
     pub(super) fn push(&mut self, phase: Phase, action: Action) {
@@ -120,6 +128,7 @@ impl<'a> Draft<'a> {
 
     pub(super) fn validate(&mut self, phase: Phase) {
         self.push(phase, Action::Validate);
+        self.disturb(phase);
     }
 
     pub(super) fn compare(&mut self, phase: Phase, with: &str, equal: Equal) {

@@ -1,0 +1,105 @@
+//! Faults of services on the way, and whether the system recovers.
+
+use std::time::Duration;
+
+use super::run::{Run, StepResult};
+use super::services::{is_judgement, why};
+use crate::context::UpgradeContext;
+use crate::error::{Error, ErrorKind};
+use crate::fault::ServiceFault;
+use crate::plan::Action;
+use crate::report::StepOutcome;
+use crate::validator::{Finding, Verdict};
+
+/// What is remembered of faults.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// Those that are not healed yet.
+    there: Vec<ServiceFault>,
+    /// The last one that was healed, until the system has been looked at.
+    healed: Option<ServiceFault>,
+}
+
+impl Faults {
+    /// Something else happens: what is wrong from now on need not be the last fault's.
+    pub(super) fn moved_on(&mut self) {
+        self.healed = None;
+    }
+}
+
+/// Has a fault strike, and lets users go on with it for a while.
+pub(super) async fn strike(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    fault: &ServiceFault,
+    lasts: Duration,
+) -> StepResult {
+    // What fails halfway is to be healed, too.
+    run.faults.there.push(fault.clone());
+    run.environment.strike(cx, fault).await?;
+    tokio::select! {
+        () = tokio::time::sleep(lasts) => Ok(Verdict::Pass),
+        () = cx.cancellation().cancelled() => {
+            Err(Error::new(ErrorKind::Cancelled, "cancelled while a fault was there"))
+        }
+    }
+}
+
+/// Undoes a fault. A service that does not come back from it is a defect of the release.
+pub(super) async fn heal(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    fault: &ServiceFault,
+) -> StepResult {
+    match run.environment.heal(cx, fault).await {
+        Ok(()) => {
+            run.faults.there.retain(|there| there != fault);
+            run.faults.healed = Some(fault.clone());
+            Ok(Verdict::Pass)
+        }
+        Err(error) if is_judgement(&error) => {
+            let message = format!("does not get ready again after `{fault}`: {}", why(&error));
+            let finding = Finding::error("not-recovered", fault.target(), message);
+            Ok(Verdict::Fail(vec![
+                finding.with_evidence(format!("{error:?}")),
+            ]))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Heals what an attempt that has ended leaves, as far as it can be: what cannot is put back with
+/// the state, or removed.
+pub(super) async fn heal_all(run: &mut Run<'_>, cx: &UpgradeContext) {
+    run.faults.healed = None;
+    for fault in std::mem::take(&mut run.faults.there).iter().rev() {
+        let within = Duration::from_secs(60);
+        let cx = run.context(cx, cx.phase(), within);
+        if let Err(error) = run.environment.heal(&cx, fault).await {
+            tracing::warn!(%fault, ?error, "a fault is not healed");
+        }
+    }
+}
+
+/// After a look at the system: what fails now, and did not before the fault, it has done.
+pub(super) fn judge(run: &mut Run<'_>, cx: &UpgradeContext, verdict: &StepResult) {
+    let Some(fault) = run.faults.healed.take() else {
+        return;
+    };
+    let before = run.report.steps.iter().rev();
+    let mut looks = before.filter(|step| step.title == Action::Validate.to_string());
+    let held = looks
+        .next()
+        .is_some_and(|step| step.outcome == StepOutcome::Done);
+    if let Ok(Verdict::Fail(found)) = verdict
+        && held
+    {
+        let count = found.iter().filter(|finding| finding.fails()).count();
+        if count > 0 {
+            let message = format!(
+                "{count} things are wrong since `{fault}` was healed, and were not before it struck"
+            );
+            cx.notice(Finding::error("not-recovered", fault.target(), message));
+        }
+    }
+}
