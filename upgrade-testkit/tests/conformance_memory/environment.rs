@@ -9,6 +9,7 @@ use tokio::task::yield_now;
 use upgrade_core::environment::{
     At, Capabilities, DATABASE, EMPTY, Endpoint, Endpoints, Fault, LogTail,
 };
+use upgrade_core::fault::{FaultKind, ServiceFault, Site};
 use upgrade_core::observation::{
     ColumnValue, RowChange, RowChangeKind, RowDiff, RowDiffRequest, Scope, TableState,
 };
@@ -67,6 +68,13 @@ pub(crate) enum Bug {
     KillIsIgnored,
     KilledServerMoves,
     KillLosesARow,
+    StrikesUndeclared,
+    SitesComeLate,
+    StrikesNothing,
+    HealsNothing,
+    StrikesAnybody,
+    StrikesTwice,
+    RestoreKeepsFaults,
     WatchHolds,
     WatchGoesOn,
     FindsItself,
@@ -93,6 +101,8 @@ struct Made {
     snapshots: BTreeMap<String, String>,
     observed: u32,
     emptied: bool,
+    /// The instances that do not answer, and their release.
+    struck: BTreeMap<ServiceFault, Version>,
     /// The sessions that held something when the watch began.
     watch: Option<BTreeSet<String>>,
     held_by_watch: Option<OwnedMutexGuard<()>>,
@@ -120,6 +130,18 @@ impl InMemory {
     fn label(&self, label: &str) -> Result<String> {
         let url = lock(&self.made).snapshots.get(label).cloned();
         url.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no label `{label}`")))
+    }
+
+    /// Has an instance answer again.
+    fn mend(&self, fault: &ServiceFault) -> Result<()> {
+        let database = self.server.get(&self.live()?)?;
+        let Some(release) = lock(&self.made).struck.remove(fault) else {
+            return Ok(());
+        };
+        if self.bug != Bug::StrikesNothing {
+            lock(&database.releases).push(release);
+        }
+        Ok(())
     }
 
     /// The tables of a state.
@@ -364,6 +386,57 @@ impl Environment for InMemory {
         Ok(self.measure(&database.read(cx).await?, scope))
     }
 
+    fn fault_sites(&self, release: &Version) -> Result<Vec<Site>> {
+        if !["1", "2"].contains(&release.as_str()) {
+            let message = format!("there is no release `{release}`");
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        if self.bug == Bug::SitesComeLate && lock(&self.made).live.is_none() {
+            return Ok(Vec::new());
+        }
+        Ok(match self.powers.service_faults {
+            true => vec![
+                Site::open(FaultKind::Kill, "api", INSTANCES.into()),
+                Site::open(FaultKind::FullDisk, "api", INSTANCES.into()).closed("no disk"),
+            ],
+            false => Vec::new(),
+        })
+    }
+
+    async fn strike(&self, _: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
+        if self.bug == Bug::StrikesUndeclared {
+            return Ok(());
+        }
+        if !self.powers.service_faults || fault.kind != FaultKind::Kill {
+            return Err(unsupported("such a fault"));
+        }
+        let place = usize::try_from(fault.replica).unwrap_or(0).wrapping_sub(1);
+        let database = self.server.get(&self.live()?)?;
+        let mut made = lock(&self.made);
+        if made.struck.contains_key(fault) && self.bug != Bug::StrikesTwice {
+            return Err(Error::new(ErrorKind::Refused, "it has struck already"));
+        }
+        let mut releases = lock(&database.releases);
+        let Some(release) = releases.get(place).cloned() else {
+            return match self.bug {
+                Bug::StrikesAnybody | Bug::StrikesTwice => Ok(()),
+                _ => Err(Error::new(ErrorKind::NotFound, "no such instance")),
+            };
+        };
+        if self.bug != Bug::StrikesNothing {
+            releases.remove(place);
+        }
+        made.struck.insert(fault.clone(), release);
+        Ok(())
+    }
+
+    async fn heal(&self, _: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
+        match self.bug {
+            Bug::HealsNothing => Ok(()),
+            _ => self.mend(fault),
+        }
+    }
+
     async fn watch(&self, _: &UpgradeContext) -> Result<()> {
         if !self.powers.watches && self.bug != Bug::WatchesUndeclared {
             return Err(unsupported("a watch"));
@@ -463,6 +536,12 @@ impl Environment for InMemory {
     async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
         if !self.powers.snapshots {
             return Err(unsupported("snapshots"));
+        }
+        let struck: Vec<ServiceFault> = lock(&self.made).struck.keys().cloned().collect();
+        for fault in struck {
+            if self.bug != Bug::RestoreKeepsFaults {
+                self.mend(&fault)?;
+            }
         }
         if label == EMPTY && (self.powers.empty || self.bug == Bug::EmptiesUndeclared) {
             return self.empty(cx).await;
@@ -580,6 +659,7 @@ impl Fixture {
             .with_instances(INSTANCES.into())
             .with_row_diffs()
             .with_server_faults()
+            .with_service_faults()
             .with_watches()
             .with_empty();
         Self::with(powers, bug)

@@ -7,6 +7,7 @@ mod prepare;
 mod replace;
 mod row_diff;
 mod server_faults;
+mod service_faults;
 mod snapshot;
 mod teardown;
 mod time;
@@ -24,6 +25,7 @@ pub use prepare::*;
 pub use replace::*;
 pub use row_diff::*;
 pub use server_faults::*;
+pub use service_faults::*;
 pub use snapshot::*;
 pub use teardown::*;
 pub use time::*;
@@ -98,6 +100,8 @@ pub trait EnvironmentFixture: Send + Sync {
     /// both releases, none. Not applicable without
     /// [`Capabilities::services`](upgrade_core::environment::Capabilities::services).
     ///
+    /// One that a fault keeps from answering is left out, or an error.
+    ///
     /// # Errors
     /// When one does not answer.
     async fn releases(&self, cx: &UpgradeContext) -> Result<Case<Vec<Version>>>;
@@ -155,6 +159,10 @@ macro_rules! for_each_environment_clause {
             a_killed_server_releases_what_was_held: "server faults",
             a_killed_server_answers_where_it_did: "server faults",
             a_killed_server_keeps_what_was_committed: "server faults",
+            fault_sites_are_known_beforehand: "service faults",
+            a_fault_is_there_until_it_is_healed: "service faults",
+            a_fault_that_cannot_strike_is_refused: "service faults",
+            a_restore_heals: "service faults",
             a_watch_holds_nothing: "watches",
             watching_again_begins_anew: "watches",
             nothing_is_left_behind_without_a_change: "watches",

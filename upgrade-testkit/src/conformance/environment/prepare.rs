@@ -2,6 +2,7 @@
 
 use upgrade_core::ErrorKind;
 use upgrade_core::environment::{At, Fault};
+use upgrade_core::fault::{FaultKind, ServiceFault};
 
 use super::{EnvironmentFixture, begin, live, prepared};
 use crate::conformance::ClauseResult;
@@ -33,6 +34,7 @@ pub async fn undeclared_power_is_unsupported(fixture: &dyn EnvironmentFixture) -
             powers.snapshots,
             powers.faults,
             powers.server_faults,
+            powers.service_faults,
             powers.watches,
             powers.row_diffs,
             powers.instances > 0,
@@ -58,6 +60,11 @@ pub async fn undeclared_power_is_unsupported(fixture: &dyn EnvironmentFixture) -
         if !powers.server_faults {
             let killed = environment.inject(cx, Fault::KillServer).await;
             clause.kind("`inject` of a killed server", killed, unsupported)?;
+        }
+        if !powers.service_faults {
+            let fault = ServiceFault::new(FaultKind::Kill, "any");
+            let struck = environment.strike(cx, &fault).await;
+            clause.kind("`strike`", struck, unsupported)?;
         }
         if !powers.watches {
             let watched = environment.watch(cx).await;

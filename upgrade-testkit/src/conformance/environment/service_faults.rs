@@ -1,0 +1,193 @@
+//! Clauses on faults of single containers.
+
+use upgrade_core::fault::{FaultKind, ServiceFault, Site};
+use upgrade_core::{Environment, ErrorKind, UpgradeContext, Version};
+
+use super::{EnvironmentFixture, prepared};
+use crate::conformance::check::{Clause, given};
+use crate::conformance::{Case, ClauseFailed, ClauseResult};
+
+const NONE: &str = "it does not declare faults of services";
+const NOBODY: &str = "no service can be killed";
+const LABEL: &str = "before a fault";
+
+/// Where faults can strike is known before `prepare`, and no other release is known.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn fault_sites_are_known_beforehand(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("fault_sites_are_known_beforehand");
+    let new = clause.fixture("make", fixture.make().await)?;
+    let release = fixture.context().from().clone();
+    let before = clause.ok("`fault_sites` before `prepare`", new.fault_sites(&release));
+    let unknown = new.fault_sites(&Version::new("no such release"));
+    // Whether that can be done without `prepare` is another clause's matter.
+    let _ = new.teardown(&fixture.context()).await;
+    let before = before?;
+    prepared(clause, fixture, async |environment, cx| {
+        if !environment.capabilities().service_faults {
+            return clause.not_applicable(NONE);
+        }
+        clause.kind(
+            "`fault_sites` of an unknown release",
+            unknown,
+            &[ErrorKind::NotFound],
+        )?;
+        let after = clause.ok("`fault_sites`", environment.fault_sites(cx.from()))?;
+        clause.equal("the sites before `prepare`", &after, &before)?;
+        clause.holds()
+    })
+    .await
+}
+
+/// A service that is killed does not answer until it is healed, and then it answers as before.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn a_fault_is_there_until_it_is_healed(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("a_fault_is_there_until_it_is_healed");
+    prepared(clause, fixture, async |environment, cx| {
+        let kills = given!(kills(clause, environment, cx)?);
+        let before = given!(clause.fixture("releases", fixture.releases(cx).await)?);
+        let state = clause.fixture("state", fixture.state(cx).await)?;
+        let mut seen = false;
+        for fault in &kills {
+            strike(clause, environment, cx, fault).await?;
+            seen |= match fixture.releases(cx).await {
+                Ok(Case::Given(found)) => found.len() < before.len(),
+                // It is so much there that nobody can be asked.
+                _ => true,
+            };
+            clause.ok(
+                &format!("`heal` of `{fault}`"),
+                environment.heal(cx, fault).await,
+            )?;
+            answers(clause, fixture, cx, &before, "healed").await?;
+        }
+        clause.that(
+            seen,
+            "an instance that is killed does not answer",
+            format!("all {} answer", before.len()),
+        )?;
+        let after = clause.fixture("state", fixture.state(cx).await)?;
+        clause.same_text("the state before the faults", &state, &after)?;
+        clause.holds()
+    })
+    .await
+}
+
+/// A fault of a container that is not there is not found, one where it cannot strike is
+/// unsupported, and a second one of the same container is refused.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn a_fault_that_cannot_strike_is_refused(
+    fixture: &dyn EnvironmentFixture,
+) -> ClauseResult {
+    let clause = Clause("a_fault_that_cannot_strike_is_refused");
+    prepared(clause, fixture, async |environment, cx| {
+        let kills = given!(kills(clause, environment, cx)?);
+        let sites = clause.ok("`fault_sites`", environment.fault_sites(cx.from()))?;
+        let replicas = |service: &str| sites.iter().find(|site| site.service == service);
+        for fault in &kills {
+            let most = replicas(&fault.service).map_or(0, |site| site.replicas);
+            let nobody = fault.clone().of_replica(most + 1);
+            let struck = environment.strike(cx, &nobody).await;
+            clause.kind(
+                &format!("`strike` of `{nobody}`"),
+                struck,
+                &[ErrorKind::NotFound],
+            )?;
+        }
+        for site in sites.iter().filter(|site| site.closed.is_some()) {
+            let fault = ServiceFault::new(site.kind, &site.service);
+            let struck = environment.strike(cx, &fault).await;
+            let call = format!("`strike` of `{fault}`, which is closed");
+            clause.kind(&call, struck, &[ErrorKind::Unsupported])?;
+        }
+        let Some(fault) = kills.first() else {
+            return clause.not_applicable(NOBODY);
+        };
+        strike(clause, environment, cx, fault).await?;
+        let again = environment.strike(cx, fault).await;
+        let healed = environment.heal(cx, fault).await;
+        clause.kind("a second `strike`", again, &[ErrorKind::Refused])?;
+        clause.ok("`heal`", healed)?;
+        clause.holds()
+    })
+    .await
+}
+
+/// A restore heals what is not healed.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn a_restore_heals(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("a_restore_heals");
+    prepared(clause, fixture, async |environment, cx| {
+        if !environment.capabilities().snapshots {
+            return clause.not_applicable("it does not declare snapshots");
+        }
+        let kills = given!(kills(clause, environment, cx)?);
+        let before = given!(clause.fixture("releases", fixture.releases(cx).await)?);
+        clause.ok("`snapshot`", environment.snapshot(cx, LABEL).await)?;
+        for fault in &kills {
+            strike(clause, environment, cx, fault).await?;
+        }
+        clause.ok("`restore`", environment.restore(cx, LABEL).await)?;
+        let cx = cx.clone().with_endpoints(environment.endpoints());
+        answers(clause, fixture, &cx, &before, "restored").await?;
+        clause.holds()
+    })
+    .await
+}
+
+/// A fault for each service of the earlier release whose first container can be killed.
+fn kills(
+    clause: Clause,
+    environment: &dyn Environment,
+    cx: &UpgradeContext,
+) -> Result<Case<Vec<ServiceFault>>, ClauseFailed> {
+    if !environment.capabilities().service_faults {
+        return Ok(Case::not_applicable(NONE));
+    }
+    let sites = clause.ok("`fault_sites`", environment.fault_sites(cx.from()))?;
+    let can =
+        |site: &&Site| site.kind == FaultKind::Kill && site.closed.is_none() && site.replicas > 0;
+    let kills = sites.iter().filter(can);
+    let kills: Vec<ServiceFault> = kills
+        .map(|site| ServiceFault::new(site.kind, &site.service))
+        .collect();
+    Ok(match kills.is_empty() {
+        true => Case::not_applicable(NOBODY),
+        false => Case::Given(kills),
+    })
+}
+
+async fn strike(
+    clause: Clause,
+    environment: &dyn Environment,
+    cx: &UpgradeContext,
+    fault: &ServiceFault,
+) -> Result<(), ClauseFailed> {
+    let struck = environment.strike(cx, fault).await;
+    clause.ok(&format!("`strike` of `{fault}`"), struck)
+}
+
+/// Whether as many instances answer as before.
+async fn answers(
+    clause: Clause,
+    fixture: &dyn EnvironmentFixture,
+    cx: &UpgradeContext,
+    before: &[Version],
+    once: &str,
+) -> Result<(), ClauseFailed> {
+    match clause.fixture("releases", fixture.releases(cx).await)? {
+        Case::Given(after) => clause.equal(
+            &format!("the instances that answer once it is {once}"),
+            &before.len(),
+            &after.len(),
+        ),
+        Case::NotApplicable(_) => Ok(()),
+    }
+}
