@@ -25,7 +25,7 @@ pub struct Progress {
 
 #[derive(Debug)]
 enum Display {
-    Bar(Bar),
+    Bar(Box<Bar>),
     Lines(LineWriter<io::Stderr>),
 }
 
@@ -37,7 +37,7 @@ impl Progress {
         });
         Self {
             display: if moving {
-                Display::Bar(Bar::new(ProgressDrawTarget::stderr()))
+                Display::Bar(Box::new(Bar::new(ProgressDrawTarget::stderr())))
             } else {
                 Display::Lines(LineWriter::stderr())
             },
