@@ -17,6 +17,13 @@ use crate::postgres::{Database, Observer};
 use crate::rollback::Safety;
 use crate::validator::Finding;
 
+/// Takes away what 17.12 keeps among the options of each column, a stamp that only it understands:
+/// the tools of other versions write it down like an option that somebody has set.
+const STAMPS: &str = r"sed --regexp-extended \
+    -e '/^ALTER .* SET \(pg_attver=[0-9]+\);$/d' \
+    -e 's/^(ALTER .* SET \()pg_attver=[0-9]+, /\1/' \
+    -e 's/^(ALTER .* SET \(.*), pg_attver=[0-9]+/\1/'";
+
 /// How long sessions may take to end where the context has no deadline.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -191,7 +198,7 @@ impl LogicalCopy {
         let dump = |options: &str| {
             format!(
                 "set -o pipefail; pg_dump --snapshot='{snapshot}' --no-subscriptions {options} \
-                 --dbname=\"$OLD\" | {psql}"
+                 --dbname=\"$OLD\" | {STAMPS} | {psql}"
             )
         };
         let maintenance = new.sibling(crate::postgres::database::MAINTENANCE);

@@ -3,6 +3,9 @@
 //! `NOT NULL` is a fact of the column on every server, though since 18 it is stored as a
 //! constraint; that it is not validated yet, or not inherited, can be said only there. The position is the rank among
 //! the live columns, because a dropped column leaves a gap that nobody sees.
+//!
+//! Some servers (17.12) keep a stamp of their own among the options of a column, `pg_attver`: another
+//! one each time that a column is made, and not to be set. It is no fact of the schema.
 
 pub(super) const SQL: &str = concat!(
     "
@@ -24,7 +27,7 @@ pub(super) const SQL: &str = concat!(
             'compression', CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END,
             'statistics target', nullif(a.attstattarget, -1)::text,
             'options', ",
-    options!("a.attoptions"),
+    options!("ARRAY(SELECT o FROM unnest(a.attoptions) o WHERE o NOT LIKE 'pg\\_attver=%')"),
     ",
             'server options', ",
     options!("a.attfdwoptions"),
