@@ -511,3 +511,26 @@ async fn pg_upgrade_goes_from_15_over_17_to_18_and_back() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     volumes.remove().await;
 }
+
+/// Some releases of 17 keep a stamp among the options of each column, over which `pg_upgrade` of a
+/// release of 18 that does not know it fails in the middle.
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn what_pg_upgrade_would_fail_over_is_an_obstacle() {
+    let volumes = Volumes::make(&["stamped", "unstamped"]).await;
+    let [v17, v18] = [&volumes.0[0], &volumes.0[1]];
+    let server = on_volume(17, v17).await;
+    let at_17 = shop(&server.connect_options()).await;
+    let stamps = "select count(*)::text from pg_attribute where attoptions::text like '%pg_attver=%' \
+                  and attrelid = 'shop.customers'::regclass";
+    let stamped = ask(&at_17, stamps).await != "0";
+    server.stop().await.unwrap();
+    let way = PgUpgrade::new("upgrade-postgres:all", v17, v18, 18);
+    let obstacles = way.check(&cx()).await.unwrap();
+    match obstacles.as_slice() {
+        [] => drop(way.run(&cx()).await.unwrap()),
+        [one] => assert!(stamped && one.what.contains("`pg_attver`"), "{one}"),
+        many => panic!("{many:?}"),
+    }
+    volumes.remove().await;
+}

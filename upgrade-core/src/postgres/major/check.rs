@@ -24,6 +24,9 @@ union all \
 select 'extension', extname from pg_extension \
 union all \
 select 'tablespace', spcname from pg_tablespace where spcname not in ('pg_default', 'pg_global') \
+union all \
+(select 'stamped column', format('%s.%I', attrelid::regclass, attname) from pg_attribute \
+    where attrelid >= 16384 and attoptions::text like '%pg_attver=%' order by 2 limit 1) \
 order by 1, 2";
 
 /// Something that has to be dealt with before the move to a newer major version.

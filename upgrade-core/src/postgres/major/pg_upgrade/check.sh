@@ -4,6 +4,7 @@ fact new_entries "$(find "$NEW_DATA" -mindepth 1 -maxdepth 1 | wc -l)"
 [[ -x "$new_bin/pg_upgrade" ]] && fact new_binaries yes
 [[ -n "$old_major" && -x "$old_bin/postgres" ]] || exit 0
 fact old_binaries yes
+! grep --quiet pg_attver "$new_bin/postgres" || fact knows_stamps yes
 fact state "$(control 'Database cluster state')"
 fact used "$(du --summarize --block-size=1 "$OLD_DATA" | cut -f 1)"
 fact free "$(df --output=avail --block-size=1 "$NEW_DATA" | tail -n 1 | tr -d ' ')"

@@ -169,6 +169,17 @@ impl PgUpgrade {
                 "make room: the old data stays beside the new",
             );
         }
+        let stamped = inventory.iter().find(|(kind, _)| kind == "stamped column");
+        if let Some((_, column)) = stamped
+            && fact("knows_stamps").is_empty()
+        {
+            found(
+                format!(
+                    "column `{column}` and others have the option `pg_attver`, which the server of major {major} does not know"
+                ),
+                "take a newer release of that major, or a `LogicalCopy`",
+            );
+        }
         obstacles.extend(check::judge(&inventory, &offer));
         obstacles
     }
