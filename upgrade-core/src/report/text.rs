@@ -202,7 +202,7 @@ fn rollbacks(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             .map_or_else(String::new, |id| format!(" from {id}"));
         writeln!(
             f,
-            "  {:<52} {} of {} (detect {}, decide {}, act {}, verify {}): {}{}",
+            "  {:<49} {} of {} (detect {}, decide {}, act {}, verify {}): {}{}",
             format!("{}{boundary}", rollback.strategy),
             seconds(rollback.total_ms()),
             seconds(rollback.within_ms),
