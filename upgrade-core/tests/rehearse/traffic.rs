@@ -156,8 +156,7 @@ async fn rows_that_requests_change_are_excused_where_that_is_declared() {
     assert_eq!(help, "users change it: requests are counted");
 
     let loses = "delete from counts where id = 2";
-    let [(severity, _)] = said_of_counts(loses, true).await[..] else {
-        panic!("one finding")
-    };
-    assert_eq!(severity, Severity::Error);
+    // The runner goes back by itself then, and may find it once more.
+    let said = said_of_counts(loses, true).await;
+    assert!(said.iter().any(|(severity, _)| *severity == Severity::Error));
 }
