@@ -48,10 +48,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let stack = ComposeFile::file(FILE).read()?;
     let peer = Compose::find()?;
     let mut machine = Machine::look("17 in containers");
-    let [mut ours, mut theirs, mut anew, mut reset] = std::array::from_fn(|_| Sample::default());
+    let [mut ours, mut theirs, mut anew, mut reset, mut rows] =
+        std::array::from_fn(|_| Sample::default());
     for round in 0..=usize::from(arguments.rounds) {
         eprintln!("round {round} ...");
-        for arm in order(round, 3) {
+        for arm in order(round, 4) {
             // The first round warms up.
             let take = |sample: &mut Sample, time| {
                 if round > 0 {
@@ -61,6 +62,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
             match arm {
                 0 => take(&mut ours, start(&stack).await?),
                 1 => take(&mut theirs, peer.start().await?),
+                2 => take(&mut rows, go_back_beside(&stack).await?),
                 _ => {
                     let (again, back) = go_back(&stack).await?;
                     take(&mut anew, again);
@@ -89,6 +91,13 @@ async fn run(arguments: &Arguments) -> Result<()> {
             what: "reset to a kept state, 100000 rows".to_owned(),
             against: String::new(),
             ours: reset,
+            peer: Sample::default(),
+            goal: Goal::Within(Duration::from_secs(1)),
+        },
+        Line {
+            what: "the same, where the proxy is stateless".to_owned(),
+            against: String::new(),
+            ours: rows,
             peer: Sample::default(),
             goal: Goal::Within(Duration::from_secs(1)),
         },
@@ -129,13 +138,27 @@ async fn go_back(stack: &Stack) -> Result<(Duration, Duration)> {
         Ok::<_, BoxError>(second)
     })
     .await?;
-    second.snapshot(&cx, KEPT).await?;
-    sql(&second, &cx, "delete from orders where id % 2 = 0").await?;
-    let (reset, ()) = timed(second.restore(&cx, KEPT)).await?;
-    let left = sql(&second, &cx, "select id from orders").await?;
-    Box::new(second).teardown(&cx).await?;
+    Ok((anew, reset(second, &cx).await?))
+}
+
+/// How long a reset takes that leaves the proxy running.
+async fn go_back_beside(stack: &Stack) -> Result<Duration> {
+    let cx = UpgradeContext::new("1", "1");
+    let environment = environment(stack).with_stateless("proxy");
+    environment.prepare(&cx).await?;
+    sql(&environment, &cx, ROWS).await?;
+    reset(environment, &cx).await
+}
+
+/// How long it takes to put a state back that has the rows; the environment ends with it.
+async fn reset(environment: DockerEnvironment, cx: &UpgradeContext) -> Result<Duration> {
+    environment.snapshot(cx, KEPT).await?;
+    sql(&environment, cx, "delete from orders where id % 2 = 0").await?;
+    let (reset, ()) = timed(environment.restore(cx, KEPT)).await?;
+    let left = sql(&environment, cx, "select id from orders").await?;
+    Box::new(environment).teardown(cx).await?;
     match left {
-        100_000 => Ok((anew, reset)),
+        100_000 => Ok(reset),
         other => Err(format!("{other} rows are there after a reset, not 100000").into()),
     }
 }

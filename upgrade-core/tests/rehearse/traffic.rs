@@ -158,5 +158,8 @@ async fn rows_that_requests_change_are_excused_where_that_is_declared() {
     let loses = "delete from counts where id = 2";
     // The runner goes back by itself then, and may find it once more.
     let said = said_of_counts(loses, true).await;
-    assert!(said.iter().any(|(severity, _)| *severity == Severity::Error));
+    assert!(
+        said.iter()
+            .any(|(severity, _)| *severity == Severity::Error)
+    );
 }

@@ -81,6 +81,45 @@ async fn a_restore_brings_back_rows_files_and_the_release() {
 
 #[tokio::test]
 #[ignore = "needs Docker"]
+async fn a_restore_leaves_a_service_running_that_keeps_nothing() {
+    let (fixture, cx) = (Fixture::new(), context());
+    let of = |release: &str| {
+        let more = api("proxy").after("db", Condition::Healthy);
+        stack(release).with_service("proxy", more)
+    };
+    let environment = fixture
+        .environment()
+        .with_release("1", of("1"))
+        .with_release("2", of("2"))
+        .with_database("db")
+        .with_stateless("proxy");
+    environment.prepare(&cx).await.unwrap();
+    sql(
+        &environment,
+        "create table t (id int); insert into t values (1)",
+    )
+    .await
+    .unwrap();
+    environment.snapshot(&cx, "before").await.unwrap();
+    let proxy = get(&address(&environment, "proxy"), "/").await.unwrap();
+    let api = get(&address(&environment, "api"), "/").await.unwrap();
+
+    sql(&environment, "delete from t").await.unwrap();
+    environment.replace(&cx, &Version::new("2")).await.unwrap();
+    environment.restore(&cx, "before").await.unwrap();
+    let rows = sql(&environment, "select count(*)::text from t").await;
+    assert_eq!(rows.unwrap(), "1");
+    // Each answer names its container.
+    let same = get(&address(&environment, "proxy"), "/").await.unwrap();
+    assert_eq!(same, proxy);
+    let other = get(&address(&environment, "api"), "/").await.unwrap();
+    assert!(other.starts_with("1 ") && other != api, "{other}");
+    Box::new(environment).teardown(&cx).await.unwrap();
+    fixture.assert_nothing_is_left().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Docker"]
 async fn services_that_write_all_the_time_do_not_hinder_a_snapshot() {
     let (fixture, cx) = (Fixture::new(), context());
     let writer = {

@@ -114,9 +114,17 @@ impl Staging {
     pub(crate) async fn heal_before_anew(&self, but: &str) -> Result<()> {
         let faults = self.state.lock().await.faults.clone();
         for injected in faults.iter().rev() {
-            let healed = self.heal(&injected.fault).await;
-            if injected.fault.service == but {
-                healed?;
+            let service = &injected.fault.service;
+            let Err(error) = self.heal(&injected.fault).await else {
+                continue;
+            };
+            if service == but {
+                return Err(error);
+            }
+            // Should it be one that runs on, it is replaced.
+            let mut state = self.state.lock().await;
+            for instance in state.instances.get_mut(service).into_iter().flatten() {
+                instance.was_ready = false;
             }
         }
         self.state.lock().await.faults.clear();

@@ -1,6 +1,6 @@
 //! How a stack is staged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(crate) struct StagingOptions {
     pub(crate) ready_within: Duration,
     pub(crate) strategy: Strategy,
     pub(crate) strategies: BTreeMap<String, Strategy>,
+    /// The services that keep nothing from one request to the next.
+    pub(crate) stateless: BTreeSet<String>,
     /// Hosts outside that are let through, each with its port.
     pub(crate) allowed: Vec<(String, u16)>,
     pub(crate) registry_dir: Option<PathBuf>,
@@ -43,6 +45,7 @@ impl Default for StagingOptions {
             ready_within: READY_WITHIN,
             strategy: Strategy::Rolling,
             strategies: BTreeMap::new(),
+            stateless: BTreeSet::new(),
             allowed: Vec::new(),
             registry_dir: None,
             shared: None,

@@ -44,7 +44,8 @@ impl Staging {
     }
 
     /// Starts the services but one anew, as they are: nothing of what they kept in memory or in
-    /// their containers is left. `between` runs while none of them does.
+    /// their containers is left. `between` runs while none of them does. Those that keep nothing
+    /// run on, and are replaced afterwards if they are of another release.
     pub(crate) async fn start_anew<F>(&self, stack: &Stack, but: &str, between: F) -> Result<()>
     where
         F: Future<Output = Result<()>>,
@@ -52,7 +53,9 @@ impl Staging {
         let gone: Vec<Instance> = {
             let mut state = self.state.lock().await;
             let names: Vec<String> = state.instances.keys().cloned().collect();
-            let all = names.iter().filter(|name| *name != but);
+            let stateless = &self.options.stateless;
+            let all = names.iter();
+            let all = all.filter(|name| *name != but && !stateless.contains(*name));
             all.flat_map(|name| state.instances.remove(name).unwrap_or_default())
                 .collect()
         };

@@ -177,6 +177,16 @@ impl DockerEnvironment {
         self
     }
 
+    /// Says that a service keeps nothing from one request to the next, neither in memory nor in its
+    /// containers, as a proxy: a [restore](Environment::restore) leaves its containers as they are,
+    /// which saves most of its time. What such a service keeps all the same, a test may find of the
+    /// test before it.
+    #[must_use]
+    pub fn with_stateless(mut self, service: impl Into<String>) -> Self {
+        self.options.stateless.insert(service.into());
+        self
+    }
+
     /// Lets the services reach a TCP port of a host outside, by the host's name. Everything else
     /// outside stays out of reach.
     #[must_use]
