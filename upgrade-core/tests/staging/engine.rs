@@ -82,8 +82,7 @@ async fn be_a_child(does: &str, dir: &Path) {
 }
 
 /// The engine, by a socket of the test's own, until so many containers were started.
-async fn engine_until(socket: &Path, starts: usize) {
-    let listener = UnixListener::bind(socket).unwrap();
+async fn engine_until(listener: UnixListener, socket: &Path, starts: usize) {
     let mut connections = JoinSet::new();
     let (started, mut seen) = tokio::sync::mpsc::channel(9);
     let mut count = 0;
@@ -141,15 +140,19 @@ async fn an_engine_that_ends_midway_is_named_and_its_next_start_is_swept() {
     for starts in [1, 2] {
         let fixture = Fixture::new();
         let socket = fixture.dir.path().join("engine.sock");
-        let child = spawn("fail", fixture.dir.path(), Some(&socket));
-        // A little late for the child would be an engine that is not there at all.
+        // Before the child is there: late, it would be an engine that is not there at all.
+        let listener = UnixListener::bind(&socket).unwrap();
         let ends = tokio::spawn({
             let socket = socket.clone();
-            async move { engine_until(&socket, starts).await }
+            async move { engine_until(listener, &socket, starts).await }
         });
-        let text = tokio::time::timeout(Duration::from_secs(60), said(child)).await;
+        let child = spawn("fail", fixture.dir.path(), Some(&socket));
+        let text = tokio::time::timeout(Duration::from_secs(120), said(child)).await;
         let text = text.unwrap();
-        ends.await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(10), ends).await;
+        ended
+            .unwrap_or_else(|_| panic!("the engine did not end: {text}"))
+            .unwrap();
         assert!(text.contains("kind Unavailable"), "{text}");
         assert!(text.contains("the Docker engine is gone"), "{text}");
         assert!(text.contains("swept by the next run"), "{text}");
