@@ -86,11 +86,13 @@ pub(super) fn judge(run: &mut Run<'_>, cx: &UpgradeContext, verdict: &StepResult
     let Some(fault) = run.faults.healed.take() else {
         return;
     };
-    let before = run.report.steps.iter().rev();
-    let mut looks = before.filter(|step| step.title == Action::Validate.to_string());
-    let held = looks
-        .next()
-        .is_some_and(|step| step.outcome == StepOutcome::Done);
+    let looks = |id| {
+        let mut steps = run.plan.steps.iter();
+        steps.any(|step| step.id == id && step.action == Action::Validate)
+    };
+    let mut before = run.report.steps.iter().rev();
+    let last_look = before.find(|step| looks(step.id));
+    let held = last_look.is_some_and(|step| step.outcome == StepOutcome::Done);
     if let Ok(Verdict::Fail(found)) = verdict
         && held
     {
