@@ -1,7 +1,5 @@
 //! What users do with the server: write, and read what they have written.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 use upgrade_core::Result;
 
@@ -218,6 +216,3 @@ fn record(number: u64) -> Value {
         "data": {"data": command(number), "content_encryption_key": "key"},
     }])
 }
-
-/// How many rows each table has.
-pub(crate) type Tables = BTreeMap<String, i64>;

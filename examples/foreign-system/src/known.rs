@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use upgrade_core::{Error, ErrorKind, Finding, Result, UpgradeContext, Verdict};
 
 use crate::api::{Call, Client};
-use crate::area::{self, Area, Item, Tables, User};
+use crate::area::{self, Area, Item, User};
 
 /// What is remembered of all calls.
 #[derive(Debug, Clone, Default)]
@@ -130,6 +130,9 @@ impl Known {
         Err(refused(&call.to_string(), &answer))
     }
 }
+
+/// How many rows each table has.
+type Tables = BTreeMap<String, i64>;
 
 /// How many rows each table of the server has.
 pub(crate) async fn tables(cx: &UpgradeContext) -> Result<Tables> {
