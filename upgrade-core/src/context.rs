@@ -148,7 +148,7 @@ impl UpgradeContext {
     }
 
     /// Tells whoever listens.
-    pub fn emit(&self, event: Event) {
+    pub(crate) fn emit(&self, event: Event) {
         self.inner.events.emit(event);
     }
 
@@ -258,6 +258,13 @@ impl UpgradeContext {
         self.change(|inner| {
             inner.deadline = Some(inner.deadline.map_or(deadline, |own| own.min(deadline)));
         })
+    }
+
+    /// Sets when the call has to end, whatever was set before: for what has to be done when the
+    /// time of a step is over.
+    #[must_use]
+    pub(crate) fn with_new_deadline(self, deadline: Instant) -> Self {
+        self.change(|inner| inner.deadline = Some(deadline))
     }
 
     /// The same context with other endpoints.

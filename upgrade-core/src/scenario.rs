@@ -36,10 +36,13 @@ pub enum Scenario {
     /// The services are replaced instance by instance, and at each of these mixtures both releases
     /// serve. Then back from each of them, and up once more.
     Rolling,
+    /// An order of the user's own: [`Plan::from_steps`](crate::Plan::from_steps) and
+    /// [`Plan::from_history`](crate::Plan::from_history).
+    Custom,
 }
 
 impl Scenario {
-    /// All scenarios, from the most harmless on.
+    /// All scenarios that the planner knows an order of, from the most harmless on.
     pub const ALL: [Self; 10] = [
         Self::Control,
         Self::Straight,
@@ -71,6 +74,7 @@ impl Scenario {
             Self::EveryRelease => "every_release",
             Self::CrashAt => "crash_at",
             Self::Rolling => "rolling",
+            Self::Custom => "custom",
         }
     }
 }

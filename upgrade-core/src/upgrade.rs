@@ -5,10 +5,13 @@ mod expected;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::context::UpgradeContext;
 use crate::environment::{Capabilities, Environment};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Faults;
-use crate::migration::Migration;
+use crate::migration::{Migration, Status};
 use crate::plan::{FaultOutline, MigrationOutline, Outline, StrategyOutline};
 use crate::rollback::{DEFAULT_BUDGET, Rollback};
 use crate::traffic::Traffic;
@@ -287,6 +290,38 @@ impl Upgrade {
             every_crash: self.every_crash,
             faults: None,
         }
+    }
+
+    /// Reads from the record of the system which migrations it has applied, and takes them for
+    /// released: they are in no plan, and no rollback touches them. For a real system, where the
+    /// folder of the newer release has migrations that were applied long ago. The environment is
+    /// prepared by it, and can be given to a [`Runner`](crate::Runner) afterwards.
+    ///
+    /// # Errors
+    /// Those of [`Environment::prepare`] and of [`Migration::status`](crate::Migration::status),
+    /// and [`ErrorKind::Refused`] for a migration that was begun and did not end.
+    pub async fn without_applied(mut self, environment: &dyn Environment) -> Result<Self> {
+        let cx = UpgradeContext::new(self.from.clone(), self.to.clone())
+            .with_deadline(Instant::now() + self.step_within);
+        environment.prepare(&cx).await?;
+        let cx = cx.with_endpoints(environment.endpoints());
+        let mut pending = Vec::new();
+        for migration in std::mem::take(&mut self.migrations) {
+            match migration.status(&cx).await? {
+                Status::Pending => pending.push(migration),
+                Status::Dirty => {
+                    let id = migration.id();
+                    return Err(Error::new(
+                        ErrorKind::Refused,
+                        format!("migration `{id}` was begun on this system and did not end"),
+                    )
+                    .with_hint("finish or undo it with its own tool first"));
+                }
+                Status::Applied | Status::Divergent { .. } => self.released.push(migration),
+            }
+        }
+        self.migrations = pending;
+        Ok(self)
     }
 
     /// What the planner needs to know of an upgrade in an environment: its powers, and where

@@ -220,6 +220,10 @@ impl DatabaseSource for Copies {
         Ok(database)
     }
 
+    fn is_disposable(&self) -> bool {
+        true
+    }
+
     async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> upgrade_core::Result<()> {
         let held = self
             .held

@@ -96,7 +96,10 @@ impl Environment for KvEnvironment {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::none().with_snapshots().with_faults()
+        Capabilities::none()
+            .with_disposable()
+            .with_snapshots()
+            .with_faults()
     }
 
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {

@@ -258,6 +258,11 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Capabilities {
+    /// Whether the system was made for a rehearsal and is thrown away afterwards. A system that is
+    /// not disposable keeps what a rollback needs when a run ends, and nothing moves there before
+    /// all that is known beforehand is good. Default: no; no other power implies it.
+    #[serde(default)]
+    pub disposable: bool,
     /// It can keep a state under a label, restore it, and observe it.
     pub snapshots: bool,
     /// It can make something go wrong on purpose.
@@ -286,6 +291,13 @@ impl Capabilities {
     /// No optional power.
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// With [`Capabilities::disposable`].
+    #[must_use]
+    pub fn with_disposable(mut self) -> Self {
+        self.disposable = true;
+        self
     }
 
     /// With [`Capabilities::snapshots`].

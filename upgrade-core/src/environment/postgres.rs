@@ -38,6 +38,10 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
     /// Any kind, with what is left.
     async fn release(&self, cx: &UpgradeContext, passed_on: Option<Database>) -> Result<()>;
 
+    /// Whether the database was made for a rehearsal and is thrown away afterwards. Only then may
+    /// the environment copy it, replace it, and end the sessions in it.
+    fn is_disposable(&self) -> bool;
+
     /// How its server copies a database best, where that was found out.
     fn copy_strategy(&self) -> CopyStrategy {
         CopyStrategy::ServerDefault
@@ -79,22 +83,42 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// A database that the user hands over; it is left as it is at the end of the run.
+/// A database that exists already; it stays when the run ends.
 #[derive(Debug, Clone)]
-pub struct Existing(Database);
+pub struct Existing {
+    database: Database,
+    disposable: bool,
+}
 
 impl Existing {
-    /// The database to upgrade.
+    /// A real database, which is upgraded and never copied, replaced or cleared of sessions by its
+    /// environment.
     pub fn new(database: Database) -> Self {
-        Self(database)
+        Self {
+            database,
+            disposable: false,
+        }
+    }
+
+    /// A database of which nothing has to be kept: its environment may copy it, replace it, and
+    /// end the sessions in it.
+    pub fn disposable(database: Database) -> Self {
+        Self {
+            database,
+            disposable: true,
+        }
     }
 }
 
 #[async_trait]
 impl DatabaseSource for Existing {
     async fn provision(&self, cx: &UpgradeContext) -> Result<Database> {
-        close(cx.bounded("connect", self.0.connect()).await??).await;
-        Ok(self.0.clone())
+        close(cx.bounded("connect", self.database.connect()).await??).await;
+        Ok(self.database.clone())
+    }
+
+    fn is_disposable(&self) -> bool {
+        self.disposable
     }
 
     async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> Result<()> {
@@ -108,9 +132,9 @@ impl DatabaseSource for Existing {
 
 /// An environment that is one database.
 ///
-/// In staging it keeps states as copies of the database, terminates sessions on request, and keeps
-/// one of its own open between calls; on a real system
-/// ([`PostgresEnvironment::without_staging_powers`]) it does none of that.
+/// Over a disposable database ([`DatabaseSource::is_disposable`]) it keeps states as copies of the
+/// database, ends sessions on request, and keeps one of its own open between calls. Over a real one
+/// it does none of that.
 #[derive(Debug)]
 pub struct PostgresEnvironment {
     name: String,
@@ -134,13 +158,17 @@ struct State {
 impl PostgresEnvironment {
     /// An environment over a database from a source.
     pub fn new(name: impl Into<String>, source: impl DatabaseSource) -> Self {
-        let mut capabilities = Capabilities::none()
-            .with_snapshots()
-            .with_faults()
-            .with_row_diffs()
-            .with_watches();
-        capabilities.server_faults = source.may_kill_server();
-        capabilities.empty = source.may_be_emptied();
+        let mut capabilities = Capabilities::none();
+        if source.is_disposable() {
+            capabilities = capabilities
+                .with_disposable()
+                .with_snapshots()
+                .with_faults()
+                .with_row_diffs()
+                .with_watches();
+            capabilities.server_faults = source.may_kill_server();
+            capabilities.empty = source.may_be_emptied();
+        }
         Self {
             name: name.into(),
             source: Box::new(source),
@@ -154,13 +182,6 @@ impl PostgresEnvironment {
     #[must_use]
     pub fn with_observer(mut self, observer: Observer) -> Self {
         self.observer = observer;
-        self
-    }
-
-    /// Without snapshots, faults and comparisons of rows, for a real system.
-    #[must_use]
-    pub fn without_staging_powers(mut self) -> Self {
-        self.capabilities = Capabilities::none();
         self
     }
 
@@ -238,7 +259,7 @@ impl PostgresEnvironment {
     /// Keeps a session for the next call. On a real system none stays open: what is done there
     /// between two steps may need the database without sessions.
     async fn keep(&self, session: PgConnection, of: fn(&mut State) -> &mut Option<PgConnection>) {
-        if !self.capabilities.snapshots {
+        if !self.capabilities.disposable {
             return close(session).await;
         }
         if let Some(other) = self.state(|state| of(state).replace(session)) {

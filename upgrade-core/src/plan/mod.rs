@@ -4,8 +4,11 @@
 //! give the same plan. A plan is printed before it runs ([`Display`](std::fmt::Display)), saved
 //! with [`Plan::to_json`] and replayed from the file with [`Plan::from_json`].
 
+mod check;
 mod history;
+pub(crate) mod past;
 mod planner;
+mod policy;
 mod steps;
 
 use std::fmt;
@@ -21,9 +24,11 @@ use crate::scenario::Scenario;
 use crate::version::{Phase, Version};
 
 pub use history::{History, HistoryStep};
+pub use policy::{Difference, OnFailure, Policy};
+pub use steps::PlannedStep;
 
 /// The version of the format in which plans are saved.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The label of the previous release, as it was before anything moved.
 pub(crate) const BASELINE: &str = "baseline";
@@ -145,10 +150,8 @@ pub struct Plan {
 pub struct Step {
     /// Its number.
     pub id: StepId,
-    /// Steps with one number stand and fall together: when one of them finds a failure, the rest
-    /// is skipped and the next attempt begins. Attempt 0 is what all others need. In
-    /// [`Scenario::Rolling`] a failure that was only seen, by a validator, a comparison or a user,
-    /// ends no attempt: which other failures there are is worth knowing.
+    /// The attempt that it belongs to: when one of its steps ends the attempt, the rest is skipped
+    /// and the next attempt begins. Attempt 0 is what all others need.
     pub attempt: u32,
     /// The phase of the upgrade that it belongs to.
     pub phase: Phase,
@@ -156,6 +159,9 @@ pub struct Step {
     pub action: Action,
     /// How long it may take, in milliseconds.
     pub within_ms: u64,
+    /// What the runner does beside it, and when it fails.
+    #[serde(default)]
+    pub policy: Policy,
 }
 
 /// What a step does.

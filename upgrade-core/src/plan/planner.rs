@@ -10,10 +10,12 @@ mod rolling;
 mod round_trip;
 mod straight;
 
-use super::{Action, BASELINE, Equal, History, MigrationOutline, Outline, Plan, StrategyOutline};
+use super::policy::of_custom_steps;
+use super::{
+    Action, BASELINE, Equal, History, MigrationOutline, Outline, Plan, PlannedStep, StrategyOutline,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::scenario::Scenario;
-use crate::version::Phase;
 use draft::Draft;
 
 const HEAD: &str = "head";
@@ -33,27 +35,45 @@ pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<P
         Scenario::EveryRelease => draft.every_release(),
         Scenario::CrashAt => draft.crash_at(),
         Scenario::Rolling => draft.rolling(),
+        Scenario::Custom => {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the planner knows no order of a custom plan",
+            )
+            .with_hint("give the steps with `Plan::from_steps`"));
+        }
     }
-    Ok(draft.end())
+    checked(draft.end(), outline)
+}
+
+/// A plan that the runner can carry out, wherever its steps come from.
+fn checked(plan: Plan, outline: &Outline) -> Result<Plan> {
+    plan.check(outline)?;
+    Ok(plan)
 }
 
 /// Up and down in an order of its own; that it is possible is known.
 pub(super) fn plan_history(outline: &Outline, history: &History, seed: u64) -> Result<Plan> {
-    let scenario = Scenario::RoundTrip;
+    let scenario = Scenario::Custom;
     require(outline, scenario)?;
     let mut draft = Draft::begun(outline, scenario, seed);
     draft.history(history);
-    Ok(draft.end())
+    checked(draft.end(), outline)
 }
 
-/// Steps that are known to be possible, in their order.
-pub(super) fn plan_steps(outline: &Outline, steps: Vec<(Phase, Action)>, seed: u64) -> Plan {
-    let mut draft = Draft::provisioned(outline, Scenario::RoundTrip, seed);
+/// Steps in the order of their user, between a provision and a teardown.
+pub(super) fn plan_steps(
+    outline: &Outline,
+    mut steps: Vec<PlannedStep>,
+    seed: u64,
+) -> Result<Plan> {
+    let mut draft = Draft::provisioned(outline, Scenario::Custom, seed);
     draft.attempt = 1;
-    for (phase, action) in steps {
-        draft.push(phase, action);
+    of_custom_steps(&mut steps);
+    for step in steps {
+        draft.push_with(step.phase, step.action, step.policy.unwrap_or_default());
     }
-    draft.end()
+    checked(draft.end(), outline)
 }
 
 /// Whether the scenario can be planned at all.

@@ -1,14 +1,54 @@
 //! A plan whose order its user wrote.
 
 use super::planner::plan_steps;
-use super::{Action, Outline, Plan};
-use crate::error::{Error, ErrorKind, Result};
-use crate::migration::MigrationId;
+use super::{Action, Outline, Plan, Policy};
+use crate::error::Result;
 use crate::version::Phase;
+
+/// One step of an order of the user's own; see [`Plan::from_steps`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedStep {
+    /// The phase of the upgrade that it belongs to.
+    pub phase: Phase,
+    /// What is done.
+    pub action: Action,
+    /// What the runner does beside it, and when it fails. Without one it is
+    /// [`OnFailure::RollBack`](super::OnFailure::RollBack) between the step that prepares a
+    /// rollback and the one that takes it or gives it up, and
+    /// [`OnFailure::EndAttempt`](super::OnFailure::EndAttempt) elsewhere, without users or a
+    /// monitor.
+    pub policy: Option<Policy>,
+}
+
+impl PlannedStep {
+    /// A step whose policy follows from its place.
+    pub fn new(phase: Phase, action: Action) -> Self {
+        Self {
+            phase,
+            action,
+            policy: None,
+        }
+    }
+
+    /// Sets what the runner does beside it, and when it fails.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+}
+
+impl From<(Phase, Action)> for PlannedStep {
+    fn from((phase, action): (Phase, Action)) -> Self {
+        Self::new(phase, action)
+    }
+}
 
 impl Plan {
     /// Plans steps in an order of the user's own, where no scenario has it: one attempt, between a
-    /// provision and a teardown, which need not be named. Pure: the same input gives the same plan.
+    /// provision and a teardown, which need not be named. A step is a [`PlannedStep`], or a pair of
+    /// phase and action. Pure: the same input gives the same plan.
     ///
     /// ```
     /// use upgrade_core::environment::Capabilities;
@@ -29,82 +69,13 @@ impl Plan {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when a step names a migration, a release or a way back that the
-    /// upgrade does not have, or a state that no earlier step has kept or observed.
-    pub fn from_steps(
+    /// Those of [`Plan::check`].
+    pub fn from_steps<S: Into<PlannedStep>>(
         outline: &Outline,
-        steps: impl IntoIterator<Item = (Phase, Action)>,
+        steps: impl IntoIterator<Item = S>,
         seed: u64,
     ) -> Result<Self> {
-        let steps: Vec<(Phase, Action)> = steps.into_iter().collect();
-        let mut labels = Vec::new();
-        for (index, (_, action)) in steps.iter().enumerate() {
-            possible(outline, action, &labels).map_err(|what| {
-                Error::new(
-                    ErrorKind::InvalidInput,
-                    format!(
-                        "step {} of {}, `{action}`, names {what}",
-                        index + 1,
-                        steps.len()
-                    ),
-                )
-            })?;
-            if let Action::Snapshot { label } | Action::Observe { label } = action {
-                labels.push(label.as_str());
-            }
-        }
-        Ok(plan_steps(outline, steps, seed))
-    }
-}
-
-/// Whether a step can be taken; the error is what it names in vain.
-fn possible(
-    outline: &Outline,
-    action: &Action,
-    labels: &[&str],
-) -> std::result::Result<(), &'static str> {
-    let known = |found: bool, what| found.then_some(()).ok_or(what);
-    let migration = |id: &MigrationId| {
-        let all = outline.released.iter().chain(&outline.migrations);
-        known(
-            all.into_iter().any(|one| one.id == *id),
-            "a migration that the upgrade does not have",
-        )
-    };
-    let strategy = |name: &String| {
-        known(
-            outline.strategies.iter().any(|one| one.name == *name),
-            "a way back that the upgrade does not have",
-        )
-    };
-    match action {
-        Action::Apply { migration: id }
-        | Action::ApplyAgain { migration: id }
-        | Action::Revert { migration: id }
-        | Action::RevertAgain { migration: id }
-        | Action::MergeLate { migration: id, .. }
-        | Action::Crash { migration: id, .. }
-        | Action::Settle { migration: id, .. } => migration(id),
-        Action::CheckRollback {
-            strategy: name,
-            applied,
-        }
-        | Action::RollBack {
-            strategy: name,
-            applied,
-        } => strategy(name).and_then(|()| applied.iter().try_for_each(migration)),
-        Action::PrepareRollback { strategy: name } | Action::Finalize { strategy: name } => {
-            strategy(name)
-        }
-        Action::Replace { version } => known(
-            [&outline.from, &outline.to].contains(&version),
-            "a release that the upgrade does not have",
-        ),
-        Action::Restore { label } | Action::Compare { with: label, .. } => known(
-            labels.contains(&label.as_str()),
-            "a state that no earlier step has kept",
-        ),
-        _ => Ok(()),
+        plan_steps(outline, steps.into_iter().map(Into::into).collect(), seed)
     }
 }
 
@@ -112,6 +83,7 @@ fn possible(
 mod tests {
     use super::*;
     use crate::environment::Capabilities;
+    use crate::migration::MigrationId;
     use crate::plan::Equal;
     use crate::upgrade::Upgrade;
     use crate::version::Version;
@@ -182,7 +154,7 @@ mod tests {
             let error = planned([(Phase::Soak, Action::Validate), (Phase::Soak, action)]);
             let error = error.unwrap_err().to_string();
             assert!(
-                error.starts_with("step 2 of 2") && error.contains("does not have"),
+                error.starts_with("step 3 of 4") && error.contains("does not have"),
                 "{error}"
             );
         }

@@ -160,6 +160,7 @@ pub(super) mod tests {
             phase,
             action,
             within_ms: 600_000,
+            policy: crate::plan::Policy::default(),
         };
         let steps = vec![
             step(

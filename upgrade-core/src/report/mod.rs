@@ -63,6 +63,9 @@ pub struct Report {
     pub traffic: Vec<TrafficReport>,
     /// Everything that was found.
     pub findings: Vec<FoundIn>,
+    /// The migrations of the plan of which nothing is known, because an earlier step failed.
+    #[serde(default)]
+    pub unjudged: Vec<Unjudged>,
     /// The end of the logs, when something was found wanting.
     pub logs: Vec<LogTail>,
     /// The line that runs it again, where the harness knows one.
@@ -83,6 +86,18 @@ pub struct FoundIn {
     pub title: String,
     /// What was found.
     pub finding: Finding,
+}
+
+/// Migrations that the plan would have judged, and the step that kept it from doing so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Unjudged {
+    /// Which migrations, in the order of the plan.
+    pub migrations: Vec<MigrationId>,
+    /// Whether only their rollback was not judged.
+    pub rollback_only: bool,
+    /// What the step that failed did, in a few words.
+    pub because: String,
 }
 
 /// The record of one step.

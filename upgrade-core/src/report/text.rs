@@ -38,6 +38,7 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
         }
     }
     undecided(report, f)?;
+    unjudged(report, f)?;
     if let Some(reproduce) = &report.reproduce {
         writeln!(f, "\nto run it again: {reproduce}")?;
     }
@@ -53,6 +54,25 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
     migrations(report, f)?;
     rollbacks(report, f)?;
     traffic(report, f)
+}
+
+/// What nothing is known of, with the count and the cause.
+fn unjudged(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for one in &report.unjudged {
+        let names: Vec<String> = one.migrations.iter().map(ToString::to_string).collect();
+        let (noun, were) = match (names.len(), one.rollback_only) {
+            (1, false) => ("1 migration".to_owned(), "was"),
+            (many, false) => (format!("{many} migrations"), "were"),
+            (1, true) => ("the rollback of 1 migration".to_owned(), "was"),
+            (many, true) => (format!("the rollback of {many} migrations"), "was"),
+        };
+        let (names, because) = (names.join(", "), &one.because);
+        writeln!(
+            f,
+            "\n{noun} {were} not judged, because `{because}` failed: {names}"
+        )?;
+    }
+    Ok(())
 }
 
 /// What was found, who is to blame, where it was seen, the proof.
@@ -403,6 +423,7 @@ mod tests {
                     "[2] ERROR:  no".to_owned(),
                 ],
             }],
+            unjudged: Vec::new(),
             reproduce: Some("cargo test orders".to_owned()),
             elapsed_ms: 1500,
         }

@@ -1,10 +1,9 @@
 //! Which migration a finding blames, told from the plan.
 
-use super::past;
 use super::run::Run;
 use crate::finding::Blame;
 use crate::migration::MigrationId;
-use crate::plan::{Action, Plan, Step};
+use crate::plan::{Action, Plan, Step, past};
 
 /// One migration, moved in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

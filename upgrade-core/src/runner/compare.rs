@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use super::rows::{self, COLUMN_DROPPED, Counts, DOWN, Ids, NOT_RESTORED, UP, columns_of, subject};
 use super::run::{Run, StepResult, verdict};
-use super::{crash, downs, losses, past, traffic};
+use super::{crash, downs, losses, traffic};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::Result;
 use crate::observation::{
     Columns, DroppedColumn, Observation, Reading, RowDiffRequest, Scope, TableState,
 };
-use crate::plan::{Action, Equal, Step};
-use crate::scenario::Scenario;
+use crate::plan::{Action, Difference, Equal, Step, past};
 use crate::upgrade::MadeBy;
 use crate::validator::{Finding, Severity};
 use crate::version::Phase;
@@ -24,10 +23,12 @@ pub(super) async fn compare(
     with: &str,
     equal: Equal,
 ) -> StepResult {
-    let expected = run.observations[with].clone();
+    let expected = run.observed(with)?.clone();
+    let difference = step.policy.difference;
+    let difference = difference.unwrap_or_else(|| Difference::of(step.phase, equal));
     let mut findings = match equal {
         Equal::Everything => {
-            let findings = everything(run, cx, with, &expected, step.phase).await?;
+            let findings = everything(run, cx, with, &expected, difference).await?;
             if went_back_by_downs(run, step) {
                 losses::excuse(run, cx, with, MadeBy::Down, findings).await?
             } else {
@@ -38,8 +39,8 @@ pub(super) async fn compare(
             let (mut expected, mut actual) =
                 (expected, run.look(cx, &At::Live, &Scope::All).await?);
             crash::comparable(run, with, &mut expected, &mut actual);
-            let id = "crash-result-differs";
-            let findings = differences(&expected, &actual, id, Ids::same(id));
+            let (id, ids) = names(difference);
+            let findings = differences(&expected, &actual, id, ids);
             if findings.is_empty()
                 && let Some(last) = run.applied.last().cloned()
                 && let Some(report) = run.migration_report(&last)
@@ -50,13 +51,7 @@ pub(super) async fn compare(
         }
         Equal::Schema => {
             let actual = run.look(cx, &At::Live, &Scope::Schema).await?;
-            let id = match (run.plan.scenario, step.phase) {
-                (Scenario::FreshInstall, _) => "fresh-install-differs",
-                (Scenario::EveryRelease, _) => "release-path-differs",
-                (_, Phase::Rollback) => names(step.phase).0,
-                _ => "second-up-schema-differs",
-            };
-            expected.schema_findings(&actual, id)
+            expected.schema_findings(&actual, names(difference).0)
         }
         Equal::SharedRows if step.phase == Phase::Rollback => {
             downs::compare(run, cx, step, with, &expected).await?
@@ -67,7 +62,7 @@ pub(super) async fn compare(
             if run.is_at_head() {
                 findings.extend(losses::that_did_not_happen(run, step));
             }
-            if run.plan.scenario == Scenario::Straight {
+            if step.phase == Phase::Soak {
                 let schema = Scope::Schema;
                 let now = run.look(cx, &At::Live, &schema).await?;
                 findings.extend(expected.unfinished_findings(&now));
@@ -77,6 +72,14 @@ pub(super) async fn compare(
         Equal::Written => downs::compare(run, cx, step, with, &expected).await?,
     };
     traffic::excuse_changes(run, cx, with, &mut findings).await?;
+    if difference == Difference::RoundTrip {
+        let failed = findings.iter().filter(|finding| finding.fails());
+        run.drift
+            .extend(failed.map(|finding| finding.subject.clone()));
+    } else {
+        // What a rollback has not restored is known, and no later step's doing.
+        findings.retain(|finding| !run.drift.contains(&finding.subject));
+    }
     Ok(verdict(findings))
 }
 
@@ -95,14 +98,14 @@ async fn everything(
     cx: &UpgradeContext,
     with: &str,
     expected: &Observation,
-    phase: Phase,
+    difference: Difference,
 ) -> Result<Vec<Finding>> {
     let mut expected = expected.clone();
     let mut actual = run.look(cx, &At::Live, &Scope::All).await?;
     crash::without(&mut expected, run.crashes.emptied());
     crash::without(&mut actual, run.crashes.emptied());
     let (expected, actual) = (&expected, &actual);
-    let (schema, ids) = names(phase);
+    let (schema, ids) = names(difference);
     let mut findings = expected.schema_findings(actual, schema);
     let mut rows = row_differences(expected, actual, ids);
     let requests: Vec<RowDiffRequest> = expected
@@ -119,11 +122,16 @@ async fn everything(
     Ok(findings)
 }
 
-/// The names of the findings: going back and standing still are different failures.
-fn names(phase: Phase) -> (&'static str, Ids) {
-    match phase {
-        Phase::Rollback => ("round-trip-schema-differs", DOWN),
-        _ => ("schema-not-restored", NOT_RESTORED),
+/// The names of the findings: rolling back and standing still are different failures.
+fn names(difference: Difference) -> (&'static str, Ids) {
+    let same = |id| (id, Ids::same(id));
+    match difference {
+        Difference::NotRestored => ("schema-not-restored", NOT_RESTORED),
+        Difference::RoundTrip => ("round-trip-schema-differs", DOWN),
+        Difference::SecondUp => same("second-up-schema-differs"),
+        Difference::FreshInstall => same("fresh-install-differs"),
+        Difference::ReleasePath => same("release-path-differs"),
+        Difference::Crash => same("crash-result-differs"),
     }
 }
 

@@ -102,7 +102,7 @@ pub(super) async fn crash(
     moment: Moment,
     victim: Victim,
 ) -> StepResult {
-    let migration = migration(run, id)?;
+    let migration = run.begin(cx, id).await?;
     let (point, delay) = match moment {
         Moment::After(done) => (CrashPoint::after(done), Duration::ZERO),
         Moment::WithinLongest => {
@@ -110,9 +110,6 @@ pub(super) async fn crash(
             (CrashPoint::within(done), lap / 2)
         }
     };
-    if !run.applied.contains(id) {
-        run.applied.push(id.clone());
-    }
     let mut findings = Vec::new();
     if victim == Victim::Server {
         let now = run.environment.observe(cx, &At::Live, &Scope::All).await?;
@@ -195,13 +192,13 @@ pub(super) async fn settle(
     without(&mut left, &run.crashes.emptied);
     let moving = moving(run, after);
     let is = |label: &str, ignored: &BTreeSet<String>| {
-        let mut expected = run.observations[label].clone();
+        let mut expected = run.observed(label)?.clone();
         without(&mut expected, &run.crashes.emptied);
-        same(&expected, &left, ignored)
+        Ok::<_, crate::Error>(same(&expected, &left, ignored))
     };
     // The state before is a copy of what is expected; the state after was made once more.
-    let undone = is(before, &BTreeSet::new());
-    let done = is(after, &moving);
+    let undone = is(before, &BTreeSet::new())?;
+    let done = is(after, &moving)?;
     let findings = judge(id, record, undone, done);
     if let Some(report) = run.migration_report(id) {
         let crash = &mut report.crash;

@@ -1,7 +1,6 @@
 //! Rows across a way back: whether it keeps what was there, and what users wrote after the up.
 
 use super::losses;
-use super::past::{self, WayUp};
 use super::rows::{self, Counts, DOWN, Ids, LATE, UP, columns_of, subject};
 use super::run::Run;
 use crate::context::UpgradeContext;
@@ -10,6 +9,7 @@ use crate::error::Result;
 use crate::observation::{
     Columns, Observation, Reading, RowDiff, RowDiffRequest, Scope, TableState,
 };
+use crate::plan::past::{self, WayUp};
 use crate::plan::{Action, Plan, Step, StepId};
 use crate::rollback::Safety;
 use crate::upgrade::MadeBy;
@@ -46,7 +46,7 @@ pub(super) async fn compare(
     let plan = run.plan;
     let way = past::way_up(plan, step, with);
     let ids = if way.written { LATE } else { DOWN };
-    let below = run.observations[way.from].clone();
+    let below = run.observed(way.from)?.clone();
     let said = said_before(run, step);
     let is_said = |name: &str| said.iter().flatten().any(|loss| names(loss, name));
     let populated = above.tables.iter().filter(|(_, table)| table.rows > 0);

@@ -36,10 +36,26 @@ pub(super) async fn give_up_copies(run: &Run<'_>, cx: &UpgradeContext) {
 }
 
 pub(super) async fn collect_logs(run: &mut Run<'_>, cx: &UpgradeContext) {
-    let cx = run.context(cx, Phase::Teardown, Duration::from_secs(10));
+    // Those of a cancelled run say why it was cancelled.
+    let cx = run
+        .context(cx, Phase::Teardown, Duration::from_secs(10))
+        .with_cancellation(CancellationToken::new());
     match within_reach(&cx, "read the logs", run.environment.logs(&cx, LOG_LINES)).await {
         Ok(logs) => run.report.logs = logs,
         Err(error) => tracing::warn!(%error, "the logs could not be read"),
+    }
+}
+
+/// Gives back an environment in which nothing was done.
+pub(super) async fn release(environment: Box<dyn Environment>, cx: &UpgradeContext) {
+    let cx = cx
+        .clone()
+        .with_cancellation(CancellationToken::new())
+        .with_phase(Phase::Teardown)
+        .with_endpoints(environment.endpoints())
+        .with_new_deadline(Instant::now() + Duration::from_secs(60));
+    if let Err(error) = within_reach(&cx, "teardown", environment.teardown(&cx)).await {
+        tracing::warn!(?error, "the environment was not removed");
     }
 }
 

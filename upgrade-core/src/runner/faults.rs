@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
+use super::limit::within_reach;
 use super::run::{Run, StepResult};
 use super::services::{is_judgement, why};
 use crate::context::UpgradeContext;
@@ -73,9 +76,12 @@ pub(super) async fn heal(
 pub(super) async fn heal_all(run: &mut Run<'_>, cx: &UpgradeContext) {
     run.faults.healed = None;
     for fault in std::mem::take(&mut run.faults.there).iter().rev() {
-        let within = Duration::from_secs(60);
-        let cx = run.context(cx, cx.phase(), within);
-        if let Err(error) = run.environment.heal(&cx, fault).await {
+        // A cancelled run heals as well: what is rolled back next has to work.
+        let cx = run
+            .context(cx, cx.phase(), Duration::from_secs(60))
+            .with_cancellation(CancellationToken::new());
+        let healing = run.environment.heal(&cx, fault);
+        if let Err(error) = within_reach(&cx, "recover from a fault", healing).await {
             tracing::warn!(%fault, ?error, "a fault is not healed");
         }
     }

@@ -10,7 +10,6 @@ mod limit;
 mod look;
 mod losses;
 mod order;
-mod past;
 mod record;
 mod rollback;
 mod rows;
@@ -18,6 +17,7 @@ mod run;
 mod services;
 mod step;
 mod traffic;
+mod unjudged;
 mod watch;
 
 use std::any::Any;
@@ -36,9 +36,9 @@ use crate::upgrade::Upgrade;
 
 /// Carries out a plan of an upgrade in an environment.
 ///
-/// Steps run one after the other, each within its budget. A step that finds something wanting
-/// ends its attempt; when that happens in an upgrade that can still go back, the runner takes the
-/// preferred way back by itself and proves it. The environment is torn down in every case.
+/// The plan is checked first ([`Plan::check`]). Steps run one after the other, each within its
+/// budget. What happens when one fails stands in its [`Policy`](crate::plan::Policy): a rollback
+/// undoes what this run has changed, and nothing else. The environment is torn down in every case.
 pub struct Runner {
     upgrade: Upgrade,
     environment: Box<dyn Environment>,

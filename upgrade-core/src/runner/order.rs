@@ -59,15 +59,19 @@ pub(super) async fn merge_late(
     let others = all.iter().filter(|id| *id != late);
     let mut skipped = false;
     for id in others.chain([late]) {
-        run.applied.push(id.clone());
-        match migration(run, id)?.apply(cx).await {
+        let applying = run.begin(cx, id).await;
+        let applied = match applying {
+            Ok(migration) => migration.apply(cx).await,
+            Err(error) => Err(error),
+        };
+        match applied {
             Ok(outcome) => skipped |= outcome == Outcome::NothingToDo,
             // One that needs the late one, or is needed by it: there is no other order.
             Err(error) if is_judgement(&error) => return Ok(verdict(Vec::new())),
             Err(error) => return Err(error.with_context("migration", id)),
         }
     }
-    let expected = &run.observations[with];
+    let expected = run.observed(with)?;
     let scope = Scope::Schema;
     let actual = run.environment.observe(cx, &At::Live, &scope).await?;
     let mut findings = expected.schema_findings(&actual, "order-dependent");

@@ -57,6 +57,7 @@ pub(super) fn blank(
         rollbacks: Vec::new(),
         traffic: Vec::new(),
         findings: Vec::new(),
+        unjudged: Vec::new(),
         logs: Vec::new(),
         reproduce,
         elapsed_ms: 0,

@@ -4,28 +4,35 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::compare::differences;
 use super::limit::within_reach;
 use super::record::recorded;
-use super::rows::{self, Counts};
+use super::rows::{self, Counts, Ids};
 use super::run::{Run, StepResult, verdict};
 use super::step::{validate, way_back};
 use super::traffic::{self, Flow};
-use super::{losses, past, services};
+use super::{losses, services};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{ErrorKind, Result};
 use crate::event::{Event, millis};
 use crate::migration::MigrationId;
-use crate::observation::RowDiffRequest;
-use crate::plan::{Action, BASELINE, Step};
+use crate::observation::{RowDiffRequest, Scope};
+use crate::plan::{Action, BASELINE, Policy, Step, StepId, past};
 use crate::report::RollbackReport;
 use crate::rollback::{RollbackRequest, Safety};
 use crate::upgrade::MadeBy;
 use crate::validator::{Finding, Severity, Verdict};
 use crate::version::Phase;
 
-/// The way back where only services were replaced.
+/// The rollback where only services were replaced.
 const SERVICES: &str = "replacing the services";
+
+/// How long the calls of a rollback may take. Its budget is judged and not enforced: a rollback
+/// that is cut off because it is late is worse than one that is late.
+pub(super) fn time_for(budget_ms: u64) -> Duration {
+    Duration::from_millis(budget_ms) * 2 + Duration::from_secs(60)
+}
 
 /// A rollback that the plan asks for: nothing has to be detected.
 pub(super) async fn planned(
@@ -46,11 +53,18 @@ pub(super) async fn automatic(
     failed: &Step,
     detect: Duration,
 ) {
+    if run.finalized {
+        return;
+    }
     let (strategy, before) = match run.prepared.clone() {
         Some(prepared) => prepared,
         None => (SERVICES.to_owned(), run.applied.len()),
     };
-    let applied = run.applied.get(before..).unwrap_or_default().to_vec();
+    let since = run.applied.get(before..).unwrap_or_default().iter();
+    let applied: Vec<MigrationId> = since
+        .filter(|id| !run.foreign.contains(*id))
+        .cloned()
+        .collect();
     if applied.is_empty() && run.replaced == 0 {
         return;
     }
@@ -59,13 +73,18 @@ pub(super) async fn automatic(
         applied: applied.clone(),
     };
     run.looks.begin(&action);
-    // No step of the plan: it goes under the one that failed.
+    // No step of the plan, so its number follows theirs.
+    let last = run.plan.steps.last().map_or(0, |step| step.id.0);
     let step = Step {
-        id: failed.id,
+        id: StepId(last + 1),
         attempt: failed.attempt,
         phase: Phase::Rollback,
         action,
         within_ms: run.plan.rollback_within_ms,
+        policy: Policy {
+            traffic: failed.policy.traffic,
+            ..Policy::default()
+        },
     };
     let title = step.action.to_string();
     cx.emit(Event::StepStarted {
@@ -73,8 +92,8 @@ pub(super) async fn automatic(
         phase: step.phase,
         title: title.clone(),
     });
-    let within = Duration::from_millis(step.within_ms);
-    // A cancelled run has to go back as well.
+    let within = time_for(step.within_ms);
+    // A cancelled run is rolled back as well.
     let cx = run
         .context(cx, Phase::Rollback, within)
         .with_attempt(step.attempt)
@@ -110,6 +129,9 @@ async fn timed(
         _ => Some(way_back(run, strategy)?),
     };
     let services_moved = run.replaced > 0;
+    if let Some(refused) = run.not_ours(applied) {
+        return Ok(Verdict::Fail(vec![refused]));
+    }
     let request = RollbackRequest::new(applied.iter().cloned());
     let mut report = RollbackReport {
         step: step.id,
@@ -128,16 +150,29 @@ async fn timed(
     let mut findings = Vec::new();
 
     let started = Instant::now();
-    if let Some(rollback) = &rollback {
-        report.safety = rollback.check(cx, &request).await?;
-    }
+    let checked = match &rollback {
+        Some(rollback) => rollback.check(cx, &request).await,
+        None => Ok(Safety::Safe),
+    };
     report.decide_ms = millis(started.elapsed());
 
-    match report.safety.clone() {
-        Safety::Unsafe { boundary, reason } => {
+    match checked {
+        Err(error) if error.kind() == ErrorKind::Timeout => {
+            findings.push(
+                Finding::error("rollback-failed", strategy, error.to_string())
+                    .with_evidence(format!("{error:?}")),
+            );
+        }
+        Err(error) => return Err(error),
+        Ok(Safety::Unsafe { boundary, reason }) => {
+            report.safety = Safety::Unsafe {
+                boundary: boundary.clone(),
+                reason: reason.clone(),
+            };
             findings.push(Finding::error("rollback-unsafe", boundary, reason));
         }
-        safety => {
+        Ok(safety) => {
+            report.safety = safety.clone();
             if let Safety::SafeWithLoss { losses } = safety {
                 let message = format!("loses {}", losses.join("; "));
                 findings.push(Finding::note("rollback-loses", strategy, message));
@@ -156,7 +191,7 @@ async fn timed(
                     let started = Instant::now();
                     let mut verdict = match &rollback {
                         Some(rollback) => rollback.confirm(cx).await,
-                        None => Ok(Verdict::Pass),
+                        None => is_as_before(run, cx).await,
                     };
                     let by_downs = rollback
                         .as_ref()
@@ -238,6 +273,22 @@ async fn timed(
     });
     run.report.rollbacks.push(report);
     Ok(verdict(findings))
+}
+
+/// Whether schema and rows are what they were before the upgrade, where no strategy proves it.
+async fn is_as_before(run: &Run<'_>, cx: &UpgradeContext) -> Result<Verdict> {
+    let Some(then) = run.observations.get(BASELINE) else {
+        return Ok(Verdict::Inconclusive(
+            "schema and rows were not observed before the upgrade".to_owned(),
+        ));
+    };
+    let now = run.look(cx, &At::Live, &Scope::All).await?;
+    let rows = Ids {
+        lost: "rollback-lost-rows",
+        changed: "rollback-changed-rows",
+    };
+    let findings = differences(then, &now, "rollback-schema-differs", rows);
+    Ok(Verdict::from_findings(findings))
 }
 
 /// While users go on writing there are more rows than before; that no other row is lost or changed

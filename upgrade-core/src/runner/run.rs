@@ -15,16 +15,16 @@ use super::limit::{said, within_reach};
 use super::look::Looks;
 use super::record::{blank, recorded};
 use super::traffic::Flow;
+use super::unjudged::Judged;
 use super::{Runner, blame, end, rollback, step};
 use crate::context::UpgradeContext;
 use crate::environment::{EMPTY, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventHub, millis};
-use crate::migration::{Migration, MigrationId};
+use crate::migration::{Migration, MigrationId, Status};
 use crate::observation::Observation;
-use crate::plan::{Action, Plan, Step};
+use crate::plan::{Action, OnFailure, Plan, Step};
 use crate::report::{FoundIn, MigrationReport, Report, StepOutcome};
-use crate::scenario::Scenario;
 use crate::upgrade::Upgrade;
 use crate::validator::{Finding, Verdict};
 use crate::version::Phase;
@@ -47,8 +47,16 @@ pub(super) struct Run<'a> {
     pub(super) prepared: Option<(String, usize)>,
     /// The migrations that are applied, or begun, now; oldest first.
     pub(super) applied: Vec<MigrationId>,
+    /// Those of them that were there before this run applied them: it never rolls them back.
+    pub(super) foreign: BTreeSet<MigrationId>,
+    /// Whether the upgrade is final: nothing is rolled back any more.
+    pub(super) finalized: bool,
     /// How many instances of services are those of the new release.
     pub(super) replaced: u32,
+    /// What a rollback of this attempt has not restored, by the subjects of the findings.
+    pub(super) drift: BTreeSet<String>,
+    /// Which steps were carried out.
+    judged: Judged,
     /// The faults of services that have struck.
     pub(super) faults: Faults,
     /// The changes of [`Upgrade::expected_changes`] that were seen to happen, by their place.
@@ -61,6 +69,8 @@ pub(super) struct Run<'a> {
 pub(super) struct KeptState {
     /// The migrations that are applied in it, or begun; oldest first.
     applied: Vec<MigrationId>,
+    /// Those of them that this run did not apply.
+    foreign: BTreeSet<MigrationId>,
     /// The migration that was interrupted, if that is how the state came about.
     crashed: Option<MigrationId>,
     /// How many instances of services are those of the new release.
@@ -69,6 +79,18 @@ pub(super) struct KeptState {
 
 /// How a step ended: a verdict, or an error that says why there is none.
 pub(super) type StepResult = Result<Verdict>;
+
+/// Whether an action changes nothing: whatever it finds, the next step begins with the same state.
+fn only_looks(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Validate
+            | Action::Compare { .. }
+            | Action::Inspect { .. }
+            | Action::CheckRollback { .. }
+            | Action::Settle { .. }
+    )
+}
 
 /// A verdict that keeps what does not fail, too, so that it is reported.
 pub(super) fn verdict(findings: Vec<Finding>) -> Verdict {
@@ -106,6 +128,11 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         seed = plan.seed,
     );
     async move {
+        let checked = upgrade.outline_in(environment.as_ref());
+        if let Err(error) = checked.and_then(|outline| plan.check(&outline)) {
+            end::release(environment, &cx).await;
+            return Err(error);
+        }
         let started = Instant::now();
         cx.emit(Event::RunStarted {
             run: cx.run_id().clone(),
@@ -122,16 +149,21 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             crashed: None,
             prepared: None,
             applied: Vec::new(),
+            foreign: BTreeSet::new(),
+            finalized: false,
             replaced: 0,
+            drift: BTreeSet::new(),
+            judged: Judged::default(),
             faults: Faults::default(),
             happened: BTreeSet::new(),
             report: blank(&upgrade, environment.name(), &cx, plan, reproduce),
         };
         let error = run.steps(&cx).await;
+        run.report.unjudged = run.judged.unjudged(plan);
         if error.is_some() || run.report.steps.iter().any(|step| !step.outcome.is_done()) {
             end::collect_logs(&mut run, &cx).await;
         }
-        if environment.capabilities().snapshots {
+        if environment.capabilities().disposable {
             end::give_up_copies(&run, &cx).await;
         }
         let mut report = run.report;
@@ -172,7 +204,7 @@ impl Run<'_> {
             };
             if skip || !self.reachable(&step.action) {
                 // A state that no crash has left, or that another one left too, needs no way out.
-                left_out |= !skip && plan.scenario == Scenario::CrashAt;
+                left_out |= !skip && self.is_optional(&step.action);
                 if ended != Some(0) {
                     ended = Some(step.attempt);
                 }
@@ -191,15 +223,15 @@ impl Run<'_> {
                 error,
                 arrived,
             } = self.one(cx, step).await;
-            // Where several things meet, what one of them says is not all: as long as the state is
-            // the one that the plan has in mind, there is more to be learned.
-            let more_to_learn = plan.scenario == Scenario::Rolling && step.attempt > 0 && arrived;
-            if outcome.is_done() || more_to_learn {
+            self.judged.carried_out(step);
+            let on_failure = step.policy.on_failure;
+            if outcome.is_done() || (on_failure == OnFailure::Continue && arrived) {
                 continue;
             }
             ended = Some(step.attempt);
+            self.judged.ended(step);
             faults::heal_all(self, cx).await;
-            if plan.scenario == Scenario::Straight {
+            if on_failure == OnFailure::RollBack {
                 rollback::automatic(self, cx, step, began.elapsed()).await;
             }
             if error.is_some() {
@@ -226,6 +258,7 @@ impl Run<'_> {
     pub(super) fn keep(&mut self, label: &str) {
         let state = KeptState {
             applied: self.applied.clone(),
+            foreign: self.foreign.clone(),
             crashed: self.crashed.clone(),
             replaced: self.replaced,
         };
@@ -236,7 +269,61 @@ impl Run<'_> {
     /// Goes back to what belongs to the state that was put back now.
     pub(super) fn put_back(&mut self, label: &str) {
         let kept = self.snapshots.get(label).cloned().unwrap_or_default();
-        (self.applied, self.crashed, self.replaced) = (kept.applied, kept.crashed, kept.replaced);
+        (self.applied, self.foreign) = (kept.applied, kept.foreign);
+        (self.crashed, self.replaced) = (kept.crashed, kept.replaced);
+        self.finalized = false;
+        self.drift.clear();
+    }
+
+    /// A migration that is about to be applied. One that the system has applied, or begun, before
+    /// this run did is not this run's to roll back.
+    pub(super) async fn begin(
+        &mut self,
+        cx: &UpgradeContext,
+        id: &MigrationId,
+    ) -> Result<Arc<dyn Migration>> {
+        let migration = step::migration(self, id)?;
+        if !self.applied.contains(id) {
+            if migration.status(cx).await? != Status::Pending {
+                self.foreign.insert(id.clone());
+            }
+            self.applied.push(id.clone());
+        }
+        Ok(migration)
+    }
+
+    /// Refuses to undo what this run did not do.
+    pub(super) fn not_ours(&self, migrations: &[MigrationId]) -> Option<Finding> {
+        let is_ours = |id: &&MigrationId| self.applied.contains(id) && !self.foreign.contains(*id);
+        let id = migrations.iter().find(|id| !is_ours(id))?;
+        let message = "was not applied by this run, and a run undoes only what it did itself";
+        Some(
+            Finding::error("rollback-unsafe", format!("migration {id}"), message)
+                .with_help("plan without what the system has applied: `Upgrade::without_applied`"),
+        )
+    }
+
+    /// What was observed under a label.
+    pub(super) fn observed(&self, label: &str) -> Result<&Observation> {
+        self.observations.get(label).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Internal,
+                format!("no state was observed as `{label}`"),
+            )
+        })
+    }
+
+    /// Whether a step may be left out without a word: a crash that cannot be timed, and the ways
+    /// out of a state that no crash has left, or that another one left, too.
+    fn is_optional(&self, action: &Action) -> bool {
+        match action {
+            Action::Crash { .. } => true,
+            Action::Restore { label } => {
+                let of_crash = |step: &Step| matches!(&step.action, Action::Settle { label: left, .. } if left == label);
+                self.plan.steps.iter().any(of_crash)
+            }
+            _ => false,
+        }
     }
 
     /// Whether the state that a step starts from was ever reached.
@@ -265,7 +352,10 @@ impl Run<'_> {
         let span = tracing::info_span!("step", id = step.id.0, phase = step.phase.as_str(), title);
         let started = Instant::now();
         self.looks.begin(&step.action);
-        let within = Duration::from_millis(step.within_ms);
+        let within = match step.action {
+            Action::RollBack { .. } => rollback::time_for(step.within_ms),
+            _ => Duration::from_millis(step.within_ms),
+        };
         let cx = self
             .context(cx, step.phase, within)
             .with_attempt(step.attempt);
@@ -288,10 +378,10 @@ impl Run<'_> {
         let arrived = match &result {
             Ok(Verdict::Pass) => true,
             Ok(Verdict::Fail(found)) => {
-                let looks = matches!(step.action, Action::Validate | Action::Compare { .. });
-                looks || !found.iter().any(Finding::fails)
+                only_looks(&step.action) || !found.iter().any(Finding::fails)
             }
-            _ => false,
+            Ok(Verdict::Inconclusive(_)) => only_looks(&step.action),
+            Err(_) => false,
         };
         let (outcome, error) = self.judge(&cx, step, result);
         cx.emit(Event::StepFinished {
@@ -309,8 +399,7 @@ impl Run<'_> {
         }
     }
 
-    /// What a step came to: its verdict, and what was noticed on the way. An error says more than
-    /// what was noticed.
+    /// What a step came to: its verdict, and what was noticed on the way, also before an error.
     pub(super) fn judge(
         &mut self,
         cx: &UpgradeContext,
@@ -326,6 +415,9 @@ impl Run<'_> {
                 StepOutcome::Done
             }
             Err(error) => {
+                for finding in findings {
+                    self.found(cx, step, finding);
+                }
                 let error = error.with_phase(step.phase).with_context("step", step.id);
                 return (StepOutcome::Error(format!("{error:?}")), Some(error));
             }
@@ -372,6 +464,7 @@ impl Run<'_> {
             .with_endpoints(self.environment.endpoints())
     }
 
+    /// The report of a migration.
     pub(super) fn migration_report(&mut self, id: &MigrationId) -> Option<&mut MigrationReport> {
         self.report
             .migrations

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::limit::said;
 use super::run::{Run, StepResult, verdict};
-use super::{compare, crash, faults, order, past, rollback, services, watch};
+use super::{compare, crash, faults, order, rollback, services, watch};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,10 +17,9 @@ use crate::event::millis;
 use crate::finding::Blame;
 use crate::migration::{Migration, MigrationId, Outcome};
 use crate::observation::Scope;
-use crate::plan::{Action, Step};
+use crate::plan::{Action, Step, past};
 use crate::report::MigrationReport;
 use crate::rollback::{Rollback, RollbackRequest, Safety};
-use crate::scenario::Scenario;
 use crate::validator::{Finding, Verdict};
 
 pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step) -> StepResult {
@@ -89,7 +88,7 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             })
         }
         Action::Apply { migration } => {
-            let watches = watch::begin(run, cx).await?;
+            let watches = watch::begin(run, cx, step).await?;
             let applied = apply(run, cx, migration).await;
             watch::end(run, cx, watches, applied).await
         }
@@ -108,7 +107,7 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::RevertAgain { migration } => order::again(run, cx, migration, false).await,
         Action::MergeLate { migration, with } => order::merge_late(run, cx, migration, with).await,
         Action::Revert { migration } => {
-            let watches = watch::begin(run, cx).await?;
+            let watches = watch::begin(run, cx, step).await?;
             let reverted = revert(run, cx, step, migration).await;
             watch::end(run, cx, watches, reverted).await
         }
@@ -148,8 +147,9 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             rollback::planned(run, cx, step, strategy, applied).await
         }
         Action::Finalize { strategy } => {
+            // From here on nothing may be rolled back, also where it does not come to its end.
+            (run.prepared, run.finalized) = (None, true);
             way_back(run, strategy)?.finalize(cx).await?;
-            run.prepared = None;
             Ok(Verdict::Pass)
         }
         // The loop leaves it to the end of the run.
@@ -193,10 +193,11 @@ async fn provision(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResult {
     Ok(Verdict::Pass)
 }
 
-/// Asks every validator; all are asked, also after one has failed.
+/// Runs every validator, also after one has failed or could not tell.
 pub(super) async fn validate(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResult {
     let mut findings = Vec::new();
     let mut inconclusive = Vec::new();
+    let mut failed = None;
     for validator in run.upgrade.validators() {
         let name = validator.name();
         // A failed assertion in a validator is a judgement, not a defect of the run.
@@ -212,11 +213,17 @@ pub(super) async fn validate(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResu
             )),
             Ok(Ok(Verdict::Fail(found))) => findings.extend(found),
             Ok(Ok(Verdict::Inconclusive(reason))) => inconclusive.push(format!("{name}: {reason}")),
-            Ok(Err(error)) => return Err(error.with_context("validator", name)),
+            Ok(Err(error)) => {
+                failed.get_or_insert(error.with_context("validator", name));
+            }
             Err(panic) => {
                 findings.push(Finding::error("validator-panicked", name, said(&*panic)));
             }
         }
+    }
+    if let Some(error) = failed {
+        findings.into_iter().for_each(|finding| cx.notice(finding));
+        return Err(error);
     }
     Ok(match (findings.is_empty(), inconclusive.is_empty()) {
         (true, true) => Verdict::Pass,
@@ -226,15 +233,14 @@ pub(super) async fn validate(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResu
 }
 
 async fn apply(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> StepResult {
-    let migration = migration(run, id)?;
-    if !run.applied.contains(id) {
-        run.applied.push(id.clone());
-    }
+    let is_interrupted =
+        |step: &Step| matches!(&step.action, Action::Crash { migration, .. } if migration == id);
+    let measures = run.plan.steps.iter().any(is_interrupted);
     let started = Instant::now();
-    let result = if run.plan.scenario == Scenario::CrashAt {
-        run.crashes.measured(&*migration, cx).await
-    } else {
-        migration.apply(cx).await
+    let result = match run.begin(cx, id).await {
+        Ok(migration) if measures => run.crashes.measured(&*migration, cx).await,
+        Ok(migration) => migration.apply(cx).await,
+        Err(error) => Err(error),
     };
     let elapsed_ms = millis(started.elapsed());
     let after_crash = run.crashed.take().is_some_and(|crashed| crashed == *id);
@@ -271,9 +277,13 @@ async fn revert(
     id: &MigrationId,
 ) -> StepResult {
     let migration = migration(run, id)?;
+    if let Some(refused) = run.not_ours(std::slice::from_ref(id)) {
+        return Ok(Verdict::Fail(vec![refused]));
+    }
     match migration.revert(cx).await {
         Ok(Outcome::Done) => {
             run.applied.retain(|applied| applied != id);
+            run.foreign.remove(id);
             if let Some(report) = run.migration_report(id) {
                 report.reverted += 1;
             }

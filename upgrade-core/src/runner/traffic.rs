@@ -19,31 +19,15 @@ use crate::event::millis;
 use crate::observation::RowDiffRequest;
 use crate::plan::{Action, Step};
 use crate::report::TrafficReport;
-use crate::scenario::Scenario;
 use crate::traffic::Traffic;
 use crate::validator::{Finding, Severity, Verdict};
-use crate::version::Phase;
 
 /// How many of the answers that were not as they should be are told.
 const TOLD: usize = 3;
 
-/// Whether users make requests while a step is done. What they write before the baseline is kept
-/// would be in none of the states that are compared with it.
+/// Whether users make requests while a step is done.
 pub(super) fn flows(run: &Run<'_>, step: &Step) -> bool {
-    let scenario = run.plan.scenario;
-    if run.upgrade.traffic().is_empty() || step.phase == Phase::Baseline {
-        return false;
-    }
-    match &step.action {
-        Action::Replace { .. }
-        | Action::ReplaceFirst { .. }
-        | Action::RollBack { .. }
-        | Action::Strike { .. }
-        | Action::Heal { .. }
-        | Action::Validate => matches!(scenario, Scenario::Straight | Scenario::Rolling),
-        Action::Apply { .. } | Action::Write { .. } => scenario == Scenario::Rolling,
-        _ => false,
-    }
+    step.policy.traffic && !run.upgrade.traffic().is_empty()
 }
 
 /// Requests that are made until they are [ended](Self::end), or dropped.

@@ -1,32 +1,40 @@
 //! What a migration leaves behind in sessions, where the environment can tell.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::run::{Run, StepResult};
 use crate::context::UpgradeContext;
-use crate::scenario::Scenario;
+use crate::plan::Step;
 
-/// Begins to watch before a migration is applied or reverted. Answers whether it does.
-pub(super) async fn begin(run: &Run<'_>, cx: &UpgradeContext) -> crate::Result<bool> {
-    let watches = run.environment.capabilities().watches
-        && matches!(run.plan.scenario, Scenario::Straight | Scenario::RoundTrip);
-    if watches {
+/// How long a look at sessions may take. The migration before it may have used up the time of its
+/// step, which says something about the migration and nothing about the sessions.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Begins to monitor sessions before a migration is applied or reverted. Answers whether it does.
+pub(super) async fn begin(run: &Run<'_>, cx: &UpgradeContext, step: &Step) -> crate::Result<bool> {
+    let monitors = run.environment.capabilities().watches && step.policy.monitor;
+    if monitors {
         run.environment.watch(cx).await?;
     }
-    Ok(watches)
+    Ok(monitors)
 }
 
 /// Adds what was left behind to what the migration came to.
 pub(super) async fn end(
     run: &Run<'_>,
     cx: &UpgradeContext,
-    watches: bool,
+    monitors: bool,
     result: StepResult,
 ) -> StepResult {
-    if watches {
-        match run.environment.left_behind(cx).await {
+    if monitors {
+        let late = cx.clone().with_new_deadline(Instant::now() + WITHIN);
+        match run.environment.left_behind(&late).await {
             Ok(left) => left.into_iter().for_each(|finding| cx.notice(finding)),
             // What the migration itself came to says more.
-            Err(error) if result.is_err() => {
-                tracing::warn!(?error, "what a migration left behind could not be told");
+            Err(error) if !matches!(result, Ok(crate::Verdict::Pass)) => {
+                tracing::warn!(?error, "sessions could not be observed after a migration");
             }
             Err(error) => return Err(error),
         }

@@ -27,7 +27,7 @@ async fn told(shop: &Shop, grant: &str) -> Vec<Finding> {
     let database = Database::new(&options, "postgres");
 
     let cx = UpgradeContext::new("1", "2");
-    let environment = PostgresEnvironment::new("watched", Existing::new(database.clone()));
+    let environment = PostgresEnvironment::new("watched", Existing::disposable(database.clone()));
     environment.prepare(&cx).await.unwrap();
     environment.watch(&cx).await.unwrap();
     let taken =
@@ -84,7 +84,7 @@ async fn transactions_of_users_who_go_on_are_not_left_behind() {
     let shop = Shop::start().await;
     let database = Database::new(&shop.connect_options(), "postgres");
     let cx = UpgradeContext::new("1", "2");
-    let environment = PostgresEnvironment::new("watched", Existing::new(database.clone()));
+    let environment = PostgresEnvironment::new("watched", Existing::disposable(database.clone()));
     environment.prepare(&cx).await.unwrap();
     environment.watch(&cx).await.unwrap();
     // They come after the watch has begun, and are in a transaction at nearly every look.

@@ -201,6 +201,10 @@ impl DatabaseSource for Fresh {
         Ok(self.database.clone())
     }
 
+    fn is_disposable(&self) -> bool {
+        true
+    }
+
     async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> Result<()> {
         let database = &self.database;
         let mut admin = database.connect_maintenance().await?;

@@ -44,7 +44,7 @@ async fn good_requests_are_counted_and_not_during_the_baseline() {
     let steps = |id| report.steps.iter().find(|step| step.id == id);
     for seen in &report.traffic {
         let title = &steps(seen.step).expect("a step").title;
-        assert_eq!(title, "validate");
+        assert!(title == "validate" || title.starts_with("apply"), "{title}");
         assert_ne!(seen.phase, upgrade_core::Phase::Baseline);
     }
 }

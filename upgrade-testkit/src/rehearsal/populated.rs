@@ -190,6 +190,10 @@ impl DatabaseSource for Populated {
         Ok(database)
     }
 
+    fn is_disposable(&self) -> bool {
+        true
+    }
+
     async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> Result<()> {
         let Some(test) = self.held(Option::take) else {
             return Ok(());

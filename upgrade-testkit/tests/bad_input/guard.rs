@@ -95,7 +95,11 @@ impl Production {
         SqlMigration::all(&MigrationFolder::read(folder).unwrap()).unwrap()
     }
 
-    fn environment(&self) -> PostgresEnvironment {
+    fn staging(&self) -> PostgresEnvironment {
+        PostgresEnvironment::new("shop", Existing::disposable(self.database("shop")))
+    }
+
+    fn real(&self) -> PostgresEnvironment {
         PostgresEnvironment::new("shop", Existing::new(self.database("shop")))
     }
 
@@ -121,11 +125,7 @@ impl Production {
         scenario: Scenario,
     ) -> Error {
         let before = self.state().await;
-        let environment = if staging {
-            self.environment()
-        } else {
-            self.environment().without_staging_powers()
-        };
+        let environment = if staging { self.staging() } else { self.real() };
         let migrations = self.migrations();
         let result = self.go(environment, rollback, &migrations, scenario).await;
         let error = result.unwrap_err();
@@ -153,7 +153,7 @@ async fn a_database_of_somebody_else_is_not_renamed_before_it_is_handed_over() {
     // A wrong name is refused as well, and the right one is enough to go there and back.
     let (seen, databases) = production.state().await;
     let migrations = production.migrations();
-    let real = || production.environment().without_staging_powers();
+    let real = || production.real();
     let wrong = SnapshotSwap::new().handed_over("shops");
     let refused = production.go(real(), wrong, &migrations, Scenario::Straight);
     says(
@@ -212,7 +212,7 @@ async fn staging_powers_do_not_reach_a_database_of_somebody_else() {
             .await;
     }
     // Whoever calls the environment itself is refused as well, with the copy in hand.
-    let environment = production.environment();
+    let environment = production.staging();
     let cx = UpgradeContext::new("1", "2");
     environment.prepare(&cx).await.unwrap();
     let before = production.state().await;
@@ -234,7 +234,7 @@ async fn a_restore_puts_rows_comment_and_owner_back_and_leaves_nothing() {
     let production = Production::start().await;
     let before = production.state().await;
     let handed_over = production.database("shop").handed_over("shop").unwrap();
-    let environment = PostgresEnvironment::new("shop", Existing::new(handed_over));
+    let environment = PostgresEnvironment::new("shop", Existing::disposable(handed_over));
     let cx = UpgradeContext::new("1", "2");
     environment.prepare(&cx).await.unwrap();
     environment.snapshot(&cx, "a").await.unwrap();
@@ -259,7 +259,7 @@ async fn a_real_system_gets_no_plan_that_needs_staging() {
     let production = Production::start().await;
     let before = production.state().await;
     for scenario in [Scenario::RoundTrip, Scenario::RollbackAt, Scenario::CrashAt] {
-        let environment = production.environment().without_staging_powers();
+        let environment = production.real();
         let migrations = production.migrations();
         let planned = production.go(environment, SnapshotSwap::new(), &migrations, scenario);
         let error = planned.await.unwrap_err();

@@ -37,6 +37,10 @@ impl DatabaseSource for Fresh {
         Ok(database)
     }
 
+    fn is_disposable(&self) -> bool {
+        true
+    }
+
     async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> Result<()> {
         let made = self.made.lock().unwrap().take();
         if let Some(database) = made {
@@ -176,7 +180,7 @@ impl EnvironmentFixture for RealSystem {
         let number = self.next.fetch_add(1, Ordering::SeqCst) as usize;
         let database = self.databases[number % 2].clone();
         let environment = PostgresEnvironment::new("real", Existing::new(database));
-        Ok(Box::new(environment.without_staging_powers()))
+        Ok(Box::new(environment))
     }
 
     async fn reach(&self, _: &str, endpoint: &Endpoint) -> Result<()> {

@@ -86,6 +86,10 @@ impl DatabaseSource for StackDatabase {
         Ok(self.database.clone())
     }
 
+    fn is_disposable(&self) -> bool {
+        true
+    }
+
     async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> Result<()> {
         Ok(())
     }

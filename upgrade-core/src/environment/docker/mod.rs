@@ -466,6 +466,7 @@ impl Environment for DockerEnvironment {
 
     fn capabilities(&self) -> Capabilities {
         let services = Capabilities::none()
+            .with_disposable()
             .with_instances(self.instances())
             .with_service_faults();
         match self.database {

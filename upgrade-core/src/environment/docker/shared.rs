@@ -244,6 +244,10 @@ impl DatabaseSource for Filled {
         Ok(self.0.clone())
     }
 
+    fn is_disposable(&self) -> bool {
+        true
+    }
+
     async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> Result<()> {
         Ok(())
     }

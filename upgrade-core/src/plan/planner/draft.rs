@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{FORMAT, Step, StepId};
+use super::super::{Difference, FORMAT, OnFailure, Policy, Step, StepId};
 use super::{
     Action, BASELINE, Equal, MigrationOutline, Outline, Plan, Scenario, StrategyOutline, WRITTEN,
     can_cross,
@@ -67,6 +67,12 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn push(&mut self, phase: Phase, action: Action) {
+        let policy = self.policy(phase, &action);
+        self.push_with(phase, action, policy);
+    }
+
+    /// The same, with a policy that the scenario does not decide.
+    pub(super) fn push_with(&mut self, phase: Phase, action: Action, policy: Policy) {
         let budget = match action {
             Action::RollBack { .. } => self.outline.rollback_within,
             _ => self.outline.step_within,
@@ -78,7 +84,65 @@ impl<'a> Draft<'a> {
             phase,
             action,
             within_ms: millis(budget),
+            policy,
         });
+    }
+
+    /// What the runner does beside a step of this scenario, and when the step fails.
+    fn policy(&self, phase: Phase, action: &Action) -> Policy {
+        let scenario = self.scenario;
+        let users = match action {
+            Action::Apply { .. }
+            | Action::Replace { .. }
+            | Action::ReplaceFirst { .. }
+            | Action::RollBack { .. }
+            | Action::Strike { .. }
+            | Action::Heal { .. }
+            | Action::Validate => matches!(scenario, Scenario::Straight | Scenario::Rolling),
+            Action::Write { .. } => scenario == Scenario::Rolling,
+            _ => false,
+        };
+        let moves = matches!(action, Action::Apply { .. } | Action::Revert { .. });
+        let difference = match (scenario, action) {
+            (Scenario::FreshInstall, Action::Compare { equal, .. }) if *equal == Equal::Schema => {
+                Some(Difference::FreshInstall)
+            }
+            (Scenario::EveryRelease, Action::Compare { equal, .. }) if *equal == Equal::Schema => {
+                Some(Difference::ReleasePath)
+            }
+            _ => None,
+        };
+        Policy {
+            on_failure: self.on_failure(phase),
+            // What users write before the baseline is kept would be in none of the states that are
+            // compared with it.
+            traffic: users && self.attempt > 0 && phase != Phase::Baseline,
+            monitor: moves
+                && matches!(
+                    scenario,
+                    Scenario::Straight | Scenario::RoundTrip | Scenario::Custom
+                ),
+            difference,
+        }
+    }
+
+    /// The upgrade itself is carried out as on a real system: nothing moves before all that is
+    /// known beforehand is good, and a failure is rolled back until nothing can be. A rehearsal
+    /// goes on as long as there is something to learn.
+    fn on_failure(&self, phase: Phase) -> OnFailure {
+        if self.attempt == 0 {
+            return OnFailure::EndAttempt;
+        }
+        match (self.scenario, phase) {
+            (Scenario::Straight, Phase::Expand | Phase::Switch | Phase::Soak) => {
+                OnFailure::RollBack
+            }
+            (Scenario::Straight, Phase::Preflight) if self.outline.capabilities.disposable => {
+                OnFailure::Continue
+            }
+            (Scenario::Straight, _) => OnFailure::EndAttempt,
+            _ => OnFailure::Continue,
+        }
     }
 
     pub(super) fn snapshot(&mut self, phase: Phase, label: &str) {

@@ -73,7 +73,10 @@ mod tests {
     use crate::upgrade::Upgrade;
 
     fn outline(faults: Faults, from: &[Site], to: &[Site]) -> Outline {
-        let powers = Capabilities::none().with_snapshots().with_instances(2);
+        let powers = Capabilities::none()
+            .with_snapshots()
+            .with_service_faults()
+            .with_instances(2);
         let mut outline = Upgrade::new("shop", "1", "2").outline(powers);
         outline.faults = Some(FaultOutline {
             faults,

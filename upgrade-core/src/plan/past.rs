@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::{Action, BASELINE, Plan, Step};
+use super::{Action, BASELINE, Equal, Plan, Step};
+use crate::version::Phase;
 
 /// The steps before one in its attempt, in order.
-pub(super) fn before<'p>(
+pub(crate) fn before<'p>(
     plan: &'p Plan,
     step: &Step,
 ) -> impl DoubleEndedIterator<Item = &'p Step> + use<'p> {
@@ -16,7 +17,7 @@ pub(super) fn before<'p>(
 }
 
 /// The label that an attempt restored last before a step.
-pub(super) fn restored<'p>(plan: &'p Plan, step: &Step) -> Option<&'p str> {
+pub(crate) fn restored<'p>(plan: &'p Plan, step: &Step) -> Option<&'p str> {
     before(plan, step)
         .rev()
         .find_map(|other| match &other.action {
@@ -26,7 +27,7 @@ pub(super) fn restored<'p>(plan: &'p Plan, step: &Step) -> Option<&'p str> {
 }
 
 /// Whether users have written in an attempt, since it restored a state.
-pub(super) fn written(plan: &Plan, step: &Step) -> bool {
+pub(crate) fn written(plan: &Plan, step: &Step) -> bool {
     before(plan, step)
         .rev()
         .take_while(|other| !matches!(other.action, Action::Restore { .. }))
@@ -35,18 +36,18 @@ pub(super) fn written(plan: &Plan, step: &Step) -> bool {
 
 /// How a system that has gone back to a boundary had come above it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct WayUp<'p> {
+pub(crate) struct WayUp<'p> {
     /// The state from which it left the boundary: the one that was kept or restored last.
-    pub(super) from: &'p str,
+    pub(crate) from: &'p str,
     /// Whether users wrote above the boundary since then.
-    pub(super) written: bool,
+    pub(crate) written: bool,
     /// Whether it stands at the boundary now; else it has gone up once more.
-    pub(super) is_back: bool,
+    pub(crate) is_back: bool,
 }
 
 /// The way up to the state of an observation, from the lowest boundary to which the attempt has
 /// gone back since.
-pub(super) fn way_up<'p>(plan: &'p Plan, step: &Step, observed: &str) -> WayUp<'p> {
+pub(crate) fn way_up<'p>(plan: &'p Plan, step: &Step, observed: &str) -> WayUp<'p> {
     let steps: Vec<&Step> = before(plan, step).collect();
     let mut height = 0;
     let heights: Vec<isize> = steps
@@ -96,6 +97,41 @@ fn climbed(action: &Action) -> isize {
     }
 }
 
+/// The state below the one that a comparison of rows across a rollback starts from: it has to be
+/// observed, too.
+pub(crate) fn below<'p>(
+    plan: &'p Plan,
+    step: &Step,
+    observed: &str,
+    equal: Equal,
+) -> Option<&'p str> {
+    let across = equal == Equal::Written || step.phase == Phase::Rollback;
+    across.then(|| way_up(plan, step, observed).from)
+}
+
+/// Whether a plan takes a down of every migration that it applies.
+pub(crate) fn reverts_all(plan: &Plan) -> bool {
+    let is_reverted = |id| {
+        plan.steps
+            .iter()
+            .any(|step| matches!(&step.action, Action::Revert { migration } if migration == id))
+    };
+    plan.migrations().into_iter().all(is_reverted)
+}
+
+/// Whether a plan observes the state after every migration that it applies.
+pub(crate) fn observes_every_state(plan: &Plan) -> bool {
+    let is_observed = |id| {
+        plan.steps.windows(3).any(|steps| {
+            matches!(&steps[0].action, Action::Apply { migration } if migration == id)
+                && steps[1..]
+                    .iter()
+                    .any(|step| matches!(step.action, Action::Observe { .. }))
+        })
+    };
+    plan.migrations().into_iter().all(is_observed)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -103,7 +139,7 @@ mod tests {
     use super::*;
     use crate::environment::Capabilities;
     use crate::migration::{MigrationId, Reversibility};
-    use crate::plan::{Equal, MigrationOutline, Outline, StrategyOutline};
+    use crate::plan::{MigrationOutline, Outline, StrategyOutline};
     use crate::scenario::Scenario;
     use crate::version::Version;
 

@@ -1,0 +1,266 @@
+//! A system in memory: which migrations it has, which release serves, and what was called.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use upgrade_core::environment::{At, Capabilities, Endpoint, Endpoints, Fault, LogTail};
+use upgrade_core::migration::{
+    Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status,
+};
+use upgrade_core::observation::{Observation, RowDiff, RowDiffRequest, Scope, TableState};
+use upgrade_core::rollback::{Rollback, RollbackRequest, Safety};
+use upgrade_core::{
+    Environment, Error, ErrorKind, Finding, Result, UpgradeContext, Verdict, Version,
+};
+
+#[derive(Debug, Default)]
+pub struct State {
+    pub applied: BTreeSet<String>,
+    pub release: String,
+    pub calls: Vec<String>,
+    /// Whether the previous services lose rows on the newer schema.
+    pub forgetful: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct System {
+    state: Arc<Mutex<State>>,
+    pub powers: Capabilities,
+}
+
+impl System {
+    pub fn new(powers: Capabilities, applied: impl IntoIterator<Item = String>) -> Self {
+        let state = State {
+            applied: applied.into_iter().collect(),
+            release: "1".to_owned(),
+            ..State::default()
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            powers,
+        }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn applied(&self) -> BTreeSet<String> {
+        self.state().applied.clone()
+    }
+
+    pub fn calls(&self) -> Vec<String> {
+        self.state().calls.clone()
+    }
+
+    fn call(&self, what: impl Into<String>) {
+        self.state().calls.push(what.into());
+    }
+}
+
+fn unsupported<T>() -> Result<T> {
+    Err(Error::new(ErrorKind::Unsupported, "not in memory"))
+}
+
+#[async_trait]
+impl Environment for System {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.powers
+    }
+
+    async fn prepare(&self, _: &UpgradeContext) -> Result<()> {
+        Ok(())
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        Endpoints::default().with("memory", Endpoint::new("memory:///"))
+    }
+
+    async fn replace(&self, _: &UpgradeContext, to: &Version) -> Result<()> {
+        self.call(format!("replace by {to}"));
+        self.state().release = to.to_string();
+        Ok(())
+    }
+
+    async fn replace_first(&self, _: &UpgradeContext, _: u32) -> Result<()> {
+        unsupported()
+    }
+
+    async fn observe(&self, _: &UpgradeContext, _: &At, _: &Scope) -> Result<Observation> {
+        let state = self.state();
+        let mut seen = Observation::default();
+        for id in &state.applied {
+            seen.objects.insert(format!("table {id}"), String::new());
+        }
+        let rows = if state.forgetful && state.calls.iter().any(|call| call == "replace by 1") {
+            1
+        } else {
+            4
+        };
+        let table = TableState::new(BTreeMap::new(), rows, rows.to_string());
+        seen.tables.insert("public.orders".to_owned(), table);
+        Ok(seen)
+    }
+
+    async fn row_diff(
+        &self,
+        _: &UpgradeContext,
+        _: &At,
+        _: &At,
+        _: &[RowDiffRequest],
+    ) -> Result<BTreeMap<String, RowDiff>> {
+        unsupported()
+    }
+
+    async fn snapshot(&self, _: &UpgradeContext, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    async fn restore(&self, _: &UpgradeContext, _: &str) -> Result<()> {
+        unsupported()
+    }
+
+    async fn inject(&self, _: &UpgradeContext, _: Fault) -> Result<()> {
+        unsupported()
+    }
+
+    async fn watch(&self, _: &UpgradeContext) -> Result<()> {
+        unsupported()
+    }
+
+    async fn left_behind(&self, _: &UpgradeContext) -> Result<Vec<Finding>> {
+        unsupported()
+    }
+
+    async fn logs(&self, cx: &UpgradeContext, _: usize) -> Result<Vec<LogTail>> {
+        cx.bounded("read the logs", async {
+            vec![LogTail {
+                source: "memory".to_owned(),
+                lines: vec!["a line".to_owned()],
+            }]
+        })
+        .await
+    }
+
+    async fn teardown(self: Box<Self>, _: &UpgradeContext) -> Result<()> {
+        self.call("teardown");
+        Ok(())
+    }
+}
+
+/// A migration that is a member of a set.
+#[derive(Debug)]
+pub struct Step {
+    pub id: MigrationId,
+    pub system: System,
+    pub fails: bool,
+}
+
+impl Step {
+    pub fn new(system: &System, version: &str, fails: bool) -> Arc<dyn Migration> {
+        Arc::new(Self {
+            id: MigrationId::new(version, ""),
+            system: system.clone(),
+            fails,
+        })
+    }
+}
+
+#[async_trait]
+impl Migration for Step {
+    fn id(&self) -> &MigrationId {
+        &self.id
+    }
+
+    fn checksum(&self) -> Checksum {
+        Checksum::from_bytes(self.id.version().as_bytes())
+    }
+
+    fn reversibility(&self) -> Reversibility {
+        Reversibility::Reversible
+    }
+
+    fn statements(&self) -> usize {
+        1
+    }
+
+    fn files(&self) -> MigrationFiles {
+        MigrationFiles::default()
+    }
+
+    async fn status(&self, _: &UpgradeContext) -> Result<Status> {
+        Ok(if self.system.applied().contains(self.id.version()) {
+            Status::Applied
+        } else {
+            Status::Pending
+        })
+    }
+
+    async fn apply(&self, _: &UpgradeContext) -> Result<Outcome> {
+        let version = self.id.version();
+        if self.system.applied().contains(version) {
+            return Ok(Outcome::NothingToDo);
+        }
+        self.system.call(format!("apply {version}"));
+        if self.fails {
+            return Err(Error::new(ErrorKind::Migration, "it fails over rows"));
+        }
+        self.system.state().applied.insert(version.to_owned());
+        Ok(Outcome::Done)
+    }
+
+    async fn revert(&self, _: &UpgradeContext) -> Result<Outcome> {
+        let version = self.id.version();
+        self.system.call(format!("revert {version}"));
+        Ok(if self.system.state().applied.remove(version) {
+            Outcome::Done
+        } else {
+            Outcome::NothingToDo
+        })
+    }
+}
+
+/// Undoes what it is asked to undo, whoever applied it.
+#[derive(Debug)]
+pub struct Obedient(pub System);
+
+#[async_trait]
+impl Rollback for Obedient {
+    fn name(&self) -> &str {
+        "obedient"
+    }
+
+    fn requires_reversible(&self) -> bool {
+        true
+    }
+
+    async fn prepare(&self, _: &UpgradeContext) -> Result<()> {
+        Ok(())
+    }
+
+    async fn check(&self, _: &UpgradeContext, _: &RollbackRequest) -> Result<Safety> {
+        Ok(Safety::Safe)
+    }
+
+    async fn execute(&self, _: &UpgradeContext, request: &RollbackRequest) -> Result<()> {
+        for id in request.applied.iter().rev() {
+            self.0.call(format!("undo {}", id.version()));
+            self.0.state().applied.remove(id.version());
+        }
+        Ok(())
+    }
+
+    async fn confirm(&self, _: &UpgradeContext) -> Result<Verdict> {
+        Ok(Verdict::Pass)
+    }
+
+    async fn finalize(&self, _: &UpgradeContext) -> Result<()> {
+        self.0.call("finalize");
+        Ok(())
+    }
+}
