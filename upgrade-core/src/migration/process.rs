@@ -43,7 +43,11 @@ fn place_of(url: &Secret) -> Vec<(&'static str, String)> {
         ("PGPORT", options.get_port().to_string()),
         ("PGUSER", options.get_username().to_owned()),
     ];
-    place.extend(options.get_database().map(|name| ("PGDATABASE", name.to_owned())));
+    place.extend(
+        options
+            .get_database()
+            .map(|name| ("PGDATABASE", name.to_owned())),
+    );
     place
 }
 
