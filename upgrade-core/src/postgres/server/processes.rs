@@ -251,6 +251,12 @@ mod tests {
             .current_dir("/")
             .spawn()
             .unwrap();
+        let start = Instant::now();
+        // Between two programs a process has no variables to see.
+        while working_in(&path).is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(10));
+            thread::sleep(Duration::from_millis(1)); // poll
+        }
         end_all(&path, &RunUser::ourselves()).unwrap();
         assert!(!child.wait().unwrap().success());
     }
