@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::str::FromStr as _;
 
+use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
@@ -17,11 +19,45 @@ use crate::secret::Secret;
 /// How much of a command's output is kept, from its end, in bytes.
 const KEPT: usize = 16 * 1024;
 
+/// Variables that lead a Postgres client somewhere else, or change its sessions.
+const ELSEWHERE: [&str; 5] = [
+    "PGHOSTADDR",
+    "PGOPTIONS",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGSYSCONFDIR",
+];
+
+/// The variables of Postgres clients that name the database of a URL: a command that does not look
+/// at the URL must not reach the database that the caller's own variables name.
+fn place_of(url: &Secret) -> Vec<(&'static str, String)> {
+    let Ok(options) = PgConnectOptions::from_str(url.expose()) else {
+        return Vec::new();
+    };
+    let host = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => options.get_host().to_owned(),
+    };
+    let mut place = vec![
+        ("PGHOST", host),
+        ("PGPORT", options.get_port().to_string()),
+        ("PGUSER", options.get_username().to_owned()),
+    ];
+    place.extend(
+        options
+            .get_database()
+            .map(|name| ("PGDATABASE", name.to_owned())),
+    );
+    place
+}
+
 /// A command: a program with arguments, an environment and a folder.
 ///
 /// The URL of the database is in its variable `DATABASE_URL`, or in the one named by
-/// [`with_url_variable`](Self::with_url_variable). Values of variables are taken as secrets and
-/// printed nowhere.
+/// [`with_url_variable`](Self::with_url_variable); `PGHOST`, `PGPORT`, `PGUSER` and `PGDATABASE` name
+/// it as well, so that a command that reads those does not reach another one, and `PGOPTIONS`,
+/// `PGSERVICE` and the like of this process are not passed on. Values of variables are taken as
+/// secrets and printed nowhere.
 #[derive(Clone)]
 pub struct CommandLine {
     program: String,
@@ -95,6 +131,7 @@ impl CommandLine {
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
+            .envs(place_of(database.endpoint().url()))
             // So that its sessions can be found when it is killed.
             .env("PGAPPNAME", application(cx, id))
             .env(&self.url_variable, database.endpoint().url().expose())
@@ -108,6 +145,11 @@ impl CommandLine {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        for name in ELSEWHERE {
+            if !self.variables.contains_key(name) {
+                command.env_remove(name);
+            }
+        }
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
@@ -280,6 +322,21 @@ mod tests {
             .await
             .unwrap();
         assert!(!format!("{line:?} {line}").contains("secret1"));
+    }
+
+    #[tokio::test]
+    async fn variables_of_the_caller_lead_a_command_to_no_other_database() {
+        let id = MigrationId::new("1", "x");
+        // A shell of its own, so that no variable of this process is changed.
+        let names = "$PGHOST $PGPORT $PGUSER $PGDATABASE $PGHOSTADDR$PGOPTIONS$PGSERVICE";
+        let line = shell(&format!("test \"{names}\" = 'localhost 5432 u orders '"));
+        line.run(&context(Duration::from_secs(30)), &id, "apply")
+            .await
+            .unwrap();
+        let own = shell("test \"$PGOPTIONS\" = mine").with_env("PGOPTIONS", "mine");
+        own.run(&context(Duration::from_secs(30)), &id, "apply")
+            .await
+            .unwrap();
     }
 
     #[tokio::test]

@@ -515,3 +515,45 @@ async fn many_tables_are_compared_at_once_and_one_connection_sees_its_own_transa
     .await;
     assert_eq!(again.unwrap(), found["public.t"]);
 }
+
+/// The planner computes an index that depends on no column; a superuser's rights would be the
+/// function's.
+#[tokio::test]
+async fn what_a_table_computes_is_not_computed_by_a_superuser() {
+    let armed = "CREATE TABLE t (id int PRIMARY KEY);
+        INSERT INTO t VALUES (1);
+        CREATE FUNCTION own() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+            IF current_setting('own.armed', true) = 'on'
+                AND current_setting('is_superuser') = 'on'
+            THEN RAISE EXCEPTION 'own function called by a superuser'; END IF;
+            RETURN 1; END $$;
+        CREATE INDEX own ON t ((own()));
+        SET own.armed = 'on'";
+    let arm = "SET own.armed = 'on'";
+    let mut pair = Pair::new(armed, arm).await;
+    let direct = sqlx::raw_sql("SELECT * FROM t")
+        .execute(&mut pair.before)
+        .await;
+    let message = direct.unwrap_err().to_string();
+    assert!(message.contains("called by a superuser"), "{message}");
+    assert!(pair.diff().await.is_empty());
+    // The session goes on as before.
+    let who: String = sqlx::query_scalar("SELECT current_setting('is_superuser')")
+        .fetch_one(&mut pair.before)
+        .await
+        .unwrap();
+    assert_eq!(who, "on");
+}
+
+/// A role that may read everything sees nothing of a table with row security.
+#[tokio::test]
+async fn rows_behind_row_security_are_all_read() {
+    let mut pair = Pair::new(
+        "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2);
+         ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY;
+         CREATE POLICY none ON t USING (false)",
+        "DELETE FROM t WHERE id = 2",
+    )
+    .await;
+    assert_eq!(pair.diff().await.summary(), "1 row lost, of 2");
+}

@@ -13,4 +13,5 @@
 mod server_fetched;
 mod server_life;
 mod server_orphans;
+mod server_reach;
 mod support;

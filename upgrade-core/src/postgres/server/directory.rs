@@ -7,28 +7,33 @@
 //!     ├── lock                 held by the owner for as long as it lives
 //!     ├── keep                 until when the directory stays without an owner
 //!     ├── log                  what the server prints
-//!     ├── .s.PGSQL.5432        the socket
+//!     ├── s/.s.PGSQL.5432      the socket
 //!     └── data/                the data directory
 //! ```
+//!
+//! Only `s` and `data` belong to the server's user. The rest is ours: a server that runs as
+//! somebody else can put nothing in its place.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::directories::{Directories, check_ours, check_socket_path, make_passable};
 use super::error::ServerError;
-use super::lock;
-use super::processes;
 use super::user::RunUser;
+use super::{files, lock, processes};
 
 /// How long a process may wait for another that makes or adopts a directory.
 const HOME_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The file that the owner holds locked.
 const LOCK: &str = "lock";
+
+/// The directory of the socket: short, since the path of a socket has a limit.
+const SOCKET: &str = "s";
 
 /// The file that says until when a directory stays without an owner, in seconds since 1970.
 const KEEP: &str = "keep";
@@ -86,7 +91,8 @@ fn adopt_all(home: &Path, now: SystemTime, swept: &mut Swept) -> Result<(), Serv
         let mut paths: Vec<PathBuf> = entries
             .flatten()
             .map(|entry| entry.path())
-            .filter(|path| path.is_dir())
+            // A link is not followed: it would lead the sweep out of this folder.
+            .filter(|path| fs::symlink_metadata(path).is_ok_and(|facts| facts.is_dir()))
             .collect();
         paths.sort();
         let mut adopted = Vec::new();
@@ -121,7 +127,7 @@ fn lock_home(home: &Path) -> Result<File, ServerError> {
 }
 
 fn kept_until(directory: &Path) -> Option<SystemTime> {
-    let seconds = fs::read_to_string(directory.join(KEEP))
+    let seconds = files::read_text(&directory.join(KEEP))
         .ok()?
         .trim()
         .parse()
@@ -136,19 +142,17 @@ pub(super) struct ServerDirectory {
     path: PathBuf,
     /// Held for as long as the directory is ours; never read.
     _lock: File,
+    /// Who runs the server; unknown where we did not start it.
+    user: Option<RunUser>,
     /// Whether dropping removes the directory.
     ours_to_remove: AtomicBool,
 }
 
 impl ServerDirectory {
-    /// Makes a new directory below `home`, which only this process and `user` can enter.
-    pub(super) fn create(home: &Path, user: &RunUser) -> Result<Self, ServerError> {
+    /// Makes a new directory below `home` for a server, and finds a user for that.
+    pub(super) fn create(home: &Path) -> Result<Self, ServerError> {
         make_passable(home)?;
         check_ours(home)?;
-        user.check_reach(
-            home,
-            "set `TMPDIR` to a directory that every user can enter",
-        )?;
         // The kernel knows processes by the real path of their working directory.
         let home = home
             .canonicalize()
@@ -157,7 +161,7 @@ impl ServerDirectory {
         let _guard = lock_home(&home)?;
         let path = make_numbered(&home)?;
         let made = (|| {
-            check_socket_path(&path)?;
+            check_socket_path(&path.join(SOCKET))?;
             let lock_path = path.join(LOCK);
             let lock = lock::open(&lock_path)?;
             if !lock::try_take(&lock, &lock_path)? {
@@ -165,15 +169,31 @@ impl ServerDirectory {
                     io::ErrorKind::WouldBlock.into(),
                 ));
             }
-            user.give(&path)
-                .map_err(ServerError::io("give away", &path))?;
-            Ok(lock)
+            let user = RunUser::for_server(&path)?;
+            user.check_reach(
+                &home,
+                "set `TMPDIR` to a directory that every user can enter",
+            )?;
+            if user.is_other() {
+                // To be passed, not listed: inside only its own two folders are open to it.
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o711))
+                    .map_err(ServerError::io("set the mode of", &path))?;
+            }
+            let socket = path.join(SOCKET);
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .create(&socket)
+                .map_err(ServerError::io("create", &socket))?;
+            user.give(&socket)
+                .map_err(ServerError::io("give away", &socket))?;
+            Ok((lock, user))
         })();
         match made {
-            Ok(lock) => Ok(Self {
+            Ok((lock, user)) => Ok(Self {
                 home,
                 path,
                 _lock: lock,
+                user: Some(user),
                 ours_to_remove: AtomicBool::new(true),
             }),
             Err(error) => {
@@ -192,6 +212,7 @@ impl ServerDirectory {
             home: home.to_owned(),
             path: path.to_owned(),
             _lock: lock,
+            user: None,
             ours_to_remove: AtomicBool::new(false),
         }))
     }
@@ -204,8 +225,20 @@ impl ServerDirectory {
         self.path.join("data")
     }
 
-    pub(super) fn log(&self) -> PathBuf {
-        self.path.join("log")
+    /// The directory of the socket.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.path.join(SOCKET)
+    }
+
+    /// Opens what the server prints, to add to it or to read it.
+    pub(super) fn log(&self, options: &mut OpenOptions) -> Result<File, ServerError> {
+        let path = self.path.join("log");
+        files::open(&path, options.mode(0o600)).map_err(ServerError::io("open", &path))
+    }
+
+    /// Who runs the server of a directory that was [created](Self::create) here.
+    pub(super) fn user(&self) -> RunUser {
+        self.user.clone().unwrap_or_else(RunUser::ourselves)
     }
 
     /// Leaves the directory in place until then, even when it has no owner any more.
@@ -215,7 +248,11 @@ impl ServerDirectory {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
-        fs::write(&path, format!("{seconds}\n")).map_err(ServerError::io("write", &path))?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(true).write(true).mode(0o600);
+        files::open(&path, &mut options)
+            .and_then(|mut file| file.write_all(format!("{seconds}\n").as_bytes()))
+            .map_err(ServerError::io("write", &path))?;
         self.ours_to_remove.store(false, Ordering::Relaxed);
         Ok(self.path.clone())
     }
@@ -224,7 +261,11 @@ impl ServerDirectory {
     pub(super) fn remove(&mut self) -> Result<(), ServerError> {
         self.ours_to_remove.store(false, Ordering::Relaxed);
         let data = self.data();
-        processes::end_all(&data)?;
+        let user = match self.user.take() {
+            Some(user) => user,
+            None => RunUser::of_abandoned(&self.path, &data)?,
+        };
+        processes::end_all(&data, &user)?;
         gone(fs::remove_dir_all(&data)).map_err(ServerError::io("remove", &data))?;
         // The lock goes last, and with the home locked: nobody sees a directory without one and
         // takes it for abandoned.
@@ -235,10 +276,15 @@ impl ServerDirectory {
 
 impl Drop for ServerDirectory {
     fn drop(&mut self) {
-        if self.ours_to_remove.load(Ordering::Relaxed)
-            && let Err(error) = self.remove()
-        {
-            tracing::warn!(directory = %self.path.display(), %error, "a server's directory stays behind");
+        let ended = if self.ours_to_remove.load(Ordering::Relaxed) {
+            self.remove()
+        } else if let Some(user) = &self.user {
+            processes::end_all(&self.data(), user)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = ended {
+            tracing::warn!(directory = %self.path.display(), %error, "something of a server stays behind");
         }
     }
 }
@@ -270,28 +316,19 @@ fn make_numbered(home: &Path) -> Result<PathBuf, ServerError> {
 mod tests {
     use super::*;
 
-    fn place() -> (tempfile::TempDir, Directories, PathBuf, RunUser) {
+    fn place() -> (tempfile::TempDir, Directories, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(
-            folder.path(),
-            std::os::unix::fs::PermissionsExt::from_mode(0o755),
-        )
-        .unwrap();
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let directories = Directories::below(folder.path());
         let home = directories.homes().remove(0);
-        (
-            folder,
-            directories,
-            home,
-            RunUser::of_this_process().unwrap(),
-        )
+        (folder, directories, home)
     }
 
     #[test]
     fn a_sweep_leaves_what_has_an_owner_and_removes_what_has_none() {
-        let (_folder, directories, home, user) = place();
-        let owned = ServerDirectory::create(&home, &user).unwrap();
-        let abandoned = ServerDirectory::create(&home, &user).unwrap();
+        let (_folder, directories, home) = place();
+        let owned = ServerDirectory::create(&home).unwrap();
+        let abandoned = ServerDirectory::create(&home).unwrap();
         abandoned.ours_to_remove.store(false, Ordering::Relaxed);
         let path = abandoned.path().to_owned();
         fs::create_dir(abandoned.data()).unwrap();
@@ -307,16 +344,16 @@ mod tests {
 
     #[test]
     fn a_directory_whose_maker_died_before_the_lock_is_swept() {
-        let (_folder, directories, home, user) = place();
-        drop(ServerDirectory::create(&home, &user).unwrap());
+        let (_folder, directories, home) = place();
+        drop(ServerDirectory::create(&home).unwrap());
         let path = make_numbered(&home.canonicalize().unwrap()).unwrap();
         assert_eq!(sweep(&directories).removed, [path]);
     }
 
     #[test]
     fn a_kept_directory_stays_until_its_time_is_over_or_it_is_cleaned() {
-        let (_folder, directories, home, user) = place();
-        let make = || ServerDirectory::create(&home, &user).unwrap();
+        let (_folder, directories, home) = place();
+        let make = || ServerDirectory::create(&home).unwrap();
         let later = make()
             .keep(SystemTime::now() + Duration::from_secs(3600))
             .unwrap();
@@ -333,11 +370,26 @@ mod tests {
 
     #[test]
     fn names_never_clash() {
-        let (_folder, _directories, home, user) = place();
+        let (_folder, _directories, home) = place();
         let (a, b) = (
-            ServerDirectory::create(&home, &user).unwrap(),
-            ServerDirectory::create(&home, &user).unwrap(),
+            ServerDirectory::create(&home).unwrap(),
+            ServerDirectory::create(&home).unwrap(),
         );
         assert_ne!(a.path(), b.path());
+    }
+
+    #[test]
+    fn a_sweep_follows_no_link() {
+        let (folder, directories, home) = place();
+        drop(ServerDirectory::create(&home).unwrap());
+        let outside = folder.path().join("outside");
+        fs::create_dir_all(outside.join("data")).unwrap();
+        std::os::unix::fs::symlink(&outside, home.join("planted")).unwrap();
+        let inside = make_numbered(&home.canonicalize().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&outside, inside.join("data")).unwrap();
+        std::os::unix::fs::symlink(outside.join("made"), inside.join(KEEP)).unwrap();
+        assert_eq!(clean(&directories).removed, [inside]);
+        assert!(outside.join("data").is_dir());
+        assert!(!outside.join("made").exists() && !outside.join(LOCK).exists());
     }
 }

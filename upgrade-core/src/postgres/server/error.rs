@@ -67,9 +67,17 @@ pub enum ServerError {
     },
     /// The process runs as root and there is nobody to run the server as.
     #[error(
-        "no user `postgres` or `nobody` is in `/etc/passwd` (a server does not run as root; add one of the two)"
+        "nobody but root is in `/etc/passwd` (`initdb` does not run as root, and needs a user with a name; add `nobody`)"
     )]
     NoUnprivilegedUser,
+    /// The process runs as root and there is no number to run the server as.
+    #[error(
+        "a server does not run as root, and {reason} (end other servers, or run as a user without rights)"
+    )]
+    NoAccount {
+        /// Why there is none.
+        reason: &'static str,
+    },
     /// The user that runs the server cannot reach a directory.
     #[error(
         "user `{user}` cannot reach `{}`: `{}` is closed to it ({hint})",

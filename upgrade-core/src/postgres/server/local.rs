@@ -1,7 +1,7 @@
 //! A running Postgres server that belongs to this process.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -13,15 +13,14 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{Connection, Row};
 
 use super::binaries::{ServerBinaries, ServerVersion};
-use super::command::server_command;
+use super::command::{check_session_variables, server_command};
 use super::directories::PORT;
 use super::directory::{ServerDirectory, sweep};
 use super::error::ServerError;
 use super::options::ServerOptions;
 use super::process::Process;
-use super::processes;
-use super::template;
 use super::user::RunUser;
+use super::{files, processes, template};
 
 /// How long a fast shutdown may take before the server is stopped at once.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
@@ -77,6 +76,7 @@ impl LocalServer {
         options: ServerOptions,
         data: Option<PathBuf>,
     ) -> Result<Self, ServerError> {
+        check_session_variables(&|name| std::env::var_os(name))?;
         let binaries = binaries.clone();
         let server = blocking(move || Self::prepare(binaries, options, data)).await?;
         server.launch().await?;
@@ -89,23 +89,21 @@ impl LocalServer {
         data: Option<PathBuf>,
     ) -> Result<Self, ServerError> {
         let directories = options.directories()?;
-        let user = RunUser::of_this_process()?;
         // What cannot be swept does not stop a new server; it is in the log.
         sweep(&directories);
         let template = match data {
             Some(data) => data,
-            None => template::prepared(&binaries, &directories, &user)?,
+            None => template::prepared(&binaries, &directories, &RunUser::of_this_process()?)?,
         };
-        let directory = ServerDirectory::create(&directories.home_for(options.profile()), &user)?;
+        let directory = ServerDirectory::create(&directories.home_for(options.profile()))?;
+        let user = directory.user();
         let start = Instant::now();
         let data = directory.data();
-        template::copy(&template, &data, &user)?;
+        files::copy_tree(&template, &data, &user)?;
         let copied = start.elapsed();
-        let configuration = options.configuration(binaries.version().major(), directory.path());
+        let configuration = options.configuration(binaries.version().major(), &directory.socket());
         let path = data.join("postgresql.conf");
-        OpenOptions::new()
-            .append(true)
-            .open(&path)
+        files::open(&path, OpenOptions::new().append(true))
             .and_then(|mut file| file.write_all(configuration.as_bytes()))
             .map_err(ServerError::io("write", &path))?;
         tracing::debug!(directory = %directory.path().display(), ?copied, "a data directory is ready");
@@ -120,13 +118,12 @@ impl LocalServer {
 
     /// Starts the process and waits until it answers.
     async fn launch(&self) -> Result<(), ServerError> {
-        let path = self.directory.log();
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(ServerError::io("open", &path))?;
-        let errors = log.try_clone().map_err(ServerError::io("open", &path))?;
+        let log = self
+            .directory
+            .log(OpenOptions::new().create(true).append(true))?;
+        let errors = log
+            .try_clone()
+            .map_err(ServerError::io("open", self.directory.path()))?;
         let program = self.binaries.program("postgres");
         let data = self.directory.data();
         let mut command = server_command(&program, &self.user, &data, Signal::QUIT);
@@ -204,7 +201,7 @@ impl LocalServer {
         let _ = connection.close().await;
         if Path::new(&data) != self.directory.data() {
             return Err(ServerError::Impostor {
-                socket: self.directory.path().to_owned(),
+                socket: self.directory.socket(),
                 actual: data,
             });
         }
@@ -225,7 +222,7 @@ impl LocalServer {
     /// How to connect: user `postgres`, database `postgres`, over the socket.
     pub fn connect_options(&self) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
-            .socket(self.directory.path())
+            .socket(self.directory.socket())
             .port(PORT)
             .username("postgres")
             .database("postgres")
@@ -248,8 +245,8 @@ impl LocalServer {
     }
 
     /// The directory of the socket: the `host` of a connection string.
-    pub fn socket_dir(&self) -> &Path {
-        self.directory.path()
+    pub fn socket_dir(&self) -> PathBuf {
+        self.directory.socket()
     }
 
     /// The number of the server process, if it runs.
@@ -264,7 +261,10 @@ impl LocalServer {
     pub fn log_tail(&self, lines: usize) -> String {
         const MOST: u64 = 64 << 10;
         let read = || {
-            let mut file = File::open(self.directory.log())?;
+            let mut file = self
+                .directory
+                .log(OpenOptions::new().read(true))
+                .map_err(std::io::Error::other)?;
             let length = file.metadata()?.len();
             file.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
             let mut bytes = Vec::new();
@@ -278,7 +278,7 @@ impl LocalServer {
 
     /// A shell command that enters a database of this server.
     pub fn psql_command(&self, database: &str) -> String {
-        psql_command(&self.binaries, self.directory.path(), database)
+        psql_command(&self.binaries, &self.directory.socket(), database)
     }
 
     /// Kills the server and all its processes as a crash would: nothing is written any more. The
@@ -294,8 +294,8 @@ impl LocalServer {
         }
         self.end(Signal::KILL).await;
         // Back ends notice by themselves that their server is gone, but not at once.
-        let data = self.directory.data();
-        blocking(move || processes::end_all(&data)).await
+        let (data, user) = (self.directory.data(), self.user.clone());
+        blocking(move || processes::end_all(&data, &user)).await
     }
 
     /// Stops the server if it runs, and starts it again on the same directory.
@@ -304,8 +304,8 @@ impl LocalServer {
     /// Those of [`start`](Self::start).
     pub async fn restart(&self) -> Result<(), ServerError> {
         self.end(Signal::INT).await;
-        let data = self.directory.data();
-        blocking(move || processes::end_all(&data)).await?;
+        let (data, user) = (self.directory.data(), self.user.clone());
+        blocking(move || processes::end_all(&data, &user)).await?;
         self.launch().await
     }
 
@@ -332,23 +332,25 @@ impl LocalServer {
         let to = to.to_owned();
         blocking(move || {
             let data = self.directory.data();
-            let path = data.join("postgresql.conf");
-            let configuration =
-                fs::read_to_string(&path).map_err(ServerError::io("read", &path))?;
-            let initial = configuration
-                .split_once(ServerOptions::CONFIGURATION_MARK)
-                .map_or(configuration.as_str(), |(initial, _)| initial);
-            fs::write(&path, initial).map_err(ServerError::io("write", &path))?;
+            // Nobody changes the files any more while they are copied.
+            processes::end_all(&data, &self.user)?;
             // A server that ended in order has removed this file; one that was killed has not.
             let running = data.join("postmaster.pid");
-            if running.exists() {
+            if fs::symlink_metadata(&running).is_ok() {
                 return Err(ServerError::Io {
                     action: "stop in order the server of",
                     path: data,
                     source: std::io::ErrorKind::ResourceBusy.into(),
                 });
             }
-            template::copy(&data, &to, &self.user)?;
+            files::copy_tree(&data, &to, &RunUser::ourselves())?;
+            let path = to.join("postgresql.conf");
+            let configuration =
+                fs::read_to_string(&path).map_err(ServerError::io("read", &path))?;
+            let initial = configuration
+                .split_once(ServerOptions::CONFIGURATION_MARK)
+                .map_or(configuration.as_str(), |(initial, _)| initial);
+            fs::write(&path, initial).map_err(ServerError::io("write", &path))?;
             template::sync(&to)?;
             self.directory.remove()
         })
@@ -367,7 +369,7 @@ impl LocalServer {
         let mut start = format!("{postgres} -D {}", quote(&data.to_string_lossy()));
         if self.user.is_other() {
             start = format!(
-                "setpriv --reuid={0} --regid=$(id -g {0}) --clear-groups {start}",
+                "setpriv --reuid={0} --regid={0} --clear-groups --no-new-privs {start}",
                 self.user.name()
             );
         }

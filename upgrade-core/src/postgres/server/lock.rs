@@ -6,17 +6,18 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::error::ServerError;
+use super::files;
 
-/// Opens the lock file and makes it if needed; it is never written to.
+/// Opens the lock file and makes it if needed; it is never written to. A link is not followed.
 pub(super) fn open(path: &Path) -> Result<File, ServerError> {
-    OpenOptions::new()
+    let mut options = OpenOptions::new();
+    options
         .create(true)
         .truncate(false)
         .read(true)
         .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(ServerError::io("open lock file", path))
+        .mode(0o600);
+    files::open(path, &mut options).map_err(ServerError::io("open lock file", path))
 }
 
 /// Takes the lock if nobody has it.
@@ -57,5 +58,14 @@ mod tests {
         assert!(matches!(error, ServerError::Timeout { .. }), "{error}");
         drop(held);
         take(&path, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_lock_makes_no_file_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (folder.path().join("lock"), folder.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        open(&path).unwrap_err();
+        assert!(!elsewhere.exists());
     }
 }

@@ -7,8 +7,14 @@
 //!
 //! A server belongs to the process that started it. Its directory carries a file lock that the
 //! process holds, the kernel asks the server to stop when the process dies, and the next start on
-//! the machine ([`sweep`]) removes every directory whose lock nobody holds. As root the server
-//! runs under an unprivileged user.
+//! the machine ([`sweep`]) removes every directory whose lock nobody holds.
+//!
+//! A migration is a program, and may start others as the user of its server. As root each server
+//! therefore runs under a number of its own that owns nothing else on the machine, without new
+//! rights, and everything that runs under that number ends with the server. When this process does
+//! not run as root there is no other user to take: **the server, and with it a migration, can do
+//! what the user who runs the process can do**, except by `sudo` and the like.
+//! `docs/design/0012-what-a-migration-can-reach.md` says it case by case.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), upgrade_core::postgres::server::ServerError> {
@@ -26,6 +32,7 @@
 //! # }
 //! ```
 
+mod account;
 mod binaries;
 mod command;
 mod directories;
@@ -33,6 +40,7 @@ mod directory;
 mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod files;
 mod local;
 mod lock;
 mod options;

@@ -9,37 +9,106 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::command;
 use super::error::ServerError;
+use super::user::RunUser;
+use super::{command, files};
 
 /// How long a server may take to end by itself before it is killed, and after that to be gone.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// All processes whose working directory is this data directory or below. Every process of a server
-/// stays in its data directory from its first instruction to its last, and no number is trusted
-/// that was written to a file by a process that may be gone.
+/// The variable that names the data directory to every process of a server, and to what these
+/// start: a program that left the directory and its session is still found by it, unless it hides.
+pub(super) const MARK: &str = "UPGRADE_SERVER_DATA";
+
+/// All processes for which the condition holds on their folder below `/proc`.
 #[cfg(target_os = "linux")]
-fn working_in(data: &Path) -> Vec<Pid> {
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
+fn with(condition: impl Fn(&Path) -> bool) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
-        .flatten()
         .filter_map(|entry| {
             let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
-            fs::read_link(entry.path().join("cwd"))
-                .ok()?
-                .starts_with(data)
-                .then_some(pid)
+            condition(&entry.path()).then_some(pid)
         })
         .collect()
+}
+
+/// All processes whose working directory is this data directory or below, and those that were
+/// started from there. Every process of a server stays in its data directory from its first
+/// instruction to its last, and no number is trusted that was written to a file by a process that
+/// may be gone.
+#[cfg(target_os = "linux")]
+fn working_in(data: &Path) -> Vec<Pid> {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let mark = [MARK.as_bytes(), b"=", data.as_os_str().as_bytes()].concat();
+    with(|process| {
+        fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(data))
+            || fs::read(process.join("environ"))
+                .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == mark))
+    })
+}
+
+/// All processes that run as this user, in one of the senses of the kernel, but those that are
+/// dead and wait for their parent.
+#[cfg(target_os = "linux")]
+pub(super) fn of_user(id: u32) -> Vec<Pid> {
+    let id = id.to_string();
+    with(|process| {
+        let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
+        let dead = field("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
+        !dead && field("Uid:").is_some_and(|ids| ids.split_whitespace().any(|one| one == id))
+    })
+}
+
+/// All processes that run as this user.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn of_user(id: u32) -> Vec<Pid> {
+    let mut ps = Command::new("ps");
+    ps.args(["-o", "pid=", "-U"]).arg(id.to_string());
+    let output = command::run(ps, GRACE).map_or_else(|_| String::new(), |done| done.output);
+    let numbers = output.split_whitespace();
+    numbers
+        .filter_map(|number| Pid::from_raw(number.parse().ok()?))
+        .collect()
+}
+
+/// Kills every process of a user that is one server's alone. The system does it in one step, as
+/// that user: a process cannot get away by starting another one meanwhile.
+pub(super) fn end_user(id: u32) -> Result<(), ServerError> {
+    use std::os::unix::process::CommandExt as _;
+
+    let start = Instant::now();
+    while !of_user(id).is_empty() {
+        if start.elapsed() >= GRACE * 2 {
+            return Err(ServerError::Timeout {
+                what: format!("what runs as user {id}"),
+                within: GRACE * 2,
+            });
+        }
+        let mut kill = Command::new("/bin/sh");
+        // As anybody else this would be a catastrophe, so it is asked for again.
+        kill.args(["-c", "[ \"$(id -u)\" = \"$1\" ] && kill -9 -1", "sh"])
+            .arg(id.to_string())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .current_dir("/")
+            .uid(id)
+            .gid(id);
+        // It may be killed by what it kills; then it is tried again.
+        if let Err(error) = command::run(kill, GRACE) {
+            tracing::debug!(id, %error, "the processes of a server's user cannot be killed");
+        }
+        thread::sleep(Duration::from_millis(2)); // poll
+    }
+    Ok(())
 }
 
 /// The postmaster by its own file, if the process of that number was started for this directory.
 #[cfg(not(target_os = "linux"))]
 fn working_in(data: &Path) -> Vec<Pid> {
     let pid = (|| {
-        let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+        let text = files::read_text(&data.join("postmaster.pid")).ok()?;
         let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok()?)?;
         let mut ps = Command::new("ps");
         ps.args(["-ww", "-o", "command=", "-p"])
@@ -50,9 +119,15 @@ fn working_in(data: &Path) -> Vec<Pid> {
     pid.into_iter().collect()
 }
 
-/// Ends every process in a data directory, given by its real path: asks first, so that the server
-/// returns its shared memory to the kernel, then kills.
-pub(super) fn end_all(data: &Path) -> Result<(), ServerError> {
+/// Ends every process in a data directory, given by its real path, and every process of the
+/// server's own user: asks first, so that the server returns its shared memory to the kernel, then
+/// kills.
+pub(super) fn end_all(data: &Path, user: &RunUser) -> Result<(), ServerError> {
+    end_working_in(data)?;
+    user.end_processes()
+}
+
+fn end_working_in(data: &Path) -> Result<(), ServerError> {
     for signal in [Signal::QUIT, Signal::KILL] {
         let start = Instant::now();
         let mut told: Vec<Pid> = Vec::new();
@@ -104,7 +179,7 @@ fn remove_shared_memory(data: &Path) {
 
 /// Key and number of the segment, from the seventh line of the server's own file.
 fn segment_of(data: &Path) -> Option<(i32, i64)> {
-    let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    let text = files::read_text(&data.join("postmaster.pid")).ok()?;
     let mut fields = text.lines().nth(6)?.split_whitespace();
     // The key is printed unsigned by the server and signed by the kernel.
     let key: u64 = fields.next()?.parse().ok()?;
@@ -161,7 +236,28 @@ mod tests {
             .spawn()
             .unwrap();
         assert_eq!(working_in(&path).len(), 1);
-        end_all(&path).unwrap();
+        end_all(&path, &RunUser::ourselves()).unwrap();
+        assert!(!child.wait().unwrap().success());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_that_left_is_found_by_what_it_was_started_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        let mut child = Command::new("setsid")
+            .args(["sleep", "60"])
+            .env(MARK, &path)
+            .current_dir("/")
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        // Between two programs a process has no variables to see.
+        while working_in(&path).is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(10));
+            thread::sleep(Duration::from_millis(1)); // poll
+        }
+        end_all(&path, &RunUser::ourselves()).unwrap();
         assert!(!child.wait().unwrap().success());
     }
 }

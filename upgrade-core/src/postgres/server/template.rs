@@ -10,8 +10,9 @@ use rustix::process::Signal;
 
 use super::binaries::ServerBinaries;
 use super::command;
-use super::directories::{Directories, make_passable};
+use super::directories::{Directories, check_ours, make_passable};
 use super::error::ServerError;
+use super::files;
 use super::lock;
 use super::processes;
 use super::user::RunUser;
@@ -30,6 +31,9 @@ const FLAGS: [&str; 7] = [
     "--no-locale",
 ];
 
+/// To whom a template belongs, as a part of its key: earlier ones belonged to the server's user.
+const OWNER: &str = "ours";
+
 /// Replaces `--no-locale` where the system has it: UTF-8 classes of letters, order by code point.
 const LOCALE: &str = "--locale=C.UTF-8";
 
@@ -46,7 +50,7 @@ pub(super) fn prepared(
     )?;
     let key = key(binaries)?;
     let template = folder.join(&key);
-    if template.is_dir() {
+    if is_there(&template)? {
         return Ok(template);
     }
     make_passable(&folder)?;
@@ -58,14 +62,13 @@ pub(super) fn prepared(
         &folder.join(format!("{key}.lock")),
         INITDB_DEADLINE + INITDB_DEADLINE,
     )?;
-    if template.is_dir() {
+    if is_there(&template)? {
         return Ok(template);
     }
     // With the lock in hand, an unfinished one is of a process that died. Its `initdb` died with
     // it, but what that had started may still be writing.
     let unfinished = real.join(format!("{key}.new"));
-    processes::end_all(&unfinished)?;
-    processes::end_all(&unfinished.join("data"))?;
+    processes::end_all(&unfinished, user)?;
     clear(&unfinished)?;
     fs::DirBuilder::new()
         .mode(0o700)
@@ -75,6 +78,8 @@ pub(super) fn prepared(
         .map_err(ServerError::io("give away", &unfinished))?;
     let data = unfinished.join("data");
     let made = initdb(binaries, &data, user)
+        // No server may change what the next one starts from.
+        .and_then(|()| files::take_tree(&data))
         .and_then(|()| sync(&unfinished))
         .and_then(|()| fs::rename(&data, &template).map_err(ServerError::io("rename", &data)));
     // Half a data directory would keep the disk full that it was too large for.
@@ -82,6 +87,15 @@ pub(super) fn prepared(
     made?;
     cleared?;
     Ok(template)
+}
+
+/// Whether the template is there. One that another user could have changed is not taken.
+fn is_there(template: &Path) -> Result<bool, ServerError> {
+    if fs::symlink_metadata(template).is_err() {
+        return Ok(false);
+    }
+    check_ours(template)?;
+    Ok(true)
 }
 
 /// Names the template by everything that went into it.
@@ -97,6 +111,7 @@ fn key(binaries: &ServerBinaries) -> Result<String, ServerError> {
         binaries.version().text(),
         &folder.to_string_lossy(),
         &modified.as_nanos().to_string(),
+        OWNER,
     ];
     for field in fields.into_iter().chain(FLAGS).chain([LOCALE]) {
         hasher.update(field.as_bytes()).update(&[0]);
@@ -175,31 +190,6 @@ pub(super) fn sync(folder: &Path) -> Result<(), ServerError> {
         .map_err(ServerError::io("sync", folder))
 }
 
-/// Copies a data directory for `user`. Where the file system can, the blocks are shared.
-pub(super) fn copy(from: &Path, to: &Path, user: &RunUser) -> Result<(), ServerError> {
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .create(to)
-        .map_err(ServerError::io("create", to))?;
-    user.give(to).map_err(ServerError::io("give away", to))?;
-    for entry in fs::read_dir(from).map_err(ServerError::io("list", from))? {
-        let entry = entry.map_err(ServerError::io("list", from))?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if entry
-            .file_type()
-            .map_err(ServerError::io("read", &source))?
-            .is_dir()
-        {
-            copy(&source, &target, user)?;
-        } else {
-            fs::copy(&source, &target).map_err(ServerError::io("copy to", &target))?;
-            user.give(&target)
-                .map_err(ServerError::io("give away", &target))?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -264,26 +254,6 @@ mod tests {
         assert!(
             flags.contains("--no-locale") && flags.contains("--wal-segsize=1"),
             "{flags}"
-        );
-    }
-
-    #[test]
-    fn a_copy_has_the_same_files_and_modes() {
-        let folder = tempfile::tempdir().unwrap();
-        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-        fs::create_dir_all(from.join("base/1")).unwrap();
-        fs::write(from.join("base/1/112"), "rows").unwrap();
-        fs::set_permissions(from.join("base/1/112"), fs::Permissions::from_mode(0o600)).unwrap();
-        copy(&from, &to, &RunUser::of_this_process().unwrap()).unwrap();
-        assert_eq!(fs::read_to_string(to.join("base/1/112")).unwrap(), "rows");
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(
-            (
-                mode(&to),
-                mode(&to.join("base")),
-                mode(&to.join("base/1/112"))
-            ),
-            (0o700, 0o700, 0o600)
         );
     }
 }

@@ -1,52 +1,89 @@
-//! The user that runs a server: ourselves, or an unprivileged one when we are root.
+//! The user that runs a program of the server: ourselves, or somebody unprivileged when we are root.
 
 use std::fs;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{MetadataExt, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use rustix::fs::{Gid, Uid};
+
+use super::account::Account;
 use super::error::ServerError;
 
-const PASSWD: &str = "/etc/passwd";
+pub(super) const PASSWD: &str = "/etc/passwd";
 
 /// Postgres refuses to run as root, so root runs it as somebody else.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct RunUser {
     name: String,
-    /// User and group to change to; `None` when the server runs as ourselves.
+    /// User and group to change to; `None` when the program runs as ourselves.
     ids: Option<(u32, u32)>,
+    /// The number is given to one server for as long as this is held.
+    account: Option<Arc<Account>>,
 }
 
 impl RunUser {
-    /// The user for servers of this process.
+    /// This process's own user.
+    pub(super) fn ourselves() -> Self {
+        Self {
+            name: format!("uid {}", rustix::process::geteuid().as_raw()),
+            ids: None,
+            account: None,
+        }
+    }
+
+    /// The user for programs that run nothing of a migration's: `postgres --version`, `initdb`.
+    /// The latter insists on a name for its number, so as root it is one of `/etc/passwd`.
     pub(super) fn of_this_process() -> Result<Self, ServerError> {
-        let uid = rustix::process::geteuid();
-        if !uid.is_root() {
-            return Ok(Self {
-                name: format!("uid {}", uid.as_raw()),
-                ids: None,
-            });
+        if !rustix::process::geteuid().is_root() {
+            return Ok(Self::ourselves());
         }
         let passwd =
             fs::read_to_string(PASSWD).map_err(ServerError::io("read", Path::new(PASSWD)))?;
-        ["postgres", "nobody"]
-            .into_iter()
-            .find_map(|name| {
-                ids_of(&passwd, name).map(|ids| Self {
-                    name: name.to_owned(),
-                    ids: Some(ids),
-                })
-            })
-            .ok_or(ServerError::NoUnprivilegedUser)
+        let (name, ids) = unprivileged(&passwd).ok_or(ServerError::NoUnprivilegedUser)?;
+        Ok(Self {
+            name,
+            ids: Some(ids),
+            account: None,
+        })
+    }
+
+    /// The user for the server in `directory`: as root one that owns nothing else, see
+    /// [`Account`].
+    pub(super) fn for_server(directory: &Path) -> Result<Self, ServerError> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(Self::ourselves());
+        }
+        Account::take(directory).map(Self::with_account)
+    }
+
+    /// The user of a server whose owner is gone; ourselves where it is somebody else's by now.
+    pub(super) fn of_abandoned(directory: &Path, data: &Path) -> Result<Self, ServerError> {
+        let owner = match fs::symlink_metadata(data) {
+            Ok(facts) if rustix::process::geteuid().is_root() => facts.uid(),
+            _ => return Ok(Self::ourselves()),
+        };
+        let account = Account::adopt(owner, directory)?;
+        Ok(account.map_or_else(Self::ourselves, Self::with_account))
+    }
+
+    fn with_account(account: Account) -> Self {
+        Self {
+            name: account.id.to_string(),
+            ids: Some((account.id, account.id)),
+            account: Some(Arc::new(account)),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether commands run under another user than this process.
+    /// Whether programs run under another user than this process.
     pub(super) fn is_other(&self) -> bool {
         self.ids.is_some()
     }
@@ -62,6 +99,26 @@ impl RunUser {
     pub(super) fn give(&self, path: &Path) -> io::Result<()> {
         match self.ids {
             Some((uid, gid)) => lchown(path, Some(uid), Some(gid)),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Self::give`], for what is open.
+    pub(super) fn give_open(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        let Some((uid, gid)) = self.ids else {
+            return Ok(());
+        };
+        rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        Ok(())
+    }
+
+    /// Ends every process of a user that is one server's alone; of any other user none.
+    ///
+    /// # Errors
+    /// [`ServerError::Timeout`] when one does not go away.
+    pub(super) fn end_processes(&self) -> Result<(), ServerError> {
+        match &self.account {
+            Some(account) => account.end_processes(),
             None => Ok(()),
         }
     }
@@ -99,15 +156,29 @@ impl RunUser {
     }
 }
 
-fn ids_of(passwd: &str, name: &str) -> Option<(u32, u32)> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        if fields.next()? != name {
+/// Name, number and group of each line.
+fn lines(passwd: &str) -> impl Iterator<Item = (&str, (u32, u32))> {
+    passwd.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, uid, gid, ..] = fields[..] else {
             return None;
-        }
-        let _password = fields.next()?;
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        };
+        Some((name, (uid.parse().ok()?, gid.parse().ok()?)))
     })
+}
+
+/// Whether a number belongs to somebody.
+pub(super) fn is_listed(passwd: &str, id: u32) -> bool {
+    lines(passwd).any(|(_, (uid, _))| uid == id)
+}
+
+/// `nobody`, else anybody but root.
+fn unprivileged(passwd: &str) -> Option<(String, (u32, u32))> {
+    let others = || lines(passwd).filter(|(_, (uid, gid))| *uid != 0 && *gid != 0);
+    others()
+        .find(|(name, _)| *name == "nobody")
+        .or_else(|| others().next())
+        .map(|(name, ids)| (name.to_owned(), ids))
 }
 
 #[cfg(test)]
@@ -116,13 +187,22 @@ mod tests {
 
     use super::*;
 
-    const LINES: &str = "root:x:0:0::/root:/bin/sh\npostgres2:x:7:7::/:/bin/sh\nnobody:x:65534:65533:n:/:/x\nbad:x:y:1::\n";
-
     #[test]
-    fn ids_come_from_the_line_of_exactly_that_name() {
-        assert_eq!(ids_of(LINES, "nobody"), Some((65534, 65533)));
-        assert_eq!(ids_of(LINES, "postgres"), None);
-        assert_eq!(ids_of(LINES, "bad"), None);
+    fn the_user_for_initdb_is_nobody_or_else_anybody_but_root() {
+        let lines = "root:x:0:0::/root:/bin/sh\nbad:x:y:1::\nnobody2:x:7:7::/:/bin/sh\n\
+                     nobody:x:65534:65533:n:/:/x\n";
+        assert_eq!(
+            unprivileged(lines),
+            Some(("nobody".to_owned(), (65534, 65533)))
+        );
+        let without: String = lines
+            .lines()
+            .take(3)
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(unprivileged(&without), Some(("nobody2".to_owned(), (7, 7))));
+        assert_eq!(unprivileged("root:x:0:0::/:/bin/sh\n+::::::\n"), None);
+        assert!(is_listed(lines, 7) && !is_listed(lines, 8));
     }
 
     #[test]
@@ -137,16 +217,16 @@ mod tests {
         let nobody = RunUser {
             name: "nobody".to_owned(),
             ids: Some((4_000_000, 4_000_000)),
+            account: None,
         };
         assert_eq!(nobody.closed_on_the_way(&open.join("later")), None);
         assert_eq!(
             nobody.closed_on_the_way(&closed.join("later")),
             Some(closed)
         );
-        let ourselves = RunUser {
-            name: "me".to_owned(),
-            ids: None,
-        };
-        assert_eq!(ourselves.closed_on_the_way(Path::new("/root/x")), None);
+        assert_eq!(
+            RunUser::ourselves().closed_on_the_way(Path::new("/root/x")),
+            None
+        );
     }
 }
