@@ -114,14 +114,54 @@ pub enum Scope {
 pub type Columns = BTreeMap<String, Reading>;
 
 /// How the values of a column are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reading {
-    /// As values of their type: `1.0` equals `1.00`.
+    /// As what they are: two values are the same if no reader can tell them apart, whatever type of
+    /// one family they have (`integer` or `bigint`, `text` or `varchar`). `1.0` and `1.00` are two.
     #[default]
     Value,
+    /// As numbers, so that those of two types can be compared: `1`, `1.0` and `1.00` are the same.
+    Number,
     /// As text, so that values of two types can be compared.
     Text,
+}
+
+impl Reading {
+    /// How values of two types are compared, which are named as Postgres prints them.
+    pub fn between(one: &str, other: &str) -> Self {
+        #[derive(PartialEq, Clone, Copy)]
+        enum Family {
+            Integer,
+            Numeric,
+            Float,
+            Text,
+            Instant,
+        }
+        use Family::{Float, Instant, Integer, Numeric, Text};
+        let family = |name: &str| {
+            Some(match name.split('(').next()? {
+                "smallint" | "integer" | "bigint" => Integer,
+                "numeric" if !name.ends_with(']') => Numeric,
+                "real" | "double precision" => Float,
+                "text" => Text,
+                "character varying" if !name.ends_with(']') => Text,
+                "timestamp without time zone" | "timestamp with time zone" => Instant,
+                "timestamp" if !name.ends_with(']') => Instant,
+                _ => return None,
+            })
+        };
+        match (family(one), family(other)) {
+            _ if one == other => Self::Value,
+            (Some(Numeric), Some(Numeric)) => Self::Number,
+            (Some(one), Some(other)) if one == other => Self::Value,
+            (Some(Integer | Numeric | Float), Some(Integer | Numeric | Float)) => Self::Number,
+            _ => Self::Text,
+        }
+    }
 }
 
 impl Observation {
@@ -388,6 +428,33 @@ mod tests {
         assert_eq!(missing.keys().collect::<Vec<_>>(), ["some", "text"]);
         assert_eq!(rows.sequences, seen.sequences);
         assert!(rows.objects.is_empty() && rows.large_objects.is_none());
+    }
+
+    #[test]
+    fn two_types_are_read_by_what_they_have_in_common() {
+        use Reading::{Number, Text, Value};
+        for (one, other, expected) in [
+            ("integer", "bigint", Value),
+            ("real", "double precision", Value),
+            ("character varying(20)", "text", Value),
+            (
+                "timestamp(3) without time zone",
+                "timestamp with time zone",
+                Value,
+            ),
+            ("numeric(10,2)", "numeric(12,4)", Number),
+            ("numeric(10,2)", "bigint", Number),
+            ("real", "numeric", Number),
+            ("numeric(10,2)[]", "numeric(12,4)[]", Text),
+            ("character varying(20)[]", "text[]", Text),
+            ("character(3)", "text", Text),
+            ("integer", "text", Text),
+            ("public.mood", "text", Text),
+            ("public.mood", "public.mood", Value),
+        ] {
+            assert_eq!(Reading::between(one, other), expected, "{one}, {other}");
+            assert_eq!(Reading::between(other, one), expected, "{other}, {one}");
+        }
     }
 
     #[test]

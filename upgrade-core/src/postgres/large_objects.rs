@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::fingerprint::native_hash;
+use super::fingerprint::exact_hash;
 use crate::observation::LargeObjects;
 
 /// Counts the large objects, and hashes their content where the role may read it, which by
@@ -15,7 +15,7 @@ pub(super) async fn read(conn: &mut PgConnection) -> Result<LargeObjects, sqlx::
     .fetch_one(&mut *conn)
     .await?;
     let sum = if readable && count > 0 {
-        let hash = native_hash("row(t.loid, t.pageno, t.data)");
+        let hash = exact_hash(&["t.loid", "t.pageno", "t.data"].map(str::to_owned), 0);
         let sql = format!("SELECT coalesce(sum({hash}), 0)::text FROM pg_largeobject t");
         let sum = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false);
         Some(sum.fetch_one(&mut *conn).await?)

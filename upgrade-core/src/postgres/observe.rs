@@ -206,10 +206,7 @@ async fn tables(
                     None => continue,
                 },
             };
-            picks.push(match reading {
-                Reading::Value => ColumnPick::new(column),
-                Reading::Text => ColumnPick::as_text(column),
-            });
+            picks.push(ColumnPick::read(column, reading));
             types.insert(column.clone(), column_shape.type_name.clone());
         }
         requests.push((name.clone(), picks));

@@ -197,7 +197,7 @@ async fn shared_rows(
         before
     };
     let mut findings = before.row_findings(&actual, UP.lost, UP.changed);
-    // Equal values of two types may hash differently: those are compared once more, as text.
+    // Equal values of two types may hash differently: those are compared once more.
     let retyped = retyped(&before, &actual, &findings);
     if !retyped.is_empty() {
         let scope = |by_new_name: bool| {
@@ -339,7 +339,7 @@ async fn follow_renames(
     Ok(renamed)
 }
 
-/// The tables that differ and have columns of another type: those to be read as text.
+/// The tables that differ and have columns of another type: how those are read on both sides.
 fn retyped(
     before: &Observation,
     actual: &Observation,
@@ -353,15 +353,15 @@ fn retyped(
         let differs = findings
             .iter()
             .any(|finding| finding.subject == subject(name));
-        let reading = |(column, of_type): (&String, &String)| {
-            let same = now.columns.get(column) == Some(of_type);
+        let reading = |(column, then): (&String, &String)| {
+            let now = now.columns.get(column);
             (
                 column.clone(),
-                if same { Reading::Value } else { Reading::Text },
+                now.map_or(Reading::Text, |now| Reading::between(then, now)),
             )
         };
         let columns: Columns = then.columns.iter().map(reading).collect();
-        if differs && columns.values().any(|reading| *reading == Reading::Text) {
+        if differs && columns.values().any(|reading| *reading != Reading::Value) {
             tables.insert(name.clone(), columns);
         }
     }

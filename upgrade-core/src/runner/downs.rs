@@ -25,7 +25,8 @@ struct Table<'s> {
     now: &'s str,
     /// The columns that are compared.
     columns: Columns,
-    retyped: bool,
+    /// How they are compared where one has another type now.
+    retyped: Option<Columns>,
     /// How many rows there were above, and are now.
     rows: (u64, u64),
 }
@@ -78,13 +79,18 @@ pub(super) async fn compare(
         match find(&live, old.unwrap_or(name), identity) {
             Some((now, state)) => {
                 columns.retain(|column, _| state.columns.contains_key(column));
+                let across: Columns = columns
+                    .keys()
+                    .map(|column| {
+                        let (then, now) = (&table.columns[column], &state.columns[column]);
+                        (column.clone(), Reading::between(then, now))
+                    })
+                    .collect();
                 tables.push(Table {
                     old,
                     above: name,
                     now,
-                    retyped: columns
-                        .keys()
-                        .any(|column| table.columns.get(column) != state.columns.get(column)),
+                    retyped: (across != columns).then_some(across),
                     columns,
                     rows: (0, 0),
                 });
@@ -141,7 +147,7 @@ fn find<'s>(
 }
 
 /// The tables whose rows are not what they were; `now` has read their columns as values. Where a
-/// column has another type now, texts are compared if values differ.
+/// column has another type now, it is read so that both can be compared.
 async fn differing<'t>(
     run: &Run<'_>,
     cx: &UpgradeContext,
@@ -166,10 +172,10 @@ async fn differing<'t>(
     let then = scope(&tables, |table| table.above);
     let then = run.look(cx, &past, &then).await?;
     tables.retain_mut(|table| differs(table, &then, now));
-    if tables.iter().any(|table| table.retyped) {
-        for table in tables.iter_mut().filter(|table| table.retyped) {
-            for reading in table.columns.values_mut() {
-                *reading = Reading::Text;
+    if tables.iter().any(|table| table.retyped.is_some()) {
+        for table in &mut tables {
+            if let Some(across) = table.retyped.take() {
+                table.columns = across;
             }
         }
         let (then, now) = (

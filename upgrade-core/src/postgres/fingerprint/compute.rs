@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::types::Oid;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row as _};
 
+use super::value::{exact_hash, row_text};
 use super::{FingerprintError, TableName, TableShape, Tables};
-use crate::observation::SequenceState;
+use crate::observation::{Reading, SequenceState};
 use crate::postgres::catalog::{CatalogScope, Pinned, ScopeOids, server_major};
 use crate::postgres::sql::quote_ident;
 
@@ -18,8 +19,8 @@ use crate::postgres::sql::quote_ident;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HashMode {
-    /// With the hash functions of the server. Fast; comparable between servers of
-    /// one major version.
+    /// With the server's hash of the row's binary form. Fast; comparable between servers of one
+    /// major version.
     #[default]
     Native,
     /// With SHA-256 over the text of the row, of which 64 bits are used. Comparable everywhere.
@@ -40,25 +41,33 @@ impl fmt::Display for HashMode {
 pub struct ColumnPick {
     /// The column.
     pub name: String,
-    /// Whether the text of the value is hashed even if its type has a hash.
-    pub as_text: bool,
+    /// What of its values is hashed.
+    pub reading: Reading,
 }
 
 impl ColumnPick {
-    /// A column, hashed in the way that fits its type.
+    /// A column, by its exact values.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            as_text: false,
-        }
+        Self::read(name, Reading::Value)
     }
 
-    /// A column, hashed as text; so that values of two types can be compared.
-    pub fn as_text(name: impl Into<String>) -> Self {
+    /// A column, read in this way; so that values of two types can be compared.
+    pub fn read(name: impl Into<String>, reading: Reading) -> Self {
         Self {
             name: name.into(),
-            as_text: true,
+            reading,
         }
+    }
+}
+
+impl fmt::Display for ColumnPick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reading = match self.reading {
+            Reading::Value => "",
+            Reading::Number => "::numeric",
+            Reading::Text => "::text",
+        };
+        write!(f, "{}{reading}", self.name)
     }
 }
 
@@ -88,13 +97,7 @@ impl Fingerprint {
             let names: Vec<String> = fingerprint
                 .columns
                 .iter()
-                .map(|column| {
-                    format!(
-                        "{}{}",
-                        column.name,
-                        if column.as_text { "::text" } else { "" }
-                    )
-                })
+                .map(ToString::to_string)
                 .collect();
             names.join(", ")
         };
@@ -233,42 +236,26 @@ fn statement(
                     table: table.clone(),
                     column: pick.name.clone(),
                 })?;
-        let as_text = pick.as_text || !column.hashable || mode == HashMode::Portable;
-        values.push(hashed_value(&pick.name, as_text));
+        let reading = match (mode, pick.reading) {
+            (HashMode::Portable, Reading::Value) => Reading::Text,
+            (_, reading) => reading,
+        };
+        let value = format!("t.{}", quote_ident(&pick.name));
+        values.push(column.form.read(&value, reading));
     }
-    let row = format!("row({})", values.join(", "));
     let hash = match mode {
-        HashMode::Native => native_hash(&row),
+        HashMode::Native => exact_hash(&values, 0),
         HashMode::Portable => format!(
-            "('x' || substr(encode(sha256(convert_to({row}::text, 'UTF8')), 'hex'), 1, 16))::bit(64)::bigint"
+            "('x' || substr(encode(sha256(convert_to({}, 'UTF8')), 'hex'), 1, 16))::bit(64)::bigint",
+            row_text(&values)
         ),
     };
     // A table that others inherit from has rows of its own; a partitioned one has none.
     let only = if shape.partitioned { "" } else { "ONLY " };
     Ok(format!(
-        "SELECT count(*), coalesce(sum({hash}::numeric), 0)::text FROM {only}{} t",
+        "SELECT count(*), concat(coalesce(sum({hash}), 0)) FROM {only}{} t",
         table.to_sql()
     ))
-}
-
-/// What is hashed of a column of the table `t`. A collation that knows no case would hash `A` as
-/// `a`, so that of text is the one that knows bytes only.
-pub(in crate::postgres) fn hashed_value(column: &str, as_text: bool) -> String {
-    let name = format!("t.{}", quote_ident(column));
-    if as_text {
-        format!("{name}::text COLLATE \"C\"")
-    } else {
-        name
-    }
-}
-
-/// The hash of a row that may be summed.
-///
-/// The hash of a record is a linear combination of those of its columns, so a sum of them would
-/// not see values of one column change places between rows. Hashing it once more undoes that; as
-/// a `float8`, because the hash of a `bigint` folds it to 32 bits first.
-pub(in crate::postgres) fn native_hash(row: &str) -> String {
-    format!("hashfloat8extended(hash_record_extended({row}, 0)::float8, 0)")
 }
 
 /// Where every sequence in scope stands, by name.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ColumnPick, TableName, Tables};
+use crate::observation::Reading;
 
 /// The columns of one table that exist before and after.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,27 +29,16 @@ pub struct RetypedColumn {
     pub after: String,
 }
 
-/// How to compare a column whose type changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Retyped {
-    /// By the hashes of the two types. Right where both are of one family, as `integer` and
-    /// `bigint` or `varchar` and `text` are.
-    Native,
-    /// By the text of the values.
-    AsText,
-    /// Not at all.
-    Skip,
-}
-
 impl SharedColumns {
-    /// The columns to take a fingerprint of, on both sides.
-    pub fn picks(&self, retyped: Retyped) -> Vec<ColumnPick> {
+    /// The columns to take a fingerprint of, on both sides, so that equal values of two types are
+    /// equal.
+    pub fn picks(&self) -> Vec<ColumnPick> {
         let same = self.same.iter().map(ColumnPick::new);
-        let retyped = self.retyped.iter().filter_map(|column| match retyped {
-            Retyped::Native => Some(ColumnPick::new(&column.name)),
-            Retyped::AsText => Some(ColumnPick::as_text(&column.name)),
-            Retyped::Skip => None,
+        let retyped = self.retyped.iter().map(|column| {
+            ColumnPick::read(
+                &column.name,
+                Reading::between(&column.before, &column.after),
+            )
         });
         let mut picks: Vec<ColumnPick> = same.chain(retyped).collect();
         picks.sort();
@@ -90,16 +80,16 @@ pub fn shared_columns(before: &Tables, after: &Tables) -> BTreeMap<TableName, Sh
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ColumnShape, TableShape};
+    use super::super::{ColumnShape, Form, TableShape};
     use super::*;
 
     fn tables(columns: &[(&str, &str)]) -> Tables {
         let columns = columns.iter().map(|(name, type_name)| {
             let shape = ColumnShape {
                 type_name: (*type_name).to_owned(),
-                hashable: true,
                 generated: false,
                 number: 1,
+                form: Form::of_server(type_name, true),
             };
             ((*name).to_owned(), shape)
         });
@@ -122,11 +112,7 @@ mod tests {
         assert_eq!(shared.removed, ["gone"]);
         assert_eq!(shared.added, ["new"]);
         assert_eq!(shared.retyped[0].before, "integer");
-        assert_eq!(shared.picks(Retyped::Skip), [ColumnPick::new("kept")]);
-        assert_eq!(
-            shared.picks(Retyped::AsText),
-            [ColumnPick::as_text("id"), ColumnPick::new("kept")]
-        );
+        assert_eq!(shared.picks(), ["id", "kept"].map(ColumnPick::new));
         assert!(shared_columns(&before, &Tables::default()).is_empty());
     }
 }

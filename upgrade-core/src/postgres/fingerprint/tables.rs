@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::postgres::types::Oid;
 use sqlx::{PgConnection, Row as _};
 
+use super::value::{Form, Types};
 use super::{ColumnPick, FingerprintError, TableName};
 use crate::postgres::catalog::{CatalogScope, Pinned, ScopeOids};
 
@@ -36,13 +37,12 @@ pub struct TableShape {
 pub struct ColumnShape {
     /// The type as the server prints it: `numeric(10,2)`.
     pub type_name: String,
-    /// Whether the hash of the type tells all that a reader sees, see the
-    /// [module](super).
-    pub hashable: bool,
     /// Whether the value is computed from others (`GENERATED`, stored or virtual).
     pub generated: bool,
     /// What the server knows the column by: it stays when the column is renamed.
     pub number: i16,
+    /// How its values are read.
+    pub(in crate::postgres) form: Form,
 }
 
 impl TableShape {
@@ -57,102 +57,14 @@ const COLUMNS: &str = "
     SELECT n.nspname::text AS schema, c.relname::text AS tbl, c.oid AS oid, c.relkind = 'p' AS partitioned,
         a.attname::text AS col, a.attnum AS number, a.atttypid AS typ, a.attgenerated <> '' AS generated,
         format_type(a.atttypid, a.atttypmod) AS type_name,
-        coalesce(NOT co.collisdeterministic, false) AS loose,
-        t.typtype = 'e' AS enumerated,
-        CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN t.typname::text END AS of_server
+        t.typsend <> 0 AS sends,
+        CASE WHEN t.oid < 10000 AND t.typtype = 'b' AND t.typcategory <> 'A' THEN t.typname::text END AS of_server
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_type t ON t.oid = a.atttypid
-    LEFT JOIN pg_collation co ON co.oid = a.attcollation
     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
         AND c.relnamespace = ANY($1) AND c.oid <> ALL($2)";
-
-/// Types of the server whose hash may be used, as [`UNFIT`] finds of each; it is slow to plan, and
-/// many databases have columns of no others. What the server has of them nobody can drop.
-const FIT: [&str; 25] = [
-    "bool",
-    "bpchar",
-    "bytea",
-    "char",
-    "cidr",
-    "date",
-    "float4",
-    "float8",
-    "inet",
-    "int2",
-    "int4",
-    "int8",
-    "jsonb",
-    "macaddr",
-    "macaddr8",
-    "name",
-    "numeric",
-    "oid",
-    "text",
-    "time",
-    "timestamp",
-    "timestamptz",
-    "timetz",
-    "uuid",
-    "varchar",
-];
-
-/// Those of some types whose hash may not be used. Follows each down to the types that it is made
-/// of, and asks that of them. A type has a hash if it is the default of a hash operator class with
-/// the 64-bit function (2), itself or through a type of the same bits, as `varchar` has that of
-/// `text`. `OFFSET 0` keeps the planner from asking that of all types before it picks those in use.
-const UNFIT: &str = "
-    WITH RECURSIVE made_of(root, typ) AS (
-        SELECT typ, typ FROM unnest($1::oid[]) typ
-        UNION
-        SELECT m.root, part.typ
-        FROM made_of m
-        JOIN pg_type t ON t.oid = m.typ
-        CROSS JOIN LATERAL (
-            SELECT t.typelem AS typ WHERE t.typelem <> 0 AND t.typsubscript = 'array_subscript_handler'::regproc
-            UNION ALL SELECT t.typbasetype WHERE t.typtype = 'd'
-            UNION ALL SELECT a.atttypid FROM pg_attribute a
-                WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-            UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
-        ) part
-    ),
-    hashed AS (
-        SELECT o.opcintype AS typ
-        FROM pg_opclass o
-        JOIN pg_am am ON am.oid = o.opcmethod AND am.amname = 'hash'
-        JOIN pg_amproc p ON p.amprocfamily = o.opcfamily AND p.amproclefttype = o.opcintype
-            AND p.amprocrighttype = o.opcintype AND p.amprocnum = 2
-        WHERE o.opcdefault
-    )
-    SELECT t.root
-    FROM (
-        SELECT m.root, t.*, co.collisdeterministic
-        FROM made_of m
-        JOIN pg_type t ON t.oid = m.typ
-        LEFT JOIN pg_collation co ON co.oid = t.typcollation
-        OFFSET 0
-    ) t
-    WHERE CASE
-        WHEN t.typtype = 'e' THEN true
-        WHEN t.typtype <> 'b' OR t.typsubscript = 'array_subscript_handler'::regproc
-            THEN NOT coalesce(t.collisdeterministic, true)
-        WHEN t.typnamespace = 'pg_catalog'::regnamespace AND (t.typname LIKE 'reg%' OR t.typname = 'interval')
-            THEN true
-        WHEN t.typcategory = 'S' AND t.typnamespace <> 'pg_catalog'::regnamespace THEN true
-        ELSE NOT EXISTS (
-            SELECT FROM hashed h
-            WHERE h.typ = t.oid OR EXISTS (
-                SELECT FROM pg_cast ca
-                WHERE ca.castsource = t.oid AND ca.casttarget = h.typ
-                    AND ca.castmethod = 'b' AND ca.castcontext = 'i'))
-        END
-    UNION
-    SELECT m.root
-    FROM made_of m
-    JOIN pg_type t ON t.oid = m.typ AND t.typtype = 'c'
-    JOIN pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-    JOIN pg_collation co ON co.oid = a.attcollation AND NOT co.collisdeterministic";
 
 /// A row of [`COLUMNS`]; what is of the column is null in a table that has none.
 struct Column {
@@ -165,8 +77,8 @@ struct Column {
     typ: Option<Oid>,
     generated: Option<bool>,
     type_name: Option<String>,
-    loose: bool,
-    enumerated: Option<bool>,
+    sends: Option<bool>,
+    /// Its type, if that is one of the server's own that is made of no others.
     of_server: Option<String>,
 }
 
@@ -182,29 +94,23 @@ impl Column {
             typ: row.try_get("typ")?,
             generated: row.try_get("generated")?,
             type_name: row.try_get("type_name")?,
-            loose: row.try_get("loose")?,
-            enumerated: row.try_get("enumerated")?,
+            sends: row.try_get("sends")?,
             of_server: row.try_get("of_server")?,
         })
     }
 
-    fn is_enumerated(&self) -> bool {
-        self.enumerated == Some(true)
+    /// The number of its type, where that has to be looked up.
+    fn doubtful(&self) -> Option<u32> {
+        self.typ
+            .filter(|_| self.of_server.is_none())
+            .map(|typ| typ.0)
     }
 
-    /// Whether its type has to be asked for.
-    fn is_doubtful(&self) -> bool {
-        let fit = self
-            .of_server
-            .as_deref()
-            .is_some_and(|name| FIT.contains(&name));
-        !fit && !self.is_enumerated()
-    }
-
-    fn is_hashable(&self, unfit: &BTreeSet<u32>) -> bool {
-        // The hash of a label is that of an internal number.
-        let fit = self.typ.is_some_and(|typ| !unfit.contains(&typ.0));
-        fit && !self.is_enumerated() && !self.loose
+    fn form(&self, types: &Types) -> Form {
+        match (&self.of_server, self.typ) {
+            (Some(name), _) => Form::of_server(name, self.sends == Some(true)),
+            (None, typ) => types.form(typ.unwrap_or_default().0),
+        }
     }
 }
 
@@ -283,18 +189,16 @@ impl Tables {
             .map(Column::read)
             .collect::<Result<_, _>>()
             .map_err(failed)?;
-        let doubtful = columns.iter().filter(|column| column.is_doubtful());
-        let doubtful: BTreeSet<u32> = doubtful.filter_map(|column| Some(column.typ?.0)).collect();
-        let mut unfit = BTreeSet::new();
-        if !doubtful.is_empty() {
-            let doubtful: Vec<Oid> = doubtful.into_iter().map(Oid).collect();
-            let found = sqlx::query_scalar(UNFIT).bind(doubtful).fetch_all(conn);
-            let found: Vec<Oid> = found.await.map_err(failed)?;
-            unfit.extend(found.into_iter().map(|typ| typ.0));
-        }
+        let doubtful: BTreeSet<u32> = columns.iter().filter_map(Column::doubtful).collect();
+        let types = if doubtful.is_empty() {
+            Types::default()
+        } else {
+            let doubtful = doubtful.into_iter().map(Oid).collect();
+            Types::read(conn, doubtful).await.map_err(failed)?
+        };
         let mut tables = BTreeMap::<TableName, TableShape>::new();
         for column in columns {
-            let hashable = column.is_hashable(&unfit);
+            let form = column.form(&types);
             let name = TableName::new(column.schema, column.tbl);
             let table = tables.entry(name).or_default();
             table.oid = column.oid.0;
@@ -308,9 +212,9 @@ impl Tables {
             ) {
                 let shape = ColumnShape {
                     type_name,
-                    hashable,
                     generated,
                     number,
+                    form,
                 };
                 table.columns.insert(name, shape);
             }

@@ -6,12 +6,13 @@ use super::RowDiffOptions;
 use super::show::shown;
 use crate::observation::{ColumnChange, ColumnValue, DroppedColumn, RowChange, RowChangeKind};
 use crate::postgres::catalog::Pinned;
+use crate::postgres::fingerprint::TableShape;
 use crate::postgres::sql::quote_ident;
 
 /// Counts the values of these columns, and names the first rows that have one.
 pub(super) async fn read(
     session: &mut Pinned<'_>,
-    from: &str,
+    (from, shape): (&str, &TableShape),
     columns: &[String],
     key: &[String],
     options: &RowDiffOptions,
@@ -32,7 +33,7 @@ pub(super) async fn read(
         let values = row.try_get::<i64, _>(index)?.unsigned_abs();
         let mut found = DroppedColumn::new(column, values);
         if values > 0 {
-            found.rows = rows(session, from, column, key, options).await?;
+            found.rows = rows(session, (from, shape), column, key, options).await?;
         }
         dropped.push(found);
     }
@@ -41,13 +42,24 @@ pub(super) async fn read(
 
 async fn rows(
     session: &mut Pinned<'_>,
-    from: &str,
+    (from, shape): (&str, &TableShape),
     column: &str,
     key: &[String],
     options: &RowDiffOptions,
 ) -> Result<Vec<RowChange>, sqlx::Error> {
     let (limit, named) = (options.value_chars, options.named);
-    let value = |name: &str| format!("left(t.{}::text, {})", quote_ident(name), limit + 1);
+    let value = |name: &str| {
+        let value = format!("t.{}", quote_ident(name));
+        let text = shape
+            .columns
+            .get(name)
+            .map(|column| column.form.text(&value));
+        format!(
+            "left({}, {})",
+            text.unwrap_or_else(|| "NULL".to_owned()),
+            limit + 1
+        )
+    };
     let names: Vec<String> = key.iter().map(|name| value(name)).collect();
     let order: Vec<String> = if key.is_empty() {
         vec![format!("{} COLLATE \"C\"", value(column))]

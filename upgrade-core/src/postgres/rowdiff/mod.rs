@@ -43,7 +43,7 @@ pub use super::catalog::TableName;
 
 use self::key::Key;
 use self::merge::{Entry, Merged, merge};
-use self::sql::Statements;
+use self::sql::{Side, Statements};
 use super::catalog::{CatalogScope, Pinned, ScopeOids, server_major};
 use super::fingerprint::{TableShape, Tables};
 use crate::observation::{Columns, RowDiff, RowDiffRequest};
@@ -208,13 +208,15 @@ async fn one(
     )
     .await
     .map_err(list("keys"))?;
-    let statements = Statements::new(columns, &key, options);
-    let old = old.map(|(name, shape)| statements.from(&name, &shape));
-    let new = new.map(|(name, shape)| statements.from(&name, &shape));
+    let of = |side| Statements::new(&columns, side, &key, options);
+    let (of_old, of_new) = (of(Side::Before), of(Side::After));
+    let old_shape = shape(&old);
+    let old = old.map(|(name, shape)| sql::from(&name, &shape));
+    let new = new.map(|(name, shape)| sql::from(&name, &shape));
 
     let (sums_before, sums_after) = tokio::try_join!(
-        buckets(&mut before.session, &statements, old.as_deref()),
-        buckets(&mut after.session, &statements, new.as_deref()),
+        buckets(&mut before.session, &of_old, old.as_deref()),
+        buckets(&mut after.session, &of_new, new.as_deref()),
     )
     .map_err(failed)?;
     let mut diff = RowDiff {
@@ -223,9 +225,11 @@ async fn one(
         key: key.columns.clone(),
         ..RowDiff::default()
     };
-    if let Some(from) = old.as_deref().filter(|_| !dropped.is_empty()) {
+    if let (Some(from), Some(shape)) = (&old, &old_shape)
+        && !dropped.is_empty()
+    {
         let session = &mut before.session;
-        diff.dropped = dropped::read(session, from, &dropped, &key.columns, options)
+        diff.dropped = dropped::read(session, (from, shape), &dropped, &key.columns, options)
             .await
             .map_err(failed)?;
     }
@@ -243,8 +247,8 @@ async fn one(
     let merged: Merged = {
         let keyed = !key.is_whole_row();
         merge(
-            entries(&mut before.session, &statements, old.as_deref(), &differing),
-            entries(&mut after.session, &statements, new.as_deref(), &differing),
+            entries(&mut before.session, &of_old, old.as_deref(), &differing),
+            entries(&mut after.session, &of_new, new.as_deref(), &differing),
             keyed,
             options.named,
         )
@@ -255,19 +259,19 @@ async fn one(
     let (rows_before, rows_after) = tokio::try_join!(
         show::read(
             &mut before.session,
-            &statements,
+            &of_old,
             old.as_deref(),
             merged.places_before()
         ),
         show::read(
             &mut after.session,
-            &statements,
+            &of_new,
             new.as_deref(),
             merged.places_after()
         ),
     )
     .map_err(failed)?;
-    diff.rows = show::changes(&merged, &statements, &rows_before, &rows_after, options);
+    diff.rows = show::changes(&merged, &of_old, &rows_before, &rows_after, options);
     Ok(diff)
 }
 

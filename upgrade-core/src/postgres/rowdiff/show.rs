@@ -66,12 +66,12 @@ pub(super) fn changes(
             let new = row.after.as_ref().and_then(|place| after.get(place));
             let mut key = Vec::new();
             let mut columns = Vec::new();
-            for (index, column) in statements.columns.iter().enumerate() {
+            for (index, name) in statements.columns.iter().enumerate() {
                 let text = |side: Option<&Values>| {
                     side.and_then(|values| values.texts.get(index))
                         .map(|text| shown(text.as_deref(), limit))
                 };
-                let name = column.name.clone();
+                let name = name.clone();
                 let (old_text, new_text) = (text(old), text(new));
                 let hash = |side: Option<&Values>| {
                     side.and_then(|values| values.hashes.get(index).copied())
