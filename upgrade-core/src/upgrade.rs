@@ -11,7 +11,7 @@ use crate::context::UpgradeContext;
 use crate::environment::{Capabilities, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Faults;
-use crate::migration::{Migration, Status};
+use crate::migration::{Migration, MigrationId, Status};
 use crate::plan::{FaultOutline, MigrationOutline, Outline, StrategyOutline};
 use crate::rollback::{DEFAULT_BUDGET, Rollback};
 use crate::traffic::Traffic;
@@ -30,6 +30,7 @@ pub struct Upgrade {
     to: Version,
     released: Vec<Arc<dyn Migration>>,
     releases: Vec<usize>,
+    install_order: Vec<MigrationId>,
     migrations: Vec<Arc<dyn Migration>>,
     validators: Vec<Arc<dyn Validator>>,
     rollbacks: Vec<Arc<dyn Rollback>>,
@@ -53,6 +54,7 @@ impl Upgrade {
             to: to.into(),
             released: Vec::new(),
             releases: Vec::new(),
+            install_order: Vec::new(),
             migrations: Vec::new(),
             validators: Vec::new(),
             rollbacks: Vec::new(),
@@ -96,6 +98,15 @@ impl Upgrade {
     ) -> Self {
         self.released = migrations.into_iter().collect();
         self.releases = releases.into_iter().collect();
+        self
+    }
+
+    /// Names the order in which a new system applies all migrations, those of the previous release
+    /// and the new ones, where it is not that: the version of a new migration may be below one that
+    /// was released before it. Ids that the upgrade does not have are passed over.
+    #[must_use]
+    pub fn with_install_order(mut self, order: impl IntoIterator<Item = MigrationId>) -> Self {
+        self.install_order = order.into_iter().collect();
         self
     }
 
@@ -270,6 +281,7 @@ impl Upgrade {
             to: self.to.clone(),
             released: outlines(&self.released),
             releases: self.releases.clone(),
+            install_order: self.install_order.clone(),
             migrations: outlines(&self.migrations),
             strategies: self
                 .rollbacks

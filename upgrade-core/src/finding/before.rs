@@ -91,8 +91,8 @@ pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
         id: "late-version",
         title: "a pending version sorts below an applied one",
-        severity: Warning,
-        breaks: "systems that are ahead apply it out of order, skip it or refuse it, each tool in its way; new systems run another order",
+        severity: Error,
+        breaks: "golang-migrate never applies it on systems that are ahead; refinery, Flyway, goose and node-pg-migrate refuse to migrate; others apply it in another order than new systems do",
         mend: "give it a version above all others before it is released",
     },
     FindingKind {
@@ -122,5 +122,19 @@ pub(super) const KINDS: &[FindingKind] = &[
         severity: Error,
         breaks: "whoever wrote it believes that the loss is declared; it is not",
         mend: "write `-- upgrade: loses schema.table.column: reason`, with the schema and a reason",
+    },
+    FindingKind {
+        id: "stray-file",
+        title: "a SQL file is no migration to the tool",
+        severity: Note,
+        breaks: "whoever put it there may believe that it runs; the tool passes over it without a message",
+        mend: "name it as the tool asks for if it is to run, or move it out of the folder",
+    },
+    FindingKind {
+        id: "needs-superuser",
+        title: "a statement needs a superuser",
+        severity: Note,
+        breaks: "the migration passes here, as a superuser, and fails where the role that deploys is none, as on most hosted servers",
+        mend: "do without it, have it done once by hand before the deploy, or use what the host offers for it",
     },
 ];

@@ -294,9 +294,10 @@ impl SqlMigration {
         if script.one_by_one() {
             let statements = script.statements();
             cx.reach(0, statements.len()).await?;
+            let (mut begins, mut seen) = (script.first_line, 0);
             for (done, (line, statement)) in statements.iter().enumerate() {
-                let before = script.sql[..statement.offset].matches('\n').count();
-                let begins = script.first_line + before;
+                begins += script.sql[seen..statement.offset].matches('\n').count();
+                seen = statement.offset;
                 execute(session, statement.text)
                     .await
                     .map_err(|source| explain(statement.text, begins, *line, source))?;

@@ -47,6 +47,9 @@ pub struct Outline {
     pub released: Vec<MigrationOutline>,
     /// The earlier releases, each by how many of the released migrations it has; ascending.
     pub releases: Vec<usize>,
+    /// The order in which a new system applies all migrations, where it is not first the released
+    /// ones and then the others; otherwise empty.
+    pub install_order: Vec<MigrationId>,
     /// The migrations, in order.
     pub migrations: Vec<MigrationOutline>,
     /// The ways back, the preferred one first.

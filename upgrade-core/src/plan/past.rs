@@ -154,6 +154,7 @@ mod tests {
             traffic: false,
             released: Vec::new(),
             releases: Vec::new(),
+            install_order: Vec::new(),
             name: "orders".to_owned(),
             from: Version::new("0"),
             to: Version::new("9"),

@@ -13,11 +13,14 @@ use crate::observation::{Observation, Reading, Scope, TableState};
 
 /// The tables in which migration tools keep their own record. What is in them is the tools'
 /// affair, and differs after a down and an up by the time at which it happened.
-pub const BOOKKEEPING: [&str; 7] = [
+pub const BOOKKEEPING: [&str; 10] = [
     "__diesel_schema_migrations",
     "_sqlx_migrations",
     "_upgrade_migrations",
     "flyway_schema_history",
+    "goose_db_version",
+    "gorp_migrations",
+    "pgmigrations",
     "refinery_schema_history",
     "schema_migration",
     "schema_migrations",

@@ -126,6 +126,7 @@ mod tests {
             traffic: false,
             released: Vec::new(),
             releases: Vec::new(),
+            install_order: Vec::new(),
             capabilities: Capabilities::none().with_snapshots().with_faults(),
             rollback_within: Duration::from_secs(300),
             step_within: Duration::from_secs(600),

@@ -525,6 +525,7 @@ impl Rehearsal {
         let mut upgrade = Upgrade::new(&self.name, releases.from.clone(), releases.to.clone())
             .with_released(releases.applied.iter().cloned(), self.boundaries(releases))
             .with_migrations(releases.pending.iter().cloned())
+            .with_install_order(releases.install_order.iter().cloned())
             .with_findings(releases.findings.iter().cloned())
             .with_rollback_within(self.rollback_within);
         if let Some(budget) = self.step_within {

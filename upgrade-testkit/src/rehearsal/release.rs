@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use upgrade_core::migration::SqlMigration;
-use upgrade_core::migration::folder::{FolderProblem, MigrationFolder, ProblemKind, Severity};
-use upgrade_core::migration::history::History;
-use upgrade_core::migration::source::{
-    PendingProblem, PendingProblemKind, Release, Source, pending,
+use upgrade_core::migration::folder::{
+    FolderProblem, Layout, MigrationFolder, ProblemKind, Severity,
 };
+use upgrade_core::migration::history::History;
+use upgrade_core::migration::source::{Pending, PendingProblem, Release, Source, pending};
+use upgrade_core::migration::{MigrationId, SqlMigration};
 use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::{
     BoxError, Error, ErrorKind, Finding, Migration, Result, Scenario, Upgrade, Version,
@@ -22,6 +22,8 @@ pub(super) struct Releases {
     pub(super) to: Version,
     pub(super) applied: Vec<Arc<dyn Migration>>,
     pub(super) pending: Vec<Arc<dyn Migration>>,
+    /// All of them in the order of a new system, where versions tell it.
+    pub(super) install_order: Vec<MigrationId>,
     pub(super) findings: Vec<Finding>,
     /// What the files declare that run over rows.
     pub(super) expected_changes: Vec<ExpectedChange>,
@@ -74,17 +76,33 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
     let problems = head.problems();
     let mut findings: Vec<Finding> = problems
         .iter()
+        .filter(|problem| from_earlier || is_judged(problem, head.layout(), &split))
         .map(|problem| of_folder(problem, rehearsal.reversible))
         .collect();
     findings.extend(split.problems.iter().map(between_releases));
+    let applied = SqlMigration::chain(&split.applied, None, &history);
+    let pending = SqlMigration::chain(&split.pending, split.applied.last(), &history);
+    let mut install: Vec<_> = split
+        .applied
+        .iter()
+        .map(|file| &file.version)
+        .chain(split.pending.iter().map(|file| &file.version))
+        .zip(applied.iter().chain(&pending))
+        .collect();
+    install.sort_by_key(|(version, _)| *version);
+    let install_order = install
+        .into_iter()
+        .map(|(_, migration)| migration.id().clone())
+        .collect();
     Ok(Releases {
         from: Version::new(&previous.name),
         to: split
             .pending
             .last()
             .map_or_else(|| Version::new("head"), |file| Version::new(file.title())),
-        applied: SqlMigration::chain(&split.applied, None, &history),
-        pending: SqlMigration::chain(&split.pending, split.applied.last(), &history),
+        applied,
+        pending,
+        install_order,
         findings,
         expected_changes: released
             .chain(&split.pending)
@@ -108,6 +126,7 @@ fn built(applied: &[Arc<dyn Migration>], pending: &[Arc<dyn Migration>]) -> Rele
         to: last(pending, "head"),
         applied: applied.to_vec(),
         pending: pending.to_vec(),
+        install_order: Vec::new(),
         findings: Vec::new(),
         expected_changes: Vec::new(),
         reason: "the migrations that the test names".to_owned(),
@@ -123,6 +142,7 @@ pub(super) fn of_upgrade(upgrade: &Upgrade) -> Releases {
         to: upgrade.to().clone(),
         applied: Vec::new(),
         pending: upgrade.migrations().to_vec(),
+        install_order: Vec::new(),
         findings: upgrade.findings().to_vec(),
         expected_changes: Vec::new(),
         reason: "the upgrade that the test builds".to_owned(),
@@ -132,6 +152,27 @@ pub(super) fn of_upgrade(upgrade: &Upgrade) -> Releases {
 
 fn unusable(source: impl Into<BoxError>) -> Error {
     Error::new(ErrorKind::InvalidInput, "the migrations cannot be used").with_source(source)
+}
+
+/// Whether a problem is about what is rehearsed. How a file of the previous release is written
+/// cannot be changed any more; what keeps the release from being made at all is a failure.
+fn is_judged(problem: &FolderProblem, layout: Layout, split: &Pending) -> bool {
+    let version = problem.version.as_deref();
+    let version = version.and_then(|version| layout.version_key(version));
+    let latest = split.applied.iter().map(|file| &file.version).max();
+    let is_pending = split
+        .pending
+        .iter()
+        .any(|file| Some(&file.version) == version.as_ref());
+    let released = version.is_some() && version.as_ref() <= latest && !is_pending;
+    !released
+        || matches!(
+            problem.kind,
+            ProblemKind::DuplicateVersion
+                | ProblemKind::UnreadableStep
+                | ProblemKind::UnsupportedStatement
+                | ProblemKind::InvalidFile
+        )
 }
 
 /// A problem of the folder as a finding. A way back that is empty fails only where every migration
@@ -147,7 +188,8 @@ fn of_folder(problem: &FolderProblem, reversible: bool) -> Finding {
         (ProblemKind::DownEmpty, _) if reversible => Finding::error,
         (ProblemKind::DownEmpty, _) => Finding::note,
         (_, Severity::Error) => Finding::error,
-        _ => Finding::warning,
+        (_, Severity::Warning) => Finding::warning,
+        _ => Finding::note,
     };
     make(
         problem.kind.id().to_owned(),
@@ -157,13 +199,13 @@ fn of_folder(problem: &FolderProblem, reversible: bool) -> Finding {
     .with_help(&problem.help)
 }
 
-/// Where two releases do not fit together. What edits or removes a released file fails; tools
-/// apply a late version without a word, so that is for a person to look at.
+/// Where two releases do not fit together.
 fn between_releases(problem: &PendingProblem) -> Finding {
     let subject = problem.path.display().to_string();
-    let make = match problem.kind {
-        PendingProblemKind::LateVersion => Finding::warning,
-        _ => Finding::error,
+    let make = match problem.severity {
+        Severity::Error => Finding::error,
+        Severity::Warning => Finding::warning,
+        _ => Finding::note,
     };
     make(
         problem.kind.id().to_owned(),
@@ -171,4 +213,62 @@ fn between_releases(problem: &PendingProblem) -> Finding {
         problem.message.clone(),
     )
     .with_help(problem.help)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// The findings of a folder for an upgrade from a version on.
+    fn judged(files: &[(&str, &str)], from: &str, reversible: bool) -> Vec<String> {
+        let files = files
+            .iter()
+            .map(|(name, sql)| (PathBuf::from(name), sql.as_bytes().to_vec()))
+            .collect();
+        let head = MigrationFolder::from_files("m", files).unwrap();
+        let previous = Source::Version(from.to_owned()).resolve(&head).unwrap();
+        let split = pending(&previous, &head);
+        head.problems()
+            .iter()
+            .filter(|problem| is_judged(problem, head.layout(), &split))
+            .map(|problem| of_folder(problem, reversible))
+            .map(|finding| format!("{} {} {}", finding.severity, finding.id, finding.subject))
+            .collect()
+    }
+
+    #[test]
+    fn old() {
+        let files = [
+            ("0001_a.up.sql", "create table a (id bigint primary key);"),
+            ("0001_a.down.sql", "-- nothing"),
+            ("0002_n.up.sql", "alter table a add column n int;"),
+            ("0002_n.down.sql", "alter table a drop column n;"),
+        ];
+        assert!(judged(&files, "0001", true).is_empty());
+        let mut new = files;
+        new[3].1 = "-- nothing";
+        assert_eq!(
+            judged(&new, "0001", true),
+            ["error down-empty 0002_n.down.sql:1"]
+        );
+    }
+
+    #[test]
+    fn what_keeps_the_previous_release_from_being_made_is_judged() {
+        let files = [
+            ("0001_a.up.sql", "create table a (id bigint primary key);"),
+            ("0002_b.up.sql", "\\connect b"),
+            ("0002_c.down.sql", "select f();"),
+            ("0003_n.up.sql", "alter table a add column n int;"),
+            ("0003_n.down.sql", "alter table a drop column n;"),
+            ("0001_z.down.sql", "drop table z;"),
+            ("0000_y.down.sql", "drop table y;"),
+        ];
+        assert_eq!(
+            judged(&files, "0002", true),
+            ["error unsupported-statement 0002_b.up.sql:1"]
+        );
+    }
 }

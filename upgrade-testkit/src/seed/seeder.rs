@@ -9,13 +9,16 @@ use super::schema::Schema;
 use super::value::{Row, SqlValue};
 
 /// Tables in which migration tools keep their books.
-const BOOKKEEPING: [&str; 8] = [
+const BOOKKEEPING: [&str; 11] = [
     "_sqlx_migrations",
     "__diesel_schema_migrations",
     "schema_migrations",
     "schema_migration",
     "refinery_schema_history",
     "flyway_schema_history",
+    "goose_db_version",
+    "gorp_migrations",
+    "pgmigrations",
     "seaql_migrations",
     "_upgrade_migrations",
 ];

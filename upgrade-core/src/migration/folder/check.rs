@@ -5,6 +5,7 @@ use super::file::{Delivery, MigrationFile, Script, TransactionMode};
 use super::layout::Layout;
 use super::layouts::default_transaction;
 use super::problem::{FolderProblem, ProblemKind, Severity};
+use super::superuser;
 use crate::postgres::sql::{is_empty_script, keywords};
 
 /// The problems that the SQL itself shows.
@@ -25,7 +26,11 @@ pub(super) fn of_scripts(layout: Layout, migrations: &[MigrationFile]) -> Vec<Fo
             ));
         }
         match &file.down {
-            Some(down) if is_empty_script(&down.sql) && !is_empty_script(&file.up.sql) => {
+            Some(down)
+                if is_empty_script(&down.sql)
+                    && !is_empty_script(&file.up.sql)
+                    && !changes_rows_only(&file.up) =>
+            {
                 problems.push(
                     problem(
                         ProblemKind::DownEmpty,
@@ -51,6 +56,13 @@ pub(super) fn of_scripts(layout: Layout, migrations: &[MigrationFile]) -> Vec<Fo
             problems.extend(of_transaction(layout, file, script));
             problems.extend(of_line_endings(layout, file, script));
             for (line, statement) in script.statements() {
+                if let Some(what) = superuser::needs(statement.text) {
+                    let message = format!("`{title}` needs a superuser: {what}");
+                    let help =
+                        "have the role that deploys it do without, or run it once by hand before";
+                    problems
+                        .push(problem(ProblemKind::NeedsSuperuser, script, message, help).at(line));
+                }
                 if let Some(reason) = statement.unsupported() {
                     let message = format!("`{title}` cannot run: {reason}");
                     let help = "a server runs SQL only";
@@ -62,6 +74,20 @@ pub(super) fn of_scripts(layout: Layout, migrations: &[MigrationFile]) -> Vec<Fo
         }
     }
     problems
+}
+
+/// Whether a script only adds, changes and removes rows: what was there before need not be kept to
+/// go back across it.
+fn changes_rows_only(script: &Script) -> bool {
+    script.statements().iter().all(|(_, statement)| {
+        let words = keywords(statement.text, usize::MAX);
+        match words.first().map(String::as_str) {
+            Some("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "WITH" | "SET" | "ANALYZE") => true,
+            // One into a table makes the table.
+            Some("SELECT") => !words.iter().any(|word| word == "INTO"),
+            _ => false,
+        }
+    })
 }
 
 /// Statements that Postgres refuses inside a transaction block, by their first words, from the

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::layout::Layout;
+use super::problem::FolderProblem;
 
 /// Why a migration folder cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,40 @@ pub enum FolderError {
         /// The first files.
         found: Vec<PathBuf>,
     },
+    /// The tool would refuse every file of the folder; this is the first.
+    #[error("no migration in `{origin}` can be read: `{place}`: {message} ({help})")]
+    Refused {
+        /// Where the files came from.
+        origin: String,
+        /// The file, relative to the folder, and the line.
+        place: String,
+        /// What is wrong with it.
+        message: String,
+        /// What to do about it.
+        help: String,
+    },
+    /// A file is written for another tool than the rest: read as the layout says, both of its
+    /// directions would run.
+    #[error(
+        "`{}:{line}` in `{origin}` has `{mark}`, a mark of {tool}, and the folder is read as {layout}'s ({help})",
+        path.display()
+    )]
+    ForeignMark {
+        /// Where the files came from.
+        origin: String,
+        /// The file, relative to the folder.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The line's text.
+        mark: String,
+        /// The tool that the mark belongs to.
+        tool: &'static str,
+        /// The layout as which the folder would be read.
+        layout: Layout,
+        /// What to do.
+        help: &'static str,
+    },
     /// A migration is not text.
     #[error("`{}` in `{origin}` is not UTF-8 at byte {offset} (save it as UTF-8)", path.display())]
     NotUtf8 {
@@ -80,6 +115,19 @@ impl FolderError {
         Self::Unrecognised {
             origin: origin.to_owned(),
             found: files.iter().map(|(path, _)| path.clone()).collect(),
+        }
+    }
+
+    pub(super) fn refused(origin: &str, problem: &FolderProblem) -> Self {
+        let path = problem.path.display();
+        Self::Refused {
+            origin: origin.to_owned(),
+            place: match problem.line {
+                Some(line) => format!("{path}:{line}"),
+                None => path.to_string(),
+            },
+            message: problem.message.clone(),
+            help: problem.help.clone(),
         }
     }
 

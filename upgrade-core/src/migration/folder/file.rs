@@ -14,6 +14,8 @@ pub enum VersionKey {
     Dotted(Vec<u128>),
     /// Compared as text, byte by byte: `10` before `2`.
     Text(String),
+    /// Compared as a number, and by the whole name among equal numbers.
+    Named(i128, String),
     /// A repeatable migration: behind all versions, by description.
     Repeatable(String),
 }
@@ -107,7 +109,8 @@ impl Script {
 pub struct MigrationFile {
     /// What orders it.
     pub version: VersionKey,
-    /// The version as the tool writes it into its table, but for leading zeros of numbers.
+    /// The version as the tool writes it into its table, but for leading zeros of numbers: the
+    /// whole name where the tool records names.
     pub version_text: String,
     /// The name without version and suffixes, as it stands in the file name.
     pub name: String,

@@ -12,17 +12,19 @@ mod error;
 mod file;
 mod layout;
 mod layouts;
+mod marks;
 mod migrator;
 mod problem;
 mod read;
 mod recognise;
+mod superuser;
 
 use std::path::{Path, PathBuf};
 
 pub use checksum::{ChecksumAlgorithm, FileChecksum};
 pub use error::FolderError;
 pub use file::{Delivery, MigrationFile, MigrationKind, Script, TransactionMode, VersionKey};
-pub use layout::Layout;
+pub use layout::{LateRule, Layout};
 pub use problem::{FolderProblem, ProblemKind, Severity};
 
 use layouts::Step;
@@ -66,12 +68,15 @@ impl MigrationFolder {
     /// Reads a folder and recognises its layout.
     ///
     /// # Errors
-    /// The path is missing, a file or empty; a migration is not UTF-8; the names fit no layout.
+    /// The path is missing, a file or empty; a migration is not UTF-8; the names fit no layout; a
+    /// file is marked for a tool other than that of the layout.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, FolderError> {
         Self::read_path(path.as_ref(), None)
     }
 
     /// Reads a folder as a given layout, where [`MigrationFolder::read`] would take another one.
+    /// A mark of another tool is taken for a comment, unless it begins the down of a file that
+    /// the layout would run whole.
     ///
     /// # Errors
     /// As [`MigrationFolder::read`]; also if no file fits the layout.
@@ -118,16 +123,22 @@ impl MigrationFolder {
                 origin: origin.to_owned(),
             });
         }
+        let asked = layout.is_some();
         let (layout, reason) = match layout {
             Some(layout) => (layout, format!("{layout} was asked for")),
             None => recognise::recognise(&files)
                 .ok_or_else(|| FolderError::unrecognised(origin, &files))?,
         };
+        marks::refuse_foreign(origin, &files, layout, asked)?;
         let mut folder = Self::bare(origin, layout, reason);
         folder.input.files = files;
         folder.parse()?;
         if folder.migrations.is_empty() && folder.unreadable.is_empty() {
-            return Err(FolderError::unrecognised(origin, &folder.input.files));
+            let refused = |problem: &&FolderProblem| problem.kind == ProblemKind::InvalidFile;
+            return Err(match folder.problems.iter().find(refused) {
+                Some(problem) => FolderError::refused(origin, problem),
+                None => FolderError::unrecognised(origin, &folder.input.files),
+            });
         }
         Ok(folder)
     }
@@ -207,14 +218,21 @@ impl MigrationFolder {
         self.position(version).map(|at| &self.migrations[at])
     }
 
-    /// The place of a version in [`MigrationFolder::migrations`].
+    /// The place of a version in [`MigrationFolder::migrations`]. Where the tool records names, the
+    /// number in front of a name is enough if no other name begins with it.
     pub fn position(&self, version: &str) -> Option<usize> {
-        self.migrations
-            .iter()
-            .position(|file| file.version_text == version)
+        let place = |is: &dyn Fn(&MigrationFile) -> bool| self.migrations.iter().position(is);
+        let key = self.layout.version_key(version);
+        place(&|file| file.version_text == version)
+            .or_else(|| place(&|file| Some(&file.version) == key.as_ref()))
             .or_else(|| {
-                let key = self.layout.version_key(version)?;
-                self.migrations.iter().position(|file| file.version == key)
+                let Some(VersionKey::Named(number, _)) = key else {
+                    return None;
+                };
+                let has = |file: &MigrationFile| matches!(&file.version, VersionKey::Named(n, _) if *n == number);
+                let digits = version.bytes().all(|byte| byte.is_ascii_digit());
+                let only = self.migrations.iter().filter(|file| has(file)).count() == 1;
+                (digits && only).then(|| place(&has)).flatten()
             })
     }
 

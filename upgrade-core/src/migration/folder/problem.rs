@@ -6,6 +6,8 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Severity {
+    /// Nothing is wrong; somebody may like to know.
+    Note,
     /// The migration runs, but not as one would think.
     Warning,
     /// The tool, or this library, cannot run the migration.
@@ -42,6 +44,10 @@ pub enum ProblemKind {
     ChecksumLineEndings,
     /// A comment that should declare a loss and cannot be read.
     InvalidDeclaration,
+    /// A SQL file that the tool passes over because of its name.
+    StrayFile,
+    /// A statement that only a superuser may run.
+    NeedsSuperuser,
 }
 
 impl ProblemKind {
@@ -61,12 +67,15 @@ impl ProblemKind {
             Self::IrreversibleInRange => "irreversible-in-range",
             Self::ChecksumLineEndings => "checksum-line-endings",
             Self::InvalidDeclaration => "invalid-declaration",
+            Self::StrayFile => "stray-file",
+            Self::NeedsSuperuser => "needs-superuser",
         }
     }
 
     /// How bad it is.
     pub fn severity(self) -> Severity {
         match self {
+            Self::StrayFile | Self::NeedsSuperuser => Severity::Note,
             Self::DownMissing
             | Self::DownEmpty
             | Self::UpEmpty

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::layout::Layout;
 use super::layouts::{
-    Prefix, digits, file_name, is_dotted_name, is_popx_name, is_top, is_up_directive,
-    parse_versioned_name,
+    Prefix, digits, direction_of_file, file_name, is_dotted_name, is_popx_name, is_top,
+    is_up_directive, parse_versioned_name,
 };
+use super::marks::{Mark, has_word, marks_of};
 
 type Files = [(PathBuf, Vec<u8>)];
 
@@ -30,13 +31,11 @@ pub(super) fn recognise(files: &Files) -> Option<(Layout, String)> {
             format!("`{name}` names a dialect or a version as popx does"),
         );
     }
-    if top.is_empty()
-        && let Some((path, _)) = files.iter().find(|(path, _)| is_diesel(path))
-    {
-        return because(
-            Layout::Diesel,
-            format!("migrations are folders, such as `{}`", path.display()),
-        );
+    if let Some(found) = diesel(files, &top) {
+        return Some(found);
+    }
+    if let Some(found) = marked(files) {
+        return Some(found);
     }
     if let Some((path, _)) = files
         .iter()
@@ -58,6 +57,52 @@ pub(super) fn recognise(files: &Files) -> Option<(Layout, String)> {
 
 fn because(layout: Layout, reason: String) -> Option<(Layout, String)> {
     Some((layout, reason))
+}
+
+/// Folders of migrations, beside which no more loose files with a number lie than there are folders.
+fn diesel(files: &Files, top: &[&str]) -> Option<(Layout, String)> {
+    let loose = top.iter().filter(|name| digits(name).is_some()).count();
+    let mut folders = files
+        .iter()
+        .map(|(path, _)| path)
+        .filter(|path| is_diesel(path));
+    let first = folders.next()?;
+    if 1 + folders.count() < loose {
+        return None;
+    }
+    because(
+        Layout::Diesel,
+        format!("migrations are folders, such as `{}`", first.display()),
+    )
+}
+
+/// goose, sql-migrate or node-pg-migrate, by the marks in a file that holds both directions.
+fn marked(files: &Files) -> Option<(Layout, String)> {
+    files
+        .iter()
+        .filter(|(path, _)| is_top(path))
+        .find_map(|(path, content)| {
+            let name = file_name(path);
+            if !name.ends_with(".sql") || direction_of_file(&name).is_some() {
+                return None;
+            }
+            let text = std::str::from_utf8(content).ok()?;
+            let decides = |mark: &Mark<'_>| match mark.layout {
+                Some(Layout::Goose | Layout::SqlMigrate) => true,
+                // The mark of an up alone may be anybody's comment.
+                Some(Layout::NodePgMigrate) => mark.is_down || is_moment(&name),
+                _ => false,
+            };
+            let mark = marks_of(text).into_iter().find(decides)?;
+            let reason = format!("`{}` has `{}`", path.display(), mark.text);
+            because(mark.layout?, reason)
+        })
+}
+
+/// Whether a name begins with a time as `node-pg-migrate create` writes it.
+fn is_moment(name: &str) -> bool {
+    digits(name)
+        .is_some_and(|(number, rest)| matches!(number.len(), 13 | 17) && rest.starts_with('_'))
 }
 
 fn is_diesel(path: &Path) -> bool {
@@ -144,10 +189,9 @@ fn numbered(files: &Files, names: &[String], top: &[&str]) -> Option<(Layout, St
         );
     }
     // From here on both sqlx and golang-migrate would read the folder.
-    let contains = |needle: &str| {
-        files.iter().find(|(path, content)| {
-            is_top(path) && std::str::from_utf8(content).is_ok_and(|text| text.contains(needle))
-        })
+    let names_table = |(path, content): &&(PathBuf, Vec<u8>)| {
+        is_top(path)
+            && std::str::from_utf8(content).is_ok_and(|text| has_word(text, "schema_migrations"))
     };
     if let Some((path, _)) = files
         .iter()
@@ -164,7 +208,7 @@ fn numbered(files: &Files, names: &[String], top: &[&str]) -> Option<(Layout, St
             format!("pairs of `.up.sql` and `.down.sql` beside `{name}`"),
         );
     }
-    if let Some((path, _)) = contains("schema_migrations") {
+    if let Some((path, _)) = files.iter().find(names_table) {
         let path = path.display();
         return because(
             Layout::GolangMigrate,

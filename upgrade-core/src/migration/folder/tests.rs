@@ -531,3 +531,5 @@ async fn a_sqlx_migrator_gives_the_same_as_its_folder() {
         read.migrations()
     );
 }
+
+mod annotated;

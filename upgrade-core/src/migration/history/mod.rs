@@ -85,7 +85,7 @@ impl History {
         let table = options
             .table
             .clone()
-            .unwrap_or_else(|| TableName::new(rows::default_table(layout)));
+            .unwrap_or_else(|| rows::default_table(layout));
         Self {
             layout,
             options,

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::Release;
-use crate::migration::folder::{MigrationFile, MigrationFolder, MigrationKind};
+use crate::migration::folder::{
+    LateRule, Layout, MigrationFile, MigrationFolder, MigrationKind, Script, Severity,
+};
+use crate::postgres::sql::same_statements;
 
 /// What lies between two releases.
 #[derive(Debug, Clone)]
@@ -49,6 +52,8 @@ impl PendingProblemKind {
 pub struct PendingProblem {
     /// What it is.
     pub kind: PendingProblemKind,
+    /// How bad it is; a late version is worse where the tool does not apply it.
+    pub severity: Severity,
     /// The version it is about.
     pub version: String,
     /// The file in the new release, or in the previous one if the new one lacks it.
@@ -81,17 +86,23 @@ pub fn pending(previous: &Release, head: &MigrationFolder) -> Pending {
             )),
             // A repeatable migration is meant to be changed.
             Some(new) if new.kind == MigrationKind::Repeatable => None,
-            Some(new) if new.checksum != old.checksum => Some(problem(
+            Some(new) if differs(head.layout(), old, new) => Some(problem(
                 PendingProblemKind::EditedAppliedMigration,
                 new,
                 format!(
-                    "`{}` differs from the one applied in {}",
+                    "`{}` differs from the one applied in {}, {}",
                     new.title(),
-                    previous.name
+                    previous.name,
+                    if head.layout().keeps_checksum() {
+                        format!("so {} refuses it", head.layout())
+                    } else {
+                        format!("and {} does not notice", head.layout())
+                    }
                 ),
                 "undo the change and write a new migration",
             )),
-            Some(new) if new.down.as_ref().map(|s| &s.sql) != old.down.as_ref().map(|s| &s.sql) => {
+            // No tool keeps a checksum of a down.
+            Some(new) if !same(old.down.as_ref(), new.down.as_ref()) => {
                 let down = new.down.as_ref().or(old.down.as_ref());
                 let mut problem = problem(
                     PendingProblemKind::EditedAppliedDown,
@@ -127,16 +138,7 @@ pub fn pending(previous: &Release, head: &MigrationFolder) -> Pending {
             None => {
                 if new.kind == MigrationKind::Versioned && highest.is_some_and(|h| new.version < *h)
                 {
-                    problems.push(problem(
-                        PendingProblemKind::LateVersion,
-                        new,
-                        format!(
-                            "`{}` is new, but sorts below what is applied in {}",
-                            new.title(),
-                            previous.name
-                        ),
-                        "give it a version above all others: tools skip it, refuse it or apply it out of order",
-                    ));
+                    problems.push(late(head.layout(), new, &previous.name));
                 }
                 pending.push(new.clone());
             }
@@ -150,6 +152,45 @@ pub fn pending(previous: &Release, head: &MigrationFolder) -> Pending {
     }
 }
 
+/// Whether a released migration was edited so that it matters: the tool keeps a checksum of its
+/// text, or it does another thing. A comment is nothing to a tool without checksums.
+fn differs(layout: Layout, old: &MigrationFile, new: &MigrationFile) -> bool {
+    new.checksum != old.checksum && (layout.keeps_checksum() || !same(Some(&old.up), Some(&new.up)))
+}
+
+fn same(old: Option<&Script>, new: Option<&Script>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            old.transaction == new.transaction && same_statements(&old.sql, &new.sql)
+        }
+        (old, new) => old.is_none() && new.is_none(),
+    }
+}
+
+/// A version below one that is applied, and what the tool does with it.
+fn late(layout: Layout, file: &MigrationFile, release: &str) -> PendingProblem {
+    let does = match layout.late_rule() {
+        LateRule::Applies => format!(
+            "{layout} applies it behind the others, and a new system in the order of the versions"
+        ),
+        LateRule::Skips => format!("{layout} never applies it, and reports success"),
+        LateRule::Refuses => format!("{layout} refuses to migrate until an option allows it"),
+    };
+    let mut problem = problem(
+        PendingProblemKind::LateVersion,
+        file,
+        format!(
+            "`{}` is new, but sorts below what is applied in {release}: {does}",
+            file.title()
+        ),
+        "give it a version above all others",
+    );
+    if layout.late_rule() == LateRule::Applies {
+        problem.severity = Severity::Warning;
+    }
+    problem
+}
+
 fn problem(
     kind: PendingProblemKind,
     file: &MigrationFile,
@@ -159,6 +200,7 @@ fn problem(
     let (version, path) = (file.version_text.clone(), file.up.path.clone());
     PendingProblem {
         kind,
+        severity: Severity::Error,
         version,
         path,
         message,

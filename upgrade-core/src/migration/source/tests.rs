@@ -2,6 +2,7 @@ use std::fs;
 use std::process::Command;
 
 use super::*;
+use crate::migration::folder::{Layout, Severity};
 
 #[track_caller]
 fn check(text: &str, expected: Source) {
@@ -110,6 +111,162 @@ fn pending_is_what_the_new_release_adds() {
         &["2_b"],
         &["late-version 2", "removed-migration 3"],
     );
+}
+
+fn files_as(layout: Layout, names: &[(&str, &str)]) -> MigrationFolder {
+    let files = names
+        .iter()
+        .map(|(n, c)| (PathBuf::from(n), c.as_bytes().to_vec()))
+        .collect();
+    MigrationFolder::from_files_as("head", files, layout).unwrap()
+}
+
+/// What is said of a version below an applied one.
+#[track_caller]
+fn check_late(layout: Layout, names: [&str; 3], severity: Severity, expected: &str) {
+    let texts = |name: &str| match layout {
+        Layout::Goose => format!("-- +goose Up\ncreate table t{} ();", &name[..1]),
+        _ => format!("create table {} ();", name.replace(['.', '/', '-'], "_")),
+    };
+    let [one, two, three] = names.map(|name| (name, texts(name)));
+    let of = |all: &[&(&str, String)]| {
+        let all: Vec<_> = all.iter().map(|(n, t)| (*n, t.as_str())).collect();
+        files_as(layout, &all)
+    };
+    let previous = Release {
+        name: "v1".to_owned(),
+        folder: of(&[&one, &three]),
+        upto: None,
+        reason: String::new(),
+    };
+    let found = pending(&previous, &of(&[&one, &two, &three]));
+    assert_eq!(found.pending.len(), 1);
+    let [problem] = found.problems.as_slice() else {
+        panic!("{:?}", found.problems)
+    };
+    assert_eq!(problem.kind, PendingProblemKind::LateVersion);
+    assert_eq!(problem.severity, severity, "{layout}");
+    assert!(problem.message.ends_with(expected), "{}", problem.message);
+}
+
+#[test]
+fn c24_watermark_golang() {
+    let names = ["000001_a.up.sql", "000002_b.up.sql", "000003_c.up.sql"];
+    check_late(
+        Layout::GolangMigrate,
+        names,
+        Severity::Error,
+        "golang-migrate never applies it, and reports success",
+    );
+}
+
+#[test]
+fn the_rule_of_the_tool_decides_about_a_late_version() {
+    let numbered = ["1_a.sql", "2_b.sql", "3_c.sql"];
+    let versioned = ["V1__a.sql", "V2__b.sql", "V3__c.sql"];
+    let refuses = "refuses to migrate until an option allows it";
+    for layout in [Layout::Refinery, Layout::Flyway] {
+        check_late(layout, versioned, Severity::Error, refuses);
+    }
+    for layout in [Layout::Goose, Layout::NodePgMigrate] {
+        check_late(layout, numbered, Severity::Error, refuses);
+    }
+    let applies = "and a new system in the order of the versions";
+    check_late(Layout::Sqlx, numbered, Severity::Warning, applies);
+    let folders = ["1_a/up.sql", "2_b/up.sql", "3_c/up.sql"];
+    check_late(Layout::Diesel, folders, Severity::Warning, applies);
+}
+
+/// What is found where a released file of a layout was edited.
+fn edited(layout: Layout, names: [&str; 2], old: [&str; 2], new: [&str; 2]) -> Vec<&'static str> {
+    let folder = |texts: [&str; 2]| files_as(layout, &[(names[0], texts[0]), (names[1], texts[1])]);
+    let previous = Release {
+        name: "v1".to_owned(),
+        folder: folder(old),
+        upto: None,
+        reason: String::new(),
+    };
+    let found = pending(&previous, &folder(new));
+    found
+        .problems
+        .iter()
+        .map(|problem| problem.kind.id())
+        .collect()
+}
+
+#[test]
+fn c14_diesel_comment() {
+    let names = [
+        "2024-01-01-000000_base/up.sql",
+        "2024-01-01-000000_base/down.sql",
+    ];
+    let up = "create table member (id bigint primary key);\n";
+    let down = "drop table member;\n";
+    let with_comment = format!("{up}-- more\n");
+    let old = [up, down];
+    let edited_as = |new| edited(Layout::Diesel, names, old, new);
+    assert!(edited_as([&with_comment, "drop table\n  member; -- why"]).is_empty());
+    assert_eq!(
+        edited_as(["create table member (id bigint);", down]),
+        ["edited-applied-migration"]
+    );
+    assert_eq!(
+        edited_as([up, "drop table members;"]),
+        ["edited-applied-down"]
+    );
+    // sqlx has a checksum of every byte of an up, and none of a down.
+    let names = ["1_base.up.sql", "1_base.down.sql"];
+    assert_eq!(
+        edited(Layout::Sqlx, names, old, [&with_comment, down]),
+        ["edited-applied-migration"]
+    );
+    assert!(edited(Layout::Sqlx, names, old, [up, "drop table member; -- why"]).is_empty());
+}
+
+#[test]
+fn releases_of_files_with_both_directions_are_found_too() {
+    let text = |name: &str, up: &str, down: &str| {
+        format!("-- {up}\ncreate table {name} ();\n-- {down}\ndrop table {name};\n")
+    };
+    for (layout, up, down, version) in [
+        (Layout::Goose, "+goose Up", "+goose Down", "1"),
+        (Layout::SqlMigrate, "+migrate Up", "+migrate Down", "00001"),
+        (
+            Layout::NodePgMigrate,
+            "Up Migration",
+            "Down Migration",
+            "00001",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            let path = dir.path().join(format!(
+                "0000{}_{name}.sql",
+                if name == "a" { 1 } else { 2 }
+            ));
+            fs::write(path, text(name, up, down)).unwrap();
+        }
+        let head = MigrationFolder::read(dir.path()).unwrap();
+        assert_eq!(head.layout(), layout);
+        let previous = Source::parse(&format!("version:{version}"))
+            .unwrap()
+            .resolve(&head)
+            .unwrap();
+        let found = pending(&previous, &head);
+        assert_eq!(
+            (found.applied.len(), found.pending.len()),
+            (1, 1),
+            "{layout}"
+        );
+        assert!(found.problems.is_empty());
+        // A folder of the older release is read as the newer one is.
+        let older = tempfile::tempdir().unwrap();
+        fs::write(older.path().join("00001_a.sql"), text("a", up, down)).unwrap();
+        let previous = Source::Folder(older.path().to_owned())
+            .resolve(&head)
+            .unwrap();
+        assert_eq!(pending(&previous, &head).pending.len(), 1, "{layout}");
+    }
 }
 
 #[test]

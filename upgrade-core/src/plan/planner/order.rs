@@ -1,7 +1,7 @@
 //! Order and repetition: twice, late, from nothing, from every release.
 
 use super::draft::Draft;
-use super::{Action, BASELINE, Equal, HEAD};
+use super::{Action, BASELINE, Equal, HEAD, MigrationOutline};
 use crate::environment::EMPTY;
 use crate::version::Phase;
 
@@ -29,10 +29,19 @@ impl Draft<'_> {
 
     /// Each migration last.
     pub(super) fn late_branch(&mut self) {
-        self.head();
         let all = &self.outline.migrations;
-        // The last one comes last anyway.
-        for migration in &all[..all.len().saturating_sub(1)] {
+        // The last one comes last anyway, unless a new system does not apply it last.
+        let mut late = &all[..all.len().saturating_sub(1)];
+        match self.installed() {
+            Some(order) if self.outline.capabilities.empty => {
+                late = all;
+                self.begin_from(EMPTY);
+                self.apply(&order);
+                self.observe(Phase::Expand, HEAD);
+            }
+            _ => self.head(),
+        }
+        for migration in late {
             self.begin_from(BASELINE);
             self.push(
                 Phase::Expand,
@@ -44,13 +53,32 @@ impl Draft<'_> {
         }
     }
 
-    /// From nothing to the head.
+    /// From nothing to the head, in the order of a new system.
     pub(super) fn fresh_install(&mut self) {
         self.head();
         self.begin_from(EMPTY);
-        self.apply(&self.outline.released);
-        self.apply_all();
+        match self.installed() {
+            Some(order) => self.apply(&order),
+            None => {
+                self.apply(&self.outline.released);
+                self.apply_all();
+            }
+        }
         self.compare(Phase::Verify, HEAD, Equal::Schema);
+    }
+
+    /// All migrations in the order of a new system, if that is not first the released ones and then
+    /// the others. What the order does not name comes last.
+    fn installed(&self) -> Option<Vec<MigrationOutline>> {
+        let outline = self.outline;
+        let order = &outline.install_order;
+        let mut all: Vec<_> = outline.released.iter().chain(&outline.migrations).collect();
+        let as_released = all.clone();
+        all.sort_by_key(|migration| {
+            let place = order.iter().position(|id| *id == migration.id);
+            place.unwrap_or(order.len())
+        });
+        (all != as_released).then(|| all.into_iter().cloned().collect())
     }
 
     /// From the latest releases to the head, each directly; and release by release where users

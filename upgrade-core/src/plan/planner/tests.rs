@@ -44,6 +44,7 @@ fn outline(reversible: &[bool]) -> Outline {
         traffic: false,
         released: Vec::new(),
         releases: Vec::new(),
+        install_order: Vec::new(),
         capabilities: Capabilities::none()
             .with_snapshots()
             .with_faults()
@@ -170,6 +171,44 @@ fn release_by_release_is_gone_where_users_write_in_between_and_every_path_is_val
     // Only at the latest release: the other two are empty until they are there.
     assert_eq!(paths(true, false), (5, 3));
     assert_eq!(paths(true, true), (5, 5));
+}
+
+/// Of three migrations the one in the middle is new.
+fn late() -> Outline {
+    let mut outline = outline(&[true, true, true]);
+    let all = std::mem::take(&mut outline.migrations);
+    outline.install_order = all.iter().map(|migration| migration.id.clone()).collect();
+    outline.released = vec![all[0].clone(), all[2].clone()];
+    outline.migrations = vec![all[1].clone()];
+    outline.releases = vec![2];
+    outline
+}
+
+/// The versions that an attempt applies.
+fn applies(plan: &Plan, attempt: u32) -> Vec<String> {
+    let of_attempt = plan.steps.iter().filter(|step| step.attempt == attempt);
+    of_attempt
+        .filter_map(|step| match &step.action {
+            Action::Apply { migration } => Some(migration.version().to_owned()),
+            Action::MergeLate { migration, .. } => Some(format!("late {}", migration.version())),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_new_system_applies_in_its_own_order() {
+    let fresh = plan(&late(), Scenario::FreshInstall, 0).unwrap();
+    assert_eq!(applies(&fresh, 1), ["0001"]);
+    assert_eq!(applies(&fresh, 2), ["0000", "0001", "0002"]);
+    // The only pending one comes late, compared with a new system.
+    let branch = plan(&late(), Scenario::LateBranch, 0).unwrap();
+    assert_eq!(applies(&branch, 1), ["0000", "0001", "0002"]);
+    assert_eq!(applies(&branch, 2), ["late 0001"]);
+    let mut in_order = late();
+    in_order.install_order.clear();
+    let branch = plan(&in_order, Scenario::LateBranch, 0).unwrap();
+    assert_eq!(applies(&branch, 2), Vec::<String>::new());
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Cuts SQL text into tokens, by the rules of Postgres' own scanner with
 //! `standard_conforming_strings` on. Total: any text lexes, and the tokens cover it without gaps.
 
+use super::split::work;
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokenKind {
@@ -33,15 +35,21 @@ impl Token {
     }
 }
 
-/// All tokens of a text.
-pub(super) fn lex(sql: &str) -> Vec<Token> {
-    std::iter::successors(token_at(sql, 0), |token| token_at(sql, token.end)).collect()
+/// The tokens of a text, cut one by one as they are asked for.
+pub(super) fn lex(sql: &str) -> impl Iterator<Item = Token> + '_ {
+    let mut end = 0;
+    std::iter::from_fn(move || {
+        let token = token_at(sql, end)?;
+        end = token.end;
+        Some(token)
+    })
 }
 
 /// The token that begins at a byte offset; none at the end of the text.
 pub(super) fn token_at(sql: &str, start: usize) -> Option<Token> {
     let rest = &sql[start..];
     let (kind, length) = next(rest, rest.chars().next()?);
+    work::add(length);
     Some(Token {
         kind,
         start,
@@ -144,6 +152,7 @@ fn escape_string(bytes: &[u8]) -> (TokenKind, usize) {
             .iter()
             .take_while(|b| b.is_ascii_whitespace())
             .count();
+        work::add(spaces);
         let next_part = end + spaces;
         if !bytes[end..next_part].contains(&b'\n') || bytes.get(next_part) != Some(&b'\'') {
             break;
@@ -155,6 +164,7 @@ fn escape_string(bytes: &[u8]) -> (TokenKind, usize) {
 
 fn dollar(rest: &str) -> Option<(TokenKind, usize)> {
     let tag_length = run(&rest[1..], |c| is_word_start(c) || c.is_ascii_digit());
+    work::add(tag_length);
     if !rest[1 + tag_length..].starts_with('$')
         || rest[1..].starts_with(|c: char| c.is_ascii_digit())
     {

@@ -31,6 +31,14 @@ pub struct Statement<'a> {
 }
 
 impl Statement<'_> {
+    /// Behind which byte of the text nothing comes but comments and semicolons.
+    pub(crate) fn content_end(&self) -> usize {
+        lex(self.text)
+            .filter(|token| !token.is_blank() && token.kind != TokenKind::Symbol(';'))
+            .last()
+            .map_or(0, |token| token.end)
+    }
+
     /// Why a server cannot run this statement, if it cannot.
     pub fn unsupported(&self) -> Option<String> {
         match self.kind {
@@ -41,7 +49,6 @@ impl Statement<'_> {
             ),
             StatementKind::MetaCommand => {
                 let command = lex(self.text)
-                    .into_iter()
                     .find(|token| token.kind == TokenKind::Meta)
                     .map_or(self.text, |token| &self.text[token.start..token.end]);
                 let name = command.split_whitespace().next().unwrap_or(command);
@@ -50,12 +57,10 @@ impl Statement<'_> {
                 ))
             }
             StatementKind::Unterminated => {
-                let what = lex(self.text)
-                    .into_iter()
-                    .find_map(|token| match token.kind {
-                        TokenKind::Unterminated(what) => Some(what),
-                        _ => None,
-                    });
+                let what = lex(self.text).find_map(|token| match token.kind {
+                    TokenKind::Unterminated(what) => Some(what),
+                    _ => None,
+                });
                 Some(format!("a {} is never closed", what.unwrap_or("quote")))
             }
         }
@@ -80,6 +85,8 @@ pub fn split(sql: &str) -> Vec<Statement<'_>> {
         statements: Vec::new(),
         start: 0,
         current: Current::default(),
+        lines: Lines::default(),
+        rows_end: true,
     };
     let mut at = 0;
     while let Some(token) = token_at(sql, at) {
@@ -91,12 +98,13 @@ pub fn split(sql: &str) -> Vec<Statement<'_>> {
 
 /// State of the statement that is being read.
 #[derive(Default)]
-struct Current {
+struct Current<'a> {
     /// Byte offset of the first token that counts.
     first: Option<usize>,
-    /// Upper-case words so far, outside of parentheses; the first few and the last two are enough.
-    head: Vec<String>,
-    last: [String; 2],
+    /// The first words, in any case.
+    head: Vec<&'a str>,
+    /// The last word, unless something in quotes came after it.
+    last: &'a str,
     parentheses: usize,
     /// Open `BEGIN ATOMIC` and `CASE` blocks.
     blocks: usize,
@@ -108,10 +116,31 @@ struct Cutter<'a> {
     sql: &'a str,
     statements: Vec<Statement<'a>>,
     start: usize,
-    current: Current,
+    current: Current<'a>,
+    lines: Lines,
+    /// Whether a line with `\.` may still come, where the rows of a `COPY` end.
+    rows_end: bool,
 }
 
-impl Cutter<'_> {
+/// Counts lines up to offsets that only grow, so that no byte is read twice.
+#[derive(Default)]
+struct Lines {
+    offset: usize,
+    before: usize,
+}
+
+impl Lines {
+    /// The line of an offset, from 1.
+    fn at(&mut self, sql: &str, offset: usize) -> usize {
+        let between = &sql.as_bytes()[self.offset..offset];
+        work::add(between.len());
+        self.before += between.iter().filter(|byte| **byte == b'\n').count();
+        self.offset = offset;
+        1 + self.before
+    }
+}
+
+impl<'a> Cutter<'a> {
     /// Takes one token in; returns where the next one begins.
     fn step(&mut self, token: Token) -> usize {
         match token.kind {
@@ -136,11 +165,11 @@ impl Cutter<'_> {
             }
             TokenKind::Word => {
                 self.current.first.get_or_insert(token.start);
-                self.word(self.sql[token.start..token.end].to_ascii_uppercase());
+                self.word(&self.sql[token.start..token.end]);
             }
             TokenKind::Quoted => {
                 self.current.first.get_or_insert(token.start);
-                self.current.last = Default::default();
+                self.current.last = "";
             }
             TokenKind::Unterminated(_) => {
                 self.current.first.get_or_insert(token.start);
@@ -150,29 +179,32 @@ impl Cutter<'_> {
         token.end
     }
 
-    fn word(&mut self, word: String) {
+    fn word(&mut self, word: &'a str) {
+        let is = |other: &str| word.eq_ignore_ascii_case(other);
         let current = &mut self.current;
         if current.head.len() < 4 {
-            current.head.push(word.clone());
+            current.head.push(word);
         }
         if current.blocks > 0 {
-            match word.as_str() {
-                "CASE" => current.blocks += 1,
-                "END" => current.blocks -= 1,
-                _ => {}
+            if is("CASE") {
+                current.blocks += 1;
+            } else if is("END") {
+                current.blocks -= 1;
             }
-        } else if word == "ATOMIC" && current.last[1] == "BEGIN" && current.makes_routine() {
+        } else if is("ATOMIC")
+            && current.last.eq_ignore_ascii_case("BEGIN")
+            && current.makes_routine()
+        {
             current.blocks = 1;
         }
         if current.parentheses == 0
-            && word == "STDIN"
-            && current.last[1] == "FROM"
-            && current.head.first().is_some_and(|first| first == "COPY")
+            && is("STDIN")
+            && current.last.eq_ignore_ascii_case("FROM")
+            && current.begins_with("COPY")
         {
             current.from_stdin = true;
         }
-        current.last.swap(0, 1);
-        current.last[1] = word;
+        current.last = word;
     }
 
     /// Ends a statement; behind `COPY .. FROM STDIN` come its rows, up to a line with `\.`.
@@ -181,16 +213,21 @@ impl Cutter<'_> {
             self.cut(end, StatementKind::Sql);
             return end;
         }
-        let rows = self.sql[end..]
-            .find('\n')
-            .map_or(self.sql.len(), |line| end + line + 1);
-        let mut stop = rows;
-        for line in self.sql[rows..].split_inclusive('\n') {
-            stop += line.len();
-            if line.trim_end() == "\\." {
-                self.cut(stop, StatementKind::CopyFromStdin);
-                return stop;
+        if self.rows_end {
+            let rows = self.sql[end..]
+                .find('\n')
+                .map_or(self.sql.len(), |line| end + line + 1);
+            let mut stop = rows;
+            for line in self.sql[rows..].split_inclusive('\n') {
+                work::add(line.len());
+                stop += line.len();
+                if line.trim_end() == "\\." {
+                    self.cut(stop, StatementKind::CopyFromStdin);
+                    return stop;
+                }
             }
+            // What is not found up to the end is not looked for again.
+            self.rows_end = false;
         }
         // Without an end mark there are no rows: the statement alone is what cannot run.
         self.cut(end, StatementKind::CopyFromStdin);
@@ -209,7 +246,7 @@ impl Cutter<'_> {
         let lead = whole.len() - whole.trim_start_matches(blank).len();
         self.statements.push(Statement {
             text,
-            line: line_at(self.sql, first),
+            line: self.lines.at(self.sql, first),
             offset: self.start + lead,
             kind,
         });
@@ -232,13 +269,17 @@ impl Cutter<'_> {
     }
 }
 
-impl Current {
+impl Current<'_> {
+    fn begins_with(&self, word: &str) -> bool {
+        let first = self.head.first();
+        first.is_some_and(|first| first.eq_ignore_ascii_case(word))
+    }
+
     fn makes_routine(&self) -> bool {
-        self.head.first().is_some_and(|first| first == "CREATE")
-            && self
-                .head
-                .iter()
-                .any(|word| word == "FUNCTION" || word == "PROCEDURE")
+        let is_routine = |word: &&str| {
+            word.eq_ignore_ascii_case("FUNCTION") || word.eq_ignore_ascii_case("PROCEDURE")
+        };
+        self.begins_with("CREATE") && self.head.iter().any(is_routine)
     }
 }
 
@@ -274,7 +315,6 @@ pub fn line_of(sql: &str, position: usize) -> usize {
 /// The first word of a statement behind comments, in upper case.
 pub fn first_keyword(sql: &str) -> Option<String> {
     lex(sql)
-        .into_iter()
         .find(|token| !token.is_blank() && token.kind != TokenKind::Symbol('('))
         .filter(|token| token.kind == TokenKind::Word)
         .map(|token| sql[token.start..token.end].to_ascii_uppercase())
@@ -283,11 +323,34 @@ pub fn first_keyword(sql: &str) -> Option<String> {
 /// The first words of a statement, in upper case, without comments and whatever is quoted.
 pub(crate) fn keywords(sql: &str, count: usize) -> Vec<String> {
     lex(sql)
-        .into_iter()
         .filter(|token| token.kind == TokenKind::Word)
         .take(count)
         .map(|token| sql[token.start..token.end].to_ascii_uppercase())
         .collect()
+}
+
+/// The words of a statement, in upper case, with names and strings in their quotes as they stand.
+pub(crate) fn words(sql: &str) -> Vec<String> {
+    lex(sql)
+        .filter_map(|token| {
+            let text = &sql[token.start..token.end];
+            match token.kind {
+                TokenKind::Word => Some(text.to_ascii_uppercase()),
+                TokenKind::Quoted => Some(text.to_owned()),
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+/// Whether two scripts differ in white space and comments at most.
+pub(crate) fn same_statements(one: &str, other: &str) -> bool {
+    fn words(sql: &str) -> impl Iterator<Item = &str> {
+        lex(sql)
+            .filter(|token| !token.is_blank())
+            .map(|token| &sql[token.start..token.end])
+    }
+    words(one).eq(words(other))
 }
 
 /// Whether a script does nothing: white space, comments, semicolons and selects of a constant
@@ -295,7 +358,6 @@ pub(crate) fn keywords(sql: &str, count: usize) -> Vec<String> {
 pub fn is_empty_script(sql: &str) -> bool {
     split(sql).iter().all(|statement| {
         let mut words = lex(statement.text)
-            .into_iter()
             .filter(|token| !token.is_blank() && token.kind != TokenKind::Symbol(';'));
         let text = |token: Token| statement.text[token.start..token.end].to_ascii_uppercase();
         statement.kind == StatementKind::Sql
@@ -339,26 +401,49 @@ pub fn first_placeholder(sql: &str, styles: &[Placeholder]) -> Option<(String, u
 }
 
 fn psql_variable(sql: &str) -> Option<(String, usize)> {
-    let tokens = lex(sql);
+    let mut tokens = lex(sql).peekable();
     // `a[1:n]` is a slice and `a::text` a cast.
     let mut brackets = 0usize;
-    for (at, token) in tokens.iter().enumerate() {
+    let mut before = None;
+    while let Some(token) = tokens.next() {
         match token.kind {
             TokenKind::Symbol('[') => brackets += 1,
             TokenKind::Symbol(']') => brackets = brackets.saturating_sub(1),
-            TokenKind::Symbol(':') if brackets == 0 => {
-                let before = at.checked_sub(1).map(|before| tokens[before].kind);
-                let name = tokens
-                    .get(at + 1)
-                    .filter(|next| next.kind == TokenKind::Word || next.kind == TokenKind::Quoted);
-                if let (true, Some(name)) = (before != Some(TokenKind::Symbol(':')), name) {
+            TokenKind::Symbol(':') if brackets == 0 && before != Some(TokenKind::Symbol(':')) => {
+                let is_name =
+                    |next: &&Token| matches!(next.kind, TokenKind::Word | TokenKind::Quoted);
+                if let Some(name) = tokens.peek().filter(is_name) {
                     return Some((sql[token.start..name.end].to_owned(), token.start));
                 }
             }
             _ => {}
         }
+        before = Some(token.kind);
     }
     None
+}
+
+/// Counts the bytes that are read, so that a test can tell that a script is read a fixed number of
+/// times, whatever is in it. Outside of tests it does nothing.
+pub(super) mod work {
+    #[cfg(test)]
+    thread_local! {
+        static BYTES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    #[cfg(test)]
+    pub(in crate::postgres::sql) fn add(bytes: usize) {
+        BYTES.set(BYTES.get() + bytes);
+    }
+
+    #[cfg(not(test))]
+    pub(in crate::postgres::sql) fn add(_: usize) {}
+
+    /// What was read since this was called last.
+    #[cfg(test)]
+    pub(in crate::postgres::sql) fn take() -> usize {
+        BYTES.replace(0)
+    }
 }
 
 #[cfg(test)]

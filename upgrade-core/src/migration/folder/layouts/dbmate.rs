@@ -23,7 +23,10 @@ pub(super) fn read(
         });
     }
     let Some(id) = file_name.strip_suffix(".sql").and_then(parse) else {
-        return Ok(Found::skip("dbmate reads `VERSION_name.sql` only"));
+        return Ok(Found::stray(
+            file_name,
+            "dbmate reads `VERSION_name.sql` only",
+        ));
     };
     let raw = input.text(path, content)?;
     let text = input.filled(raw);

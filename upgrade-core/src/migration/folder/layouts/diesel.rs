@@ -17,7 +17,10 @@ pub(super) fn read(
 ) -> Result<Vec<Found>, FolderError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     if folder.components().count() != 1 {
-        return Ok(Found::skip("diesel reads `VERSION_name/up.sql` only"));
+        return Ok(Found::stray(
+            file_name,
+            "diesel reads `VERSION_name/up.sql` only",
+        ));
     }
     let folder_name = super::file_name(folder);
     let (version, name) = folder_name.split_once('_').unwrap_or((&folder_name, ""));

@@ -20,7 +20,8 @@ pub(super) fn read(
     }
     let parts = file_name.strip_suffix(".sql").map(direction_of);
     let Some((stem, Some(direction))) = parts else {
-        return Ok(Found::skip(
+        return Ok(Found::stray(
+            file_name,
             "golang-migrate reads `VERSION_name.up.sql` and `.down.sql` only",
         ));
     };
@@ -33,7 +34,8 @@ pub(super) fn read(
             path,
             content,
         )?]),
-        None => Ok(Found::skip(
+        None => Ok(Found::stray(
+            file_name,
             "its name does not begin with a version and `_`",
         )),
     }

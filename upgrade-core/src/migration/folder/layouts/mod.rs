@@ -1,10 +1,14 @@
 //! One sub-module a layout: each turns a file into [`Found`]; what they share is here.
 
+mod annotated;
 mod dbmate;
 mod diesel;
 mod golang_migrate;
+mod goose;
+mod node_pg_migrate;
 mod plain;
 mod popx;
+mod sql_migrate;
 mod sqlx;
 mod versioned;
 
@@ -74,6 +78,13 @@ pub(super) struct Parsed {
     pub(super) skipped: Vec<SkippedFile>,
 }
 
+impl Parsed {
+    fn skip(&mut self, path: &Path, reason: String) {
+        let path = path.to_owned();
+        self.skipped.push(SkippedFile { path, reason });
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
     Up,
@@ -132,6 +143,11 @@ impl Step {
         }
     }
 
+    fn at(mut self, line: usize) -> Self {
+        self.line = Some(line);
+        self
+    }
+
     pub(super) fn problem(&self) -> FolderProblem {
         let mut problem = FolderProblem::new(
             ProblemKind::UnreadableStep,
@@ -169,12 +185,23 @@ enum Found {
     Piece(Piece),
     Step(Step),
     Skip(String),
+    /// A SQL file that the tool passes over because of its name.
+    Stray(String),
     Problem(FolderProblem),
 }
 
 impl Found {
     fn skip(reason: &str) -> Vec<Self> {
         vec![Self::Skip(reason.to_owned())]
+    }
+
+    /// A file whose name the tool does not read: worth a note if it holds SQL.
+    fn stray(file_name: &str, reason: &str) -> Vec<Self> {
+        if file_name.ends_with(".sql") {
+            vec![Self::Stray(reason.to_owned())]
+        } else {
+            Self::skip(reason)
+        }
     }
 }
 
@@ -188,7 +215,7 @@ pub(super) fn default_transaction(layout: Layout) -> TransactionMode {
 
 pub(super) fn default_delivery(layout: Layout) -> Delivery {
     match layout {
-        Layout::Flyway => Delivery::PerStatement,
+        Layout::Flyway | Layout::Goose | Layout::SqlMigrate => Delivery::PerStatement,
         _ => Delivery::WholeScript,
     }
 }
@@ -286,6 +313,16 @@ fn direction_of(stem: &str) -> (&str, Option<Direction>) {
     }
 }
 
+/// Whether a file is the down of its migration, where its name tells its direction.
+pub(super) fn direction_of_file(file_name: &str) -> Option<bool> {
+    let stem = file_name.strip_suffix(".sql")?;
+    match (stem, direction_of(stem).1) {
+        ("up", _) | (_, Some(Direction::Up)) => Some(false),
+        ("down", _) | (_, Some(Direction::Down)) => Some(true),
+        _ => None,
+    }
+}
+
 /// The leading digits and what is behind them.
 pub(super) fn digits(text: &str) -> Option<(&str, &str)> {
     let end = text
@@ -326,6 +363,9 @@ pub(super) fn parse(layout: Layout, input: &Input) -> Result<Parsed, FolderError
                 }
                 Layout::Dbmate => dbmate::read(input, path, &name, content)?,
                 Layout::Popx => popx::read(input, path, &name, content)?,
+                Layout::Goose => goose::read(input, path, &name, content)?,
+                Layout::SqlMigrate => sql_migrate::read(input, path, &name, content)?,
+                Layout::NodePgMigrate => node_pg_migrate::read(input, path, &name, content)?,
                 Layout::Plain => plain::read(input, path, &name, content)?,
             }
         };
@@ -334,11 +374,16 @@ pub(super) fn parse(layout: Layout, input: &Input) -> Result<Parsed, FolderError
                 Found::Piece(piece) => pieces.push(piece),
                 Found::Step(step) => parsed.unreadable.push(step),
                 Found::Problem(problem) => parsed.problems.push(problem),
-                Found::Skip(reason) => {
-                    parsed.skipped.push(SkippedFile {
-                        path: path.clone(),
-                        reason,
-                    });
+                Found::Skip(reason) => parsed.skip(path, reason),
+                Found::Stray(reason) => {
+                    parsed.problems.push(FolderProblem::new(
+                        ProblemKind::StrayFile,
+                        None,
+                        path,
+                        format!("`{}` is no migration: {reason}", path.display()),
+                        "rename it if it is to run, or move it out of the folder",
+                    ));
+                    parsed.skip(path, reason);
                 }
             }
         }

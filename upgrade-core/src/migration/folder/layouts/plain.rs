@@ -33,7 +33,10 @@ pub(super) fn read(
                 content,
             )?])
         }
-        None => Ok(Found::skip("its name does not begin with a number")),
+        None => Ok(Found::stray(
+            file_name,
+            "its name does not begin with a number",
+        )),
     }
 }
 

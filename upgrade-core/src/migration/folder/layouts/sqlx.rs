@@ -31,7 +31,10 @@ pub(super) fn read(
         .strip_suffix(".sql")
         .and_then(|stem| stem.split_once('_'))
     else {
-        return Ok(Found::skip("sqlx reads `VERSION_name.sql` only"));
+        return Ok(Found::stray(
+            file_name,
+            "sqlx reads `VERSION_name.sql` only",
+        ));
     };
     let (name, direction) = direction_of(name);
     let Some(id) = Id::versioned(Layout::Sqlx, version, name) else {

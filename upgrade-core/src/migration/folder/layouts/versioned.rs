@@ -51,9 +51,10 @@ pub(super) fn read(
         });
     }
     let Some(name) = file_name.strip_suffix(".sql").and_then(parse_name) else {
-        return Ok(Found::skip(&format!(
-            "{layout} reads `V1__name.sql` and the like only"
-        )));
+        return Ok(Found::stray(
+            file_name,
+            &format!("{layout} reads `V1__name.sql` and the like only"),
+        ));
     };
     if name.0 == Prefix::B && layout == Layout::Flyway {
         return Ok(Found::skip("a baseline is for new databases only"));

@@ -172,6 +172,81 @@ fn keywords_lines_and_placeholders() {
     }
 }
 
+/// How many bytes a function reads of a script that repeats a piece so many times.
+fn bytes_read(piece: &str, count: usize, read: &dyn Fn(&str)) -> usize {
+    let script = piece.repeat(count);
+    work::take();
+    read(&script);
+    work::take()
+}
+
+/// Twice the script is twice the work, whatever is in it: nothing here depends on a clock.
+#[test]
+fn a_script_is_read_a_fixed_number_of_times() {
+    let pieces = [
+        "insert into t (a, b) values (1, 'it''s');\n",
+        "copy t from stdin;\n",
+        "select 1\\gexec\n",
+        "create function f() returns int begin atomic select case when true then 1 end; end;\n",
+        "do $a$ begin; end $a$; $b $c$d\n",
+        "-- a comment\n\n",
+        "/* a /* b */ */",
+        "E'a'   \n   'b'",
+        "E'a'    ",
+        "('a;",
+        "$a",
+        ";",
+        "\n",
+    ];
+    let functions: [&dyn Fn(&str); 5] = [
+        &|sql| drop(split(sql)),
+        &|sql| {
+            std::hint::black_box(is_empty_script(sql));
+        },
+        &|sql| drop(first_keyword(sql)),
+        &|sql| drop(keywords(sql, usize::MAX)),
+        &|sql| drop(first_placeholder(sql, &[Placeholder::Psql])),
+    ];
+    for piece in pieces {
+        for (index, function) in functions.iter().enumerate() {
+            let (once, twice) = (
+                bytes_read(piece, 500, function),
+                bytes_read(piece, 1000, function),
+            );
+            assert!(
+                twice <= 2 * once + 2 * piece.len() + 64,
+                "{piece:?} {index}: {once}, {twice}"
+            );
+            assert!(
+                twice <= 5 * 1000 * piece.len() + 64,
+                "{piece:?} {index}: {twice}"
+            );
+        }
+    }
+    assert_eq!(
+        bytes_read("select 1; ", 1000, &|sql| drop(first_keyword(sql))),
+        6
+    );
+}
+
+#[test]
+fn copies_without_an_end_mark_are_found_behind_one_with_it() {
+    let statements =
+        split("copy t from stdin;\n1\n\\.\ncopy t from stdin;\n2\n; select 1; copy t from stdin;");
+    let lines: Vec<_> = statements.iter().map(|s| (s.line, s.kind)).collect();
+    let copy = StatementKind::CopyFromStdin;
+    assert_eq!(
+        lines,
+        [
+            (1, copy),
+            (4, copy),
+            (5, StatementKind::Sql),
+            (6, StatementKind::Sql),
+            (6, copy)
+        ]
+    );
+}
+
 fn fragment() -> impl Strategy<Value = String> {
     prop_oneof![
         proptest::sample::select(vec![
