@@ -1,9 +1,6 @@
 //! The seeder on tables that have rows already.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-mod seed_support;
-
-use seed_support::{SHOP, Server, number, run, texts};
+use crate::support::{SHOP, Server, number, run, texts};
 use upgrade_testkit::seed::{SeedError, Seeder};
 
 #[tokio::test]

@@ -1,11 +1,8 @@
 //! The seeder against every type of a real server.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
-mod seed_support;
 
 use std::collections::BTreeMap;
 
-use seed_support::{Server, number, run, texts};
+use crate::support::{Server, number, run, texts};
 use sqlx::{AssertSqlSafe, PgConnection};
 use upgrade_testkit::seed::Seeder;
 

@@ -1,9 +1,6 @@
 //! How the values that the seeder draws spread.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-mod seed_support;
-
-use seed_support::{Server, number, texts};
+use crate::support::{Server, number, texts};
 use upgrade_testkit::seed::{Distribution, Seeder};
 
 const SCHEMA: &str = "

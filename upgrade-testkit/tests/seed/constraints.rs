@@ -1,9 +1,6 @@
 //! The seeder against constraints that cannot be solved row by row, or that tie tables together.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-mod seed_support;
-
-use seed_support::{Server, number};
+use crate::support::{Server, number};
 use upgrade_testkit::seed::{SeedError, SeedReport, Seeder};
 
 fn all_full(report: &SeedReport) {

@@ -1,9 +1,6 @@
 //! The seeder on schemas as no tutorial has them: a right fill, or an error that says what to do.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-mod seed_support;
-
-use seed_support::{Server, number, run};
+use crate::support::{Server, number, run};
 use upgrade_testkit::seed::{Distribution, SeedError, Seeder};
 
 #[tokio::test]
@@ -80,7 +77,7 @@ async fn a_table_of_as_many_columns_as_there_can_be() {
 
 #[tokio::test]
 async fn five_thousand_tables() {
-    let roomy = Server::start_with_locks(512).await;
+    let roomy = Server::start().await;
     many_tables(&roomy, 5_000).await.unwrap();
     // A server may have no room for the locks of one transaction over all tables.
     let error = many_tables(&Server::start_with_locks(10).await, 1_500)

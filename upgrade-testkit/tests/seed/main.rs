@@ -1,0 +1,10 @@
+//! The seeder against a real server.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod bad_input;
+mod constraints;
+mod filled;
+mod populated;
+mod spread;
+mod support;
+mod types;
