@@ -362,6 +362,7 @@ fn outlines(migrations: &[Arc<dyn Migration>]) -> Vec<MigrationOutline> {
             id: migration.id().clone(),
             reversibility: migration.reversibility(),
             statements: migration.statements(),
+            waits_for_snapshots: migration.waits_for_snapshots(),
         })
         .collect()
 }

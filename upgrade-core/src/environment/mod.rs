@@ -389,6 +389,10 @@ pub enum Fault {
     /// closed without a word; what the environment does is to wait until its sessions have ended
     /// by themselves. A statement that runs goes on until its end before the server notices.
     KillProcess,
+    /// A session keeps a snapshot of the database open until the next fault has struck, so that what
+    /// waits for old snapshots waits: a concurrent build of an index, say, can be struck before its
+    /// end, however small its table is.
+    HoldSnapshot,
 }
 
 /// Where one part of a system can be reached. The URL may hold a password.

@@ -153,6 +153,8 @@ struct State {
     /// that needs one: a new one takes some milliseconds, and knows nothing of the catalog yet.
     live: Option<PgConnection>,
     admin: Option<PgConnection>,
+    /// The session that keeps a snapshot open, until the next fault has struck.
+    holds: Option<PgConnection>,
 }
 
 impl PostgresEnvironment {
@@ -277,6 +279,7 @@ impl PostgresEnvironment {
 
     /// Ends the session in the database, before that is copied or replaced.
     async fn leave(&self) {
+        drop(self.state(|state| state.holds.take()));
         if let Some(session) = self.state(|state| state.live.take()) {
             close(session).await;
         }
@@ -498,7 +501,20 @@ impl Environment for PostgresEnvironment {
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
         self.require(self.capabilities.faults, "faults")?;
         let live = self.database()?;
+        // What it makes wait has to be struck first.
+        let holds = self.state(|state| state.holds.take());
         match fault {
+            Fault::HoldSnapshot => {
+                let hold = async {
+                    let mut session = live.connect().await?;
+                    let begin = "begin isolation level repeatable read; select 1";
+                    sqlx::raw_sql(begin).execute(&mut session).await?;
+                    Ok::<_, Error>(session)
+                };
+                let session = cx.bounded("hold a snapshot", hold).await??;
+                self.state(|state| state.holds = Some(session));
+                Ok(())
+            }
             Fault::TerminateSessions => {
                 let mut admin = self.admin_session(&live).await?;
                 let within = cx.remaining().unwrap_or(PATIENCE);
@@ -512,6 +528,7 @@ impl Environment for PostgresEnvironment {
                     .await?
             }
             Fault::KillProcess => {
+                drop(holds);
                 let mut admin = self.admin_session(&live).await?;
                 let gone = until_nothing_runs(&mut admin, &live);
                 cx.bounded("wait for the sessions of a killed process", gone)
@@ -559,12 +576,13 @@ impl Environment for PostgresEnvironment {
             watch,
             live,
             admin,
+            holds,
         } = self
             .state
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         drop(watch);
-        for session in live.into_iter().chain(admin) {
+        for session in live.into_iter().chain(admin).chain(holds) {
             close(session).await;
         }
         let Some(database) = database else {

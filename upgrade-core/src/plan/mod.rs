@@ -99,6 +99,10 @@ pub struct MigrationOutline {
     ///
     /// [`Migration::statements`]: crate::Migration::statements
     pub statements: usize,
+    /// Whether it waits for snapshots of others; see [`Migration::waits_for_snapshots`].
+    ///
+    /// [`Migration::waits_for_snapshots`]: crate::Migration::waits_for_snapshots
+    pub waits_for_snapshots: bool,
 }
 
 /// What the planner knows about a way back.
@@ -318,6 +322,8 @@ pub enum Moment {
     After(usize),
     /// In the middle of the statement that took longest when nothing crashed.
     WithinLongest,
+    /// While a statement waits for the snapshot of another session, which is held open for it.
+    WhileWaiting,
 }
 
 impl fmt::Display for Moment {
@@ -325,6 +331,7 @@ impl fmt::Display for Moment {
         match self {
             Self::After(done) => write!(f, "after {done} of its statements"),
             Self::WithinLongest => f.write_str("within its longest statement"),
+            Self::WhileWaiting => f.write_str("while it waits for a snapshot"),
         }
     }
 }

@@ -148,6 +148,7 @@ mod tests {
             id: MigrationId::new(version, ""),
             reversibility: Reversibility::Reversible,
             statements: 1,
+            waits_for_snapshots: false,
         };
         Outline {
             writes_anywhere: false,

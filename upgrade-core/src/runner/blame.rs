@@ -110,6 +110,7 @@ mod tests {
             id: MigrationId::new(*version, ""),
             reversibility: Reversibility::Reversible,
             statements: 2,
+            waits_for_snapshots: false,
         };
         let strategy = |(name, requires_reversible): (&str, bool)| StrategyOutline {
             name: name.to_owned(),

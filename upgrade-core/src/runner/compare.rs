@@ -41,11 +41,8 @@ pub(super) async fn compare(
             crash::comparable(run, with, &mut expected, &mut actual);
             let (id, ids) = names(difference);
             let findings = differences(&expected, &actual, id, ids);
-            if findings.is_empty()
-                && let Some(last) = run.applied.last().cloned()
-                && let Some(report) = run.migration_report(&last)
-            {
-                report.crash.run_again += 1;
+            if findings.is_empty() {
+                crash::arrived(run, step);
             }
             findings
         }

@@ -11,7 +11,7 @@ use crate::environment::{At, Fault};
 use crate::error::Result;
 use crate::migration::{Migration, MigrationId, Outcome, Status};
 use crate::observation::{Observation, Scope};
-use crate::plan::{Moment, Victim, again};
+use crate::plan::{Action, Moment, Step, Victim, again, past};
 use crate::validator::Finding;
 
 /// A statement that ends sooner has no middle in which a crash could strike.
@@ -27,6 +27,8 @@ pub(super) struct Crashes {
     /// The unlogged tables that had rows when the server crashed: a crash empties them, in every
     /// database of the server, so they are compared no more.
     emptied: BTreeSet<String>,
+    /// The labels of the states from which the downs lead back, and the upgrade then arrives.
+    recovered: BTreeSet<String>,
 }
 
 /// What the record of the tool says of a migration.
@@ -73,6 +75,23 @@ impl Crashes {
     }
 
     /// The tables that are compared no more.
+    /// How long a migration runs until it certainly waits for a snapshot that is held.
+    fn until_it_waits(&self, id: &MigrationId) -> Duration {
+        let laps: Duration = self.laps.get(id).into_iter().flatten().sum();
+        laps * 2 + Duration::from_millis(200)
+    }
+
+    /// Notes that the downs lead back from a state that a crash has left, and that the upgrade
+    /// arrives from there.
+    pub(super) fn recovers(&mut self, label: &str) {
+        self.recovered.insert(label.to_owned());
+    }
+
+    /// Whether they do.
+    pub(super) fn is_recovered(&self, label: &str) -> bool {
+        self.recovered.contains(label)
+    }
+
     pub(super) fn emptied(&self) -> &BTreeSet<String> {
         &self.emptied
     }
@@ -82,7 +101,7 @@ impl Crashes {
     pub(super) fn can_strike(&self, id: &MigrationId, moment: Moment) -> bool {
         match moment {
             Moment::WithinLongest => self.longest(id).is_some(),
-            Moment::After(_) => self.laps.contains_key(id),
+            Moment::After(_) | Moment::WhileWaiting => self.laps.contains_key(id),
         }
     }
 
@@ -108,6 +127,10 @@ pub(super) async fn crash(
         Moment::WithinLongest => {
             let (done, lap) = run.crashes.longest(id).unwrap_or_default();
             (CrashPoint::within(done), lap / 2)
+        }
+        Moment::WhileWaiting => {
+            run.environment.inject(cx, Fault::HoldSnapshot).await?;
+            (CrashPoint::within(0), run.crashes.until_it_waits(id))
         }
     };
     let mut findings = Vec::new();
@@ -175,6 +198,21 @@ pub(super) async fn crash(
         )),
     }
     Ok(verdict(findings))
+}
+
+/// A state that a crash has left has led to the one that is reached without a crash: by running the
+/// migration again, or by a rollback and a second upgrade.
+pub(super) fn arrived(run: &mut Run<'_>, step: &Step) {
+    let mut before = past::before(run.plan, step);
+    if before.any(|other| matches!(other.action, Action::RollBack { .. })) {
+        if let Some(label) = past::restored(run.plan, step) {
+            run.crashes.recovers(label);
+        }
+    } else if let Some(last) = run.applied.last().cloned()
+        && let Some(report) = run.migration_report(&last)
+    {
+        report.crash.run_again += 1;
+    }
 }
 
 /// Compares the record of the tool with what a crash has left, and keeps the state if it is one

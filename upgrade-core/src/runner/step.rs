@@ -20,7 +20,7 @@ use crate::observation::Scope;
 use crate::plan::{Action, Step, past};
 use crate::report::MigrationReport;
 use crate::rollback::{Rollback, RollbackRequest, Safety};
-use crate::validator::{Finding, Verdict};
+use crate::validator::{Finding, Severity, Verdict};
 
 pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step) -> StepResult {
     if !matches!(step.action, Action::Validate) {
@@ -89,7 +89,7 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         }
         Action::Apply { migration } => {
             let watches = watch::begin(run, cx, step).await?;
-            let applied = apply(run, cx, migration).await;
+            let applied = apply(run, cx, step, migration).await;
             watch::end(run, cx, watches, applied).await
         }
         Action::Crash {
@@ -232,7 +232,12 @@ pub(super) async fn validate(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResu
     })
 }
 
-async fn apply(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> StepResult {
+async fn apply(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    step: &Step,
+    id: &MigrationId,
+) -> StepResult {
     let is_interrupted =
         |step: &Step| matches!(&step.action, Action::Crash { migration, .. } if migration == id);
     let measures = run.plan.steps.iter().any(is_interrupted);
@@ -261,8 +266,12 @@ async fn apply(run: &mut Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> Step
             })
         }
         Err(error) if is_judgement(&error) => Ok(Verdict::Fail(vec![if after_crash {
-            refused("not-re-runnable", id, &error)
-                .with_help("after a crash the migration cannot be run again; make each statement repeatable or run them in one transaction")
+            let restored = past::restored(run.plan, step);
+            not_re_runnable(
+                id,
+                &error,
+                restored.is_some_and(|label| run.crashes.is_recovered(label)),
+            )
         } else {
             refused("up-failed", id, &error)
         }])),
@@ -308,6 +317,20 @@ async fn revert(
         }
         Err(error) => Err(error.with_context("migration", id)),
     }
+}
+
+/// A migration that fails when it is run again after a crash. Where the downs lead back from there,
+/// a person has a safe way on, and nothing is recorded that is not so.
+fn not_re_runnable(id: &MigrationId, error: &Error, downs_lead_back: bool) -> Finding {
+    let finding = refused("not-re-runnable", id, error);
+    if !downs_lead_back {
+        return finding.with_help("after a crash the migration cannot be run again; make each statement repeatable or run them in one transaction");
+    }
+    Finding {
+        severity: Severity::Warning,
+        ..finding
+    }
+    .with_help("after a crash, roll back by the downs and upgrade again: from here that reaches the new release")
 }
 
 /// Whether an error of a migration says that the migration is bad, not that we could not tell.

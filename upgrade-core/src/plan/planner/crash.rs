@@ -54,6 +54,13 @@ impl Draft<'_> {
                 points.push((moment, Victim::Server));
             }
         }
+        if migration.waits_for_snapshots {
+            // The server of a process that is killed carries the statement on to its end.
+            points.push((Moment::WhileWaiting, Victim::Session));
+            if outline.capabilities.server_faults {
+                points.push((Moment::WhileWaiting, Victim::Server));
+            }
+        }
         points
     }
 
@@ -80,9 +87,6 @@ impl Draft<'_> {
                 label: label.clone(),
             },
         );
-        self.begin_from(&label);
-        self.apply(&all[at..=at]);
-        self.compare(Phase::Verify, &after, Equal::Reproducible);
         for strategy in self.applicable(at + 1) {
             // First of all, so that the attempt is left out where there is no such state.
             self.begin_from(&label);
@@ -91,7 +95,15 @@ impl Draft<'_> {
             self.restore(Phase::Baseline, &label);
             self.roll_back(strategy, at + 1);
             self.proven_back();
+            if strategy.requires_reversible {
+                // What cannot be run again can be upgraded again where the downs lead back.
+                self.apply(&all[..=at]);
+                self.compare(Phase::Verify, &after, Equal::Reproducible);
+            }
         }
+        self.begin_from(&label);
+        self.apply(&all[at..=at]);
+        self.compare(Phase::Verify, &after, Equal::Reproducible);
     }
 
     /// The label of the state before the migration at an index; after the last one, the head.

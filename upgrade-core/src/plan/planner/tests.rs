@@ -27,6 +27,7 @@ fn outline(reversible: &[bool]) -> Outline {
                     }
                 },
                 statements: 2,
+                waits_for_snapshots: false,
             })
             .collect(),
         strategies: vec![
