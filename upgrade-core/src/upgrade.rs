@@ -262,6 +262,11 @@ impl Upgrade {
         self.faults.as_ref()
     }
 
+    /// Whether every migration is asked to be reversible.
+    pub fn is_reversible(&self) -> bool {
+        self.reversible
+    }
+
     /// The changes of rows that are made on purpose.
     pub fn expected_changes(&self) -> &[ExpectedChange] {
         &self.expected_changes

@@ -201,6 +201,9 @@ fn spec(args: &Args, attributes: &CaseAttributes, private: &TokenStream) -> Toke
     if args.reversible == Some(true) {
         options.extend(quote!(.with_reversible()));
     }
+    if args.scenarios.len() != 1 {
+        options.extend(quote!(.with_several_scenarios()));
+    }
     if attributes.ignored {
         options.extend(quote!(.with_ignored()));
     }

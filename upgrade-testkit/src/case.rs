@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
@@ -24,6 +24,7 @@ pub struct TestCase {
     settings: Settings,
     seed: u64,
     runs: AtomicU32,
+    rehearsed: AtomicBool,
     deferred: Mutex<Vec<Deferred>>,
 }
 
@@ -53,6 +54,7 @@ impl TestCase {
             settings,
             seed,
             runs: AtomicU32::new(0),
+            rehearsed: AtomicBool::new(false),
             deferred: Mutex::default(),
         }
     }
@@ -90,7 +92,8 @@ impl TestCase {
     }
 
     /// The seed: the option `seed`, else `UPGRADE_TEST_SEED`, else one that follows from the
-    /// package and the path of the case, so that it is the same in every run and on every machine.
+    /// package and the path of the test, so that it is the same in every run, on every machine, and
+    /// in every case of the test: all of them judge the same rows, which are made once.
     pub fn seed(&self) -> u64 {
         self.seed
     }
@@ -130,6 +133,15 @@ impl TestCase {
             });
     }
 
+    /// Remembers that there was a run, or that none is wanted.
+    pub(crate) fn has_rehearsed(&self) {
+        self.rehearsed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn rehearsed_nothing(&self) -> bool {
+        !self.rehearsed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn next_deferred(&self) -> Option<Deferred> {
         self.deferred
             .lock()
@@ -152,6 +164,7 @@ impl TestCase {
     /// # Errors
     /// [`ErrorKind::Io`] with the file that could not be written.
     pub fn record(&self, report: &Report, plan: &Plan) -> Result<PathBuf> {
+        self.has_rehearsed();
         let run = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         self.report_files().write(run, report, plan)
     }
@@ -161,7 +174,7 @@ impl TestCase {
 pub const DISPOSAL_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 
 fn derived_seed(spec: &TestSpec) -> u64 {
-    let hash = blake3::hash(format!("{}::{}", spec.package(), spec.path()).as_bytes());
+    let hash = blake3::hash(format!("{}::{}", spec.package(), spec.test_path()).as_bytes());
     let (first, _) = hash
         .as_bytes()
         .split_first_chunk()
@@ -182,7 +195,10 @@ impl fmt::Debug for TestCase {
 
 #[cfg(test)]
 mod tests {
+    use upgrade_core::Scenario;
+
     use super::*;
+    use crate::spec::Origin;
     use crate::spec::tests::ORIGIN;
 
     #[test]
@@ -195,9 +211,18 @@ mod tests {
             TestCase::new(spec, settings.clone()).seed(),
             "the same in every run"
         );
+        for other in [
+            spec.with_postgres(15),
+            spec.with_scenario(Scenario::RoundTrip),
+        ] {
+            let other = TestCase::new(other, settings.clone());
+            assert_eq!(derived.seed(), other.seed(), "the same rows in every case");
+        }
+        let module = "shop::db::lines";
+        let other = TestSpec::new(Origin { module, ..ORIGIN });
         assert_ne!(
             derived.seed(),
-            TestCase::new(spec.with_postgres(15), settings.clone()).seed(),
+            TestCase::new(other, settings.clone()).seed()
         );
         assert_eq!(derived.rows(), DEFAULT_ROWS);
         settings.seed = Some(3);

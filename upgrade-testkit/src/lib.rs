@@ -5,32 +5,32 @@
 //! Postgres. The cases are plain `#[test]` functions: `cargo test`, `cargo nextest`, filters,
 //! `#[ignore]` and `#[should_panic]` work as everywhere.
 //!
-//! - [`spec`]: what a test says about itself, as data.
 //! - [`settings`]: every environment variable, in one table.
 //! - [`case`]: one case while it runs: its seed, what it has to remove, where its report goes.
-//! - [`reproduce`]: the line that runs a case again.
-//! - [`display`]: a run as lines in the captured output of a test.
 //! - [`conformance`]: whether an implementation of one of the four traits keeps its promises.
 //! - [`histories`]: property tests of an upgrade.
-//! - [`report_file`]: reports and plans as files.
 //! - [`schema_file`]: the schema as a file that a team commits.
 
 #[doc(hidden)]
 pub mod __private;
 pub mod case;
 pub mod conformance;
+#[doc(hidden)]
 pub mod display;
 mod function;
 pub mod histories;
 pub mod pool;
 pub mod prelude;
 pub mod rehearsal;
+#[doc(hidden)]
 pub mod report_file;
+#[doc(hidden)]
 pub mod reproduce;
 mod run;
 pub mod schema_file;
 pub mod seed;
 pub mod settings;
+#[doc(hidden)]
 pub mod spec;
 
 #[doc(no_inline)]
@@ -40,6 +40,7 @@ pub use case::TestCase;
 pub use rehearsal::{Rehearsal, UpgradeContextExt};
 pub use seed::Seeder;
 pub use settings::Settings;
+#[doc(hidden)]
 pub use spec::TestSpec;
 
 #[doc(inline)]

@@ -17,6 +17,10 @@ use crate::spec::TestSpec;
 /// How long work on other threads may hold up the end of a test.
 const SHUTDOWN_WITHIN: Duration = Duration::from_secs(10);
 
+/// A test that proves nothing must not read like one that has.
+const NOTHING: &str = "nothing was rehearsed: the test passed without a run of the upgrade \
+    (await `cx.upgrade().rehearse()`, or say `cx.rehearses_nothing()` where that is meant)";
+
 /// Runs one case to its end.
 ///
 /// # Panics
@@ -55,7 +59,9 @@ fn attempt(case: &Arc<TestCase>, runtime: &Runtime, body: Body) -> Option<Failur
     let cx = case.context();
     let result = guarded(|| runtime.block_on(async { (body.0)(cx).await }));
     let mut failure = match result {
-        Ok(Ok(())) => None,
+        Ok(Ok(())) => case
+            .rehearsed_nothing()
+            .then(|| Failure::Said(NOTHING.to_owned())),
         Ok(Err(message)) => Some(Failure::Said(message)),
         Err(payload) => Some(Failure::Panicked(payload)),
     };

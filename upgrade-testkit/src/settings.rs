@@ -1,21 +1,19 @@
-//! Every environment variable that the workspace reads, in one table ([`VARIABLES`]) and one
-//! function ([`Settings::read`]).
+//! Every environment variable that the library reads, in one table ([`VARIABLES`]). Those of tests
+//! are read here; those of servers and of the cache by
+//! [`PoolOptions::from_env`](crate::pool::PoolOptions::from_env), `NO_COLOR` by the progress display.
 //!
 //! A variable that is set and empty counts as not set. What a test says about itself goes before
 //! a variable; a variable goes before a default.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 
 use upgrade_core::fault::FaultKind;
-use upgrade_core::{Error, ErrorKind, Secret};
-
-use crate::pool::parse_bytes;
+use upgrade_core::{Error, ErrorKind};
 
 /// The name of every variable and what it means.
-pub const VARIABLES: [(&str, &str); 16] = [
+pub const VARIABLES: &[(&str, &str)] = &[
     (
         "UPGRADE_TEST_SEED",
         "the seed of tests that name none, from 0 to 18446744073709551615",
@@ -57,11 +55,7 @@ pub const VARIABLES: [(&str, &str); 16] = [
         "UPGRADE_CACHE_LIMIT",
         "how large that folder may grow: bytes, or a number with a unit, as in `4GiB` or `500M`",
     ),
-    (
-        "UPGRADE_REQUIRE",
-        "components whose absence is a failure: a list of `postgres`, `pg15` (any major), `docker`; \
-         also `nextest` and `deny`, which only `scripts/setup` looks at",
-    ),
+    ("UPGRADE_OFFLINE", "`1` fetches no server binaries"),
     (
         "UPGRADE_REPORT_DIR",
         "the folder for reports, absolute, instead of `upgrade-reports` in the target folder",
@@ -98,16 +92,6 @@ pub struct Settings {
     pub faults_off: BTreeSet<FaultKind>,
     /// `UPGRADE_TEST_KEEP`.
     pub keep: bool,
-    /// `UPGRADE_PG_URL`; it may hold a password.
-    pub pg_url: Option<Secret>,
-    /// `UPGRADE_PG_BIN`, in its order.
-    pub pg_bin: Vec<PathBuf>,
-    /// `UPGRADE_CACHE_DIR`.
-    pub cache_dir: Option<PathBuf>,
-    /// `UPGRADE_CACHE_LIMIT`, in bytes.
-    pub cache_limit: Option<u64>,
-    /// `UPGRADE_REQUIRE`.
-    pub require: BTreeSet<Component>,
     /// `UPGRADE_REPORT_DIR`.
     pub report_dir: Option<PathBuf>,
     /// `UPGRADE_VERBOSE`.
@@ -116,33 +100,9 @@ pub struct Settings {
     pub update_schema: bool,
     /// `CI`, unless it is `0` or `false`.
     pub ci: bool,
-    /// `NO_COLOR`.
-    pub no_color: bool,
 }
 
-/// Something that tests need and that may be absent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Component {
-    /// Any Postgres server.
-    Postgres,
-    /// A Postgres server of one major version.
-    PostgresMajor(u16),
-    /// Containers.
-    Docker,
-}
-
-impl fmt::Display for Component {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Postgres => f.write_str("postgres"),
-            Self::PostgresMajor(major) => write!(f, "pg{major}"),
-            Self::Docker => f.write_str("docker"),
-        }
-    }
-}
-
-/// A variable that cannot be used. Its value is not told where it may hold a password.
+/// A variable that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -153,14 +113,6 @@ pub enum SettingsError {
         name: &'static str,
         /// Its value.
         value: String,
-        /// What it means.
-        meaning: &'static str,
-    },
-    /// The value does not mean anything and is a secret.
-    #[error("environment variable `{name}` cannot be used (it is {meaning})")]
-    InvalidSecret {
-        /// The variable.
-        name: &'static str,
         /// What it means.
         meaning: &'static str,
     },
@@ -197,15 +149,6 @@ impl Settings {
                 .parsed("UPGRADE_FAULTS_OFF", fault_kinds)?
                 .unwrap_or_default(),
             keep: read.parsed("UPGRADE_TEST_KEEP", flag)?.unwrap_or_default(),
-            pg_url: read.secret("UPGRADE_PG_URL", |text| {
-                text.starts_with("postgres://") || text.starts_with("postgresql://")
-            })?,
-            pg_bin: read.folders("UPGRADE_PG_BIN")?,
-            cache_dir: read.folder("UPGRADE_CACHE_DIR")?,
-            cache_limit: read.parsed("UPGRADE_CACHE_LIMIT", |text| parse_bytes(text).ok())?,
-            require: read
-                .parsed("UPGRADE_REQUIRE", components)?
-                .unwrap_or_default(),
             report_dir: read.folder("UPGRADE_REPORT_DIR")?,
             verbose: read.parsed("UPGRADE_VERBOSE", flag)?.unwrap_or_default(),
             update_schema: read
@@ -214,13 +157,7 @@ impl Settings {
             ci: read
                 .raw("CI")
                 .is_some_and(|value| value.to_str().and_then(flag) != Some(false)),
-            no_color: read.raw("NO_COLOR").is_some(),
         })
-    }
-
-    /// Whether the absence of a component is a failure.
-    pub fn requires(&self, component: Component) -> bool {
-        self.require.contains(&component)
     }
 }
 
@@ -245,37 +182,7 @@ impl<F: Fn(&str) -> Option<OsString>> Reader<F> {
         }
     }
 
-    fn secret(
-        &self,
-        name: &'static str,
-        sound: impl Fn(&str) -> bool,
-    ) -> Result<Option<Secret>, SettingsError> {
-        let Some(value) = self.raw(name) else {
-            return Ok(None);
-        };
-        match value.to_str().filter(|text| sound(text)) {
-            Some(text) => Ok(Some(Secret::new(text))),
-            None => Err(SettingsError::InvalidSecret {
-                name,
-                meaning: meaning(name),
-            }),
-        }
-    }
-
     /// Absolute only: a test runs in the folder of its package, wherever `cargo` was started.
-    fn folders(&self, name: &'static str) -> Result<Vec<PathBuf>, SettingsError> {
-        let Some(value) = self.raw(name) else {
-            return Ok(Vec::new());
-        };
-        let folders: Vec<PathBuf> = std::env::split_paths(&value)
-            .filter(|path| !path.as_os_str().is_empty())
-            .collect();
-        if folders.is_empty() || folders.iter().any(|path| !path.is_absolute()) {
-            return Err(invalid(name, &value));
-        }
-        Ok(folders)
-    }
-
     fn folder(&self, name: &'static str) -> Result<Option<PathBuf>, SettingsError> {
         match self.raw(name) {
             None => Ok(None),
@@ -315,24 +222,6 @@ fn fault_kinds(text: &str) -> Option<BTreeSet<FaultKind>> {
         .collect()
 }
 
-fn components(text: &str) -> Option<BTreeSet<Component>> {
-    text.split(',')
-        .map(str::trim)
-        // Tools that run the tests: no test can tell whether they are there.
-        .filter(|name| !matches!(*name, "nextest" | "deny"))
-        .map(|name| match name {
-            "postgres" => Some(Component::Postgres),
-            "docker" => Some(Component::Docker),
-            name => {
-                let major = name.strip_prefix("pg")?.parse().ok()?;
-                (10..=99)
-                    .contains(&major)
-                    .then_some(Component::PostgresMajor(major))
-            }
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,7 +237,7 @@ mod tests {
 
     #[test]
     fn nothing_is_set_where_all_is_empty() {
-        let empty = VARIABLES.map(|(name, _)| (name, ""));
+        let empty: Vec<_> = VARIABLES.iter().map(|(name, _)| (*name, "")).collect();
         assert_eq!(read(&empty).unwrap(), Settings::default());
     }
 
@@ -360,36 +249,20 @@ mod tests {
             ("UPGRADE_HISTORIES", "200"),
             ("UPGRADE_FAULTS_OFF", "pause, kill"),
             ("UPGRADE_TEST_KEEP", "1"),
-            ("UPGRADE_PG_URL", "postgres://me:hunter2@host/db"),
-            ("UPGRADE_PG_BIN", "/opt/pg15/bin:/opt/pg17/bin"),
-            ("UPGRADE_CACHE_DIR", "/var/cache/x"),
-            ("UPGRADE_CACHE_LIMIT", "20G"),
-            ("UPGRADE_REQUIRE", "docker, pg15,postgres,nextest,deny"),
             ("UPGRADE_REPORT_DIR", "/r"),
             ("UPGRADE_VERBOSE", "1"),
             ("UPGRADE_UPDATE_SCHEMA", "1"),
             ("CI", "yes"),
-            ("NO_COLOR", "1"),
         ])
         .unwrap();
-        assert!(!format!("{settings:?}").contains("hunter2"));
         assert_eq!(settings.seed, Some(u64::MAX));
         assert_eq!((settings.rows, settings.histories), (Some(1000), Some(200)));
         let off = BTreeSet::from([FaultKind::Kill, FaultKind::Pause]);
         assert_eq!(settings.faults_off, off);
-        assert!(settings.keep && settings.verbose && settings.no_color);
+        assert!(settings.keep && settings.verbose);
         assert!(settings.update_schema && settings.ci);
         assert!(!read(&[("CI", "false")]).unwrap().ci);
-        assert_eq!(
-            settings.pg_url.unwrap().expose(),
-            "postgres://me:hunter2@host/db"
-        );
-        assert_eq!(settings.pg_bin.len(), 2);
-        assert_eq!(settings.cache_dir, Some("/var/cache/x".into()));
-        assert_eq!(settings.cache_limit, Some(20 << 30));
         assert_eq!(settings.report_dir, Some("/r".into()));
-        let required: Vec<String> = settings.require.iter().map(ToString::to_string).collect();
-        assert_eq!(required, ["postgres", "pg15", "docker"]);
     }
 
     #[test]
@@ -401,13 +274,6 @@ mod tests {
             ("UPGRADE_HISTORIES", "many"),
             ("UPGRADE_FAULTS_OFF", "kill,earthquake"),
             ("UPGRADE_TEST_KEEP", "yes"),
-            ("UPGRADE_PG_BIN", "bin"),
-            ("UPGRADE_PG_BIN", ":"),
-            ("UPGRADE_CACHE_DIR", "./cache"),
-            ("UPGRADE_CACHE_LIMIT", "20 apples"),
-            ("UPGRADE_CACHE_LIMIT", "99999999999T"),
-            ("UPGRADE_REQUIRE", "docker,"),
-            ("UPGRADE_REQUIRE", "pg9"),
             ("UPGRADE_REPORT_DIR", "reports"),
             ("UPGRADE_VERBOSE", "very"),
             ("UPGRADE_UPDATE_SCHEMA", "yes"),
@@ -418,13 +284,6 @@ mod tests {
                 "{message}"
             );
         }
-    }
-
-    #[test]
-    fn a_bad_secret_is_not_told() {
-        let error = read(&[("UPGRADE_PG_URL", "mysql://me:hunter2@host")]).unwrap_err();
-        assert!(error.to_string().contains("`UPGRADE_PG_URL`"));
-        assert!(!format!("{error} {error:?}").contains("hunter2"));
     }
 
     #[test]

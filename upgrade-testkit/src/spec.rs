@@ -42,6 +42,7 @@ pub struct TestSpec {
     seed: Option<u64>,
     reversible: bool,
     ignored: bool,
+    one_of_several: bool,
 }
 
 impl TestSpec {
@@ -63,6 +64,7 @@ impl TestSpec {
             seed: None,
             reversible: false,
             ignored: false,
+            one_of_several: false,
         }
     }
 
@@ -77,15 +79,17 @@ impl TestSpec {
     /// The path of the case as `cargo test` prints it: `orders::straight`,
     /// `module::orders::straight::pg15`.
     pub fn path(&self) -> String {
-        let module = self
-            .origin
-            .module
-            .split_once("::")
-            .map_or(self.origin.module, |(_, module)| module);
+        let module = self.test_path();
         match self.postgres {
             Some(major) => format!("{module}::{}::pg{major}", self.scenario),
             None => format!("{module}::{}", self.scenario),
         }
+    }
+
+    /// The path of the test without that of the case: `orders`, `module::orders`.
+    pub(crate) fn test_path(&self) -> &'static str {
+        let module = self.origin.module;
+        module.split_once("::").map_or(module, |(_, module)| module)
     }
 
     /// The crate that the test is compiled into: an integration test has one of its own.
@@ -167,6 +171,11 @@ impl TestSpec {
         self.reversible
     }
 
+    /// Whether the test has a case for another scenario, too.
+    pub(crate) fn is_one_of_several(&self) -> bool {
+        self.one_of_several
+    }
+
     /// Whether the case carries `#[ignore]`.
     pub fn is_ignored(&self) -> bool {
         self.ignored
@@ -227,6 +236,12 @@ impl TestSpec {
     #[must_use]
     pub const fn with_reversible(mut self) -> Self {
         self.reversible = true;
+        self
+    }
+
+    #[must_use]
+    pub const fn with_several_scenarios(mut self) -> Self {
+        self.one_of_several = true;
         self
     }
 

@@ -24,6 +24,7 @@ fn assert_path(path: &str) {
 
 #[upgrade_test(scenarios = [control, straight])]
 async fn cells(cx: UpgradeContext) {
+    cx.rehearses_nothing();
     let case = TestCase::of(&cx).unwrap();
     let spec = case.spec();
     assert_eq!(spec.name(), "cells");
@@ -59,6 +60,7 @@ async fn shop(cx: UpgradeContext) -> Result<Upgrade> {
     rows = 9, seed = 7, reversible = true,
 )]
 async fn options(cx: UpgradeContext) -> Result<()> {
+    cx.rehearses_nothing();
     let case = TestCase::of(&cx)?;
     let spec = case.spec();
     assert_path(&spec.path());
@@ -81,6 +83,7 @@ mod nested {
 
     #[upgrade_test(migrations = "db", from = "v1", scenarios = [straight])]
     async fn deep(cx: UpgradeContext) -> std::result::Result<(), Box<dyn std::error::Error>> {
+        cx.rehearses_nothing();
         // A body may hold what stays on one thread.
         let spec = Rc::new(*TestCase::of(&cx)?.spec());
         tokio::task::yield_now().await;
@@ -92,6 +95,7 @@ mod nested {
 
     #[upgrade_test(upgrade = self::near, scenarios = [straight])]
     async fn by_self(cx: UpgradeContext) -> Result<()> {
+        cx.rehearses_nothing();
         let build = TestCase::of(&cx)?.spec().upgrade().expect("it is named");
         assert_eq!(build(cx.clone()).await?.name(), "near");
         Ok(())
@@ -99,6 +103,7 @@ mod nested {
 
     #[upgrade_test(upgrade = super::shop, scenarios = [straight])]
     async fn by_super(cx: UpgradeContext) -> Result<()> {
+        cx.rehearses_nothing();
         let build = TestCase::of(&cx)?.spec().upgrade().expect("it is named");
         assert_eq!(build(cx.clone()).await?.name(), "shop");
         Ok(())
@@ -108,6 +113,7 @@ mod nested {
 /// A name that is a keyword.
 #[upgrade_test(scenarios = [control])]
 async fn r#loop(cx: UpgradeContext) -> Result<()> {
+    cx.rehearses_nothing();
     let spec = TestCase::of(&cx)?.spec();
     assert_path(&spec.path());
     assert_eq!(listed(&["--list", "--exact", &spec.path()]), [spec.path()]);
@@ -126,9 +132,37 @@ async fn errors(_cx: UpgradeContext) -> Result<()> {
     Err(Error::new(ErrorKind::Failed, "it did not hold").with_phase(upgrade_core::Phase::Soak))
 }
 
+#[upgrade_test]
+async fn every(cx: UpgradeContext) {
+    cx.rehearses_nothing();
+}
+
+/// Those that are there only where they are named.
+#[upgrade_test(scenarios = [rolling])]
+async fn named(cx: UpgradeContext) {
+    cx.rehearses_nothing();
+}
+
+#[upgrade_test(scenarios = [control])]
+#[should_panic(expected = "nothing was rehearsed")]
+async fn forgets(_cx: UpgradeContext) {}
+
+#[upgrade_test(scenarios = [straight])]
+#[should_panic(expected = "nothing was rehearsed")]
+async fn drops_it(cx: UpgradeContext) {
+    drop(cx.upgrade().rehearse());
+}
+
+#[upgrade_test(scenarios = [control, straight])]
+#[should_panic(expected = "would repeat it for each of its scenarios")]
+async fn histories_of_several(cx: UpgradeContext) -> Result<()> {
+    cx.upgrade().histories().rehearse().await
+}
+
 #[upgrade_test(scenarios = [control])]
 #[ignore = "is listed and run by the tests below"]
 async fn ignored(cx: UpgradeContext) -> Result<()> {
+    cx.rehearses_nothing();
     assert!(TestCase::of(&cx)?.spec().is_ignored());
     Ok(())
 }
@@ -181,6 +215,16 @@ fn cases_are_listed_under_readable_paths() {
     assert_eq!(of("options"), ["crash_at::pg15", "crash_at::pg17"]);
     assert_eq!(of("nested::deep"), ["straight"]);
     assert!(of("absent").is_empty());
+
+    let scenarios = |named: bool| -> Vec<&str> {
+        let all = Scenario::ALL.into_iter();
+        let wanted = all.filter(|scenario| scenario.needs_services() == named);
+        let mut names: Vec<&str> = wanted.map(Scenario::as_str).collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(of("every"), scenarios(false));
+    assert_eq!(of("named"), scenarios(true));
 }
 
 #[test]
@@ -198,6 +242,7 @@ fn inner() -> bool {
 /// Fails when it is run by itself, and checks how that reads.
 #[upgrade_test(scenarios = [control], seed = 3)]
 async fn fails(cx: UpgradeContext) -> Result<()> {
+    cx.rehearses_nothing();
     if inner() {
         let case = TestCase::of(&cx)?;
         for name in ["first", "second"] {
@@ -233,6 +278,7 @@ async fn fails(cx: UpgradeContext) -> Result<()> {
 /// Leaves something when it is run by itself.
 #[upgrade_test(scenarios = [control])]
 async fn leaves(cx: UpgradeContext) -> Result<()> {
+    cx.rehearses_nothing();
     if inner() {
         let case = TestCase::of(&cx)?;
         case.defer("database `x`", |_| async {
@@ -270,6 +316,7 @@ fn a_bad_variable_is_named() {
 /// Runs the line that a failure prints, as far as the arguments of the test program go.
 #[upgrade_test(scenarios = [straight])]
 async fn reproduced(cx: UpgradeContext) -> Result<()> {
+    cx.rehearses_nothing();
     let case = TestCase::of(&cx)?;
     if inner() {
         println!("again with {}", case.seed());

@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use proptest::prelude::Just;
 use tempfile::TempDir;
@@ -308,6 +309,63 @@ async fn commands(cx: UpgradeContext) -> Result<()> {
         )
         .rehearse()
         .await
+}
+
+/// It asks for more than the test does: a down, which its migration does not have.
+async fn strict(_: UpgradeContext) -> Result<Upgrade> {
+    let more = psql("alter table orders add column more int");
+    Ok(Upgrade::new("orders", "1", "2")
+        .with_migration(CommandMigration::new("2", "more", more))
+        .with_rollback(SnapshotSwap::new())
+        .with_reversible())
+}
+
+#[upgrade_test(upgrade = strict, rows = 5, scenarios = [straight])]
+#[should_panic(expected = "down-missing")]
+async fn what_the_function_asks_for_is_asked(cx: UpgradeContext) -> Result<()> {
+    cx.upgrade().set_up_sql(ORDERS).rehearse().await
+}
+
+/// It brings the previous release along.
+async fn whole(cx: UpgradeContext) -> Result<Upgrade> {
+    let orders = CommandMigration::new("1", "orders", psql(ORDERS));
+    let upgrade = by_command(cx).await?;
+    Ok(upgrade.with_released([Arc::new(orders) as _], [1]))
+}
+
+#[upgrade_test(upgrade = whole, rows = 20, scenarios = [straight, fresh_install])]
+async fn the_function_makes_the_previous_release(cx: UpgradeContext) -> Result<()> {
+    let report = cx.upgrade().report().await?;
+    assert!(report.passed, "{report}");
+    assert_eq!((report.name.as_str(), report.rows), ("orders", 20));
+    assert!(
+        !format!("{report:#}").contains("to run it again"),
+        "{report:#}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_command_makes_is_made_anew() {
+    let folder = folder(&[("previous.sql", ORDERS)]);
+    let file = folder.path().join("previous.sql");
+    let previous = CommandMigration::new("1", "orders", psql(&format!("\\i {}", file.display())));
+    let about = psql("comment on column orders.legacy is 'as it was'");
+    let about = CommandMigration::new("2", "about", about);
+    let rehearsal = || {
+        let (previous, about) = (previous.clone(), about.clone());
+        Rehearsal::new("orders")
+            .unwrap()
+            .built([Arc::new(previous) as _], [Arc::new(about) as _])
+            .rows(5)
+    };
+    let report = rehearsal().report().await.unwrap();
+    assert_eq!(failures(&report), ["up-failed"], "{report}");
+    // The command line is the same, and makes another release.
+    let legacy = ORDERS.replace("note text", "legacy text");
+    std::fs::write(&file, legacy).unwrap();
+    let report = rehearsal().report().await.unwrap();
+    assert!(report.passed, "{report}");
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! A migration that another program carries out.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
@@ -22,11 +25,16 @@ const TABLE: &str = "create table if not exists _upgrade_migrations (\
 /// The command gets the URL of the database in `DATABASE_URL`. That it was applied is recorded in
 /// the table `_upgrade_migrations`, after it has ended well: the library cannot see what another
 /// tool considers applied.
+///
+/// What the command does follows from files that the library does not know, unless
+/// [`with_inputs`](Self::with_inputs) names them. Where it does not, a previous release that such
+/// commands make is made anew for each test.
 #[derive(Debug, Clone)]
 pub struct CommandMigration {
     id: MigrationId,
     apply: CommandLine,
     revert: Option<CommandLine>,
+    inputs: Vec<PathBuf>,
 }
 
 impl CommandMigration {
@@ -36,6 +44,7 @@ impl CommandMigration {
             id: MigrationId::new(version, name),
             apply,
             revert: None,
+            inputs: Vec::new(),
         }
     }
 
@@ -43,6 +52,15 @@ impl CommandMigration {
     #[must_use]
     pub fn with_revert(mut self, revert: CommandLine) -> Self {
         self.revert = Some(revert);
+        self
+    }
+
+    /// Names the files and folders from which it follows what the command does: a previous release
+    /// that it makes is then kept, and used again for as long as they are the same. Relative paths
+    /// start at the folder of the process, which is that of the package in a test.
+    #[must_use]
+    pub fn with_inputs<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+        self.inputs.extend(paths.into_iter().map(Into::into));
         self
     }
 
@@ -155,6 +173,18 @@ impl Migration for CommandMigration {
         Checksum::from_bytes(&self.checksum_bytes())
     }
 
+    fn content(&self) -> Option<Checksum> {
+        if self.inputs.is_empty() {
+            return None;
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.apply.canonical().as_bytes());
+        for path in &self.inputs {
+            hash_files(&mut hasher, path).ok()?;
+        }
+        Some(Checksum::from_bytes(hasher.finalize().as_bytes()))
+    }
+
     fn statements(&self) -> usize {
         1
     }
@@ -187,5 +217,65 @@ impl Migration for CommandMigration {
 
     async fn revert(&self, cx: &UpgradeContext) -> Result<Outcome> {
         in_session(cx, &self.id, async |session| self.down(cx, session).await).await
+    }
+}
+
+/// Adds what lies at a path: each file by its path and its bytes.
+fn hash_files(hasher: &mut blake3::Hasher, path: &Path) -> io::Result<()> {
+    let mut add = |kind: &[u8], bytes: &[u8]| {
+        for part in [kind, path.as_os_str().as_encoded_bytes(), bytes] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+    };
+    let kind = std::fs::symlink_metadata(path)?.file_type();
+    if kind.is_dir() {
+        add(b"folder", b"");
+        let entries = std::fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+        let mut paths: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
+        paths.sort_unstable();
+        for path in paths {
+            hash_files(hasher, &path)?;
+        }
+    } else if std::fs::metadata(path)?.is_file() {
+        add(b"file", &std::fs::read(path)?);
+    } else {
+        // A folder behind a link may contain itself, and a pipe has no content.
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_is_known_by_its_inputs_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("shop");
+        std::fs::create_dir(&inner).unwrap();
+        let file = inner.join("0001.py");
+        std::fs::write(&file, "one").unwrap();
+        let command = CommandMigration::new("1", "shop", CommandLine::new("true"));
+        assert_eq!(command.content(), None);
+        let checksum = command.checksum();
+
+        let command = command.with_inputs([folder.path()]);
+        let first = command.content();
+        assert!(first.is_some());
+        assert_eq!(command.content(), first);
+        std::fs::write(&file, "two").unwrap();
+        assert_ne!(command.content(), first);
+        std::fs::write(&file, "one").unwrap();
+        assert_eq!(command.content(), first);
+        std::fs::write(inner.join("0002.py"), "").unwrap();
+        assert_ne!(command.content(), first);
+        // What is recorded when it is applied is the command alone: a file that a later release
+        // adds does not make it another migration.
+        assert_eq!(command.checksum(), checksum);
+
+        let missing = command.with_inputs([folder.path().join("missing")]);
+        assert_eq!(missing.content(), None);
     }
 }

@@ -166,6 +166,14 @@ pub trait Migration: fmt::Debug + Send + Sync + 'static {
     /// What it consists of, in short.
     fn checksum(&self) -> Checksum;
 
+    /// What everything that [`apply`](Self::apply) does follows from, in short: a system to which
+    /// two of equal content were applied is the same. `None` where it follows from something that
+    /// is not known here, such as files that another program reads; what was made of it is then
+    /// never kept to be used again. The [checksum](Self::checksum), where nothing else is said.
+    fn content(&self) -> Option<Checksum> {
+        Some(self.checksum())
+    }
+
     /// Whether it can be reverted, known without asking the system.
     fn reversibility(&self) -> Reversibility;
 
@@ -229,6 +237,10 @@ impl<T: Migration + ?Sized> Migration for Arc<T> {
 
     fn checksum(&self) -> Checksum {
         (**self).checksum()
+    }
+
+    fn content(&self) -> Option<Checksum> {
+        (**self).content()
     }
 
     fn reversibility(&self) -> Reversibility {

@@ -39,7 +39,7 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
     }
     undecided(report, f)?;
     unjudged(report, f)?;
-    if let Some(reproduce) = &report.reproduce {
+    if let Some(reproduce) = report.reproduce.as_ref().filter(|_| !report.passed) {
         writeln!(f, "\nto run it again: {reproduce}")?;
     }
     if f.alternate() {

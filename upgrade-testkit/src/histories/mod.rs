@@ -80,7 +80,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use upgrade_core::Result;
+use upgrade_core::{Error, ErrorKind, Result};
 
 use crate::case::TestCase;
 use crate::display::print;
@@ -162,16 +162,18 @@ impl Histories {
     /// # Errors
     /// [`ErrorKind::Failed`](upgrade_core::ErrorKind::Failed) with the shortest history that was found to fail, the report of its
     /// run, and where it was saved; the kind of the run's own error where that broke off;
-    /// [`ErrorKind::InvalidInput`](upgrade_core::ErrorKind::InvalidInput) when the saved ones cannot be read.
+    /// [`ErrorKind::InvalidInput`](upgrade_core::ErrorKind::InvalidInput) when the saved ones cannot be read, and in a test with several
+    /// scenarios, each of which would search for the same histories.
     pub async fn rehearse(self) -> Result<()> {
+        self.check_alone()?;
         let file = self.file()?;
         let saved = saved::read(&file)?;
-        let between = self.model.is_none() && !self.rehearsal.has_writes();
         let cases = match self.cases {
             Some(cases) => cases,
             None => self.settings()?.histories.unwrap_or(DEFAULT_CASES),
         };
         let ready = Box::pin(self.rehearsal.ready()).await?;
+        let between = self.model.is_none() && !ready.has_writes();
         print(&format!("previous release: {}", ready.reason()));
         let search = Search {
             ready,
@@ -182,6 +184,20 @@ impl Histories {
         let outline = search.with_users().outline()?;
         search.replay(&outline, &saved).await?;
         search.draw(&outline, cases, between).await
+    }
+
+    fn check_alone(&self) -> Result<()> {
+        if let Some(cx) = self.rehearsal.context()
+            && TestCase::of(cx)?.spec().is_one_of_several()
+        {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a search for histories is no scenario: this test would repeat it for each of its \
+                 scenarios",
+            )
+            .with_hint("name one, and it does not matter which: `scenarios = [straight]`"));
+        }
+        Ok(())
     }
 
     fn settings(&self) -> Result<Settings> {

@@ -17,8 +17,8 @@ const FORMAT: &str = "upgrade template 1";
 /// let key = |rows| {
 ///     TemplateKey::new()
 ///         .with_migration("0001_orders", b"create table orders ()")
-///         .with_seed(7)
-///         .with_rows("orders", rows)
+///         .with("seed", "7")
+///         .with("rows of orders", format!("{rows}"))
 /// };
 /// assert_eq!(key(100).hash(), key(100).hash());
 /// assert_ne!(key(100).hash(), key(200).hash());
@@ -59,18 +59,6 @@ impl TemplateKey {
     #[must_use]
     pub fn with_migration(self, id: impl fmt::Display, checksum: impl AsRef<[u8]>) -> Self {
         self.with(format!("migration {id}"), checksum)
-    }
-
-    /// Adds the seed of everything random.
-    #[must_use]
-    pub fn with_seed(self, seed: u64) -> Self {
-        self.with("seed", seed.to_le_bytes())
-    }
-
-    /// Adds how many rows a table is to have.
-    #[must_use]
-    pub fn with_rows(self, table: impl fmt::Display, rows: u64) -> Self {
-        self.with(format!("rows {table}"), rows.to_le_bytes())
     }
 
     /// The hash, as 64 lower-case hexadecimal digits.

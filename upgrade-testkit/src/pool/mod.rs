@@ -22,7 +22,7 @@
 //! const MIGRATION: &str = "create table orders (id bigint primary key)";
 //!
 //! let pool = Pool::connect(PoolOptions::from_env()?).await?;
-//! let key = TemplateKey::new().with_migration("0001_orders", MIGRATION).with_rows("orders", 1000);
+//! let key = TemplateKey::new().with_migration("0001_orders", MIGRATION).with("rows of orders", "1000");
 //! let template = pool
 //!     .template(&key, async |database| {
 //!         let mut connection = database.connect().await?;
@@ -65,7 +65,6 @@ use hand_out::KeepRule;
 pub use hand_out::{KeptDatabase, Outcome, TestDatabase};
 pub use key::TemplateKey;
 use local::LocalBackend;
-pub(crate) use options::parse_bytes;
 pub use options::{Keep, PoolOptions};
 use registry::Handle;
 use shared::SharedHost;

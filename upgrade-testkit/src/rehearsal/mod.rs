@@ -4,6 +4,8 @@ mod populated;
 mod ready;
 mod release;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use upgrade_core::fault::{FaultKind, Faults};
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::postgres::Observer;
-use upgrade_core::rollback::{DEFAULT_BUDGET, RevertMigrations, SnapshotSwap};
+use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
 use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::validator::Invariant;
 use upgrade_core::{
@@ -27,6 +29,7 @@ use crate::display;
 use crate::pool::{Keep, PoolOptions};
 use crate::seed::Seeder;
 use crate::settings::Settings;
+use crate::spec::TestSpec;
 
 pub(crate) use ready::Ready;
 use release::Releases;
@@ -42,6 +45,13 @@ pub trait UpgradeContextExt {
     /// # Panics
     /// When the context does not come from `#[upgrade_test]`.
     fn upgrade(&self) -> Rehearsal;
+
+    /// Says that this test rehearses nothing on purpose. One that does not, and passes without a
+    /// rehearsal, fails: it has proven nothing.
+    ///
+    /// # Panics
+    /// When the context does not come from `#[upgrade_test]`.
+    fn rehearses_nothing(&self);
 }
 
 impl UpgradeContextExt for UpgradeContext {
@@ -49,6 +59,12 @@ impl UpgradeContextExt for UpgradeContext {
         let case =
             TestCase::of(self).expect("`cx.upgrade()` needs the context of an #[upgrade_test]");
         Rehearsal::of_case(self, case)
+    }
+
+    fn rehearses_nothing(&self) {
+        let case = TestCase::of(self);
+        case.expect("`cx.rehearses_nothing()` needs the context of an #[upgrade_test]")
+            .has_rehearsed();
     }
 }
 
@@ -73,19 +89,10 @@ pub struct Rehearsal {
     rows: u32,
     postgres: Option<u16>,
     seeder: Option<SetUp>,
-    validators: Vec<Arc<dyn Validator>>,
-    rollbacks: Vec<Arc<dyn Rollback>>,
-    writes: Vec<Writes>,
-    traffic: Vec<Traffic>,
-    faults: Option<Faults>,
+    changes: Vec<Change>,
     faults_off: BTreeSet<FaultKind>,
     environment: Option<MakeEnvironment>,
-    rollback_within: Duration,
-    step_within: Option<Duration>,
-    reversible: bool,
-    every_crash: bool,
     releases: BTreeSet<String>,
-    expected_changes: Vec<ExpectedChange>,
     observer: Observer,
     plan: Option<Plan>,
     templates: bool,
@@ -95,6 +102,9 @@ pub struct Rehearsal {
     /// The test that it belongs to, as its context.
     case: Option<UpgradeContext>,
 }
+
+/// What a test adds to the upgrade, once that is known.
+type Change = Arc<dyn Fn(Upgrade) -> Upgrade + Send + Sync>;
 
 /// Makes an environment that knows two releases.
 type MakeEnvironment =
@@ -119,11 +129,14 @@ impl Rehearsal {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a variable that cannot be used.
     pub fn new(name: impl Into<String>) -> Result<Self> {
-        let settings = Settings::from_env()?;
-        Ok(Self {
+        Ok(Self::begin(name, ".", &Settings::from_env()?))
+    }
+
+    fn begin(name: impl Into<String>, base: impl Into<PathBuf>, settings: &Settings) -> Self {
+        Self {
             name: name.into(),
-            base: PathBuf::from("."),
-            head: Head::Path(PathBuf::from("migrations")),
+            base: base.into(),
+            head: Head::Path(PathBuf::from(TestSpec::MIGRATIONS)),
             from: None,
             to: None,
             set_up_sql: String::new(),
@@ -132,19 +145,10 @@ impl Rehearsal {
             rows: settings.rows.unwrap_or(DEFAULT_ROWS),
             postgres: None,
             seeder: None,
-            validators: Vec::new(),
-            rollbacks: Vec::new(),
-            writes: Vec::new(),
-            traffic: Vec::new(),
-            faults: None,
+            changes: Vec::new(),
             faults_off: settings.faults_off.clone(),
             environment: None,
-            rollback_within: DEFAULT_BUDGET,
-            step_within: None,
-            reversible: false,
-            every_crash: false,
             releases: BTreeSet::new(),
-            expected_changes: Vec::new(),
             observer: Observer::default(),
             plan: None,
             templates: true,
@@ -152,47 +156,39 @@ impl Rehearsal {
             pool: None,
             sinks: Vec::new(),
             case: None,
-        })
+        }
     }
 
     fn of_case(cx: &UpgradeContext, case: &TestCase) -> Self {
         let spec = case.spec();
-        let settings = case.settings();
-        Self {
-            name: spec.name().to_owned(),
-            base: PathBuf::from(spec.manifest_dir()),
-            head: Head::Path(PathBuf::from(
-                spec.migrations().unwrap_or(crate::TestSpec::MIGRATIONS),
-            )),
-            from: spec.from().map(str::to_owned),
-            to: None,
-            set_up_sql: String::new(),
-            scenario: spec.scenario(),
-            seed: case.seed(),
-            rows: case.rows(),
-            postgres: spec.postgres(),
-            seeder: None,
-            validators: Vec::new(),
-            rollbacks: Vec::new(),
-            writes: Vec::new(),
-            traffic: Vec::new(),
-            faults: None,
-            faults_off: settings.faults_off.clone(),
-            environment: None,
-            rollback_within: spec.rollback_within().unwrap_or(DEFAULT_BUDGET),
-            step_within: None,
-            reversible: spec.is_reversible(),
-            every_crash: false,
-            releases: BTreeSet::new(),
-            expected_changes: Vec::new(),
-            observer: Observer::default(),
-            plan: None,
-            templates: true,
-            keep: settings.keep,
-            pool: None,
-            sinks: Vec::new(),
-            case: Some(cx.clone()),
+        let mut rehearsal = Self::begin(spec.name(), spec.manifest_dir(), case.settings());
+        if let Some(path) = spec.migrations() {
+            rehearsal.head = Head::Path(PathBuf::from(path));
         }
+        rehearsal.from = spec.from().map(str::to_owned);
+        rehearsal.scenario = spec.scenario();
+        (rehearsal.seed, rehearsal.rows) = (case.seed(), case.rows());
+        rehearsal.postgres = spec.postgres();
+        rehearsal.case = Some(cx.clone());
+        if let Some(budget) = spec.rollback_within() {
+            rehearsal = rehearsal.rollback_within(budget);
+        }
+        if spec.is_reversible() {
+            rehearsal = rehearsal.reversible();
+        }
+        rehearsal
+    }
+
+    /// Changes the [`Upgrade`] that is rehearsed, by any of its `with_` methods. It is called when
+    /// the releases are known, also on what the function of the option `upgrade` has built, in the
+    /// order in which a test says so.
+    #[must_use]
+    pub fn upgrade_with(
+        mut self,
+        change: impl Fn(Upgrade) -> Upgrade + Send + Sync + 'static,
+    ) -> Self {
+        self.changes.push(Arc::new(change));
+        self
     }
 
     /// Reads the migrations from another folder; a relative path starts at the package.
@@ -291,55 +287,50 @@ impl Rehearsal {
 
     /// Adds a validator.
     #[must_use]
-    pub fn validator(mut self, validator: impl Validator) -> Self {
-        self.validators.push(Arc::new(validator));
-        self
+    pub fn validator(self, validator: impl Validator) -> Self {
+        let validator = Arc::new(validator);
+        self.upgrade_with(move |upgrade| upgrade.with_validator(Arc::clone(&validator)))
     }
 
     /// Adds a way back. Where none is added there are two: by kept copy, and by the downs.
     #[must_use]
-    pub fn rollback(mut self, rollback: impl Rollback) -> Self {
-        self.rollbacks.push(Arc::new(rollback));
-        self
+    pub fn rollback(self, rollback: impl Rollback) -> Self {
+        let rollback = Arc::new(rollback);
+        self.upgrade_with(move |upgrade| upgrade.with_rollback(Arc::clone(&rollback)))
     }
 
     /// Adds what users write while the upgrade is under way. Where nothing is added, the seeder
     /// [writes](Seeder::write) to whatever tables there are: it adds, changes and deletes a few rows
     /// of each.
     #[must_use]
-    pub fn writes(mut self, writes: Writes) -> Self {
-        self.writes.push(writes);
-        self
+    pub fn writes(self, writes: Writes) -> Self {
+        self.upgrade_with(move |upgrade| upgrade.with_writes(writes.clone()))
     }
 
     /// How long a rollback may take.
     #[must_use]
-    pub fn rollback_within(mut self, budget: Duration) -> Self {
-        self.rollback_within = budget;
-        self
+    pub fn rollback_within(self, budget: Duration) -> Self {
+        self.upgrade_with(move |upgrade| upgrade.with_rollback_within(budget))
     }
 
     /// How long any other step may take: a migration, a look at all rows, the validators. Ten
     /// minutes where nothing is said.
     #[must_use]
-    pub fn step_within(mut self, budget: Duration) -> Self {
-        self.step_within = Some(budget);
-        self
+    pub fn step_within(self, budget: Duration) -> Self {
+        self.upgrade_with(move |upgrade| upgrade.with_step_within(budget))
     }
 
     /// Asks for every migration to have a down.
     #[must_use]
-    pub fn reversible(mut self) -> Self {
-        self.reversible = true;
-        self
+    pub fn reversible(self) -> Self {
+        self.upgrade_with(Upgrade::with_reversible)
     }
 
     /// Has the scenario `crash_at` kill the server at every boundary of every migration; see
     /// [`Upgrade::with_every_crash`].
     #[must_use]
-    pub fn every_crash(mut self) -> Self {
-        self.every_crash = true;
-        self
+    pub fn every_crash(self) -> Self {
+        self.upgrade_with(Upgrade::with_every_crash)
     }
 
     /// Names the earlier releases for the scenario `every_release`, each by the version of its last
@@ -354,10 +345,9 @@ impl Rehearsal {
     /// that it or its way back loses the values of a column (`public.orders.legacy`). It has to
     /// happen. A migration file can say so itself: `-- upgrade: loses public.orders.legacy: reason`.
     #[must_use]
-    pub fn expect_change(mut self, object: impl AsRef<str>, reason: impl Into<String>) -> Self {
-        self.expected_changes
-            .push(ExpectedChange::new(object, reason));
-        self
+    pub fn expect_change(self, object: impl AsRef<str>, reason: impl Into<String>) -> Self {
+        let change = ExpectedChange::new(object, reason);
+        self.upgrade_with(move |upgrade| upgrade.with_expected_changes([change.clone()]))
     }
 
     /// Observes in another way: leaves a table or a schema out of all comparisons.
@@ -402,17 +392,15 @@ impl Rehearsal {
 
     /// Has users make these requests all the time, also while services are replaced.
     #[must_use]
-    pub fn traffic(mut self, traffic: Traffic) -> Self {
-        self.traffic.push(traffic);
-        self
+    pub fn traffic(self, traffic: Traffic) -> Self {
+        self.upgrade_with(move |upgrade| upgrade.with_traffic(traffic.clone()))
     }
 
     /// Has faults of services strike on the way, drawn from the seed of the test into its plan;
     /// see [`Upgrade::with_faults`]. `UPGRADE_FAULTS_OFF` switches kinds off.
     #[must_use]
-    pub fn faults(mut self, faults: Faults) -> Self {
-        self.faults = Some(faults);
-        self
+    pub fn faults(self, faults: Faults) -> Self {
+        self.upgrade_with(move |upgrade| upgrade.with_faults(faults.clone()))
     }
 
     /// Rehearses in environments that `make` makes, such as a
@@ -490,11 +478,6 @@ impl Rehearsal {
         (self.seed, self.rows)
     }
 
-    /// Whether it is said what users write.
-    pub(crate) fn has_writes(&self) -> bool {
-        !self.writes.is_empty()
-    }
-
     fn leave_out_record(&mut self, releases: &Releases) {
         if let Some((schema, table)) = &releases.record {
             let reason = "the record of the migration tool";
@@ -502,84 +485,30 @@ impl Rehearsal {
         }
     }
 
-    /// The two releases: from the function that the test names, or from the folder.
-    async fn resolved(&mut self) -> Result<Releases> {
-        let Some(cx) = self.case.clone() else {
-            return release::resolve(self);
-        };
-        let Some(build) = TestCase::of(&cx)?.spec().upgrade() else {
-            return release::resolve(self);
-        };
-        let upgrade = build(cx.clone()).await?;
-        self.validators.extend(upgrade.validators().iter().cloned());
-        self.rollbacks.extend(upgrade.rollbacks().iter().cloned());
-        self.writes.extend(upgrade.writes().iter().cloned());
-        self.traffic.extend(upgrade.traffic().iter().cloned());
-        self.faults = self.faults.take().or_else(|| upgrade.faults().cloned());
-        self.expected_changes
-            .extend(upgrade.expected_changes().iter().cloned());
-        Ok(release::of_upgrade(&upgrade))
+    /// An upgrade with everything that the test adds to it.
+    fn changed(&self, upgrade: Upgrade) -> Upgrade {
+        let changes = self.changes.iter();
+        changes.fold(upgrade, |upgrade, change| change(upgrade))
     }
 
+    /// The upgrade as it runs: with a default for what nobody has said.
     fn upgrade(&self, releases: &Releases) -> Upgrade {
-        let mut upgrade = Upgrade::new(&self.name, releases.from.clone(), releases.to.clone())
-            .with_released(releases.applied.iter().cloned(), self.boundaries(releases))
-            .with_migrations(releases.pending.iter().cloned())
-            .with_install_order(releases.install_order.iter().cloned())
-            .with_findings(releases.findings.iter().cloned())
-            .with_rollback_within(self.rollback_within);
-        if let Some(budget) = self.step_within {
-            upgrade = upgrade.with_step_within(budget);
-        }
-        for validator in &self.validators {
-            upgrade = upgrade.with_validator(Arc::clone(validator));
-        }
-        upgrade = upgrade
-            .with_expected_changes(releases.expected_changes.iter().cloned())
-            .with_expected_changes(self.expected_changes.iter().cloned());
-        if self.reversible {
-            upgrade = upgrade.with_reversible();
-        }
-        if self.every_crash {
-            upgrade = upgrade.with_every_crash();
-        }
-        if self.rollbacks.is_empty() {
+        let mut upgrade = releases.upgrade.clone();
+        if upgrade.rollbacks().is_empty() {
+            let downs = RevertMigrations::new(upgrade.migrations().to_vec());
             upgrade = upgrade
                 .with_rollback(SnapshotSwap::new().with_observer(self.observer.clone()))
-                .with_rollback(
-                    RevertMigrations::new(releases.pending.iter().cloned())
-                        .with_observer(self.observer.clone()),
-                );
+                .with_rollback(downs.with_observer(self.observer.clone()));
         }
-        if self.writes.is_empty() {
+        if upgrade.writes().is_empty() {
             upgrade = upgrade.with_writes(populated::seeded_writes(self.seeder.clone()));
         }
-        for writes in &self.writes {
-            upgrade = upgrade.with_writes(writes.clone());
-        }
-        for traffic in &self.traffic {
-            upgrade = upgrade.with_traffic(traffic.clone());
-        }
-        if let Some(faults) = &self.faults {
+        if let Some(faults) = upgrade.faults().cloned() {
             let off = self.faults_off.iter();
-            upgrade = upgrade
-                .with_faults(off.fold(faults.clone(), |faults, kind| faults.without_kind(*kind)));
-        }
-        for rollback in &self.rollbacks {
-            upgrade = upgrade.with_rollback(Arc::clone(rollback));
+            upgrade =
+                upgrade.with_faults(off.fold(faults, |faults, kind| faults.without_kind(*kind)));
         }
         upgrade
-    }
-
-    /// The earlier releases by how many migrations each has: those that the test names, or else
-    /// each migration is one.
-    fn boundaries(&self, releases: &Releases) -> Vec<usize> {
-        let applied = releases.applied.iter().enumerate();
-        let named = |version: &str| self.releases.is_empty() || self.releases.contains(version);
-        applied
-            .filter(|(_, migration)| named(migration.id().version()))
-            .map(|(at, _)| at + 1)
-            .collect()
     }
 
     fn pool_options(&self) -> Result<PoolOptions> {

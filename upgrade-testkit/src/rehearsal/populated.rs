@@ -51,7 +51,7 @@ impl Populated {
     ) -> Self {
         let recipe = Recipe {
             set_up_sql: rehearsal.set_up_sql.clone(),
-            applied: releases.applied.clone(),
+            applied: releases.upgrade.released().to_vec(),
             seed: rehearsal.seed,
             rows: rehearsal.rows,
             seeder: rehearsal.seeder.clone(),
@@ -59,8 +59,8 @@ impl Populated {
         Self {
             pool,
             key: recipe.key(),
+            templates: rehearsal.templates && recipe.is_known(),
             recipe,
-            templates: rehearsal.templates,
             failed,
             held: Mutex::new(None),
             strategy: OnceLock::new(),
@@ -73,6 +73,12 @@ impl Populated {
 }
 
 impl Recipe {
+    /// Whether it makes the same next time, so that its template may be kept.
+    fn is_known(&self) -> bool {
+        let mut applied = self.applied.iter();
+        applied.all(|migration| migration.content().is_some())
+    }
+
     /// Everything that the content depends on; the pool adds the server.
     fn key(&self) -> TemplateKey {
         let mut key = TemplateKey::new()
@@ -83,7 +89,7 @@ impl Recipe {
         for migration in &self.applied {
             key = key
                 .with("migration", migration.id().to_string())
-                .with("checksum", migration.checksum().as_str());
+                .with("content", format!("{:?}", migration.content()));
         }
         if self.seeder.is_some() {
             // A closure has no content to hash: the program that holds it stands for it.

@@ -14,7 +14,7 @@ use upgrade_core::{
 
 use super::Rehearsal;
 use super::populated::Populated;
-use super::release::Releases;
+use super::release::{self, Releases};
 use crate::case::TestCase;
 use crate::display::{self, CapturedLines};
 use crate::pool::Pool;
@@ -30,7 +30,7 @@ pub(crate) struct Ready {
 
 impl Ready {
     pub(super) async fn of(mut rehearsal: Rehearsal) -> Result<Self> {
-        let releases = rehearsal.resolved().await?;
+        let releases = release::resolve(&rehearsal).await?;
         rehearsal.leave_out_record(&releases);
         let pool = match rehearsal.environment {
             Some(_) => None,
@@ -53,9 +53,14 @@ impl Ready {
     /// The same, with users who write this and are asked for it.
     #[must_use]
     pub(crate) fn with_users(mut self, writes: Writes, validator: Arc<dyn Validator>) -> Self {
-        self.rehearsal.writes.push(writes);
-        self.rehearsal.validators.push(validator);
+        let upgrade = self.releases.upgrade.with_writes(writes);
+        self.releases.upgrade = upgrade.with_validator(validator);
         self
+    }
+
+    /// Whether it is said what users write.
+    pub(crate) fn has_writes(&self) -> bool {
+        !self.releases.upgrade.writes().is_empty()
     }
 
     pub(crate) fn rehearsal(&self) -> &Rehearsal {
@@ -81,7 +86,7 @@ impl Ready {
                     .with_observer(rehearsal.observer.clone());
                 Ok(Box::new(environment))
             }
-            (Some(make), _) => make(&releases.from, &releases.to),
+            (Some(make), _) => make(releases.upgrade.from(), releases.upgrade.to()),
             (None, None) => unreachable!("a rehearsal without environments has a pool"),
         }
     }
@@ -107,6 +112,7 @@ impl Ready {
         }
         if let Some(cx) = self.context() {
             let case = TestCase::of(cx)?;
+            case.has_rehearsed();
             let settings = case.settings();
             if !probe || settings.verbose {
                 runner = runner.with_sink(CapturedLines::of_settings(settings));

@@ -2,49 +2,56 @@
 
 use std::sync::Arc;
 
+use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::{
     FolderProblem, Layout, MigrationFolder, ProblemKind, Severity,
 };
 use upgrade_core::migration::history::History;
 use upgrade_core::migration::source::{Pending, PendingProblem, Release, Source, pending};
-use upgrade_core::migration::{MigrationId, SqlMigration};
-use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::{
     BoxError, Error, ErrorKind, Finding, Migration, Result, Scenario, Upgrade, Version,
 };
 
 use super::{Head, Rehearsal};
+use crate::case::TestCase;
 
 /// Both releases, as the runner needs them.
 #[derive(Clone)]
 pub(super) struct Releases {
-    pub(super) from: Version,
-    pub(super) to: Version,
-    pub(super) applied: Vec<Arc<dyn Migration>>,
-    pub(super) pending: Vec<Arc<dyn Migration>>,
-    /// All of them in the order of a new system, where versions tell it.
-    pub(super) install_order: Vec<MigrationId>,
-    pub(super) findings: Vec<Finding>,
-    /// What the files declare that run over rows.
-    pub(super) expected_changes: Vec<ExpectedChange>,
+    /// What changes between them, with everything that the test adds.
+    pub(super) upgrade: Upgrade,
     /// Why this is the previous release.
     pub(super) reason: String,
     /// The schema and the table in which the tool keeps its record, where it names a schema.
     pub(super) record: Option<(String, String)>,
 }
 
-pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
+/// From the function that the test names, or from its migrations.
+pub(super) async fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
+    if let Some(cx) = &rehearsal.case
+        && let Some(build) = TestCase::of(cx)?.spec().upgrade()
+    {
+        return Ok(Releases {
+            upgrade: rehearsal.changed(build(cx.clone()).await?),
+            reason: "the upgrade that the test builds".to_owned(),
+            record: None,
+        });
+    }
     let head = match &rehearsal.head {
         Head::Path(path) => MigrationFolder::read(rehearsal.base.join(path)).map_err(unusable)?,
         Head::Folder(folder) => (**folder).clone(),
-        Head::Built { applied, pending } => return Ok(built(applied, pending)),
+        Head::Built { applied, pending } => return Ok(built(rehearsal, applied, pending)),
     };
+    of_files(rehearsal, &head)
+}
+
+fn of_files(rehearsal: &Rehearsal, head: &MigrationFolder) -> Result<Releases> {
     let previous = match &rehearsal.from {
-        Some(text) => Source::parse(text).and_then(|source| source.resolve(&head)),
-        None => Release::previous_of(&head),
+        Some(text) => Source::parse(text).and_then(|source| source.resolve(head)),
+        None => Release::previous_of(head),
     }
     .map_err(unusable)?;
-    let mut split = pending(&previous, &head);
+    let mut split = pending(&previous, head);
     if let Some(to) = &rehearsal.to {
         let last = head.get(to).and_then(|wanted| {
             split
@@ -64,7 +71,7 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
         };
         split.pending.truncate(last + 1);
     }
-    let history = Arc::new(History::of_folder(&head).map_err(unusable)?);
+    let history = Arc::new(History::of_folder(head).map_err(unusable)?);
     let record = history
         .table()
         .schema
@@ -73,13 +80,10 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
     // From an earlier release on, released files run over rows once more.
     let from_earlier = rehearsal.scenario == Scenario::EveryRelease;
     let released = split.applied.iter().filter(|_| from_earlier);
-    let problems = head.problems();
-    let mut findings: Vec<Finding> = problems
-        .iter()
-        .filter(|problem| from_earlier || is_judged(problem, head.layout(), &split))
-        .map(|problem| of_folder(problem, rehearsal.reversible))
-        .collect();
-    findings.extend(split.problems.iter().map(between_releases));
+    let to = split
+        .pending
+        .last()
+        .map_or_else(|| Version::new("head"), |file| Version::new(file.title()));
     let applied = SqlMigration::chain(&split.applied, None, &history);
     let pending = SqlMigration::chain(&split.pending, split.applied.last(), &history);
     let mut install: Vec<_> = split
@@ -90,30 +94,40 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
         .zip(applied.iter().chain(&pending))
         .collect();
     install.sort_by_key(|(version, _)| *version);
-    let install_order = install
+    let install: Vec<_> = install
         .into_iter()
         .map(|(_, migration)| migration.id().clone())
         .collect();
+    let boundaries = boundaries(rehearsal, &applied);
+    let upgrade = Upgrade::new(&rehearsal.name, Version::new(&previous.name), to)
+        .with_released(applied, boundaries)
+        .with_migrations(pending)
+        .with_install_order(install)
+        .with_expected_changes(
+            released
+                .chain(&split.pending)
+                .flat_map(|file| file.expected_changes()),
+        );
+    let upgrade = rehearsal.changed(upgrade);
+    let reversible = upgrade.is_reversible();
+    let problems = head.problems();
+    let problems = problems
+        .iter()
+        .filter(|problem| from_earlier || is_judged(problem, head.layout(), &split))
+        .map(|problem| of_folder(problem, reversible));
+    let between = split.problems.iter().map(between_releases);
     Ok(Releases {
-        from: Version::new(&previous.name),
-        to: split
-            .pending
-            .last()
-            .map_or_else(|| Version::new("head"), |file| Version::new(file.title())),
-        applied,
-        pending,
-        install_order,
-        findings,
-        expected_changes: released
-            .chain(&split.pending)
-            .flat_map(|file| file.expected_changes())
-            .collect(),
+        upgrade: upgrade.with_findings(problems.chain(between)),
         reason: format!("{} ({})", previous.name, previous.reason),
         record,
     })
 }
 
-fn built(applied: &[Arc<dyn Migration>], pending: &[Arc<dyn Migration>]) -> Releases {
+fn built(
+    rehearsal: &Rehearsal,
+    applied: &[Arc<dyn Migration>],
+    pending: &[Arc<dyn Migration>],
+) -> Releases {
     let last = |migrations: &[Arc<dyn Migration>], none: &str| {
         Version::new(
             migrations
@@ -121,33 +135,27 @@ fn built(applied: &[Arc<dyn Migration>], pending: &[Arc<dyn Migration>]) -> Rele
                 .map_or(none, |migration| migration.id().version()),
         )
     };
+    let (from, to) = (last(applied, "nothing"), last(pending, "head"));
+    let upgrade = Upgrade::new(&rehearsal.name, from, to)
+        .with_released(applied.iter().cloned(), boundaries(rehearsal, applied))
+        .with_migrations(pending.iter().cloned());
     Releases {
-        from: last(applied, "nothing"),
-        to: last(pending, "head"),
-        applied: applied.to_vec(),
-        pending: pending.to_vec(),
-        install_order: Vec::new(),
-        findings: Vec::new(),
-        expected_changes: Vec::new(),
+        upgrade: rehearsal.changed(upgrade),
         reason: "the migrations that the test names".to_owned(),
         record: None,
     }
 }
 
-/// What a function of the test's own has built. Its previous release has no migrations: what it
-/// needs is in the SQL that sets the database up.
-pub(super) fn of_upgrade(upgrade: &Upgrade) -> Releases {
-    Releases {
-        from: upgrade.from().clone(),
-        to: upgrade.to().clone(),
-        applied: Vec::new(),
-        pending: upgrade.migrations().to_vec(),
-        install_order: Vec::new(),
-        findings: upgrade.findings().to_vec(),
-        expected_changes: Vec::new(),
-        reason: "the upgrade that the test builds".to_owned(),
-        record: None,
-    }
+/// The earlier releases by how many migrations each has: those that the test names, or else each
+/// migration is one.
+fn boundaries(rehearsal: &Rehearsal, applied: &[Arc<dyn Migration>]) -> Vec<usize> {
+    let releases = &rehearsal.releases;
+    let named = |version: &str| releases.is_empty() || releases.contains(version);
+    let applied = applied.iter().enumerate();
+    applied
+        .filter(|(_, migration)| named(migration.id().version()))
+        .map(|(at, _)| at + 1)
+        .collect()
 }
 
 fn unusable(source: impl Into<BoxError>) -> Error {

@@ -4,7 +4,7 @@ use upgrade_core::postgres::Database;
 use upgrade_core::postgres::catalog::Catalog;
 use upgrade_core::{Result, RunId};
 
-use super::release::Releases;
+use super::release::{self, Releases};
 use super::{Rehearsal, populated};
 use crate::pool::{Outcome, Pool};
 
@@ -17,7 +17,7 @@ impl Rehearsal {
     /// # Errors
     /// Any kind, when the migrations cannot be read or applied, or there is no server.
     pub async fn schema(mut self) -> Result<Catalog> {
-        let releases = self.resolved().await?;
+        let releases = release::resolve(&self).await?;
         self.leave_out_record(&releases);
         let pool = Pool::connect(self.pool_options()?).await?;
         let test = pool.empty_database(&RunId::generate()).await?;
@@ -35,7 +35,8 @@ impl Rehearsal {
 
     async fn install(&self, database: &Database, releases: &Releases) -> Result<Catalog> {
         let mut connection = database.connect().await?;
-        let migrations = releases.applied.iter().chain(&releases.pending);
+        let migrations = releases.upgrade.released().iter();
+        let migrations = migrations.chain(releases.upgrade.migrations());
         populated::migrate(database, &mut connection, &self.set_up_sql, migrations).await?;
         self.observer.catalog(&mut connection).await
     }

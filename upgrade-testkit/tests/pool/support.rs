@@ -147,7 +147,7 @@ pub(crate) fn url(server: &LocalServer) -> Secret {
 pub(crate) fn key(number: u64) -> TemplateKey {
     TemplateKey::new()
         .with_migration("0001", SCHEMA)
-        .with_seed(number)
+        .with("seed", number.to_le_bytes())
 }
 
 const SCHEMA: &str = "create table orders (id bigint primary key, note text not null)";

@@ -136,7 +136,7 @@ impl ProviderOptions {
     /// | variable | meaning |
     /// |---|---|
     /// | `UPGRADE_PG_URL` | a server to use as it is |
-    /// | `UPGRADE_PG_BIN` | folders with server binaries, joined with `:` |
+    /// | `UPGRADE_PG_BIN` | absolute folders with server binaries, joined with `:` |
     /// | `UPGRADE_CACHE_DIR` | the cache, an absolute path |
     /// | `UPGRADE_OFFLINE` | `1`: fetch nothing |
     /// | `UPGRADE_PG_PROVIDER` | `docker`: a container, whatever else there is |
@@ -159,13 +159,14 @@ impl ProviderOptions {
         };
         let url = set("UPGRADE_PG_URL")
             .map(|value| {
-                value
-                    .into_string()
+                let schemes = ["postgres://", "postgresql://"];
+                let text = value.into_string().ok();
+                text.filter(|text| schemes.iter().any(|scheme| text.starts_with(scheme)))
                     .map(Secret::new)
-                    .map_err(|_| ServerError::InvalidVariable {
+                    .ok_or_else(|| ServerError::InvalidVariable {
                         variable: "UPGRADE_PG_URL",
                         value: "***".to_owned(),
-                        hint: "it has to be UTF-8 text",
+                        hint: "it has to be text that begins with `postgres://`",
                     })
             })
             .transpose()?;
@@ -195,9 +196,19 @@ impl ProviderOptions {
                 });
             }
         };
+        let named = folders("UPGRADE_PG_BIN");
+        // A test runs in the folder of its package, wherever `cargo` was started.
+        let relative = named.iter().any(|folder| !folder.is_absolute());
+        if let Some(value) = set("UPGRADE_PG_BIN").filter(|_| relative || named.is_empty()) {
+            return Err(ServerError::InvalidVariable {
+                variable: "UPGRADE_PG_BIN",
+                value: value.to_string_lossy().into_owned(),
+                hint: "it has to be absolute paths of folders, joined with `:`",
+            });
+        }
         Ok(Self {
             url,
-            named: folders("UPGRADE_PG_BIN"),
+            named,
             path: folders("PATH"),
             installed: INSTALLED.iter().map(PathBuf::from).collect(),
             directories: Directories::from_vars(var)?,

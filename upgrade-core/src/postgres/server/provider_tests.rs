@@ -309,6 +309,18 @@ fn variables_are_read_in_one_place_and_bad_ones_are_errors() {
             .to_string(),
         "environment variable `UPGRADE_OFFLINE` is `maybe` (it has to be `1` or `0`)"
     );
+    for pairs in [
+        &[("UPGRADE_PG_BIN", "bin")],
+        &[("UPGRADE_PG_BIN", "/a:bin")],
+        &[("UPGRADE_PG_BIN", ":")],
+    ] {
+        let error = read(pairs).unwrap_err().to_string();
+        let begin = format!("environment variable `UPGRADE_PG_BIN` is `{}`", pairs[0].1);
+        assert!(error.starts_with(&begin), "{error}");
+    }
+    let error = read(&[("UPGRADE_PG_URL", "mysql://me:hunter2@host")]).unwrap_err();
+    assert!(error.to_string().contains("`UPGRADE_PG_URL`"), "{error}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
 }
 
 #[test]
