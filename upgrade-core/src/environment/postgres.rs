@@ -1,6 +1,6 @@
 //! A system that is one Postgres database, wherever that comes from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::{At, Capabilities, DATABASE, EMPTY, Endpoints, Environment, Fault, Lo
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
+use crate::postgres::cluster::{self, ClusterObject};
 use crate::postgres::database::{CopyStrategy, Marker, MarkerKind, close, derived_name};
 use crate::postgres::rowdiff::{self, RowDiffOptions};
 use crate::postgres::{Database, Observer, Watch};
@@ -67,6 +68,13 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
     /// may.
     fn may_kill_server(&self) -> bool {
         false
+    }
+
+    /// Whether roles, tablespaces, replication slots and databases that appear on the server while
+    /// migrations run may be removed again when the database is put back: nobody else uses the server
+    /// at this moment. As [`may_kill_server`](Self::may_kill_server) where nothing else is said.
+    fn may_clear_server(&self) -> bool {
+        self.may_kill_server()
     }
 
     /// Kills the server of the database with all its processes, starts it again on the same data,
@@ -149,6 +157,9 @@ struct State {
     database: Option<Database>,
     snapshots: BTreeMap<String, Database>,
     watch: Option<Watch>,
+    /// What was on the server before the first migration, and before the one that is monitored.
+    server_before: BTreeSet<ClusterObject>,
+    server_watched: BTreeSet<ClusterObject>,
     /// A session in the database, and one in the server's maintenance database, for the next call
     /// that needs one: a new one takes some milliseconds, and knows nothing of the catalog yet.
     live: Option<PgConnection>,
@@ -309,6 +320,50 @@ impl PostgresEnvironment {
         Ok(())
     }
 
+    /// What appeared on the server since the watch began, as findings.
+    async fn new_on_server(&self, live: &Database) -> Result<Vec<Finding>> {
+        let before = self.state(|state| std::mem::take(&mut state.server_watched));
+        let alone = self.source.may_clear_server();
+        let mut admin = self.admin_session(live).await?;
+        let new = cluster::new_objects(&mut admin, live.name(), &before, alone).await?;
+        self.keep_admin(admin).await;
+        let lasts = match self.source.may_clear_server() {
+            true => {
+                "no down of a database's schema and no copy of a database brings it back or takes it away"
+            }
+            false => "nothing removes it: the server may be somebody else's as well",
+        };
+        let finding = |object: &ClusterObject| {
+            let said = format!("{object} appeared on the server while a migration ran; {lasts}");
+            Finding::note("server-object-made", object.to_string(), said)
+        };
+        Ok(new.iter().map(finding).collect())
+    }
+
+    /// Makes a database anew, without anything in it.
+    async fn make_anew(&self, live: &Database) -> Result<()> {
+        let mut admin = live.connect_maintenance().await?;
+        live.guard(&mut admin, "emptied").await?;
+        let comment = lasting_comment(live, &mut admin).await?;
+        live.drop(&mut admin).await?;
+        self.clear_server(&mut admin, live).await?;
+        live.create(&mut admin, &Marker::new(MarkerKind::Kept, live.name()))
+            .await?;
+        let comment = live.comment_sql(comment.as_deref());
+        live.act(&mut admin, "mark", &comment).await?;
+        close(admin).await;
+        Ok(())
+    }
+
+    /// Removes what migrations have made on the server outside of the database, which is dropped.
+    async fn clear_server(&self, admin: &mut PgConnection, live: &Database) -> Result<()> {
+        if !self.source.may_clear_server() {
+            return Ok(());
+        }
+        let before = self.state(|state| state.server_before.clone());
+        cluster::remove_new(admin, live.name(), &before).await
+    }
+
     /// Puts a copy of what was kept in the place of the database. The copy comes first: should it
     /// fail, for want of disk space say, nothing has changed.
     async fn put_back(&self, cx: &UpgradeContext, kept: &Database) -> Result<()> {
@@ -318,9 +373,10 @@ impl PostgresEnvironment {
         if live.exists(&mut admin).await? {
             live.guard(&mut admin, "put back").await?;
         }
-        let comment = live.comment(&mut admin).await?;
+        let comment = lasting_comment(&live, &mut admin).await?;
         let fresh = self.copy(cx, &mut admin, kept, &fresh_name(&live)).await?;
         live.drop(&mut admin).await?;
+        self.clear_server(&mut admin, &live).await?;
         let live = fresh.rename(&mut admin, live.name()).await?;
         let comment = live.comment_sql(comment.as_deref());
         live.act(&mut admin, "mark", &comment).await?;
@@ -329,25 +385,20 @@ impl PostgresEnvironment {
     }
 }
 
+/// What is written on a database that takes the place of this one: our marker, also where a
+/// migration has written something else over it.
+async fn lasting_comment(live: &Database, admin: &mut PgConnection) -> Result<Option<String>> {
+    match live.marker(admin).await? {
+        Some(marker) => Ok(Some(marker.to_comment())),
+        None => live.comment(admin).await,
+    }
+}
+
 /// The session, if it still lives: it may have been ended, or its server killed.
 async fn alive(session: Option<PgConnection>) -> Option<PgConnection> {
     let mut session = session?;
     session.ping().await.ok()?;
     Some(session)
-}
-
-/// Makes a database anew, without anything in it.
-async fn make_anew(live: &Database) -> Result<()> {
-    let mut admin = live.connect_maintenance().await?;
-    live.guard(&mut admin, "emptied").await?;
-    let comment = live.comment(&mut admin).await?;
-    live.drop(&mut admin).await?;
-    live.create(&mut admin, &Marker::new(MarkerKind::Kept, live.name()))
-        .await?;
-    let comment = live.comment_sql(comment.as_deref());
-    live.act(&mut admin, "mark", &comment).await?;
-    close(admin).await;
-    Ok(())
 }
 
 /// The name under which a copy is made that then takes the place of the database.
@@ -391,7 +442,13 @@ impl Environment for PostgresEnvironment {
             return Ok(());
         }
         let database = cx.bounded("provision", self.source.provision(cx)).await??;
-        self.state(|state| state.database = Some(database));
+        self.state(|state| state.database = Some(database.clone()));
+        if self.source.is_disposable() {
+            let mut admin = self.admin_session(&database).await?;
+            let before = cluster::objects(&mut admin, database.name()).await?;
+            self.state(|state| state.server_before = before);
+            self.keep_admin(admin).await;
+        }
         Ok(())
     }
 
@@ -488,7 +545,8 @@ impl Environment for PostgresEnvironment {
         if label == EMPTY && self.capabilities.empty {
             let live = self.database()?;
             self.leave().await;
-            cx.bounded("empty the database", make_anew(&live)).await??;
+            cx.bounded("empty the database", self.make_anew(&live))
+                .await??;
             return cx
                 .bounded("set the database up", self.source.set_up(cx, &live))
                 .await?;
@@ -544,10 +602,13 @@ impl Environment for PostgresEnvironment {
         let live = self.database()?;
         let begin = async {
             let session = self.live_session(&live).await?;
-            Watch::begin(session, &self.observer).await
+            let mut admin = self.admin_session(&live).await?;
+            let before = cluster::objects(&mut admin, live.name()).await?;
+            self.keep_admin(admin).await;
+            Ok::<_, Error>((Watch::begin(session, &self.observer).await?, before))
         };
-        let begun = cx.bounded("watch sessions", begin).await??;
-        self.state(|state| state.watch = Some(begun));
+        let (begun, before) = cx.bounded("watch sessions", begin).await??;
+        self.state(|state| (state.watch, state.server_watched) = (Some(begun), before));
         Ok(())
     }
 
@@ -557,8 +618,12 @@ impl Environment for PostgresEnvironment {
         match self.state(|state| state.watch.take()) {
             Some(watch) => {
                 let ended = cx.bounded("look at sessions", watch.end(&live));
-                let (findings, session) = ended.await??;
+                let (mut findings, session) = ended.await??;
                 self.keep_live(session).await;
+                findings.extend(
+                    cx.bounded("look at the server", self.new_on_server(&live))
+                        .await??,
+                );
                 Ok(findings)
             }
             None => Ok(Vec::new()),
@@ -577,6 +642,7 @@ impl Environment for PostgresEnvironment {
             live,
             admin,
             holds,
+            ..
         } = self
             .state
             .into_inner()

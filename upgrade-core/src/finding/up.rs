@@ -68,6 +68,13 @@ pub(super) const KINDS: &[FindingKind] = &[
         mend: "have the record tell that it is applied, in the transaction of the migration",
     },
     FindingKind {
+        id: "server-object-made",
+        title: "a migration makes something outside of its database",
+        severity: Note,
+        breaks: "a role, tablespace, replication slot or database stays when the database is put back or swapped, and the second try of a plain `create` fails",
+        mend: "make it where the server is set up; or ask whether it is there before it is made, and remove it in the down",
+    },
+    FindingKind {
         id: "session-setting-leaked",
         title: "a migration leaves a setting of the session changed",
         severity: Error,

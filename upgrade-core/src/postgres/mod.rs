@@ -6,6 +6,7 @@
 //! a database to a newer major version, [`sql`] cuts scripts into statements and quotes names.
 
 pub mod catalog;
+pub(crate) mod cluster;
 #[cfg(feature = "docker")]
 pub mod container;
 pub mod database;

@@ -325,3 +325,33 @@ async fn four_first_starts_make_one_template() {
         server.stop().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_prepared_data_directory_that_is_damaged_is_made_again() {
+    let folder = open_folder(&std::env::temp_dir());
+    let mut place = Place::new();
+    place.directories.cache = folder.path().join("cache");
+    let binaries = binaries();
+    let start = async || {
+        let server = LocalServer::start(&binaries, place.options(Profile::ThrowAway))
+            .await
+            .unwrap();
+        assert_eq!(text(&server, "select 'answer'").await, "answer");
+        server.stop().await.unwrap();
+    };
+    start().await;
+    let initdb = place.directories.cache.join("initdb");
+    let template = fs::read_dir(initdb)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.is_dir())
+        .unwrap();
+    let control = template.join("global/pg_control");
+    let whole = fs::read(&control).unwrap().len();
+    for damaged in [vec![0x55; whole], vec![]] {
+        fs::write(&control, damaged).unwrap();
+        start().await;
+        assert_eq!(fs::read(&control).unwrap().len(), whole);
+    }
+}

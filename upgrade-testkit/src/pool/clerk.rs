@@ -16,13 +16,17 @@ use std::time::Duration;
 use sqlx::Executor;
 use sqlx::postgres::PgConnection;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use upgrade_core::postgres::database::{Database, MAINTENANCE};
 
 use super::error::PoolError;
 
-/// Idle connections that are kept for the next job.
-const IDLE_LIMIT: usize = 4;
+/// Maintenance sessions of a process on a server of its own.
+const SESSIONS_ALONE: usize = 4;
+
+/// Those on a server that others use: what a process takes beside its tests has to be little, and
+/// known before.
+pub(super) const SESSIONS_SHARED: u32 = 1;
 
 /// How many released databases may wait before they are dropped while tests still run. A drop
 /// costs every test on the server a checkpoint, and every waiting database costs its size.
@@ -50,6 +54,10 @@ pub(super) struct Desk {
     server: Database,
     handle: Handle,
     idle: Mutex<Vec<PgConnection>>,
+    /// How many jobs may have a maintenance session at once.
+    sessions: Arc<Semaphore>,
+    /// Set when the thread ends: what can be left to another process is.
+    ending: AtomicBool,
     waiting: Mutex<VecDeque<Database>>,
     dropping: AtomicBool,
     /// How many background jobs are not done, and the news that one is.
@@ -80,6 +88,11 @@ impl Clerk {
             server,
             handle: runtime.handle().clone(),
             idle: Mutex::default(),
+            sessions: Arc::new(Semaphore::new(match at_end {
+                AtEnd::Leave => SESSIONS_ALONE,
+                AtEnd::Drop(_) => SESSIONS_SHARED as usize,
+            })),
+            ending: AtomicBool::new(false),
             waiting: Mutex::default(),
             dropping: AtomicBool::new(false),
             background: AtomicUsize::new(0),
@@ -95,6 +108,7 @@ impl Clerk {
                     // Nobody listens only if the pool is gone already.
                     let _ = up.send(());
                     let _ = stopped.await;
+                    its_desk.ending.store(true, Ordering::Release);
                     if let AtEnd::Drop(limit) = at_end {
                         let rest = async {
                             its_desk.background_done().await;
@@ -154,8 +168,16 @@ impl Drop for Clerk {
 }
 
 impl Desk {
-    /// A connection to the maintenance database: an idle one, or a new one.
+    /// Whether the thread is about to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
+    /// A connection to the maintenance database: an idle one, or a new one. Waits for another job
+    /// that has one; a job that has one must not ask for another.
     pub(super) async fn admin(self: &Arc<Self>) -> Result<Admin, PoolError> {
+        let permit = Arc::clone(&self.sessions).acquire_owned().await;
+        let permit = permit.expect("nobody closes it");
         let idle = lock(&self.idle).pop();
         let connection = match idle {
             Some(connection) => connection,
@@ -169,6 +191,7 @@ impl Desk {
         Ok(Admin {
             connection: Some(connection),
             desk: Arc::clone(self),
+            permit: Some(permit),
         })
     }
 
@@ -254,9 +277,6 @@ impl Desk {
     /// Drops what waits, oldest first, until only `leave` are left. What cannot be dropped is left
     /// to the sweep.
     async fn drop_waiting(self: &Arc<Self>, leave: usize) {
-        let Ok(mut admin) = self.admin().await else {
-            return;
-        };
         loop {
             let database = {
                 let mut waiting = lock(&self.waiting);
@@ -266,11 +286,17 @@ impl Desk {
                 waiting.pop_front()
             };
             let Some(database) = database else { break };
-            if let Err(error) = database.drop(&mut admin).await {
-                tracing::debug!(database = database.name(), %error, "a test database is left to the next sweep");
+            // One at a time: a job of a test comes in between.
+            let Ok(mut admin) = self.admin().await else {
+                return;
+            };
+            match database.drop(&mut admin).await {
+                Ok(()) => admin.give_back(),
+                Err(error) => {
+                    tracing::debug!(database = database.name(), %error, "a test database is left to the next sweep");
+                }
             }
         }
-        admin.give_back();
     }
 }
 
@@ -278,15 +304,22 @@ impl Desk {
 pub(super) struct Admin {
     connection: Option<PgConnection>,
     desk: Arc<Desk>,
+    /// Given up last, so that no two are open where one may be.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Admin {
     /// Keeps it for the next job. Not after an error: its state is unknown then.
     pub(super) fn give_back(mut self) {
-        let mut idle = lock(&self.desk.idle);
-        if idle.len() < IDLE_LIMIT {
-            idle.extend(self.connection.take());
+        if self.permit.is_some() {
+            lock(&self.desk.idle).extend(self.connection.take());
         }
+    }
+
+    /// Lets other jobs have a session while this one is held for long: for as long as somebody
+    /// builds a template.
+    pub(super) fn set_apart(&mut self) {
+        self.permit = None;
     }
 }
 

@@ -81,6 +81,18 @@ pub enum PoolError {
         /// The arithmetic.
         facts: BudgetFacts,
     },
+    /// As many processes as the server has room for use it already.
+    #[error(
+        "{processes} processes use the server at `{place}`, which is all that it has connections for; waited {waited:?} (raise `max_connections`, run fewer test processes at once, or raise the slot deadline)"
+    )]
+    TooManyProcesses {
+        /// Where the server is.
+        place: String,
+        /// How long was waited.
+        waited: Duration,
+        /// How many may use it at once.
+        processes: u32,
+    },
     /// A file system has no room left.
     #[error("disk full while {what} (free space at `{}`; the template cache below `{}` can be emptied with `Pool::clean` or held smaller with `UPGRADE_CACHE_LIMIT`)", .place.display(), .cache.display())]
     DiskFull {
@@ -253,6 +265,7 @@ impl From<PoolError> for Error {
         let kind = match &error {
             PoolError::Server { .. }
             | PoolError::NoSlot { .. }
+            | PoolError::TooManyProcesses { .. }
             | PoolError::ServerDied { .. }
             | PoolError::LeaseLost { .. } => ErrorKind::Unavailable,
             PoolError::NotKillable

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use upgrade_core::postgres::database::Database;
@@ -84,6 +85,9 @@ impl TestDatabase {
         keep: KeepRule,
         slot: Option<u32>,
     ) -> Self {
+        if let Host::Local(host) = &host {
+            host.tests.fetch_add(1, Ordering::AcqRel);
+        }
         Self {
             database,
             host,
@@ -123,6 +127,11 @@ impl TestDatabase {
     /// Whether it is on a server of its own, which may be killed.
     pub fn may_kill_server(&self) -> bool {
         matches!(&self.host, Host::Local(host) if host.alone)
+    }
+
+    /// Whether no other test uses its server at this moment, and none of another process ever does.
+    pub fn has_server_alone(&self) -> bool {
+        matches!(&self.host, Host::Local(host) if host.tests.load(Ordering::Acquire) == 1)
     }
 
     /// Kills its server with all processes and starts it again on the same data, at the same
@@ -211,6 +220,9 @@ impl fmt::Debug for TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
+        if let Host::Local(host) = &self.host {
+            host.tests.fetch_sub(1, Ordering::AcqRel);
+        }
         if self.released {
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
@@ -42,6 +43,8 @@ pub(super) struct LocalHost {
     pub(super) server: LocalServer,
     /// Whether one database has it for itself.
     pub(super) alone: bool,
+    /// How many databases are with tests now.
+    pub(super) tests: AtomicUsize,
 }
 
 impl LocalHost {
@@ -124,13 +127,13 @@ impl LocalBackend {
     {
         let within = self.options.build_deadline;
         let shared = self.cache.lock(hash, LockMode::Shared, within).await?;
-        if let Some(info) = self.cache.read(hash) {
+        if let Some(info) = self.whole(hash).await? {
             self.cache.touch(hash);
             return Ok((info, shared));
         }
         drop(shared);
         let lock = self.cache.lock(hash, LockMode::Exclusive, within).await?;
-        if let Some(info) = self.cache.read(hash) {
+        if let Some(info) = self.whole(hash).await? {
             self.cache.touch(hash);
             lock.share()?;
             return Ok((info, lock));
@@ -149,6 +152,23 @@ impl LocalBackend {
         lock.share()?;
         self.cache.enforce(self.options.cache_limit, Some(hash))?;
         Ok((info, lock))
+    }
+
+    /// The template of that hash, if it is in the cache and as it was left there. One that was
+    /// garbled or cut short counts as none: it is built again.
+    async fn whole(&self, hash: &str) -> Result<Option<TemplateInfo>, PoolError> {
+        let Some(info) = self.cache.read(hash) else {
+            return Ok(None);
+        };
+        let data = self.cache.data(hash);
+        let intact = super::blocking(move || LocalServer::is_intact(&data)).await?;
+        if !intact {
+            tracing::warn!(
+                template = hash,
+                "a template in the cache is damaged, and built again"
+            );
+        }
+        Ok(intact.then_some(info))
     }
 
     async fn build<F, Fut, E>(&self, hash: &str, build: F) -> Result<TemplateInfo, PoolError>
@@ -285,6 +305,7 @@ impl LocalBackend {
             clerk: Clerk::start(any, AtEnd::Leave)?,
             server,
             alone: self.options.killable,
+            tests: AtomicUsize::new(0),
         })
     }
 }

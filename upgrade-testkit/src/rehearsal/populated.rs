@@ -237,6 +237,10 @@ impl DatabaseSource for Populated {
         migrate(database, &mut connection, &self.recipe.set_up_sql, []).await
     }
 
+    fn may_clear_server(&self) -> bool {
+        self.held(|held| held.as_ref().is_some_and(TestDatabase::has_server_alone))
+    }
+
     fn may_kill_server(&self) -> bool {
         self.pool.is_killable()
     }

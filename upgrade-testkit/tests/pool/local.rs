@@ -1,12 +1,16 @@
 //! The default: servers of our own, templates as data directories.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
 use std::time::Duration;
 
-use upgrade_core::RunId;
-use upgrade_testkit::pool::{Keep, Outcome, Pool, PoolError};
+use async_trait::async_trait;
+use upgrade_core::environment::{DatabaseSource, Environment as _, LogTail, PostgresEnvironment};
+use upgrade_core::postgres::Database;
+use upgrade_core::{Result, RunId, UpgradeContext};
+use upgrade_testkit::pool::{Keep, Outcome, Pool, PoolError, TestDatabase};
 
 use crate::support::{Place, content, eventually, fill, folders, fresh, hand_out, key, run};
 
@@ -103,6 +107,58 @@ async fn a_later_process_finds_the_template_and_another_key_does_not() {
     place.template(&pool, 2).await.unwrap();
     assert_eq!(place.count_builds(), 2);
     assert!(!template.strategy().reason.is_empty());
+}
+
+/// The largest file of a folder and its folders.
+fn largest(folder: &Path) -> PathBuf {
+    let mut all = Vec::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(folder) = left.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let facts = entry.metadata().unwrap();
+            if facts.is_dir() {
+                left.push(entry.path());
+            } else {
+                all.push((facts.len(), entry.path()));
+            }
+        }
+    }
+    all.into_iter().max().unwrap().1
+}
+
+#[tokio::test]
+async fn a_template_that_is_garbled_or_cut_short_is_built_again() {
+    let damage: [(&str, fn(&Path)); 3] = [
+        ("cut short", |data| {
+            let file = File::options().write(true).open(largest(data)).unwrap();
+            file.set_len(100).unwrap();
+        }),
+        ("garbled", |data| {
+            let file = largest(data);
+            let bytes = vec![0x55; fs::read(&file).unwrap().len()];
+            fs::write(&file, bytes).unwrap();
+        }),
+        ("without its control file", |data| {
+            fs::remove_file(data.join("global/pg_control")).unwrap();
+        }),
+    ];
+    let place = Place::new();
+    drop(place.template(&place.pool().await, 1).await.unwrap());
+    for (index, (what, damage)) in damage.into_iter().enumerate() {
+        let hash = folders(&place.templates()).remove(0);
+        damage(&hash.join("data"));
+        let template = place.template(&place.pool().await, 1).await.unwrap();
+        assert_eq!(
+            content(&*hand_out(&template).await).await,
+            fresh(),
+            "{what}"
+        );
+        assert_eq!(place.count_builds(), index + 2, "{what}");
+        drop(template);
+        // And is found after that.
+        drop(place.template(&place.pool().await, 1).await.unwrap());
+        assert_eq!(place.count_builds(), index + 2, "{what}");
+    }
 }
 
 #[tokio::test]
@@ -411,4 +467,82 @@ async fn small_disk_is_the_error_and_leaves_nothing() {
         .unwrap_err();
     assert!(matches!(full, PoolError::DiskFull { .. }), "{full:?}");
     assert!(place.servers().is_empty() && folders(&place.templates()).is_empty());
+}
+
+/// A database of the pool, as a rehearsal has it.
+#[derive(Debug)]
+struct Handed(TestDatabase);
+
+#[async_trait]
+impl DatabaseSource for Handed {
+    async fn provision(&self, _: &UpgradeContext) -> Result<Database> {
+        Ok(self.0.database().clone())
+    }
+
+    async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_disposable(&self) -> bool {
+        true
+    }
+
+    fn may_clear_server(&self) -> bool {
+        self.0.has_server_alone()
+    }
+
+    fn log_tail(&self, _: usize) -> Vec<LogTail> {
+        Vec::new()
+    }
+}
+
+/// What a migration makes outside of its database, as `server-object-made` names it.
+async fn made_outside(environment: &PostgresEnvironment, database: &Database) -> Vec<String> {
+    let cx = UpgradeContext::new("1", "2");
+    environment.watch(&cx).await.unwrap();
+    let sql = "create role app; create role idle; grant select on orders to app; \
+         select pg_create_physical_replication_slot('feed')";
+    run(database, sql).await;
+    let findings = environment.left_behind(&cx).await.unwrap();
+    findings
+        .into_iter()
+        .inspect(|finding| assert_eq!(finding.id, "server-object-made"))
+        .map(|finding| finding.subject)
+        .collect()
+}
+
+async fn count_outside(database: &Database) -> i64 {
+    let mut admin = database.connect_maintenance().await.unwrap();
+    let sql = "select (select count(*) from pg_roles where rolname in ('app', 'idle')) \
+         + (select count(*) from pg_replication_slots)";
+    sqlx::query_scalar(sql).fetch_one(&mut admin).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_migration_makes_outside_of_its_database_is_reported_and_not_in_the_way_of_the_next_try()
+ {
+    let place = Place::new();
+    let pool = place.pool().await;
+    let template = place.template(&pool, 1).await.unwrap();
+    let test = hand_out(&template).await;
+    let database = test.database().clone();
+    let environment = PostgresEnvironment::new("alone", Handed(test));
+    let cx = UpgradeContext::new("1", "2");
+    environment.prepare(&cx).await.unwrap();
+    environment.snapshot(&cx, "before").await.unwrap();
+    for _ in 0..2 {
+        let expected = ["replication slot `feed`", "role `app`", "role `idle`"];
+        assert_eq!(made_outside(&environment, &database).await, expected);
+        environment.restore(&cx, "before").await.unwrap();
+        assert_eq!(count_outside(&database).await, 0);
+    }
+    // Where another test has a database on the server, nothing is taken away from it, and only
+    // what the database itself uses is known to be the migration's.
+    let other = hand_out(&template).await;
+    assert_eq!(made_outside(&environment, &database).await, ["role `app`"]);
+    environment.restore(&cx, "before").await.unwrap();
+    assert_eq!(count_outside(&database).await, 3);
+    run(&other, "grant select on orders to app").await;
+    drop(other);
+    Box::new(environment).teardown(&cx).await.unwrap();
 }

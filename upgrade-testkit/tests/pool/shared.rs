@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+use upgrade_core::environment::{Environment as _, Existing, PostgresEnvironment};
+use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
 use upgrade_core::postgres::server::{LocalServer, Profile, ServerOptions};
-use upgrade_core::{RunId, Secret};
+use upgrade_core::{RunId, Secret, UpgradeContext};
 use upgrade_testkit::pool::{Keep, Outcome, Pool, PoolError, PoolOptions};
 
 use crate::support::{Place, binaries, content, eventually, fresh, hand_out, key, names, run, url};
@@ -209,4 +211,146 @@ async fn a_database_with_the_name_of_a_template_is_not_touched() {
     let error = place.template(&pool, 1).await.unwrap_err();
     assert!(matches!(error, PoolError::Unmarked { .. }), "{error}");
     assert_eq!(names(&mut admin, &name).await, [name]);
+}
+
+/// A database as a killed process leaves it: marked, and leased by nobody.
+async fn leave(admin: &mut PgConnection, name: &str) {
+    let marker = Marker::new(MarkerKind::Test, "r1").to_comment();
+    for sql in [
+        format!("create database {name} strategy file_copy"),
+        format!("comment on database {name} is '{marker}'"),
+    ] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&mut *admin)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn whatever_dead_processes_left_is_gone_after_one_start() {
+    let place = Place::new();
+    let server = place.server(&[]).await;
+    let mut admin = admin(&server).await;
+    for n in 0..41 {
+        leave(&mut admin, &format!("upgrade_test_dead{n}")).await;
+    }
+    let pool = Pool::connect(options(&place, &server)).await.unwrap();
+    // The sweep is in nobody's way.
+    let database = pool.empty_database(&RunId::generate()).await.unwrap();
+    eventually("databases of dead processes stay", async || {
+        names(&mut admin, "upgrade\\_test\\_dead%").await.is_empty()
+    })
+    .await;
+    assert_eq!(
+        names(&mut admin, "upgrade\\_test\\_%").await,
+        [database.name()]
+    );
+    drop((database, pool));
+    server.stop().await.unwrap();
+}
+
+/// Other options make other connections, as those of another process are.
+#[tokio::test]
+async fn thirty_processes_leave_connections_to_others_and_all_get_their_database() {
+    const PROCESSES: u64 = 30;
+    let place = Place::new();
+    let server = place.server(&[("max_connections", "100")]).await;
+    let mut admin = admin(&server).await;
+    sqlx::raw_sql("create role app login")
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let as_process = async |n: u64| {
+        let options = options(&place, &server)
+            .with_slot_deadline(Duration::from_secs(300) + Duration::from_millis(n));
+        let pool = Pool::connect(options).await.unwrap();
+        let database = pool.empty_database(&RunId::generate()).await.unwrap();
+        // As many sessions as a test may have.
+        let mut sessions = Vec::new();
+        for _ in 0..10 {
+            sessions.push(database.connect().await.unwrap());
+        }
+        drop(sessions);
+        database.release(Outcome::Passed).await.unwrap();
+    };
+    let all = futures_util::future::join_all((0..PROCESSES).map(as_process));
+    let app = server.connect_options().username("app");
+    let mut most = 0_i64;
+    let look = async {
+        loop {
+            let sessions: i64 = sqlx::query_scalar(
+                "select count(*) from pg_stat_activity where backend_type = 'client backend'",
+            )
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+            most = most.max(sessions);
+            // Somebody else, with no right to what is reserved.
+            PgConnection::connect_with(&app)
+                .await
+                .unwrap()
+                .close()
+                .await
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await; // poll
+        }
+    };
+    tokio::select! {
+        done = all => assert_eq!(done.len(), 30),
+        () = look => unreachable!("it looks without an end"),
+    }
+    println!("{most} sessions at most");
+    assert!(most < 97, "{most}");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_comment_of_a_migration_does_not_make_a_database_somebody_else_s() {
+    let place = Place::new();
+    let server = place.server(&[]).await;
+    let pool = Pool::connect(options(&place, &server)).await.unwrap();
+    let database = pool.empty_database(&RunId::generate()).await.unwrap();
+    let name = database.name().to_owned();
+    let marker = |comment: String| Marker::from_comment(&comment).map(|marker| marker.kind);
+    let mut admin = admin(&server).await;
+    let comment = async |admin: &mut PgConnection| -> String {
+        sqlx::query_scalar(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = $1",
+        )
+        .bind(&name)
+        .fetch_one(admin)
+        .await
+        .unwrap()
+    };
+    assert_eq!(marker(comment(&mut admin).await), Some(MarkerKind::Test));
+
+    let cx = UpgradeContext::new("1", "2");
+    let source = Existing::disposable(database.database().clone());
+    let environment = PostgresEnvironment::new("commented", source);
+    environment.prepare(&cx).await.unwrap();
+    environment.snapshot(&cx, "before").await.unwrap();
+    run(
+        &database,
+        &format!("comment on database {name} is 'orders'"),
+    )
+    .await;
+    assert_eq!(comment(&mut admin).await, "orders");
+    environment.restore(&cx, "before").await.unwrap();
+    assert_eq!(marker(comment(&mut admin).await), Some(MarkerKind::Test));
+    run(&database, &format!("comment on database {name} is null")).await;
+    Box::new(environment).teardown(&cx).await.unwrap();
+    database.release(Outcome::Passed).await.unwrap();
+    drop(pool);
+    assert!(names(&mut admin, "upgrade\\_test\\_%").await.is_empty());
+    // A database of somebody else's, with a comment or without, is refused as before.
+    run(
+        &Database::new(&server.connect_options(), "postgres"),
+        "create database orders",
+    )
+    .await;
+    let orders = Database::new(&server.connect_options(), "orders");
+    assert!(orders.drop(&mut admin).await.is_err());
+    assert_eq!(names(&mut admin, "orders").await, ["orders"]);
+    server.stop().await.unwrap();
 }

@@ -5,6 +5,7 @@
 //! [handed over](Database::handed_over) by name.
 
 mod copy;
+mod known;
 mod marker;
 
 use std::fmt;
@@ -189,16 +190,15 @@ impl Database {
             .map_err(|source| self.failed("look up", source))
     }
 
-    /// Its marker, if this library made it.
+    /// Its marker, if this library made it. A marker that this process has written or read is
+    /// remembered: a migration that comments on its database does not make it somebody else's.
     ///
     /// # Errors
     /// [`ErrorKind::Database`] when the server cannot be asked.
     pub async fn marker(&self, admin: &mut PgConnection) -> Result<Option<Marker>> {
-        Ok(self
-            .comment(admin)
-            .await?
-            .as_deref()
-            .and_then(Marker::from_comment))
+        let found = self.comment(admin).await?;
+        let found = found.as_deref().and_then(Marker::from_comment);
+        known::same_or_remembered(self, admin, found).await
     }
 
     /// Makes it, empty and marked.
@@ -222,7 +222,10 @@ impl Database {
             self.comment_sql(Some(&marker.to_comment())),
             quote_ident(&self.name)
         );
-        self.act(admin, "mark", &sql).await
+        self.act(admin, "mark", &sql).await?;
+        known::same_or_remembered(self, admin, Some(marker.clone()))
+            .await
+            .map(drop)
     }
 
     /// Replaces the marker of a database that this library made.

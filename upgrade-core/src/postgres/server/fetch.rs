@@ -14,9 +14,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
+use super::binaries::ServerBinaries;
 use super::command;
 use super::directories::make_passable;
 use super::lock;
+use super::provider::{CACHE_DEPTH, bin_folders};
 use super::user::RunUser;
 
 /// A download of some 25 MB over a slow line.
@@ -109,18 +111,30 @@ pub(super) fn fetch(major: Option<u16>, servers: &Path, user: &RunUser) -> Resul
         FETCH_DEADLINE + UNPACK_DEADLINE,
     )
     .map_err(|error| chain_of(&error))?;
-    if tree.is_dir() {
+    if is_whole(&tree, user) {
         return Ok(tree);
     }
     // With the lock in hand, an unfinished one is of a process that died.
     let unfinished = servers.join(format!(".{name}.new"));
     let made = bring(pin, &unfinished).and_then(|unpacked| {
+        // What is there all the same is damaged: it would have been found otherwise.
+        if tree.exists() {
+            fs::remove_dir_all(&tree)
+                .map_err(|error| format!("cannot remove `{}`: {error}", tree.display()))?;
+        }
         fs::rename(&unpacked, &tree)
             .map_err(|error| format!("cannot rename `{}`: {error}", unpacked.display()))
     });
     // What is left is of no use; the next fetch clears it if this one cannot.
     let _ = fs::remove_dir_all(&unfinished);
     made.map(|()| tree)
+}
+
+/// Whether a fetched tree holds a server that runs.
+fn is_whole(tree: &Path, user: &RunUser) -> bool {
+    bin_folders(tree, CACHE_DEPTH)
+        .iter()
+        .any(|folder| matches!(ServerBinaries::probe(folder, user), Ok(Some(_))))
 }
 
 fn pin_for(major: Option<u16>, os: &str, arch: &str) -> Result<&'static Pin, String> {

@@ -1,12 +1,13 @@
 //! Files in places where somebody else may write: opened without following a link, without
 //! waiting for the other end of a pipe, and only if they are plain files.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
 
@@ -187,6 +188,93 @@ fn each(
     Ok(())
 }
 
+/// Notes beside a data directory what is in it, so that a garbled or shortened one is not used.
+///
+/// # Errors
+/// [`ServerError::Io`].
+pub(super) fn seal(data: &Path) -> Result<(), ServerError> {
+    let files = listed(data)?;
+    let text = format!("{}\n{}\n", facts_hash(&files), content_hash(data, &files)?);
+    let path = seal_path(data);
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    open(&path, &mut options)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(ServerError::io("write", &path))
+}
+
+/// Whether a data directory is as it was when it was [sealed](seal). Its files are read only where
+/// their times have changed, as they do when a cache is moved.
+pub(super) fn is_sealed(data: &Path) -> bool {
+    let Ok(text) = read_text(&seal_path(data)) else {
+        return false;
+    };
+    let Ok(files) = listed(data) else {
+        return false;
+    };
+    let mut lines = text.lines();
+    let (facts, content) = (lines.next(), lines.next());
+    facts == Some(&facts_hash(&files))
+        || content_hash(data, &files).is_ok_and(|hash| content == Some(&hash))
+}
+
+pub(super) fn seal_path(data: &Path) -> PathBuf {
+    let mut path = data.as_os_str().to_owned();
+    path.push(".seal");
+    path.into()
+}
+
+/// Everything below a directory by its path from there, with length and time of change; those of a
+/// directory are 0.
+fn listed(data: &Path) -> Result<BTreeMap<PathBuf, (u64, i64)>, ServerError> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let failed = || ServerError::io("list", &folder);
+        for entry in fs::read_dir(&folder).map_err(failed())? {
+            let path = entry.map_err(failed())?.path();
+            let facts = fs::symlink_metadata(&path).map_err(ServerError::io("read", &path))?;
+            let of_file = if facts.is_dir() {
+                folders.push(path.clone());
+                (0, 0)
+            } else {
+                let time = facts.mtime().wrapping_mul(1_000_000_000);
+                (facts.len(), time.wrapping_add(facts.mtime_nsec()))
+            };
+            let name = path.strip_prefix(data).unwrap_or(&path);
+            found.insert(name.to_owned(), of_file);
+        }
+    }
+    Ok(found)
+}
+
+fn facts_hash(files: &BTreeMap<PathBuf, (u64, i64)>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (path, (length, time)) in files {
+        hasher.update(path.as_os_str().as_bytes());
+        hasher
+            .update(&length.to_le_bytes())
+            .update(&time.to_le_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn content_hash(data: &Path, files: &BTreeMap<PathBuf, (u64, i64)>) -> Result<String, ServerError> {
+    let mut hasher = blake3::Hasher::new();
+    for (name, (length, _)) in files {
+        hasher.update(name.as_os_str().as_bytes());
+        hasher.update(&length.to_le_bytes());
+        let path = data.join(name);
+        if path.is_dir() {
+            continue;
+        }
+        let file = open(&path, OpenOptions::new().read(true));
+        file.and_then(|file| hasher.update_reader(file).map(drop))
+            .map_err(ServerError::io("read", &path))?;
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -194,7 +282,7 @@ mod tests {
 
     use super::*;
 
-    fn tree() -> (tempfile::TempDir, std::path::PathBuf, std::path::PathBuf) {
+    fn tree() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         fs::create_dir_all(from.join("base/1")).unwrap();
@@ -218,6 +306,29 @@ mod tests {
             ),
             (0o700, 0o700, 0o600)
         );
+    }
+
+    #[test]
+    fn a_sealed_directory_is_known_by_its_content() {
+        let change: [(&str, fn(&Path)); 5] = [
+            ("nothing", |_| {}),
+            ("times, as a moved cache has them", |file| {
+                let opened = File::options().write(true).open(file).unwrap();
+                opened
+                    .set_modified(std::time::SystemTime::UNIX_EPOCH)
+                    .unwrap();
+            }),
+            ("cut short", |file| fs::write(file, "row").unwrap()),
+            ("garbled", |file| fs::write(file, "rowz").unwrap()),
+            ("missing", |file| fs::remove_file(file).unwrap()),
+        ];
+        for (index, (what, change)) in change.into_iter().enumerate() {
+            let (_folder, from, _) = tree();
+            assert!(!is_sealed(&from));
+            seal(&from).unwrap();
+            change(&from.join("base/1/112"));
+            assert_eq!(is_sealed(&from), index < 2, "{what}");
+        }
     }
 
     #[test]

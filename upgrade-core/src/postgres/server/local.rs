@@ -321,8 +321,9 @@ impl LocalServer {
     }
 
     /// Stops the server in order, copies its data directory to `to`, which must not exist, and
-    /// removes its own directory. The copy is on disk when this returns, and holds none of this
-    /// server's settings.
+    /// removes its own directory. The copy is on disk when this returns, belongs to this process's
+    /// user, and holds none of this server's settings. A file beside it, `to` with `.seal` after it,
+    /// is for [`is_intact`](Self::is_intact).
     ///
     /// # Errors
     /// [`ServerError::Io`] when the copy fails, with what there is of it in place, and when the
@@ -351,10 +352,17 @@ impl LocalServer {
                 .split_once(ServerOptions::CONFIGURATION_MARK)
                 .map_or(configuration.as_str(), |(initial, _)| initial);
             fs::write(&path, initial).map_err(ServerError::io("write", &path))?;
+            files::seal(&to)?;
             template::sync(&to)?;
             self.directory.remove()
         })
         .await
+    }
+
+    /// Whether a data directory that [`hand_over`](Self::hand_over) left is as it was left: neither
+    /// garbled nor cut short.
+    pub fn is_intact(data: &Path) -> bool {
+        files::is_sealed(data)
     }
 
     /// Makes the directory stay for `time_limit` after the server's end, however it ends. The

@@ -36,7 +36,7 @@ const INSTALLED: [&str; 8] = [
 const PG_CONFIG_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How deep below a fetched tree its `bin/postgres` may lie.
-const CACHE_DEPTH: u32 = 4;
+pub(super) const CACHE_DEPTH: u32 = 4;
 
 /// Which server is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -553,7 +553,7 @@ fn expand(pattern: &Path) -> Vec<PathBuf> {
 }
 
 /// Folders named `bin` that hold `postgres`, in the order of names. Hidden folders are unfinished.
-fn bin_folders(folder: &Path, depth: u32) -> Vec<PathBuf> {
+pub(super) fn bin_folders(folder: &Path, depth: u32) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = fs::read_dir(folder)
         .into_iter()
         .flatten()

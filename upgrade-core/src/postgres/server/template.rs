@@ -70,6 +70,8 @@ pub(super) fn prepared(
     let unfinished = real.join(format!("{key}.new"));
     processes::end_all(&unfinished, user)?;
     clear(&unfinished)?;
+    // One that is there all the same was damaged.
+    clear(&template)?;
     fs::DirBuilder::new()
         .mode(0o700)
         .create(&unfinished)
@@ -80,7 +82,12 @@ pub(super) fn prepared(
     let made = initdb(binaries, &data, user)
         // No server may change what the next one starts from.
         .and_then(|()| files::take_tree(&data))
+        .and_then(|()| files::seal(&data))
         .and_then(|()| sync(&unfinished))
+        .and_then(|()| {
+            let seal = files::seal_path(&data);
+            fs::rename(&seal, files::seal_path(&template)).map_err(ServerError::io("rename", &seal))
+        })
         .and_then(|()| fs::rename(&data, &template).map_err(ServerError::io("rename", &data)));
     // Half a data directory would keep the disk full that it was too large for.
     let cleared = clear(&unfinished);
@@ -89,13 +96,17 @@ pub(super) fn prepared(
     Ok(template)
 }
 
-/// Whether the template is there. One that another user could have changed is not taken.
+/// Whether the template is there, and whole. One that another user could have changed is not taken.
 fn is_there(template: &Path) -> Result<bool, ServerError> {
     if fs::symlink_metadata(template).is_err() {
         return Ok(false);
     }
     check_ours(template)?;
-    Ok(true)
+    let whole = files::is_sealed(template);
+    if !whole {
+        tracing::warn!(template = %template.display(), "a prepared data directory is damaged, and made again");
+    }
+    Ok(whole)
 }
 
 /// Names the template by everything that went into it.

@@ -8,6 +8,7 @@
 //!     ├── HASH.new/            being built, or being removed
 //!     └── HASH/
 //!         ├── data/            a stopped data directory with the template database
+//!         ├── data.seal        what is in `data`, so that a damaged one is built again
 //!         ├── template.json    version, size, strategy
 //!         └── used             its modification time is that of the last use
 //! ```

@@ -4,10 +4,16 @@ use std::fmt;
 
 use sqlx::postgres::PgConnection;
 
+use super::super::clerk::SESSIONS_SHARED;
 use super::super::error::PoolError;
 
-/// The fewest connections that are left to others: people, services, the pool itself.
+/// The fewest connections that are left beside those of tests: to people, to services, to the pool
+/// itself.
 const LEAST_LEFT: u32 = 4;
+
+/// What a process holds beside its tests: the session of its leases, and those for making and
+/// dropping databases.
+const PER_PROCESS: u32 = 1 + SESSIONS_SHARED;
 
 /// The arithmetic of the slots on a shared server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +23,12 @@ pub struct BudgetFacts {
     pub max_connections: u32,
     /// What the server reserves for superusers and certain roles.
     pub reserved: u32,
-    /// What is left to others: a fifth of the rest, but no fewer than four.
+    /// What is left beside the tests, to others and to the pool itself: a fifth of the rest, but no
+    /// fewer than four.
     pub left: u32,
+    /// How many processes may use the server at once: what these hold beside their tests takes two
+    /// thirds of `left` at most, but two are let in in any case.
+    pub processes: u32,
     /// What each test opens at once.
     pub per_test: u32,
     /// How many tests fit.
@@ -49,6 +59,7 @@ impl BudgetFacts {
             max_connections,
             reserved,
             left,
+            processes: (left * 2 / 3 / PER_PROCESS).max(2),
             per_test,
             slots: rest.saturating_sub(left) / per_test.max(1),
         }
@@ -63,6 +74,7 @@ impl fmt::Display for BudgetFacts {
             left,
             per_test,
             slots,
+            ..
         } = self;
         let usable = max_connections.saturating_sub(reserved + left);
         write!(
@@ -95,5 +107,20 @@ mod tests {
              3 / 5 for each test = 0 slots",
         );
         assert_eq!(BudgetFacts::new(2, 3, 1).slots, 0);
+    }
+
+    #[test]
+    fn all_sessions_together_leave_some_to_others() {
+        for (max_connections, processes) in [(20, 2), (100, 6), (500, 33)] {
+            for per_test in [1, 5, 10] {
+                let facts = BudgetFacts::new(max_connections, 3, per_test);
+                assert_eq!(facts.processes, processes);
+                let ours = facts.processes * PER_PROCESS + facts.slots * per_test;
+                assert!(ours + 3 <= max_connections, "{facts:?}");
+                if max_connections >= 100 {
+                    assert!(ours + facts.left / 3 <= max_connections - 3, "{facts:?}");
+                }
+            }
+        }
     }
 }

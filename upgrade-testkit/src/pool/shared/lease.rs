@@ -18,6 +18,22 @@ use super::budget::BudgetFacts;
 /// The first half of the lock of a slot: "upgr".
 const SLOT_CLASS: i32 = 0x7570_6772;
 
+/// The first half of the lock of a process: "upgp".
+const PROCESS_CLASS: i32 = 0x7570_6770;
+
+/// Lets a process use the server, for as long as `session` lives, if fewer than `processes` do.
+pub(super) async fn admit(session: &mut PgConnection, processes: u32) -> Result<bool, PoolError> {
+    let free: Option<i32> = sqlx::query_scalar(
+        "select n from generate_series(0, $1 - 1) n where pg_try_advisory_lock($2, n) limit 1",
+    )
+    .bind(processes.cast_signed())
+    .bind(PROCESS_CLASS)
+    .fetch_optional(session)
+    .await
+    .map_err(PoolError::database("ask for the place of a process"))?;
+    Ok(free.is_some())
+}
+
 /// The advisory lock that stands for a name.
 pub(in crate::pool) fn lease_key(name: &str) -> i64 {
     let mut hasher = blake3::Hasher::new();

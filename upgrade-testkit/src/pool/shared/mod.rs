@@ -12,10 +12,10 @@ mod template;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sqlx::Executor;
 use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Executor};
 #[cfg(feature = "docker")]
 use upgrade_core::RunId;
 use upgrade_core::Secret;
@@ -42,9 +42,11 @@ pub(super) const TEST_PREFIX: &str = "upgrade_test_";
 /// What the name of a template begins with.
 const TEMPLATE_PREFIX: &str = "upgrade_tpl_";
 
-/// How many abandoned databases a starting process drops: the one that comes after a crash of many
-/// must not do the work of all.
-const SWEEP_LIMIT: usize = 20;
+/// How long a process that is not let in waits before it asks again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What the server says when it has no connection left.
+const TOO_MANY_CONNECTIONS: &str = "53300";
 
 /// How long the end of a process may take for dropping its databases; a drop waits for a
 /// checkpoint of the server.
@@ -188,13 +190,10 @@ impl SharedHost {
         let clerk = Clerk::start(server.clone(), AtEnd::Drop(END_LIMIT))?;
         let (place, per_test) = (place(&server), options.connections_per_test);
         let (job_server, job_desk) = (server.clone(), Arc::clone(clerk.desk()));
+        let within = options.slot_deadline;
         let job = async move {
-            let mut session = job_server
-                .connect()
-                .await
-                .map_err(PoolError::database("connect to the server"))?;
+            let (mut session, budget) = let_in(&job_server, &place, per_test, within).await?;
             let facts = Facts::read(&mut session, &place).await?;
-            let budget = BudgetFacts::read(&mut session, per_test).await?;
             // It has nothing to say for as long as the process lives.
             session
                 .execute("set idle_session_timeout = 0; set application_name = 'upgrade lease'")
@@ -204,7 +203,7 @@ impl SharedHost {
         };
         let (facts, budget, owner) = clerk.run(job).await?;
         clerk.desk().spawn(async move {
-            if let Err(error) = sweep::sweep(&job_desk, Reach::Abandoned, SWEEP_LIMIT).await {
+            if let Err(error) = sweep::sweep_all(&job_desk).await {
                 tracing::warn!(%error, "cannot sweep the server of the test databases");
             }
         });
@@ -400,6 +399,53 @@ impl SharedHost {
         .map(quote);
         format!("psql {}", words.join(" "))
     }
+}
+
+/// A session of a process that may use the server; waits while too many others do, without
+/// holding a connection.
+async fn let_in(
+    server: &Database,
+    place: &str,
+    per_test: u32,
+    within: Duration,
+) -> Result<(PgConnection, BudgetFacts), PoolError> {
+    let start = Instant::now();
+    let mut processes = None;
+    loop {
+        match server.connect().await {
+            Ok(mut session) => {
+                let budget = BudgetFacts::read(&mut session, per_test).await?;
+                // Without room for a single test there is nothing to wait for: that is said when one asks.
+                if budget.slots == 0 || lease::admit(&mut session, budget.processes).await? {
+                    return Ok((session, budget));
+                }
+                processes = Some(budget.processes);
+                // The server ends it in any case.
+                let _ = session.close().await;
+            }
+            Err(error) if is_full(&error) && start.elapsed() < within => {}
+            Err(error) => return Err(PoolError::database("connect to the server")(error)),
+        }
+        if let Some(processes) = processes
+            && start.elapsed() >= within
+        {
+            return Err(PoolError::TooManyProcesses {
+                place: place.to_owned(),
+                waited: start.elapsed(),
+                processes,
+            });
+        }
+        tokio::time::sleep(ASK_AGAIN).await; // poll
+    }
+}
+
+/// Whether the server refused a connection because it has none left.
+fn is_full(error: &upgrade_core::Error) -> bool {
+    std::error::Error::source(error)
+        .and_then(|source| source.downcast_ref::<sqlx::Error>())
+        .and_then(sqlx::Error::as_database_error)
+        .and_then(|error| error.code().map(|code| code == TOO_MANY_CONNECTIONS))
+        .unwrap_or(false)
 }
 
 async fn mark_kept(

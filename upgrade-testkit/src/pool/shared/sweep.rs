@@ -16,6 +16,9 @@ use super::{TEMPLATE_PREFIX, TEST_PREFIX};
 /// The note in a marker that says until when a database stays, in seconds since 1970.
 pub(super) const KEPT_UNTIL: &str = "kept_until";
 
+/// How many databases a sweep in the background drops before it looks whether the process ends.
+const AT_ONCE: usize = 5;
+
 /// What a sweep did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -76,6 +79,17 @@ impl Listed {
     }
 }
 
+/// Drops every database whose owner is dead, a few at a time, for as long as this process has
+/// something else to do: what is left then is for the next one.
+pub(super) async fn sweep_all(desk: &Arc<Desk>) -> Result<(), PoolError> {
+    while !desk.is_ending() {
+        if sweep(desk, Reach::Abandoned, AT_ONCE).await?.dropped.len() < AT_ONCE {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Drops at most `limit` databases whose owner is dead.
 pub(super) async fn sweep(
     desk: &Arc<Desk>,
@@ -92,6 +106,7 @@ pub(super) async fn sweep(
     .fetch_all(&mut *admin)
     .await
     .map_err(PoolError::database("list the databases of the server"))?;
+    admin.give_back();
     let mut swept = Swept::default();
     let now = SystemTime::now();
     for (name, comment, unfinished, is_template) in listed {
@@ -105,13 +120,21 @@ pub(super) async fn sweep(
             swept.left += 1;
             continue;
         };
-        if swept.dropped.len() >= limit || !try_lock(&mut admin, &lock).await? {
+        if swept.dropped.len() >= limit {
+            swept.left += 1;
+            continue;
+        }
+        // One at a time: a job of a test comes in between.
+        let mut admin = desk.admin().await?;
+        if !try_lock(&mut admin, &lock).await? {
+            admin.give_back();
             swept.left += 1;
             continue;
         }
         let target = desk.server().sibling(&*database.name);
         let dropped = drop_whole(&mut admin, &target, database.is_template).await;
         unlock(&mut admin, &lock).await?;
+        admin.give_back();
         match dropped {
             Ok(()) => swept.dropped.push(database.name),
             Err(error) => {
@@ -120,7 +143,6 @@ pub(super) async fn sweep(
             }
         }
     }
-    admin.give_back();
     if !swept.dropped.is_empty() {
         tracing::info!(dropped = swept.dropped.len(), "swept abandoned databases");
     }

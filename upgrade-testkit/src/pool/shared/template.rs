@@ -110,16 +110,18 @@ async fn find(
     hash: String,
     within: Duration,
 ) -> Result<Found, PoolError> {
-    let mut admin = desk.admin().await?;
     let start = Instant::now();
-    loop {
+    let mut admin = loop {
+        let mut admin = desk.admin().await?;
         if let Some(choice) = complete(&mut admin, &database).await? {
             admin.give_back();
             return Ok(Found::Complete(choice));
         }
         if try_lock(&mut admin, database.name()).await? {
-            break;
+            break admin;
         }
+        // The tests of this process go on while another one builds.
+        admin.give_back();
         if start.elapsed() >= within {
             return Err(PoolError::LockTimeout {
                 what: format!("the lock of template `{}`", database.name()),
@@ -127,7 +129,7 @@ async fn find(
             });
         }
         tokio::time::sleep(Duration::from_millis(20)).await; // poll
-    }
+    };
     // Between the look and the lock somebody may have completed it. The session with the lock is
     // not given back, so that the lock ends with it.
     if let Some(choice) = complete(&mut admin, &database).await? {
@@ -143,6 +145,7 @@ async fn find(
         .create(&mut admin, &marker)
         .await
         .map_err(PoolError::database(failed()))?;
+    admin.set_apart();
     Ok(Found::Missing(admin))
 }
 
