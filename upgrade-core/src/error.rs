@@ -214,10 +214,7 @@ impl StdError for Error {
 fn plain(source: BoxError) -> BoxError {
     match source.downcast::<sqlx::Error>() {
         Ok(error) => match *error {
-            sqlx::Error::Database(said) => Box::new(Said {
-                message: said.message().to_owned(),
-                sqlstate: said.code().map(|code| code.into_owned()),
-            }),
+            sqlx::Error::Database(said) => Box::new(Said::new(&*said)),
             other => Box::new(other),
         },
         Err(source) => source,
@@ -229,12 +226,38 @@ fn plain(source: BoxError) -> BoxError {
     source
 }
 
-/// The message of a server and its SQLSTATE.
+/// All that a server said about an error: its message with the SQLSTATE, and a line for each of
+/// `DETAIL`, `HINT` and `CONTEXT`, as in its log.
 #[cfg(feature = "postgres")]
 #[derive(Debug)]
 struct Said {
     message: String,
     sqlstate: Option<String>,
+    more: Vec<(&'static str, String)>,
+}
+
+#[cfg(feature = "postgres")]
+impl Said {
+    fn new(said: &dyn sqlx::error::DatabaseError) -> Self {
+        let more = said
+            .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+            .map(|said| {
+                [
+                    ("DETAIL", said.detail()),
+                    ("HINT", said.hint()),
+                    ("CONTEXT", said.r#where()),
+                ]
+            });
+        Self {
+            message: said.message().to_owned(),
+            sqlstate: said.code().map(|code| code.into_owned()),
+            more: more
+                .into_iter()
+                .flatten()
+                .filter_map(|(name, text)| Some((name, text?.to_owned())))
+                .collect(),
+        }
+    }
 }
 
 #[cfg(feature = "postgres")]
@@ -242,9 +265,12 @@ impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         match &self.sqlstate {
-            Some(sqlstate) => write!(f, " (SQLSTATE {sqlstate})"),
-            None => Ok(()),
+            Some(sqlstate) => write!(f, " (SQLSTATE {sqlstate})")?,
+            None => {}
         }
+        self.more
+            .iter()
+            .try_for_each(|(name, text)| write!(f, "\n{name}: {text}"))
     }
 }
 

@@ -169,20 +169,12 @@ pub(super) fn failed(
     source: sqlx::Error,
 ) -> Error {
     let mut at = sent.line;
-    let mut facts = Vec::new();
     if let sqlx::Error::Database(error) = &source
         && let Some(error) = error.try_downcast_ref::<PgDatabaseError>()
+        && let Some(PgErrorPosition::Original(position)) = error.position()
     {
-        if let Some(PgErrorPosition::Original(position)) = error.position() {
-            at = sent.begins + sql::line_of(sent.text, position) - 1;
-        }
-        facts.extend(error.detail().map(|detail| ("detail", detail.to_owned())));
-        facts.extend(error.hint().map(|hint| ("server's hint", hint.to_owned())));
-        facts.extend(error.r#where().map(|place| ("where", place.to_owned())));
+        at = sent.begins + sql::line_of(sent.text, position) - 1;
     }
     let message = format!("migration `{id}` failed to {doing} at {path}:{at}");
-    let error = Error::new(ErrorKind::Migration, message).with_source(source);
-    facts
-        .into_iter()
-        .fold(error, |error, (key, value)| error.with_context(key, value))
+    Error::new(ErrorKind::Migration, message).with_source(source)
 }

@@ -421,6 +421,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// The name of the upgrade and the scenario.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.name, self.scenario)
+    }
+
     /// The migrations that the plan touches, in the order in which they first appear.
     pub fn migrations(&self) -> Vec<&MigrationId> {
         let mut seen = Vec::new();

@@ -13,7 +13,7 @@ use super::crash::Crashes;
 use super::faults::{self, Faults};
 use super::limit::{said, within_reach};
 use super::look::Looks;
-use super::record::{blank, recorded};
+use super::record::recorded;
 use super::traffic::Flow;
 use super::unjudged::Judged;
 use super::{Runner, blame, end, rollback, step};
@@ -123,8 +123,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
     let span = tracing::info_span!(
         "run",
         run = %cx.run_id(),
-        upgrade = upgrade.name(),
-        scenario = plan.scenario.as_str(),
+        plan = %plan.title(),
         seed = plan.seed,
     );
     async move {
@@ -156,7 +155,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             judged: Judged::default(),
             faults: Faults::default(),
             happened: BTreeSet::new(),
-            report: blank(&upgrade, environment.name(), &cx, plan, reproduce),
+            report: Report::begin(&upgrade, environment.name(), cx.run_id(), plan, reproduce),
         };
         let error = run.steps(&cx).await;
         run.report.unjudged = run.judged.unjudged(plan);
