@@ -1,6 +1,7 @@
 //! What a system looks like, as data that can be compared: its schema and its rows.
 
 mod beside;
+pub(crate) mod collateral;
 mod row_diff;
 mod schema;
 
@@ -11,7 +12,7 @@ use similar::TextDiff;
 
 use crate::validator::Finding;
 
-pub use beside::{LargeObjects, SequenceState};
+pub use beside::{Counted, LargeObjects, SequenceState};
 pub use row_diff::{
     ColumnChange, ColumnValue, DroppedColumn, RowChange, RowChangeKind, RowDiff, RowDiffRequest,
 };
@@ -29,6 +30,10 @@ pub struct Observation {
     /// Every sequence by its name.
     #[serde(default)]
     pub sequences: BTreeMap<String, SequenceState>,
+    /// The column that each sequence counts for, and the highest number in it, by the sequence's name;
+    /// for sequences that count for a column with rows.
+    #[serde(default)]
+    pub counted: BTreeMap<String, Counted>,
     /// The large objects, where the system has such.
     #[serde(default)]
     pub large_objects: Option<LargeObjects>,

@@ -192,6 +192,12 @@ pub trait Migration: fmt::Debug + Send + Sync + 'static {
     /// Where it is written, for whoever has to mend it; empty for one that is no file.
     fn files(&self) -> MigrationFiles;
 
+    /// The SQL that [`apply`](Self::apply) sends; `None`, the default, for one that is no SQL. It
+    /// tells what the migration means to change.
+    fn script(&self) -> Option<&str> {
+        None
+    }
+
     /// What the system says about it.
     ///
     /// # Behavior
@@ -257,6 +263,10 @@ impl<T: Migration + ?Sized> Migration for Arc<T> {
 
     fn files(&self) -> MigrationFiles {
         (**self).files()
+    }
+
+    fn script(&self) -> Option<&str> {
+        (**self).script()
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {

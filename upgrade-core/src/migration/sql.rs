@@ -422,6 +422,10 @@ impl Migration for SqlMigration {
         }
     }
 
+    fn script(&self) -> Option<&str> {
+        Some(&self.file.up.sql)
+    }
+
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {
         let mut session = cx.connect().await?;
         let status = cx

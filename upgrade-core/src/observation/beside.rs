@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Observation;
-use crate::validator::Finding;
+use crate::validator::{Finding, Severity};
 
 /// Where a sequence stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,26 @@ pub struct SequenceState {
     pub start: i64,
     /// Whether it begins again at its end.
     pub cycles: bool,
+}
+
+/// The column that a sequence counts for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Counted {
+    /// The column: `public.orders.id`.
+    pub column: String,
+    /// The highest number in the column; the lowest one where the sequence goes down.
+    pub furthest: i64,
+}
+
+impl Counted {
+    /// A column with the number in it that is furthest on.
+    pub fn new(column: impl Into<String>, furthest: i64) -> Self {
+        Self {
+            column: column.into(),
+            furthest,
+        }
+    }
 }
 
 /// The large objects of a system, in short.
@@ -104,6 +124,56 @@ impl Observation {
                 ))
             })
             .collect()
+    }
+
+    /// The sequences of `actual` that would hand out a number that their column has or has passed, each
+    /// as an error `sequence-behind-column`. One whose column was in that state before is left out.
+    pub(crate) fn behind_findings(&self, actual: &Self) -> Vec<Finding> {
+        let behind = |seen: &Self| -> Vec<(String, Counted, i128)> {
+            let all = seen.counted.iter().filter_map(|(name, counted)| {
+                let state = seen.sequences.get(name).filter(|state| !state.cycles)?;
+                let (next, furthest) = (state.next(), i128::from(counted.furthest));
+                let passed = if state.increment > 0 {
+                    next <= furthest
+                } else {
+                    next >= furthest
+                };
+                passed.then(|| (name.clone(), counted.clone(), next))
+            });
+            all.collect()
+        };
+        let before = behind(self);
+        let was = |column: &str| {
+            before
+                .iter()
+                .any(|(_, counted, _)| counted.column == column)
+        };
+        let now = behind(actual).into_iter();
+        now.filter(|(_, counted, _)| !was(&counted.column))
+            .map(|(name, counted, next)| {
+                let message = format!(
+                    "would hand out {next} next, and column {} has {} already",
+                    counted.column, counted.furthest
+                );
+                Finding::error(
+                    "sequence-behind-column",
+                    format!("sequence {name}"),
+                    message,
+                )
+            })
+            .collect()
+    }
+
+    /// What an up did to the large objects that were there: as an error where some are missing, else as
+    /// a warning, because they may be meant to change.
+    pub(crate) fn large_objects_changed_by_up(&self, actual: &Self) -> Option<Finding> {
+        let count = |seen: &Self| seen.large_objects.as_ref().map_or(0, |all| all.count);
+        let (then, now) = (count(self), count(actual));
+        let mut found = self.large_object_findings(actual).filter(|_| then > 0)?;
+        if now >= then {
+            found.severity = Severity::Warning;
+        }
+        Some(found)
     }
 
     /// Whether the large objects of `actual` are others, as an error `large-objects-differ`.
@@ -194,6 +264,57 @@ mod tests {
         };
         check(cycling, at(1, false), false);
         check(at(i64::MAX, true), at(i64::MAX, true), false);
+    }
+
+    #[test]
+    fn a_sequence_behind_its_column_is_seen_where_it_was_not_before() {
+        let with = |name: &str, at: SequenceState, column: &str, furthest| Observation {
+            sequences: [(name.to_owned(), at)].into(),
+            counted: [(name.to_owned(), Counted::new(column, furthest))].into(),
+            ..Observation::default()
+        };
+        let at = SequenceState::new;
+        let ok = with("s", at(11, true), "t.id", 11);
+        let behind = with("s_new", at(1, false), "t.id", 11);
+        let found = ok.behind_findings(&behind);
+        assert_eq!(
+            found[0].to_string(),
+            "error[sequence-behind-column] sequence s_new: would hand out 1 next, and column t.id has 11 already"
+        );
+        assert!(behind.behind_findings(&behind).is_empty());
+        assert!(ok.behind_findings(&ok).is_empty());
+        let down = SequenceState {
+            increment: -1,
+            ..at(-5, true)
+        };
+        assert!(ok.behind_findings(&with("d", down, "t.n", -5)).is_empty());
+        assert_eq!(ok.behind_findings(&with("d", down, "t.n", -6)).len(), 1);
+    }
+
+    #[test]
+    fn large_objects_that_an_up_adds_are_its_own() {
+        let with = |count, sum: &str| Observation {
+            large_objects: Some(LargeObjects::new(count, Some(sum.to_owned()))),
+            ..Observation::default()
+        };
+        let severity = |one: &Observation, two: &Observation| {
+            one.large_objects_changed_by_up(two)
+                .map(|found| found.severity)
+        };
+        assert_eq!(severity(&with(0, "0"), &with(2, "5")), None);
+        assert_eq!(severity(&with(2, "5"), &with(2, "5")), None);
+        assert_eq!(
+            severity(&with(2, "5"), &with(2, "6")),
+            Some(Severity::Warning)
+        );
+        assert_eq!(
+            severity(&with(2, "5"), &with(3, "6")),
+            Some(Severity::Warning)
+        );
+        assert_eq!(
+            severity(&with(2, "5"), &with(1, "2")),
+            Some(Severity::Error)
+        );
     }
 
     #[test]

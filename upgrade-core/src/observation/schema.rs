@@ -140,7 +140,7 @@ fn fits(value: &str) -> bool {
 
 /// Facts as text: `name: value`, one a line, further lines of a value indented. None for text of
 /// another form, which an environment of another kind may have.
-fn facts(text: &str) -> Option<BTreeMap<&str, String>> {
+pub(super) fn facts(text: &str) -> Option<BTreeMap<&str, String>> {
     let mut facts: BTreeMap<&str, String> = BTreeMap::new();
     let mut last = None;
     for line in text.lines() {

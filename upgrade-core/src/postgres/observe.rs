@@ -149,6 +149,16 @@ impl Observer {
                 .map(|(name, state)| (name.to_string(), state))
                 .collect();
         }
+        if *scope == Scope::All {
+            observation.counted = fingerprint::counted_listed(conn, &oids)
+                .await
+                .map_err(|source| {
+                    failed("the columns of sequences could not be read").with_source(source)
+                })?
+                .into_iter()
+                .map(|(name, counted)| (name.to_string(), counted))
+                .collect();
+        }
         let beside = |source| failed("the large objects could not be read").with_source(source);
         if *scope == Scope::All {
             observation.large_objects = Some(large_objects::read(conn).await.map_err(beside)?);

@@ -44,6 +44,7 @@ impl Report {
                     slowest_apply_ms: 0,
                 })
                 .collect(),
+            schema: Vec::new(),
             rollbacks: Vec::new(),
             traffic: Vec::new(),
             findings: Vec::new(),

@@ -10,6 +10,7 @@ mod log;
 mod merge;
 #[cfg(feature = "progress")]
 pub mod progress;
+mod schema;
 mod text;
 
 use std::fmt;
@@ -57,6 +58,9 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// Every migration that the plan touches.
     pub migrations: Vec<MigrationReport>,
+    /// Every change that the migrations made to the schema.
+    #[serde(default)]
+    pub schema: Vec<SchemaChange>,
     /// Every rollback that was taken.
     pub rollbacks: Vec<RollbackReport>,
     /// What became of users' requests, for each step during which they were made.
@@ -168,6 +172,33 @@ pub struct MigrationReport {
     pub rolled_back: u32,
     /// The slowest of its applications, in milliseconds.
     pub slowest_apply_ms: u64,
+}
+
+/// One object of the schema that differs after a migration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SchemaChange {
+    /// The migration; `None` where several were applied before the schema was observed.
+    pub migration: Option<MigrationId>,
+    /// The object: `column public.orders.total`.
+    pub object: String,
+    /// What differs: which of its facts, from what to what; or that it is new, or missing.
+    pub change: String,
+}
+
+impl SchemaChange {
+    /// A change of one object.
+    pub fn new(
+        migration: Option<MigrationId>,
+        object: impl Into<String>,
+        change: impl Into<String>,
+    ) -> Self {
+        Self {
+            migration,
+            object: object.into(),
+            change: change.into(),
+        }
+    }
 }
 
 /// What the rehearsed crashes of one migration came to.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lines::step_line;
 use super::merge::{Group, groups};
-use super::{Report, RollbackReport, StepOutcome, StepReport, log};
+use super::{Report, RollbackReport, StepOutcome, StepReport, log, schema};
 use crate::finding::FindingKind;
 use crate::rollback::Safety;
 use crate::validator::{Finding, Severity};
@@ -52,6 +52,7 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
         logs(report, f)?;
     }
     migrations(report, f)?;
+    schema::render(report, f)?;
     rollbacks(report, f)?;
     traffic(report, f)
 }
@@ -379,6 +380,7 @@ mod tests {
                 rolled_back: 0,
                 slowest_apply_ms: 1250,
             }],
+            schema: Vec::new(),
             rollbacks: vec![RollbackReport {
                 step: StepId(1),
                 strategy: "snapshot swap".to_owned(),

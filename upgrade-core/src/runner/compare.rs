@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use super::rows::{self, COLUMN_DROPPED, Counts, DOWN, Ids, NOT_RESTORED, UP, columns_of, subject};
 use super::run::{Run, StepResult, verdict};
-use super::{crash, downs, losses, traffic};
+use super::{blame, crash, downs, losses, traffic};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::Result;
+use crate::observation::collateral::{self, Named};
 use crate::observation::{
     Columns, DroppedColumn, Observation, Reading, RowDiffRequest, Scope, TableState,
 };
 use crate::plan::{Action, Difference, Equal, Step, past};
+use crate::report::SchemaChange;
 use crate::upgrade::MadeBy;
 use crate::validator::{Finding, Severity};
 use crate::version::Phase;
@@ -54,15 +56,23 @@ pub(super) async fn compare(
             downs::compare(run, cx, step, with, &expected).await?
         }
         Equal::SharedRows => {
-            let findings = shared_rows(run, cx, with, &expected).await?;
+            // What is seen of everything serves all of this step.
+            let seen = match step.phase {
+                Phase::Expand | Phase::Soak => Some(run.look(cx, &At::Live, &Scope::All).await?),
+                _ => None,
+            };
+            let mut findings = shared_rows(run, cx, with, &expected).await?;
+            if let Some(seen) = &seen
+                && step.phase == Phase::Soak
+            {
+                findings.extend(expected.large_objects_changed_by_up(seen));
+            }
             let mut findings = losses::excuse(run, cx, with, MadeBy::Up, findings).await?;
             if run.is_at_head() {
                 findings.extend(losses::that_did_not_happen(run, step));
             }
-            if step.phase == Phase::Soak {
-                let schema = Scope::Schema;
-                let now = run.look(cx, &At::Live, &schema).await?;
-                findings.extend(expected.unfinished_findings(&now));
+            if let Some(seen) = &seen {
+                findings.extend(schema_changes(run, step, with, (&expected, seen)));
             }
             findings
         }
@@ -78,6 +88,43 @@ pub(super) async fn compare(
         findings.retain(|finding| !run.drift.contains(&finding.subject));
     }
     Ok(verdict(findings))
+}
+
+/// What an up did to the schema, into the report; and what of it nobody can have meant.
+fn schema_changes(
+    run: &mut Run<'_>,
+    step: &Step,
+    with: &str,
+    (expected, now): (&Observation, &Observation),
+) -> Vec<Finding> {
+    let blamed = blame::blame(run, step).map(|blame| blame.migration);
+    for change in expected.schema_findings(now, "changed") {
+        let change = SchemaChange::new(blamed.clone(), change.subject, change.message);
+        if !run.report.schema.contains(&change) {
+            run.report.schema.push(change);
+        }
+    }
+    let before = run.applied_in(with);
+    let mut named = Named::default();
+    let all = run.upgrade.migrations().iter();
+    for migration in all.filter(|one| run.applied.contains(one.id()) && !before.contains(one.id()))
+    {
+        named.add(statements(migration.script()));
+    }
+    let mut findings = collateral::findings(expected, now, &named);
+    findings.extend(expected.behind_findings(now));
+    if step.phase == Phase::Soak {
+        findings.extend(expected.unfinished_findings(now));
+    }
+    findings
+}
+
+/// The words of a script's statements.
+fn statements(script: Option<&str>) -> Option<Vec<Vec<String>>> {
+    #[cfg(feature = "postgres")]
+    return script.map(crate::postgres::sql::statement_words);
+    #[cfg(not(feature = "postgres"))]
+    return script.and(None);
 }
 
 /// Whether downs have run since the attempt of a step began.

@@ -126,7 +126,12 @@ pub(super) async fn compare(
             None => judge(table, None, ids, by_up),
         });
     }
-    findings.extend(above.sequence_findings(&live));
+    // A sequence that the up made goes with its down, and another up makes another one.
+    let mut of_both = above.clone();
+    of_both
+        .sequences
+        .retain(|name, _| below.sequences.contains_key(name));
+    findings.extend(of_both.sequence_findings(&live));
     // The numbers of a sequence go with the rows that have them.
     findings.retain(|finding| said.is_none() || finding.id != "sequence-went-back");
     losses::excuse(run, cx, with, MadeBy::Down, findings).await

@@ -12,8 +12,12 @@ use crate::plan::{Action, BASELINE, Equal, Plan, Step, past};
 use crate::upgrade::{ExpectedChange, MadeBy};
 use crate::validator::{Finding, Severity};
 
+/// Of large objects, which a declaration names as a table is named: `large objects`.
+const LARGE_OBJECTS: &str = "large-objects-differ";
+
 /// The findings that a declaration can turn into notes.
-const EXCUSABLE: [&str; 9] = [
+const EXCUSABLE: [&str; 10] = [
+    LARGE_OBJECTS,
     UP.lost,
     UP.changed,
     COLUMN_DROPPED,
@@ -84,6 +88,7 @@ fn concerns(change: &ExpectedChange, finding: &Finding) -> bool {
         });
     }
     finding.subject == subject(&change.table)
+        || (finding.id == LARGE_OBJECTS && finding.subject == change.table)
 }
 
 /// The declarations of columns, if the table is what it was in all other columns.

@@ -77,6 +77,14 @@ pub(super) struct KeptState {
     replaced: u32,
 }
 
+impl Run<'_> {
+    /// The migrations that are applied in a state that is kept.
+    pub(super) fn applied_in(&self, label: &str) -> &[MigrationId] {
+        let kept = self.snapshots.get(label);
+        kept.map_or(&[], |kept| kept.applied.as_slice())
+    }
+}
+
 /// How a step ended: a verdict, or an error that says why there is none.
 pub(super) type StepResult = Result<Verdict>;
 

@@ -154,7 +154,6 @@ const LITERALS: &[&str] = &[
     "pg_type",
     "int4",
     "text",
-    "now",
     "sum(integer)",
     "+(integer,integer)",
     "pg_catalog",
@@ -178,6 +177,11 @@ const LITERALS: &[&str] = &[
     "(1,1,1)",
     "2 1",
     "1 2",
+    "YES",
+    "NO",
+    "220356483481",
+    "(6378168,0,0)",
+    "(0,6378168,0)",
 ];
 
 /// Types of all makes, in which the others can lie.
@@ -263,6 +267,15 @@ fn distinct(type_name: &str, valid: Vec<(String, String)>) -> Values {
     }
 }
 
+/// Makes of a type a domain and a composite type, as far as that can be done.
+async fn derive(conn: &mut PgConnection, name: &str, number: usize) {
+    let make = format!(
+        "DO $$ BEGIN CREATE DOMAIN domain_{number} AS {name}; EXCEPTION WHEN OTHERS THEN END $$;
+         DO $$ BEGIN CREATE TYPE composite_{number} AS (a {name}, b {name}[], c int); EXCEPTION WHEN OTHERS THEN END $$"
+    );
+    run(conn, &make).await;
+}
+
 /// The type and all that is made of it here.
 async fn values(conn: &mut PgConnection, name: &str, number: usize) -> Vec<Values> {
     let literals = LITERALS.iter().map(|literal| {
@@ -281,6 +294,10 @@ async fn values(conn: &mut PgConnection, name: &str, number: usize) -> Vec<Value
         "row(row('(1,2)','0'),'sad')",
         "row(row('(1,2)',NULL),'sad')",
         "row(row('(1,2)','0'),'ok')",
+        "row('a',NULL,'b',NULL)",
+        "row('a','b',NULL,NULL)",
+        "row('a',NULL,'b',NULL,'c')",
+        "row('a','b',NULL,NULL,'c')",
         "row(NULL,'ok')",
         "row(NULL,'{sad}','{\"(1,a)\"}')",
         "row(NULL,'{sad,ok}',NULL)",
@@ -303,14 +320,9 @@ async fn values(conn: &mut PgConnection, name: &str, number: usize) -> Vec<Value
         _ => return vec![base],
     };
     let mut all = Vec::new();
-    // Of each type an array, a domain and a composite type, as far as it can be made.
     let domain = format!("public.domain_{number}");
     let composite = format!("public.composite_{number}");
-    let make = format!(
-        "DO $$ BEGIN CREATE DOMAIN {domain} AS {name}; EXCEPTION WHEN OTHERS THEN END $$;
-         DO $$ BEGIN CREATE TYPE {composite} AS (a {name}, b {name}[], c int); EXCEPTION WHEN OTHERS THEN END $$"
-    );
-    run(conn, &make).await;
+    derive(conn, name, number).await;
     let arrays = [
         format!("'{{}}'::{name}[]"),
         format!("ARRAY[{x}]"),
@@ -391,16 +403,14 @@ async fn no_two_values_of_any_type_have_one_fingerprint() {
         prepare(&mut other, true).await;
         let names = types(&mut conn).await;
         let (mut pairs, mut collisions, mut kinds) = (0, Vec::new(), BTreeSet::new());
+        let mut empty = Vec::new();
         for (number, name) in names.iter().enumerate() {
             let all = values(&mut conn, name, number).await;
-            // Made in the other database too.
-            values(&mut other, name, number).await;
+            derive(&mut other, name, number).await;
             let only_null = all[0].expressions.len() == 1;
-            assert!(
-                !only_null || NEVER_WRITTEN.iter().any(|never| name.contains(never)),
-                "no value of type {name} on {}",
-                server.major
-            );
+            if only_null && !NEVER_WRITTEN.iter().any(|never| name.contains(never)) {
+                empty.push(name);
+            }
             let mut script =
                 "DROP SCHEMA IF EXISTS pairs CASCADE; CREATE SCHEMA pairs;\n".to_owned();
             for (kind, values) in all.iter().enumerate() {
@@ -431,7 +441,7 @@ async fn no_two_values_of_any_type_have_one_fingerprint() {
                     format!("({x}, {x}, 1), ({y}, {y}, 2)"),
                     format!("({x}, {y}, 1), ({y}, {x}, 2)"),
                 ];
-                if values.expressions.len() > 2 {
+                if values.expressions.len() > 2 && kind < 2 {
                     for (index, rows) in moved.iter().enumerate() {
                         write!(
                             script,
@@ -485,10 +495,16 @@ async fn no_two_values_of_any_type_have_one_fingerprint() {
             collisions.len()
         );
         assert!(
-            kinds.len() > 500 && pairs > 10_000,
+            kinds.len() > 400 && pairs > 100_000,
             "{} types, {pairs} pairs",
             kinds.len()
         );
         assert_eq!(collisions, Vec::<String>::new(), "on {}", server.major);
+        assert_eq!(
+            empty,
+            Vec::<&str>::new(),
+            "types without a value on {}",
+            server.major
+        );
     }
 }

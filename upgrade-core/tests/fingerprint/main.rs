@@ -7,7 +7,6 @@
 
 mod exact;
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "the helpers are those of several tests")]
 mod support;
 
 use sqlx::{Connection as _, PgConnection};

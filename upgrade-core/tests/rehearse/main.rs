@@ -7,6 +7,7 @@
 )]
 
 mod blame;
+mod collateral;
 mod crash;
 mod left_behind;
 mod looks;

@@ -37,6 +37,12 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// What fills the tables before the upgrade.
+    pub(crate) fn with_rows(mut self, rows: &'static str) -> Self {
+        self.rows = rows;
+        self
+    }
+
     /// So many migrations are applied before.
     pub(crate) fn released(mut self, count: usize) -> Self {
         self.applied = count;

@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use self::name::readable;
+pub(in crate::postgres) use self::name::readable;
 
 pub use self::diff::{AttributeChange, CatalogDiff, Change, ChangeKind, PositionChange};
 pub use self::error::CatalogError;

@@ -52,7 +52,7 @@ impl fmt::Display for TableName {
 
 /// A name as a person reads it: in quotes only if it is not plain. Key words stay as they are, so
 /// this is not for statements.
-pub(super) fn readable(name: &str) -> String {
+pub(in crate::postgres) fn readable(name: &str) -> String {
     let plain = name
         .bytes()
         .all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'$'));

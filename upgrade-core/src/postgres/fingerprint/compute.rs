@@ -5,13 +5,12 @@ use std::fmt;
 
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
-use sqlx::postgres::types::Oid;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::value::{exact_hash, row_text};
 use super::{FingerprintError, TableName, TableShape, Tables};
-use crate::observation::{Reading, SequenceState};
-use crate::postgres::catalog::{CatalogScope, Pinned, ScopeOids, server_major};
+use crate::observation::Reading;
+use crate::postgres::catalog::{CatalogScope, Pinned, server_major};
 use crate::postgres::sql::quote_ident;
 
 /// How rows are hashed.
@@ -212,7 +211,7 @@ pub(in crate::postgres) async fn fingerprint_listed(
     Ok(all)
 }
 
-fn settings(source: sqlx::Error) -> FingerprintError {
+pub(super) fn settings(source: sqlx::Error) -> FingerprintError {
     FingerprintError::List {
         what: "settings",
         source,
@@ -256,99 +255,4 @@ fn statement(
         "SELECT count(*), concat(coalesce(sum({hash}), 0)) FROM {only}{} t",
         table.to_sql()
     ))
-}
-
-/// Where every sequence in scope stands, by name.
-///
-/// The sequences of a table that is out of scope are out too. What a sequence hands out is not
-/// undone by a rollback, so these values need not be of one state of the database.
-///
-/// Whose sequence it is does not matter, if the role may read it: it needs `SELECT` on the sequence
-/// and `USAGE` on its schema.
-///
-/// # Errors
-/// [`FingerprintError::Sequence`] for the first one that the role may not read,
-/// [`FingerprintError::List`] or [`FingerprintError::Scope`] when a query fails.
-pub async fn sequence_values(
-    conn: &mut PgConnection,
-    scope: &CatalogScope,
-) -> Result<BTreeMap<TableName, SequenceState>, FingerprintError> {
-    let (mut session, oids) = Pinned::begin_listing(conn, scope)
-        .await
-        .map_err(|source| FingerprintError::Scope { source })?;
-    let values = sequences_listed(session.conn(), &oids).await?;
-    session.end().await.map_err(settings)?;
-    Ok(values)
-}
-
-/// Where the sequences of these schemas stand, inside a transaction with pinned settings.
-pub(in crate::postgres) async fn sequences_listed(
-    conn: &mut PgConnection,
-    oids: &ScopeOids,
-) -> Result<BTreeMap<TableName, SequenceState>, FingerprintError> {
-    const LIST: &str = "
-        SELECT n.nspname::text, c.relname::text, s.seqincrement, s.seqstart, s.seqcycle,
-            has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT')
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_sequence s ON s.seqrelid = c.oid
-        WHERE c.relkind = 'S' AND c.relnamespace = ANY($1) AND c.oid <> ALL($2)
-        ORDER BY 1, 2";
-    /// How many sequences one statement reads.
-    const CHUNK: usize = 200;
-
-    let failed = |source| FingerprintError::List {
-        what: "sequences",
-        source,
-    };
-    let (schemas, hidden): (&[Oid], &[Oid]) = (&oids.schemas, &oids.hidden);
-    let rows = sqlx::query(LIST)
-        .bind(schemas)
-        .bind(hidden)
-        .fetch_all(&mut *conn)
-        .await
-        .map_err(failed)?;
-    let mut known: Vec<(TableName, SequenceState)> = Vec::with_capacity(rows.len());
-    for row in rows {
-        let (schema, name, increment, start, cycles, readable): (
-            String,
-            String,
-            i64,
-            i64,
-            bool,
-            bool,
-        ) = FromRow::from_row(&row).map_err(failed)?;
-        let sequence = TableName::new(schema, name);
-        if !readable {
-            return Err(FingerprintError::Sequence { sequence });
-        }
-        let mut state = SequenceState::new(0, false);
-        (state.increment, state.start, state.cycles) = (increment, start, cycles);
-        known.push((sequence, state));
-    }
-    let mut values = BTreeMap::new();
-    for chunk in known.chunks(CHUNK) {
-        let reads: Vec<String> = chunk
-            .iter()
-            .enumerate()
-            .map(|(index, (name, _))| {
-                format!(
-                    "SELECT {index} AS n, last_value, is_called FROM {}",
-                    name.to_sql()
-                )
-            })
-            .collect();
-        let sql = reads.join(" UNION ALL ");
-        let rows = sqlx::query(AssertSqlSafe(sql))
-            .persistent(false)
-            .fetch_all(&mut *conn)
-            .await
-            .map_err(failed)?;
-        for row in rows {
-            let index: i32 = row.try_get("n").map_err(failed)?;
-            let (name, mut state) = chunk[index.unsigned_abs() as usize].clone();
-            state.last_value = row.try_get("last_value").map_err(failed)?;
-            state.is_called = row.try_get("is_called").map_err(failed)?;
-            values.insert(name, state);
-        }
-    }
-    Ok(values)
 }

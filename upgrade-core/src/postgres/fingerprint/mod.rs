@@ -40,15 +40,16 @@
 
 mod compute;
 mod error;
+mod sequences;
 mod shared;
 mod tables;
 mod value;
 
-pub use self::compute::{
-    ColumnPick, Fingerprint, HashMode, fingerprint, fingerprint_all, sequence_values,
-};
-pub(in crate::postgres) use self::compute::{fingerprint_listed, sequences_listed};
+pub(in crate::postgres) use self::compute::fingerprint_listed;
+pub use self::compute::{ColumnPick, Fingerprint, HashMode, fingerprint, fingerprint_all};
 pub use self::error::FingerprintError;
+pub use self::sequences::sequence_values;
+pub(in crate::postgres) use self::sequences::{counted_listed, sequences_listed};
 pub use self::shared::{RetypedColumn, SharedColumns, shared_columns};
 pub use self::tables::{ColumnShape, TableShape, Tables};
 pub(in crate::postgres) use self::value::{Form, exact_hash, row_text};

@@ -343,6 +343,42 @@ pub(crate) fn words(sql: &str) -> Vec<String> {
         .collect()
 }
 
+/// The words of each statement of a script: names and keywords in lower case, quoted names as they are,
+/// and the words of whatever is in a string or a quoted body.
+pub(crate) fn statement_words(sql: &str) -> Vec<Vec<String>> {
+    fn add(text: &str, words: &mut Vec<String>) {
+        for token in lex(text) {
+            let part = &text[token.start..token.end];
+            match token.kind {
+                TokenKind::Word => words.push(part.to_lowercase()),
+                TokenKind::Quoted if part.starts_with('"') => {
+                    words.push(part[1..part.len() - 1].replace("\"\"", "\""));
+                }
+                TokenKind::Quoted => {
+                    let quote = if part.starts_with('$') {
+                        part[1..].find('$').map_or(1, |end| end + 2)
+                    } else {
+                        part.find('\'').map_or(0, |start| start + 1)
+                    };
+                    let end = part.len() - if part.starts_with('$') { quote } else { 1 };
+                    if quote > 0 && quote <= end {
+                        add(&part[quote..end], words);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    let statements = split(sql).into_iter();
+    statements
+        .map(|statement| {
+            let mut words = Vec::new();
+            add(statement.text, &mut words);
+            words
+        })
+        .collect()
+}
+
 /// Whether two scripts differ in white space and comments at most.
 pub(crate) fn same_statements(one: &str, other: &str) -> bool {
     fn words(sql: &str) -> impl Iterator<Item = &str> {

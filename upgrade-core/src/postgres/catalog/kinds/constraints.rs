@@ -3,7 +3,8 @@
 //! Left out: `NOT NULL` (a fact of its column or domain), constraint triggers (triggers), and the
 //! copies of a foreign key that the server makes on the same table for each partition of the
 //! referenced one, whose number and names differ between majors. The words that follow a
-//! definition are facts of their own, so that validating a constraint changes one fact.
+//! definition are facts of their own, so that validating a constraint changes one fact. The triggers by
+//! which the server enforces a foreign key are told by whether one of them is disabled.
 
 pub(super) const SQL: &str = concat!(
     "
@@ -14,6 +15,9 @@ pub(super) const SQL: &str = concat!(
                 '( NO INHERIT| DEFERRABLE| INITIALLY DEFERRED| NOT VALID| NOT ENFORCED)+$', ''),
             'validated', CASE WHEN NOT con.convalidated AND def.text !~ ' NOT ENFORCED$' THEN 'false' END,
             'enforced', CASE WHEN def.text ~ ' NOT ENFORCED$' THEN 'false' END,
+            'triggers', CASE WHEN con.contype = 'f' AND EXISTS (SELECT FROM pg_trigger tg
+                WHERE tg.tgconstraint = con.oid AND tg.tgisinternal AND tg.tgenabled IN ('D', 'R'))
+                THEN 'disabled' END,
             'deferrable', CASE WHEN con.condeferred THEN 'initially deferred'
                 WHEN con.condeferrable THEN 'initially immediate' END,
             'no inherit', CASE WHEN con.contype = 'c' AND con.connoinherit THEN 'true' END,

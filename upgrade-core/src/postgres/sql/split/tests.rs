@@ -300,3 +300,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn words_are_those_of_names_keywords_and_quoted_bodies() {
+    let sql = "DROP POLICY Own ON \"My \"\"Table\"\"\"; -- drop it\ndo $x$ begin execute 'alter table t'; end $x$; select '', $$$$, e'a b'";
+    let found = statement_words(sql);
+    assert_eq!(found[0], ["drop", "policy", "own", "on", "My \"Table\""]);
+    assert_eq!(
+        found[1],
+        ["do", "begin", "execute", "alter", "table", "t", "end"]
+    );
+    assert_eq!(found[2], ["select", "a", "b"]);
+}
