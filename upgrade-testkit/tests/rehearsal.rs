@@ -344,3 +344,55 @@ async fn the_schema_of_the_newer_release_is_compared_with_a_committed_file() {
         "{shown}"
     );
 }
+
+/// Both releases of `c24b_late_sqlx`, with the names that a tool reads.
+fn late(names: [&str; 3]) -> [TempDir; 2] {
+    let texts = [
+        "create table t (id bigint primary key, a text not null);",
+        "alter table t add column b text;",
+        "create view v as select * from t;",
+    ];
+    let all: Vec<_> = names.into_iter().zip(texts).collect();
+    [folder(&[all[0], all[2]]), folder(&all)]
+}
+
+#[tokio::test]
+async fn c24b_late_sqlx() {
+    let [old, new] = late(["0001_t.sql", "0002_b.sql", "0003_v.sql"]);
+    let run = |scenario| {
+        rehearsal(new.path())
+            .from(format!("folder:{}", old.path().display()))
+            .scenario(scenario)
+            .report()
+    };
+    let report = run(Scenario::FreshInstall).await.unwrap();
+    assert_eq!(failures(&report), ["fresh-install-differs"], "{report}");
+    let report = run(Scenario::LateBranch).await.unwrap();
+    assert_eq!(failures(&report), ["order-dependent"], "{report}");
+    let report = run(Scenario::Straight).await.unwrap();
+    assert!(report.passed, "{report}");
+    let warned = report.findings_of(Severity::Warning);
+    assert!(
+        warned
+            .into_iter()
+            .any(|found| found.finding.id == "late-version"),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn c24_watermark_golang() {
+    let [old, new] = late(["000001_t.up.sql", "000002_b.up.sql", "000003_v.up.sql"]);
+    let report = rehearsal(new.path())
+        .from(format!("folder:{}", old.path().display()))
+        .report()
+        .await
+        .unwrap();
+    assert_eq!(failures(&report), ["late-version"], "{report}");
+    assert!(
+        report
+            .to_string()
+            .contains("golang-migrate never applies it"),
+        "{report}"
+    );
+}

@@ -8,6 +8,7 @@
 
 mod blame;
 mod crash;
+mod layouts;
 mod left_behind;
 mod looks;
 mod pages;

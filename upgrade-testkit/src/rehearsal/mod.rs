@@ -82,6 +82,7 @@ pub struct Rehearsal {
     environment: Option<MakeEnvironment>,
     rollback_within: Duration,
     step_within: Option<Duration>,
+    session_sql: Option<String>,
     reversible: bool,
     every_crash: bool,
     releases: BTreeSet<String>,
@@ -141,6 +142,7 @@ impl Rehearsal {
             environment: None,
             rollback_within: DEFAULT_BUDGET,
             step_within: None,
+            session_sql: None,
             reversible: false,
             every_crash: false,
             releases: BTreeSet::new(),
@@ -181,6 +183,7 @@ impl Rehearsal {
             environment: None,
             rollback_within: spec.rollback_within().unwrap_or(DEFAULT_BUDGET),
             step_within: None,
+            session_sql: None,
             reversible: spec.is_reversible(),
             every_crash: false,
             releases: BTreeSet::new(),
@@ -324,6 +327,15 @@ impl Rehearsal {
     #[must_use]
     pub fn step_within(mut self, budget: Duration) -> Self {
         self.step_within = Some(budget);
+        self
+    }
+
+    /// Has every session of a migration run this SQL first; see [`History::with_session_sql`].
+    ///
+    /// [`History::with_session_sql`]: upgrade_core::migration::history::History::with_session_sql
+    #[must_use]
+    pub fn session_sql(mut self, sql: impl Into<String>) -> Self {
+        self.session_sql = Some(sql.into());
         self
     }
 

@@ -64,7 +64,11 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
         };
         split.pending.truncate(last + 1);
     }
-    let history = Arc::new(History::of_folder(&head).map_err(unusable)?);
+    let mut history = History::of_folder(&head).map_err(unusable)?;
+    if let Some(sql) = &rehearsal.session_sql {
+        history = history.with_session_sql(sql);
+    }
+    let history = Arc::new(history);
     let record = history
         .table()
         .schema
