@@ -508,10 +508,15 @@ impl Rehearsal {
     }
 
     fn leave_out_record(&mut self, releases: &Releases) {
-        if let Some((schema, table)) = &releases.record {
+        let Some(table) = &releases.record else {
+            return;
+        };
+        let mut observer = self.observer.clone().with_record(&table.name);
+        if let Some(schema) = &table.schema {
             let reason = "the record of the migration tool";
-            self.observer = self.observer.clone().without_table(schema, table, reason);
+            observer = observer.without_table(schema, &table.name, reason);
         }
+        self.observer = observer;
     }
 
     /// The two releases: from the function that the test names, or from the folder.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use upgrade_core::migration::folder::{
     FolderProblem, Layout, MigrationFolder, ProblemKind, Severity,
 };
-use upgrade_core::migration::history::History;
+use upgrade_core::migration::history::{History, TableName};
 use upgrade_core::migration::source::{Pending, PendingProblem, Release, Source, pending};
 use upgrade_core::migration::{MigrationId, SqlMigration};
 use upgrade_core::upgrade::ExpectedChange;
@@ -29,8 +29,8 @@ pub(super) struct Releases {
     pub(super) expected_changes: Vec<ExpectedChange>,
     /// Why this is the previous release.
     pub(super) reason: String,
-    /// The schema and the table in which the tool keeps its record, where it names a schema.
-    pub(super) record: Option<(String, String)>,
+    /// The table in which the tool keeps its record, where the tool is known.
+    pub(super) record: Option<TableName>,
 }
 
 pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
@@ -69,11 +69,7 @@ pub(super) fn resolve(rehearsal: &Rehearsal) -> Result<Releases> {
         history = history.with_session_sql(sql);
     }
     let history = Arc::new(history);
-    let record = history
-        .table()
-        .schema
-        .clone()
-        .map(|schema| (schema, history.table().name.clone()));
+    let record = Some(history.table().clone());
     // From an earlier release on, released files run over rows once more.
     let from_earlier = rehearsal.scenario == Scenario::EveryRelease;
     let released = split.applied.iter().filter(|_| from_earlier);

@@ -33,6 +33,40 @@ macro_rules! cases {
 }
 
 cases! {
+    c14_diesel_comment {
+        every: run([Straight, RoundTrip, FreshInstall]).passes();
+    }
+    c24_watermark_golang {
+        every: run([Straight, RoundTrip]).finds([error(
+            "late-version",
+            "000002_b.up.sql",
+            "golang-migrate never applies it",
+        )]);
+    }
+    c24b_late_sqlx {
+        fresh: run([FreshInstall]).finds([
+            error("fresh-install-differs", "column public.v.b", ""),
+        ]);
+        branch: run([LateBranch]).finds([
+            error("order-dependent", "column public.v.b", ""),
+        ]);
+        straight: run([Straight]).finds([
+            warning("late-version", "0002_b.up.sql", "sqlx applies it behind the others"),
+        ]);
+    }
+    l1b_goose_simple {
+        every: run([Straight, RoundTrip, RollbackAt, Repeat, FreshInstall, EveryRelease, CrashAt])
+            .reversible()
+            .passes();
+    }
+    old {
+        every: run([Straight, RoundTrip]).reversible().passes();
+    }
+    stray {
+        every: run([Straight, RoundTrip]).finds([
+            note("stray-file", "fill_by_hand.sql", "`fill_by_hand.sql` is no migration"),
+        ]);
+    }
     c33b_declared_down {
         straight: run([Straight]).passes();
     }
@@ -46,28 +80,22 @@ const PENDING: &[&str] = &[
     "c03d_cic_dropped_first",
     "c07c_seq_up_only",
     "c10_up_loses_rls",
-    "c14_diesel_comment",
     "c15_unique_dups",
     "c17_old_insert",
     "c19b_matview_up_empty",
     "c20b_insert_delete",
     "c21_down_not_null",
     "c23b_seed_triggers",
-    "c24_watermark_golang",
-    "c24b_late_sqlx",
     "c33c_fn_renamed_up_only",
     "c36_blanked_up_only",
     "c39_trigger_left_disabled",
     "drop",
-    "l1b_goose_simple",
     "leak",
-    "old",
     "path",
     "rename",
     "seed_2",
     "seq",
     "short",
-    "stray",
 ];
 
 #[test]
