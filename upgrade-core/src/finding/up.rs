@@ -19,6 +19,13 @@ pub(super) const KINDS: &[FindingKind] = &[
         mend: "name the previous release that lacks it with `from`, or look who applied it",
     },
     FindingKind {
+        id: "no-tables",
+        title: "the upgraded database has no table",
+        severity: Error,
+        breaks: "nothing was tested: every comparison of nothing with nothing passes",
+        mend: "look whether the folder is read as the tool reads it, and whether its files make tables at all",
+    },
+    FindingKind {
         id: "rows-lost-by-up",
         title: "a table has fewer rows after the upgrade",
         severity: Error,

@@ -110,6 +110,17 @@ impl SqlMigration {
         }
     }
 
+    async fn begin_session(&self, session: &mut PgConnection) -> Result<()> {
+        self.history.begin_session(session).await.map_err(|source| {
+            Error::new(
+                ErrorKind::Migration,
+                "the SQL that begins each session of a migration failed",
+            )
+            .with_source(source)
+            .with_hint("it is given by `History::with_session_sql`")
+        })
+    }
+
     async fn look_up(&self, session: &mut PgConnection) -> Result<Status> {
         let rows = self
             .history
@@ -283,13 +294,16 @@ impl SqlMigration {
     ) -> Result<()> {
         let path = script.path.display().to_string();
         let explain = |text: &str, begins, line, source| {
-            failed(
-                &self.id,
-                direction.runs(),
-                &path,
-                Sent { text, begins, line },
-                source,
-            )
+            let sent = Sent { text, begins, line };
+            let changed = traces::search_path_of(script, line, &source);
+            let error = failed(&self.id, direction.runs(), &path, sent, source);
+            match changed {
+                Some(place) => error.with_hint(format!(
+                    "`search_path` is changed at {place}, and names without a schema are looked up \
+                     there: write the schema before the name"
+                )),
+                None => error,
+            }
         };
         if script.one_by_one() {
             let statements = script.statements();
@@ -428,18 +442,28 @@ impl Migration for SqlMigration {
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {
         let mut session = cx.connect().await?;
-        let status = cx
-            .bounded("look a migration up", self.look_up(&mut session))
-            .await??;
+        let look_up = async {
+            self.begin_session(&mut session).await?;
+            self.look_up(&mut session).await
+        };
+        let status = cx.bounded("look a migration up", look_up).await??;
         crate::postgres::database::close(session).await;
         Ok(status)
     }
 
     async fn apply(&self, cx: &UpgradeContext) -> Result<Outcome> {
-        in_session(cx, &self.id, async |session| self.up(cx, session).await).await
+        let up = async |session: &mut PgConnection| {
+            self.begin_session(session).await?;
+            self.up(cx, session).await
+        };
+        in_session(cx, &self.id, up).await
     }
 
     async fn revert(&self, cx: &UpgradeContext) -> Result<Outcome> {
-        in_session(cx, &self.id, async |session| self.down(cx, session).await).await
+        let down = async |session: &mut PgConnection| {
+            self.begin_session(session).await?;
+            self.down(cx, session).await
+        };
+        in_session(cx, &self.id, down).await
     }
 }

@@ -138,6 +138,24 @@ fn notice(cx: &UpgradeContext, finding: &str, id: &MigrationId, script: &Script,
     cx.notice(Finding::error(finding, format!("migration {id}"), message).with_blame(blame));
 }
 
+/// Where a script changes the `search_path` before the line of a statement that has failed because
+/// a name was not found.
+pub(super) fn search_path_of(script: &Script, line: usize, error: &sqlx::Error) -> Option<String> {
+    // Unknown tables, schemas, functions, types.
+    const NOT_FOUND: [&str; 4] = ["42P01", "3F000", "42883", "42704"];
+    let code = error.as_database_error()?.code()?;
+    if !NOT_FOUND.contains(&code.as_ref()) {
+        return None;
+    }
+    let statements = script.statements();
+    let (at, _) = statements.iter().find(|(at, statement)| {
+        let first = keywords(statement.text, 1);
+        let sets = matches!(first.first().map(String::as_str), Some("SET" | "SELECT"));
+        sets && *at <= line && statement.text.to_ascii_lowercase().contains("search_path")
+    })?;
+    Some(format!("{}:{at}", script.path.display()))
+}
+
 /// Where the first statement stands that does it, if one can be told.
 fn place(script: &Script, does: impl Fn(&[String], &str) -> bool) -> String {
     let statements = script.statements();

@@ -26,6 +26,9 @@ pub const BOOKKEEPING: [&str; 10] = [
     "schema_migrations",
 ];
 
+/// Why their tables are left out where nothing else is said.
+const RECORD: &str = "the record of a migration tool";
+
 /// Reads what is compared from a database.
 ///
 /// Clones share the memory of what was waived, so that after a run any of them can tell which
@@ -45,7 +48,7 @@ impl Default for Observer {
         let scope = BOOKKEEPING
             .into_iter()
             .fold(CatalogScope::new(), |scope, table| {
-                scope.without_table("public", table, "the record of a migration tool")
+                scope.without_table("public", table, RECORD)
             });
         Self {
             scope,
@@ -62,6 +65,19 @@ impl Observer {
     #[must_use]
     pub fn without_table(mut self, schema: &str, table: &str, reason: &str) -> Self {
         self.scope = self.scope.without_table(schema, table, reason);
+        self
+    }
+
+    /// Names the table in which the migration tool keeps its record: tables of `public` in which
+    /// other tools keep theirs are then compared as any other.
+    #[must_use]
+    pub fn with_record(mut self, table: &str) -> Self {
+        self.scope = BOOKKEEPING
+            .into_iter()
+            .filter(|other| *other != table)
+            .fold(self.scope, |scope, other| {
+                scope.with_table("public", other, RECORD)
+            });
         self
     }
 
@@ -258,4 +274,22 @@ fn facts(object: &Object) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_record_of_the_tool_at_hand_is_left_out() {
+        let observer = Observer::default()
+            .without_table("public", "schema_migrations", "it is counted elsewhere")
+            .with_record("_sqlx_migrations");
+        let left_out: Vec<String> = observer
+            .scope
+            .excluded_tables()
+            .map(|(table, _)| table.name.clone())
+            .collect();
+        assert_eq!(left_out, ["_sqlx_migrations", "schema_migrations"]);
+    }
 }

@@ -4,6 +4,7 @@ mod blame;
 mod compare;
 mod crash;
 mod downs;
+mod empty;
 mod end;
 mod faults;
 mod limit;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::limit::said;
 use super::run::{Run, StepResult, verdict};
-use super::{compare, crash, faults, order, rollback, services, watch};
+use super::{compare, crash, empty, faults, order, rollback, services, watch};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
@@ -90,7 +90,8 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         Action::Apply { migration } => {
             let watches = watch::begin(run, cx, step).await?;
             let applied = apply(run, cx, step, migration).await;
-            watch::end(run, cx, watches, applied).await
+            let applied = watch::end(run, cx, watches, applied).await?;
+            empty::after_apply(run, cx, applied).await
         }
         Action::Crash {
             migration,

@@ -9,6 +9,7 @@
 mod blame;
 mod collateral;
 mod crash;
+mod layouts;
 mod left_behind;
 mod looks;
 mod pages;

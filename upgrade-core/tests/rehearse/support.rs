@@ -33,7 +33,7 @@ pub(crate) struct Shop {
 pub(crate) struct Case {
     folder: MigrationFolder,
     applied: usize,
-    rows: &'static str,
+    pub(crate) rows: &'static str,
 }
 
 impl Case {
@@ -187,7 +187,7 @@ pub(crate) fn findings(report: &Report) -> Vec<(&str, &str)> {
 struct Fresh {
     database: Database,
     applied: Vec<Arc<dyn Migration>>,
-    rows: &'static str,
+    pub(crate) rows: &'static str,
 }
 
 #[async_trait]

@@ -92,6 +92,7 @@ pub struct Rehearsal {
     changes: Vec<Change>,
     faults_off: BTreeSet<FaultKind>,
     environment: Option<MakeEnvironment>,
+    session_sql: Option<String>,
     releases: BTreeSet<String>,
     observer: Observer,
     plan: Option<Plan>,
@@ -148,6 +149,7 @@ impl Rehearsal {
             changes: Vec::new(),
             faults_off: settings.faults_off.clone(),
             environment: None,
+            session_sql: None,
             releases: BTreeSet::new(),
             observer: Observer::default(),
             plan: None,
@@ -320,6 +322,15 @@ impl Rehearsal {
         self.upgrade_with(move |upgrade| upgrade.with_step_within(budget))
     }
 
+    /// Has every session of a migration run this SQL first; see [`History::with_session_sql`].
+    ///
+    /// [`History::with_session_sql`]: upgrade_core::migration::history::History::with_session_sql
+    #[must_use]
+    pub fn session_sql(mut self, sql: impl Into<String>) -> Self {
+        self.session_sql = Some(sql.into());
+        self
+    }
+
     /// Asks for every migration to have a down.
     #[must_use]
     pub fn reversible(self) -> Self {
@@ -479,10 +490,15 @@ impl Rehearsal {
     }
 
     fn leave_out_record(&mut self, releases: &Releases) {
-        if let Some((schema, table)) = &releases.record {
+        let Some(table) = &releases.record else {
+            return;
+        };
+        let mut observer = self.observer.clone().with_record(&table.name);
+        if let Some(schema) = &table.schema {
             let reason = "the record of the migration tool";
-            self.observer = self.observer.clone().without_table(schema, table, reason);
+            observer = observer.without_table(schema, &table.name, reason);
         }
+        self.observer = observer;
     }
 
     /// An upgrade with everything that the test adds to it.

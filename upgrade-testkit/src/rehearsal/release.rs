@@ -6,7 +6,7 @@ use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::{
     FolderProblem, Layout, MigrationFolder, ProblemKind, Severity,
 };
-use upgrade_core::migration::history::History;
+use upgrade_core::migration::history::{History, TableName};
 use upgrade_core::migration::source::{Pending, PendingProblem, Release, Source, pending};
 use upgrade_core::{
     BoxError, Error, ErrorKind, Finding, Migration, Result, Scenario, Upgrade, Version,
@@ -22,8 +22,8 @@ pub(super) struct Releases {
     pub(super) upgrade: Upgrade,
     /// Why this is the previous release.
     pub(super) reason: String,
-    /// The schema and the table in which the tool keeps its record, where it names a schema.
-    pub(super) record: Option<(String, String)>,
+    /// The table in which the tool keeps its record, where the tool is known.
+    pub(super) record: Option<TableName>,
 }
 
 /// From the function that the test names, or from its migrations.
@@ -71,12 +71,12 @@ fn of_files(rehearsal: &Rehearsal, head: &MigrationFolder) -> Result<Releases> {
         };
         split.pending.truncate(last + 1);
     }
-    let history = Arc::new(History::of_folder(head).map_err(unusable)?);
-    let record = history
-        .table()
-        .schema
-        .clone()
-        .map(|schema| (schema, history.table().name.clone()));
+    let mut history = History::of_folder(head).map_err(unusable)?;
+    if let Some(sql) = &rehearsal.session_sql {
+        history = history.with_session_sql(sql);
+    }
+    let history = Arc::new(history);
+    let record = Some(history.table().clone());
     // From an earlier release on, released files run over rows once more.
     let from_earlier = rehearsal.scenario == Scenario::EveryRelease;
     let released = split.applied.iter().filter(|_| from_earlier);

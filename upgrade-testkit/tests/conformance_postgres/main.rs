@@ -34,6 +34,10 @@ upgrade_testkit::migration_conformance!(
     golang_migrate,
     migration::Files::new(Server::start().await, Layout::GolangMigrate)
 );
+upgrade_testkit::migration_conformance!(
+    goose,
+    migration::Files::new(Server::start().await, Layout::Goose)
+);
 upgrade_testkit::migration_conformance!(command, migration::Commands::new(Server::start().await));
 upgrade_testkit::rollback_conformance!(snapshot_swap, rollback::Swap::new(Server::start().await));
 upgrade_testkit::rollback_conformance!(

@@ -18,10 +18,17 @@ const DOWN: &str = "drop table parcels;";
 pub(crate) fn parcels(layout: Layout, up: &str, down: Option<&str>) -> Arc<dyn Migration> {
     let (up_name, down_name) = match layout {
         Layout::Diesel => ("2_parcels/up.sql", "2_parcels/down.sql"),
+        Layout::Goose => ("2_parcels.sql", ""),
         _ => ("2_parcels.up.sql", "2_parcels.down.sql"),
     };
     let mut files = vec![(PathBuf::from(up_name), up.as_bytes().to_vec())];
-    files.extend(down.map(|down| (PathBuf::from(down_name), down.as_bytes().to_vec())));
+    if layout == Layout::Goose {
+        let down = down.map(|down| format!("-- +goose Down\n{down}\n"));
+        let text = format!("-- +goose Up\n{up}\n{}", down.unwrap_or_default());
+        files[0].1 = text.into_bytes();
+    } else {
+        files.extend(down.map(|down| (PathBuf::from(down_name), down.as_bytes().to_vec())));
+    }
     let folder = MigrationFolder::from_files_as("conformance", files, layout).unwrap();
     SqlMigration::all(&folder).unwrap().remove(0)
 }

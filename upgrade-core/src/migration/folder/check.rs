@@ -1,5 +1,7 @@
 //! What the SQL of a folder shows without being run.
 
+use std::collections::BTreeMap;
+
 use super::MigrationKind;
 use super::file::{Delivery, MigrationFile, Script, TransactionMode};
 use super::layout::Layout;
@@ -11,13 +13,15 @@ use crate::postgres::sql::{is_empty_script, keywords};
 /// The problems that the SQL itself shows.
 pub(super) fn of_scripts(layout: Layout, migrations: &[MigrationFile]) -> Vec<FolderProblem> {
     let some_have_downs = migrations.iter().any(|file| file.down.is_some());
-    let mut problems = irreversible_in_range(migrations);
+    let units = Units::of(layout, migrations);
+    let mut problems = irreversible_in_range(migrations, &units);
     for file in migrations {
+        let unit = units.of_file(file);
         let title = file.title();
         let problem = |kind, script: &Script, message: String, help: &str| {
             FolderProblem::new(kind, Some(&file.version_text), &script.path, message, help)
         };
-        if is_empty_script(&file.up.sql) {
+        if !unit.up_does {
             problems.push(problem(
                 ProblemKind::UpEmpty,
                 &file.up,
@@ -26,11 +30,7 @@ pub(super) fn of_scripts(layout: Layout, migrations: &[MigrationFile]) -> Vec<Fo
             ));
         }
         match &file.down {
-            Some(down)
-                if is_empty_script(&down.sql)
-                    && !is_empty_script(&file.up.sql)
-                    && !changes_rows_only(&file.up) =>
-            {
+            Some(down) if unit.up_changes_schema && !unit.down_does => {
                 problems.push(
                     problem(
                         ProblemKind::DownEmpty,
@@ -41,7 +41,7 @@ pub(super) fn of_scripts(layout: Layout, migrations: &[MigrationFile]) -> Vec<Fo
                     .at(down.first_line),
                 );
             }
-            None if some_have_downs && file.kind == MigrationKind::Versioned => {
+            None if some_have_downs && !unit.has_down && file.kind == MigrationKind::Versioned => {
                 problems.push(problem(
                     ProblemKind::DownMissing,
                     &file.up,
@@ -74,6 +74,56 @@ pub(super) fn of_scripts(layout: Layout, migrations: &[MigrationFile]) -> Vec<Fo
         }
     }
     problems
+}
+
+/// What the files of one change do together.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unit {
+    up_does: bool,
+    up_changes_schema: bool,
+    has_down: bool,
+    down_does: bool,
+}
+
+/// The migrations by the change that they belong to. popx takes a change for each statement, numbers
+/// them behind one time, and often writes the whole way back into one of them; with any other tool
+/// each migration is a change.
+struct Units<'a> {
+    layout: Layout,
+    units: BTreeMap<&'a str, Unit>,
+}
+
+impl<'a> Units<'a> {
+    fn of(layout: Layout, migrations: &'a [MigrationFile]) -> Self {
+        let mut units: BTreeMap<&str, Unit> = BTreeMap::new();
+        for file in migrations {
+            let unit = units.entry(key(layout, file)).or_default();
+            let up_does = !is_empty_script(&file.up.sql);
+            unit.up_does |= up_does;
+            unit.up_changes_schema |= up_does && !changes_rows_only(&file.up);
+            if let Some(down) = &file.down {
+                unit.has_down = true;
+                unit.down_does |= !is_empty_script(&down.sql);
+            }
+        }
+        Self { layout, units }
+    }
+
+    fn of_file(&self, file: &MigrationFile) -> Unit {
+        let unit = self.units.get(key(self.layout, file));
+        unit.copied().unwrap_or_default()
+    }
+}
+
+/// How many digits of a popx version are a time; the rest counts the parts of a change.
+const POPX_TIME: usize = 14;
+
+fn key(layout: Layout, file: &MigrationFile) -> &str {
+    let version = file.version_text.as_str();
+    match layout {
+        Layout::Popx => version.get(..POPX_TIME).unwrap_or(version),
+        _ => version,
+    }
 }
 
 /// Whether a script only adds, changes and removes rows: what was there before need not be kept to
@@ -209,8 +259,8 @@ fn of_line_endings(layout: Layout, file: &MigrationFile, script: &Script) -> Opt
 }
 
 /// One-way migrations with a way back on both sides of them.
-fn irreversible_in_range(migrations: &[MigrationFile]) -> Vec<FolderProblem> {
-    let reversible = |file: &MigrationFile| file.down.is_some();
+fn irreversible_in_range(migrations: &[MigrationFile], units: &Units<'_>) -> Vec<FolderProblem> {
+    let reversible = |file: &MigrationFile| units.of_file(file).has_down;
     let first = migrations.iter().position(reversible);
     let last = migrations.iter().rposition(reversible);
     let (Some(first), Some(last)) = (first, last) else {

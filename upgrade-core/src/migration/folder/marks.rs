@@ -203,7 +203,7 @@ fn foreign<'a>(path: &Path, content: &'a [u8], layout: Layout, asked: bool) -> O
     let name = file_name(path);
     let is_up_file = match direction_of_file(&name) {
         // A down has nothing to mark.
-        Some(is_down) if is_down => return None,
+        Some(true) => return None,
         direction => direction.is_some(),
     };
     if !name.ends_with(".sql") {

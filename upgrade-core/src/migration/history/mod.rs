@@ -77,6 +77,7 @@ pub struct History {
     layout: Layout,
     options: HistoryOptions,
     table: TableName,
+    session_sql: Option<String>,
 }
 
 impl History {
@@ -90,6 +91,27 @@ impl History {
             layout,
             options,
             table,
+            session_sql: None,
+        }
+    }
+
+    /// Has every session run this SQL first in which a migration is looked up, applied or reverted:
+    /// for a record, or tables, that a trigger or a policy guards, as in `set app.role = 'deploy'`.
+    /// What it sets does not count as left by the migration.
+    #[must_use]
+    pub fn with_session_sql(mut self, sql: impl Into<String>) -> Self {
+        self.session_sql = Some(sql.into());
+        self
+    }
+
+    /// Runs the SQL that begins a session, if there is some.
+    pub(super) async fn begin_session(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        match &self.session_sql {
+            Some(sql) => sqlx::raw_sql(sqlx::AssertSqlSafe(sql.as_str()))
+                .execute(conn)
+                .await
+                .map(drop),
+            None => Ok(()),
         }
     }
 

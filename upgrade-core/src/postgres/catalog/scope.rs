@@ -53,6 +53,20 @@ impl CatalogScope {
         self
     }
 
+    /// Takes a table back in that was left out for a reason.
+    pub(in crate::postgres) fn with_table(
+        mut self,
+        schema: &str,
+        name: &str,
+        reason: &str,
+    ) -> Self {
+        let table = TableName::new(schema, name);
+        if self.tables.get(&table).is_some_and(|found| found == reason) {
+            self.tables.remove(&table);
+        }
+        self
+    }
+
     /// The excluded schemas, each with the reason.
     pub fn excluded_schemas(&self) -> impl Iterator<Item = (&str, &str)> {
         self.schemas

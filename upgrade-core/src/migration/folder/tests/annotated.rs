@@ -331,6 +331,48 @@ fn stray() {
 }
 
 #[test]
+fn files_of_popx_that_share_a_time_are_one_change() {
+    let change = |down: &'static str| {
+        [
+            ("20200101000000000000_a.up.sql", "create table a (id int);"),
+            ("20200101000000000000_a.down.sql", down),
+            ("20200101000000000001_a.up.sql", "create index i on a (id);"),
+            ("20200101000000000001_a.down.sql", "-- nothing"),
+            ("20200101000000000002_a.up.sql", ""),
+            (
+                "20200102000000000000_b.postgres.up.sql",
+                "create table b (id int);",
+            ),
+            (
+                "20200102000000000000_b.mysql.up.sql",
+                "create table b (id integer);",
+            ),
+            ("20200102000000000000_b.down.sql", "drop table b;"),
+        ]
+    };
+    assert_eq!(problems(&folder(&change("drop table a;")).unwrap()), []);
+    let empty = folder(&change("")).unwrap();
+    let ids: Vec<_> = problems(&empty).into_iter().map(|(id, ..)| id).collect();
+    assert_eq!(ids, ["down-empty", "down-empty"]);
+}
+
+#[test]
+fn a_data_migration_may_have_a_down_that_does_nothing() {
+    let of = |up: &str| {
+        let folder = folder(&[("1_a.up.sql", up), ("1_a.down.sql", "-- nothing")]).unwrap();
+        problems(&folder).len()
+    };
+    assert_eq!(
+        of("insert into t values (1); with x as (select 1) update t set a = 2;"),
+        0
+    );
+    assert_eq!(of("set local role a; delete from t where a = 1;"), 0);
+    assert_eq!(of("insert into t values (1); alter table t add b int;"), 1);
+    assert_eq!(of("select * into u from t;"), 1);
+    assert_eq!(of("do $$ begin execute 'create table t ()'; end $$;"), 1);
+}
+
+#[test]
 fn a_longer_name_in_a_file_does_not_decide_the_layout() {
     let pair = |sql: &str| {
         folder(&[("1_a.up.sql", sql), ("1_a.down.sql", "select g();")])

@@ -1,0 +1,1 @@
+alter table shops drop column owner;
