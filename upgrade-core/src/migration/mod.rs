@@ -177,6 +177,14 @@ pub trait Migration: fmt::Debug + Send + Sync + 'static {
     /// Where it is written, for whoever has to mend it; empty for one that is no file.
     fn files(&self) -> MigrationFiles;
 
+    /// Whether its way forward names an object, by its bare name: what it does to the rows of a
+    /// table cannot be judged where that table has none. One that cannot be looked into names
+    /// nothing.
+    fn mentions(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+
     /// What the system says about it.
     ///
     /// # Behavior
@@ -234,6 +242,10 @@ impl<T: Migration + ?Sized> Migration for Arc<T> {
 
     fn files(&self) -> MigrationFiles {
         (**self).files()
+    }
+
+    fn mentions(&self, name: &str) -> bool {
+        (**self).mentions(name)
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {

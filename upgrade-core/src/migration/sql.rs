@@ -14,6 +14,7 @@ use super::traces::{self, Traces};
 use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::postgres::sql;
 
 /// One file of a folder of migrations.
 ///
@@ -410,6 +411,10 @@ impl Migration for SqlMigration {
             up: Some(self.file.up.place()),
             down: self.file.down.as_ref().map(Script::place),
         }
+    }
+
+    fn mentions(&self, name: &str) -> bool {
+        sql::mentions(&self.file.up.sql, name)
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {

@@ -7,7 +7,7 @@ pub use split::{
     Placeholder, Statement, StatementKind, first_keyword, first_placeholder, is_empty_script,
     line_of, split,
 };
-pub(crate) use split::{keywords, same_statements, words};
+pub(crate) use split::{keywords, mentions, same_statements, words};
 
 /// Quotes an identifier for use in a statement; always in double quotes.
 ///
