@@ -37,8 +37,8 @@ impl Refusal {
     /// Whether other values may be accepted: data exceptions, violated constraints, an exception
     /// that a trigger raised, and keys too long for an index.
     pub(crate) fn depends_on_values(&self) -> bool {
-        // 42601: a type of an extension, such as `ltree`, could not read a text.
-        ["22", "23", "P0", "54", "42601"]
+        // 42601, 42602 and 42622: a type of an extension, such as `ltree`, could not read a text.
+        ["22", "23", "P0", "54", "42601", "42602", "42622"]
             .iter()
             .any(|class| self.sqlstate.starts_with(class))
     }

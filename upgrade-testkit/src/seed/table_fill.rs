@@ -354,9 +354,10 @@ impl TableFill<'_> {
             return Ok(());
         };
         // Until the row is an ordinary one, that it is refused says nothing about the table.
-        let tries = if row.is_special() { tries } else { tries + 1 };
+        let special = row.is_special();
+        let tries = if special { tries } else { tries + 1 };
         drawer.release(&row);
-        if tries >= self.seeder.tries || !refusal.depends_on_values() {
+        if !special && (tries >= self.seeder.tries || !refusal.depends_on_values()) {
             let has_rows = progress.existing + progress.inserted > 0;
             let behind = self.sequence_behind(refusal);
             if refusal.means_full() && has_rows && behind.is_none() && !drawer.is_fixed() {
