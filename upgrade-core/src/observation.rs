@@ -242,6 +242,12 @@ impl Observation {
         schema::unfinished(self, after)
     }
 
+    /// The facts of a table and of all that goes with it, by their paths: columns, constraints,
+    /// indexes, triggers, rules, policies.
+    pub(crate) fn facts_of_table(&self, table: &str) -> BTreeMap<&str, &str> {
+        schema::of_table(&self.objects, table)
+    }
+
     /// What differs in the rows of `actual` from this one, where both read the same columns: one
     /// finding for each table. Rows that are missing go under `lost`, anything else under
     /// `changed`.

@@ -64,6 +64,14 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// Where the parts of the system can be reached; empty before [`prepare`](Self::prepare).
     fn endpoints(&self) -> Endpoints;
 
+    /// The tables of the previous release that should have rows and have none, known after
+    /// [`prepare`](Self::prepare). A migration that touches one of them is never judged as good:
+    /// the run ends as inconclusive. An environment over real data has no such table: where that
+    /// is empty, it is empty in production.
+    fn unfilled(&self) -> Vec<Unfilled> {
+        Vec::new()
+    }
+
     /// Replaces the services by those of a release. An environment that is only a database has
     /// none to replace and agrees.
     ///
@@ -362,6 +370,33 @@ impl Capabilities {
     pub fn with_row_diffs(mut self) -> Self {
         self.row_diffs = true;
         self
+    }
+}
+
+/// A table that should have rows and has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Unfilled {
+    /// Its name, as [observations](Observation) have it.
+    pub table: String,
+    /// Why it has no rows: what refused them, in the words of the server.
+    pub reason: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+impl Unfilled {
+    /// A table, why it has no rows, and what to do about it.
+    pub fn new(
+        table: impl Into<String>,
+        reason: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self {
+            table: table.into(),
+            reason: reason.into(),
+            help: help.into(),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-use super::{At, Capabilities, DATABASE, EMPTY, Endpoints, Environment, Fault, LogTail};
+use super::{At, Capabilities, DATABASE, EMPTY, Endpoints, Environment, Fault, LogTail, Unfilled};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
@@ -42,6 +42,12 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
     /// Whether the database was made for a rehearsal and is thrown away afterwards. Only then may
     /// the environment copy it, replace it, and end the sessions in it.
     fn is_disposable(&self) -> bool;
+
+    /// The tables that should have rows and have none, known after
+    /// [`provision`](Self::provision).
+    fn unfilled(&self) -> Vec<Unfilled> {
+        Vec::new()
+    }
 
     /// How its server copies a database best, where that was found out.
     fn copy_strategy(&self) -> CopyStrategy {
@@ -450,6 +456,10 @@ impl Environment for PostgresEnvironment {
             self.keep_admin(admin).await;
         }
         Ok(())
+    }
+
+    fn unfilled(&self) -> Vec<Unfilled> {
+        self.source.unfilled()
     }
 
     fn endpoints(&self) -> Endpoints {

@@ -47,6 +47,13 @@ pub(super) const KINDS: &[FindingKind] = &[
         mend: "write its SQL, or remove the file before it is released",
     },
     FindingKind {
+        id: "table-empty",
+        title: "a table of the previous release has no rows",
+        severity: Note,
+        breaks: "what a migration does to the rows of this table is not tested; where a pending migration touches it, the run ends as inconclusive",
+        mend: "give the table rows: `Seeder::column`, `Seeder::table` or `Seeder::setting` in `.seed_with(..)`",
+    },
+    FindingKind {
         id: "down-missing",
         title: "a migration has no way back",
         severity: Note,

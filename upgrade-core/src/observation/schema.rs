@@ -98,6 +98,19 @@ fn owner<'a>(name: &str, facts: &str, objects: &'a BTreeMap<String, String>) -> 
         .map(|(owner, _)| owner.as_str())
 }
 
+/// A table and all that goes with it, with the facts of each.
+pub(super) fn of_table<'a>(
+    objects: &'a BTreeMap<String, String>,
+    table: &str,
+) -> BTreeMap<&'a str, &'a str> {
+    let path = format!("table {table}");
+    objects
+        .iter()
+        .filter(|(name, facts)| **name == path || owner(name, facts, objects) == Some(&path))
+        .map(|(name, facts)| (name.as_str(), facts.as_str()))
+        .collect()
+}
+
 /// The first few of what a table takes along.
 fn with(members: &[&str]) -> String {
     let few = members[..members.len().min(FEW)].join(", ");

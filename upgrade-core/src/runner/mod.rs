@@ -18,6 +18,7 @@ mod run;
 mod services;
 mod step;
 mod traffic;
+mod unfilled;
 mod unjudged;
 mod watch;
 

@@ -15,6 +15,7 @@ use super::limit::{said, within_reach};
 use super::look::Looks;
 use super::record::recorded;
 use super::traffic::Flow;
+use super::unfilled::UnfilledTables;
 use super::unjudged::Judged;
 use super::{Runner, blame, end, rollback, step};
 use crate::context::UpgradeContext;
@@ -61,6 +62,8 @@ pub(super) struct Run<'a> {
     pub(super) faults: Faults,
     /// The changes of [`Upgrade::expected_changes`] that were seen to happen, by their place.
     pub(super) happened: BTreeSet<usize>,
+    /// The tables that should have rows and have none.
+    pub(super) unfilled: UnfilledTables,
     pub(super) report: Report,
 }
 
@@ -163,6 +166,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             judged: Judged::default(),
             faults: Faults::default(),
             happened: BTreeSet::new(),
+            unfilled: UnfilledTables::default(),
             report: Report::begin(&upgrade, environment.name(), cx.run_id(), plan, reproduce),
         };
         let error = run.steps(&cx).await;
@@ -391,14 +395,17 @@ impl Run<'_> {
             Err(_) => false,
         };
         let (outcome, error) = self.judge(&cx, step, result);
+        // The step did what it is for, and what comes after it is judged all the same.
+        let reported = match (self.unfilled.take_reason(), &outcome) {
+            (Some(reason), StepOutcome::Done) => StepOutcome::Inconclusive(reason),
+            _ => outcome.clone(),
+        };
         cx.emit(Event::StepFinished {
             step: step.id,
-            outcome: outcome.clone(),
+            outcome: reported.clone(),
             elapsed_ms,
         });
-        self.report
-            .steps
-            .push(recorded(step, outcome.clone(), elapsed_ms));
+        self.report.steps.push(recorded(step, reported, elapsed_ms));
         Ended {
             outcome,
             error,

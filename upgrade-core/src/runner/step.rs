@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::limit::said;
 use super::run::{Run, StepResult, verdict};
-use super::{compare, crash, empty, faults, order, rollback, services, watch};
+use super::{compare, crash, empty, faults, order, rollback, services, unfilled, watch};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
@@ -88,9 +88,14 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             })
         }
         Action::Apply { migration } => {
+            let before = unfilled::before(run, cx, migration).await?;
             let watches = watch::begin(run, cx, step).await?;
             let applied = apply(run, cx, step, migration).await;
             let applied = watch::end(run, cx, watches, applied).await?;
+            if let Some(before) = before {
+                let migration = self::migration(run, migration)?;
+                unfilled::after(run, cx, &*migration, &before).await?;
+            }
             empty::after_apply(run, cx, applied).await
         }
         Action::Crash {
@@ -191,6 +196,7 @@ pub(super) fn migration(run: &Run<'_>, id: &MigrationId) -> Result<Arc<dyn Migra
 
 async fn provision(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResult {
     run.environment.prepare(cx).await?;
+    unfilled::report(run, cx);
     Ok(Verdict::Pass)
 }
 

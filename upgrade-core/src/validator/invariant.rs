@@ -9,9 +9,14 @@ use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::BOOKKEEPING;
 use crate::postgres::database::close;
+use crate::version::Phase;
 
 /// How many of the rows stand in the evidence of a finding.
 const SHOWN: usize = 10;
+
+/// What to do where the data of the previous release breaks an invariant.
+const BASELINE_HELP: &str = "correct the query, or the data: generated rows hold what the schema says; what only the \
+     application says, tell the seeder with `.column(..)` or `.table(..)` in `.seed_with(..)`";
 
 /// A validator from a query that must return no rows.
 ///
@@ -149,13 +154,18 @@ impl Validator for Invariant {
         if more {
             evidence.push_str("\n...");
         }
-        Ok(Verdict::Fail(vec![
-            Finding::error(
-                "invariant-broken",
-                &self.name,
-                format!("the query must return no rows, and returned {count}"),
-            )
-            .with_evidence(evidence),
-        ]))
+        let finding = Finding::error(
+            "invariant-broken",
+            &self.name,
+            format!("the query must return no rows, and returned {count}"),
+        );
+        let finding = if cx.phase() == Phase::Baseline {
+            let when = "before the upgrade began: the data breaks it, not a migration";
+            let message = format!("{} {when}", finding.message);
+            Finding { message, ..finding }.with_help(BASELINE_HELP)
+        } else {
+            finding
+        };
+        Ok(Verdict::Fail(vec![finding.with_evidence(evidence)]))
     }
 }

@@ -87,6 +87,11 @@ impl Template {
         &self.hash
     }
 
+    /// The name of its database on the server of the copies.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// How it is copied, and why so.
     pub fn strategy(&self) -> &StrategyChoice {
         &self.choice

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
-use upgrade_core::environment::{DATABASE, DatabaseSource, Endpoints, LogTail};
+use upgrade_core::environment::{DATABASE, DatabaseSource, Endpoints, LogTail, Unfilled};
 use upgrade_core::postgres::Database;
+use upgrade_core::postgres::catalog::TableName;
 use upgrade_core::postgres::database::CopyStrategy;
 use upgrade_core::{
     BoxError, Error, ErrorKind, Migration, Result, UpgradeContext, Writes, writes_fn,
@@ -28,6 +29,8 @@ pub(super) struct Populated {
     /// Whether the run has failed; the pool knows what then has to be kept.
     failed: Arc<AtomicBool>,
     held: Mutex<Option<TestDatabase>>,
+    /// The tables without rows; known when a database was handed out.
+    unfilled: Mutex<Vec<Unfilled>>,
     /// How the server copies its template best; found out with that.
     strategy: OnceLock<CopyStrategy>,
 }
@@ -63,8 +66,14 @@ impl Populated {
             recipe,
             failed,
             held: Mutex::new(None),
+            unfilled: Mutex::default(),
             strategy: OnceLock::new(),
         }
+    }
+
+    fn set_unfilled(&self, unfilled: Vec<Unfilled>) {
+        let mut known = self.unfilled.lock();
+        **known.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut()) = unfilled;
     }
 
     fn held<T>(&self, read: impl FnOnce(&mut Option<TestDatabase>) -> T) -> T {
@@ -98,39 +107,88 @@ impl Recipe {
         key
     }
 
-    async fn make(self, database: Database) -> Result<(), BoxError> {
+    /// Makes the previous release. Answers with the tables that have no rows.
+    async fn make(self, database: &Database) -> Result<Vec<Unfilled>, BoxError> {
         let mut connection = database.connect().await?;
-        migrate(&database, &mut connection, &self.set_up_sql, &self.applied).await?;
+        migrate(database, &mut connection, &self.set_up_sql, &self.applied).await?;
         let seeder = Seeder::new(self.seed).rows(u64::from(self.rows));
         let seeder = match &self.seeder {
             Some(set_up) => set_up(seeder),
             None => seeder,
         };
-        seeder.fill(&mut connection).await?;
+        // A table that cannot be filled is reported, and the others are judged.
+        let report = seeder.lenient().fill(&mut connection).await?;
+        if let Some(refused) = report.nothing_filled() {
+            let name = TableName::new(&*refused.schema, &*refused.name);
+            let message = format!("no table could be filled: {name}: {}", refused.reason);
+            let error = Error::new(ErrorKind::Environment, message);
+            return Err(error.with_hint(&*refused.help).into());
+        }
+        for line in report.remarks() {
+            tracing::info!("{line}");
+        }
+        let empty = report.empty().iter().map(|table| {
+            let name = TableName::new(&*table.schema, &*table.name).to_string();
+            Unfilled::new(name, &*table.reason, &*table.help)
+        });
+        Ok(empty.collect())
+    }
+
+    /// Makes a template, which keeps the list of its tables without rows.
+    async fn make_template(self, database: Database) -> Result<(), BoxError> {
+        let unfilled = self.make(&database).await?;
+        let mut admin = database.connect_maintenance().await?;
+        if let Some(marker) = database.marker(&mut admin).await? {
+            let note = serde_json::to_string(&unfilled)?;
+            database
+                .remark(&mut admin, &marker.with_note(UNFILLED, note))
+                .await?;
+        }
         Ok(())
+    }
+}
+
+/// The note in a template's marker that lists its tables without rows.
+const UNFILLED: &str = "unfilled";
+
+/// The tables without rows of a template.
+async fn unfilled_of(template: &Database) -> Result<Vec<Unfilled>> {
+    let mut admin = template.connect_maintenance().await?;
+    let marker = template.marker(&mut admin).await?;
+    let note = marker.and_then(|marker| marker.notes.get(UNFILLED).cloned());
+    match note {
+        None => Ok(Vec::new()),
+        Some(json) => serde_json::from_str(&json).map_err(|source| {
+            Error::new(
+                ErrorKind::Environment,
+                "the list of tables without rows in a template's marker cannot be read",
+            )
+            .with_source(source)
+            .with_hint("remove the cache of templates")
+        }),
     }
 }
 
 /// How many rows of each table the seeder adds, changes and deletes when users write.
 const WRITTEN_ROWS: u64 = 3;
 
-/// Writes of users, drawn by the seeder for whatever schema there is; as the seeder was set up, if
-/// that suits the schema.
+/// Writes of users, drawn by the seeder for whatever schema there is; as the seeder was set up, as
+/// far as that suits the schema.
 pub(super) fn seeded_writes(set_up: Option<SetUp>) -> Writes {
     let write = move |cx: UpgradeContext| {
         let set_up = set_up.clone();
         async move {
             let mut connection = cx.connect().await?;
             let seeder = Seeder::new(cx.seed());
-            if let Some(set_up) = set_up {
-                let mut seeder = set_up(seeder.clone()).rows(WRITTEN_ROWS);
-                seeder.table_rows.clear();
-                if seeder.write(&mut connection).await.is_ok() {
-                    return Ok(());
-                }
-                // It names what only another release has, or what that has as another type.
-            }
-            let written = seeder.rows(WRITTEN_ROWS).write(&mut connection).await;
+            let seeder = set_up
+                .as_ref()
+                .map_or(seeder.clone(), |set_up| set_up(seeder));
+            let seeder = seeder.for_users(WRITTEN_ROWS);
+            let written = match seeder.write(&mut connection).await {
+                // A value that the test supplies may be of another type at this release.
+                Err(_) if set_up.is_some() => seeder.without_values().write(&mut connection).await,
+                written => written,
+            };
             written.map(drop).map_err(|source| {
                 Error::new(ErrorKind::Environment, "no rows could be written").with_source(source)
             })
@@ -174,25 +232,28 @@ impl DatabaseSource for Populated {
         if self.templates {
             let template = self
                 .pool
-                .template(&self.key, |database| recipe.make(database))
+                .template(&self.key, |database| recipe.make_template(database))
                 .await?;
             let strategy = template.strategy().strategy();
             self.strategy.get_or_init(|| strategy);
             let test = template.hand_out(cx.run_id()).await?;
             let database = test.database().clone();
+            let unfilled = unfilled_of(&database.sibling(template.name())).await;
             self.held(|held| *held = Some(test));
+            self.set_unfilled(unfilled?);
             return Ok(database);
         }
         let test = self.pool.empty_database(cx.run_id()).await?;
         let database = test.database().clone();
         self.held(|held| *held = Some(test));
-        recipe.make(database.clone()).await.map_err(|source| {
+        let unfilled = recipe.make(&database).await.map_err(|source| {
             Error::new(
                 ErrorKind::Environment,
                 "the previous release could not be made",
             )
             .with_source(source)
         })?;
+        self.set_unfilled(unfilled);
         Ok(database)
     }
 
@@ -221,6 +282,11 @@ impl DatabaseSource for Populated {
             ));
         }
         Ok(())
+    }
+
+    fn unfilled(&self) -> Vec<Unfilled> {
+        let unfilled = self.unfilled.lock();
+        unfilled.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn copy_strategy(&self) -> CopyStrategy {

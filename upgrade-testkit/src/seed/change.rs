@@ -93,13 +93,13 @@ pub(crate) async fn delete(
 }
 
 /// Rows that a condition on `r` allows, chosen by `salt` and by what identifies them, wherever they
-/// lie; with the text of some columns.
+/// lie, or the first ones without it; with the text of some columns.
 pub(crate) async fn choose(
     conn: &mut PgConnection,
     table: &Table,
     columns: &[usize],
     condition: &str,
-    salt: u64,
+    salt: Option<u64>,
     most: u64,
 ) -> Result<Vec<(Place, Vec<SqlValue>)>, SeedError> {
     let of_row = |at: &usize| format!("r.{}", quote(&table.columns[*at].name));
@@ -114,12 +114,17 @@ pub(crate) async fn choose(
         .iter()
         .map(|at| format!(", {}::text", of_row(at)))
         .collect();
+    let order = match salt {
+        None => "r.tableoid::regclass::text COLLATE \"C\", r.ctid".to_owned(),
+        Some(salt) => format!(
+            "hashtextextended({identity}, ({})::int8), {identity} COLLATE \"C\"",
+            salt.cast_signed()
+        ),
+    };
     let query = format!(
-        "SELECT {}{columns} FROM {} AS r WHERE {condition} \
-         ORDER BY hashtextextended({identity}, ({})::int8), {identity} COLLATE \"C\" LIMIT {most}",
+        "SELECT {}{columns} FROM {} AS r WHERE {condition} ORDER BY {order} LIMIT {most}",
         Place::COLUMNS,
         table.sql(),
-        salt.cast_signed(),
     );
     let doing = || format!("choose rows of `{}`", table.label());
     let rows = sqlx::query(AssertSqlSafe(query))

@@ -122,14 +122,32 @@ impl Choices {
 
 /// The text form of some type's values.
 #[derive(Clone)]
-pub(crate) struct Texts(Arc<Append>);
+pub(crate) struct Texts {
+    append: Arc<Append>,
+    limits: Arc<[String]>,
+}
 
 type Append = dyn Fn(&mut Choices, &mut String) + Send + Sync;
 
 impl Texts {
     /// Values that a function appends to a string.
     pub(crate) fn new(draw: impl Fn(&mut Choices, &mut String) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(draw))
+        Self {
+            append: Arc::new(draw),
+            limits: Arc::default(),
+        }
+    }
+
+    /// The same values, with those at the limits of what is allowed.
+    pub(crate) fn with_limits(mut self, limits: impl IntoIterator<Item = String>) -> Self {
+        self.limits = limits.into_iter().collect();
+        self
+    }
+
+    /// The values at the limits of what is allowed, each once: the greatest and the least number,
+    /// the longest and the shortest text, every label of an enum.
+    pub(crate) fn limits(&self) -> &[String] {
+        &self.limits
     }
 
     /// Values of somebody else's strategy; one that `fits` refuses time and again is taken as it is,
@@ -156,7 +174,7 @@ impl Texts {
 
     /// Appends a value.
     pub(crate) fn append(&self, choices: &mut Choices, out: &mut String) {
-        (self.0)(choices, out);
+        (self.append)(choices, out);
     }
 
     /// The next value.

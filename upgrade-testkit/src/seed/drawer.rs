@@ -12,6 +12,7 @@ use super::keys::Pool;
 use super::plan::{Cell, TablePlan, Values};
 use super::random::{draw, runner};
 use super::resolve::{Cells, Reject, Resolved, referenced, resolve};
+use super::special::{Refused, Special};
 use super::value::{Row, SqlValue};
 
 /// Rows drawn for one that repeats a unique value before giving up.
@@ -35,6 +36,8 @@ pub(crate) struct Base {
     sequences: Vec<(usize, String)>,
     /// The way of satisfying the table's conditions, if it is settled.
     way: Option<usize>,
+    special: Option<Special>,
+    refused: Refused,
 }
 
 /// A row, and what it used up.
@@ -47,8 +50,17 @@ pub(crate) struct DrawnRow {
 }
 
 impl DrawnRow {
-    pub(crate) fn base(&self) -> &Base {
-        &self.base
+    /// What stays when the row is drawn again, because it repeats a unique value or was refused for
+    /// another reason.
+    pub(crate) fn again(&self, repeats: bool) -> Base {
+        let mut base = self.base.clone();
+        base.refused.count(repeats);
+        base
+    }
+
+    /// Whether the row still has a purpose, of which less is left each time that it is refused.
+    pub(crate) fn is_special(&self) -> bool {
+        self.base.special.is_some() && !self.base.refused.is_ordinary()
     }
 }
 
@@ -83,6 +95,14 @@ pub(crate) struct Drawer {
     /// For each unique index, hashes of the values that rows of this run have: eight bytes a row,
     /// and at worst a row is drawn again for nothing.
     seen: Vec<HashSet<u64>>,
+    /// The special rows that are still to come.
+    specials: VecDeque<Special>,
+    /// Whether ordinary rows come between them, and whether the next one is ordinary.
+    spaced: bool,
+    ordinary: bool,
+    /// What a special row begins with.
+    refused: Refused,
+    existing: u64,
 }
 
 impl Drawer {
@@ -130,11 +150,23 @@ impl Drawer {
                 .map(|key| own("key", &plan.table.foreign_keys[key.at].name))
                 .collect(),
             seen: vec![HashSet::new(); plan.table.unique.len()],
+            specials: VecDeque::new(),
+            spaced: false,
+            ordinary: false,
+            refused: Refused::default(),
+            existing,
             plan,
             pools,
             given,
             sequences,
         }
+    }
+
+    /// Has the next rows be special ones: each of them, or every other one, and those are not worth
+    /// a refusal because of the rows that were there before.
+    pub(crate) fn make_special(&mut self, specials: VecDeque<Special>, spaced: bool) {
+        (self.specials, self.spaced, self.ordinary) = (specials, spaced, spaced);
+        self.refused = Refused::new(spaced && self.existing > 0);
     }
 
     /// The base of the next row.
@@ -147,10 +179,19 @@ impl Drawer {
             .sequences
             .iter_mut()
             .filter_map(|(at, values)| Some((*at, values.pop_front()?)));
+        let sequences = sequences.collect();
+        let special = if self.ordinary {
+            None
+        } else {
+            self.specials.pop_front()
+        };
+        self.ordinary = self.spaced && !self.ordinary;
         Base {
             fixed,
-            sequences: sequences.collect(),
+            sequences,
             way: None,
+            special,
+            refused: self.refused,
         }
     }
 
@@ -163,7 +204,7 @@ impl Drawer {
     pub(crate) fn draw(&mut self, base: Base) -> Result<DrawnRow, Stop> {
         let mut last = None;
         for tries in 0..LOCAL_TRIES {
-            let resolved = match self.attempt(&base, tries >= SKEWED_TRIES) {
+            let resolved = match self.attempt(&base, tries) {
                 Ok(resolved) => resolved,
                 Err(Stop::Reject(reject @ Reject::Again { .. })) => {
                     last = Some(reject);
@@ -194,6 +235,7 @@ impl Drawer {
         columns: &BTreeSet<usize>,
     ) -> Result<DrawnRow, Stop> {
         let mut base = row.base.clone();
+        base.special = None;
         let mut kept = base.fixed.take().unwrap_or_default();
         for (at, cell) in row.cells.iter().enumerate() {
             let is_kept = self.plan.cells[at] == Cell::Drawn && !columns.contains(&at);
@@ -209,7 +251,7 @@ impl Drawer {
                 ..other
             }),
             // A kept cell may be what repeats a unique value.
-            Err(Stop::Reject(_)) => self.draw(row.base.clone()),
+            Err(Stop::Reject(_)) => self.draw(row.again(false)),
             Err(stop) => Err(stop),
         }
     }
@@ -234,7 +276,7 @@ impl Drawer {
         self.seen[index].extend(unique_hash(&row.cells, columns));
     }
 
-    fn attempt(&mut self, base: &Base, even: bool) -> Result<Resolved, Stop> {
+    fn attempt(&mut self, base: &Base, tries: u32) -> Result<Resolved, Stop> {
         let given = match (&base.fixed, &self.given) {
             (Some(row), _) => Some(row.clone()),
             (None, Given::Drawn(strategy)) => {
@@ -247,8 +289,15 @@ impl Drawer {
         let way = match base.way {
             Some(way) => way,
             None if ways == 1 => 0,
-            None => self.of_way.place(ways),
+            None => {
+                let drawn = self.of_way.place(ways);
+                let special = base.special.as_ref().filter(|_| tries == 0);
+                special
+                    .and_then(|special| special.way(&self.plan))
+                    .unwrap_or(drawn)
+            }
         };
+        let refused = base.refused.after(tries);
         let mut cells: Cells = Vec::with_capacity(self.plan.cells.len());
         for (at, cell) in self.plan.cells.iter().enumerate() {
             let column = &self.plan.table.columns[at];
@@ -281,7 +330,9 @@ impl Drawer {
                 .as_ref()
                 .and_then(|row| row.get(&column.name))
                 .cloned();
-            let value = decided.or(drawn).or_else(|| match cell {
+            let special = base.special.as_ref();
+            let special = special.and_then(|special| special.cell(&self.plan, way, at, refused));
+            let value = decided.or(special).or(drawn).or_else(|| match cell {
                 Cell::Null => Some(SqlValue::Null),
                 Cell::Sequence => base
                     .sequences
@@ -304,6 +355,7 @@ impl Drawer {
             }
         }
         let picks: Vec<u64> = self.of_key.iter_mut().map(Choices::bits).collect();
+        let even = tries >= SKEWED_TRIES;
         resolve(&self.plan, way, cells, &picks, even, &self.pools).map_err(Stop::Reject)
     }
 

@@ -114,6 +114,43 @@ pub enum SeedError {
     },
 }
 
+impl SeedError {
+    /// Why a table has no rows, and what to do about it.
+    pub(crate) fn reason_and_help(&self) -> (String, String) {
+        match self {
+            Self::CannotFill {
+                part,
+                sqlstate,
+                message,
+                hint,
+                ..
+            } => (
+                format!("{part} refused its rows: {message} [{sqlstate}]"),
+                hint.clone(),
+            ),
+            Self::CannotFillColumn {
+                table,
+                column,
+                type_name,
+                reason,
+            } => (
+                format!("column `{column}` of type `{type_name}`: {reason}"),
+                format!("supply values with `.column(\"{table}.{column}\", strategy)`"),
+            ),
+            Self::Forbidden {
+                role, privilege, ..
+            } => (
+                format!("the role `{role}` lacks {privilege}"),
+                "grant it, or connect as the owner".to_owned(),
+            ),
+            other => (
+                other.to_string(),
+                "supply its rows with `.table(..)`".to_owned(),
+            ),
+        }
+    }
+}
+
 /// Whether the lock table is full; Postgres says that its shared memory is.
 pub(crate) fn out_of_locks(error: &sqlx::Error) -> bool {
     let database = error.as_database_error();

@@ -9,10 +9,10 @@ use super::error::{Doing as _, SeedError};
 use super::graph::{Breakable, Edge, Step, order};
 use super::plan::{Cell, Making, TablePlan, Values, breakable, free_columns};
 use super::postponed::Postponed;
-use super::report::{LeftOut, SeedReport};
+use super::report::{EmptyTable, LeftOut, SeedReport};
 use super::resolve::resolve;
 use super::schema::{self, Schema};
-use super::seeder::{Resolved, Seeder, find_table};
+use super::seeder::{Lenient, Resolved, Seeder, find_table};
 use super::table_fill::{TableFill, pools};
 use super::types::Options;
 use super::value::{Row, SqlValue};
@@ -22,6 +22,9 @@ use super::write::count;
 const SETTINGS: &str = "SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; \
     SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; \
     SET LOCAL lc_monetary = 'C'; SET CONSTRAINTS ALL IMMEDIATE; SELECT txid_current()";
+
+/// The longest text of an indexed column: a key has to fit, also one of some columns.
+const INDEXED: usize = 600;
 
 /// A key that waits: table and position among its keys.
 type Waiting = (usize, usize);
@@ -111,10 +114,19 @@ impl Seeder {
 
     pub(crate) async fn prepare(&self, conn: &mut PgConnection) -> Result<(), SeedError> {
         sqlx::raw_sql(SETTINGS)
-            .execute(conn)
+            .execute(&mut *conn)
             .await
             .map(drop)
-            .doing(|| "prepare the transaction".to_owned())
+            .doing(|| "prepare the transaction".to_owned())?;
+        for (name, value) in &self.settings {
+            sqlx::query("SELECT set_config($1, $2, true)")
+                .bind(name)
+                .bind(value)
+                .execute(&mut *conn)
+                .await
+                .doing(|| format!("set `{name}` for the seeder's session"))?;
+        }
+        Ok(())
     }
 
     /// Adds rows to all tables, parents first.
@@ -125,11 +137,16 @@ impl Seeder {
         options: &Resolved,
     ) -> Result<SeedReport, SeedError> {
         let mut report = SeedReport::default();
-        for (at, reason) in &options.skipped {
+        // Why a table that has no rows in the end has none, and what to do about it.
+        let mut causes: BTreeMap<usize, (String, String, bool)> = BTreeMap::new();
+        for (at, skipped) in &options.skipped {
             report.left_out.push(LeftOut {
                 object: schema.tables[*at].label(),
-                reason: reason.clone(),
+                reason: skipped.reason.clone(),
             });
+            if let Some(help) = &skipped.help {
+                causes.insert(*at, (skipped.reason.clone(), help.clone(), false));
+            }
         }
         let (steps, waiting) = self.order(schema, options, &mut report)?;
         for (table, key) in &waiting {
@@ -178,18 +195,18 @@ impl Seeder {
             };
             match filling {
                 Ok(()) => drop(filled.insert(step.table)),
-                Err(
-                    error @ (SeedError::CannotFill { .. }
-                    | SeedError::CannotFillColumn { .. }
-                    | SeedError::Forbidden { .. }
-                    | SeedError::Draw { .. }),
-                ) if self.lenient => {
+                Err(error) => {
+                    let table = &schema.tables[step.table];
+                    if !self.tolerates(conn, table, &error).await? {
+                        return Err(error);
+                    }
                     report.left_out.push(LeftOut {
                         object: label,
                         reason: error.to_string(),
                     });
+                    let (reason, help) = error.reason_and_help();
+                    causes.insert(step.table, (reason, help, true));
                 }
-                Err(error) => return Err(error),
             }
         }
         for (table, key) in &waiting {
@@ -202,13 +219,71 @@ impl Seeder {
         checked.doing(|| "satisfy the constraints that were deferred".to_owned())?;
         let tables: BTreeMap<String, &schema::Table> =
             schema.tables.iter().map(|t| (t.label(), t)).collect();
+        let mut filled = BTreeSet::new();
         for report in &mut report.tables {
             if let Some(table) = tables.get(&report.table) {
                 report.total = count(conn, table).await?;
+                if report.total > 0 {
+                    filled.insert(report.table.clone());
+                }
             }
+        }
+        for (at, table) in schema.tables.iter().enumerate() {
+            let books = options.skipped.get(&at).is_some_and(|s| s.help.is_none());
+            if books || filled.contains(&table.label()) {
+                continue;
+            }
+            let known = report.table(&table.label()).is_some();
+            if !known && (table.forbidden.is_some() || count(conn, table).await? > 0) {
+                continue;
+            }
+            let (reason, help, refused) = causes.remove(&at).unwrap_or_else(|| {
+                let left_out = report.left_out.iter();
+                let mut of_table = left_out.filter(|item| item.object == table.label());
+                if let Some(LeftOut { reason, .. }) = of_table.next() {
+                    let help = "make one of the foreign keys DEFERRABLE or nullable".to_owned();
+                    return (reason.clone(), help, true);
+                }
+                let short = report.table(&table.label()).and_then(|t| t.short.clone());
+                let reason = short.unwrap_or_else(|| "no rows were asked for".to_owned());
+                let label = table.label();
+                let help = format!(
+                    "ask for rows with `.table_rows(\"{label}\", n)`, or supply them with `.table(\"{label}\", rows)`"
+                );
+                (reason, help, false)
+            });
+            report.empty.push(EmptyTable {
+                schema: table.schema.clone(),
+                name: table.name.clone(),
+                reason,
+                help,
+                refused,
+            });
         }
         report.left_out.sort();
         Ok(report)
+    }
+
+    /// Whether a table may go without rows for a reason.
+    async fn tolerates(
+        &self,
+        conn: &mut PgConnection,
+        table: &schema::Table,
+        error: &SeedError,
+    ) -> Result<bool, SeedError> {
+        let of_table = matches!(
+            error,
+            SeedError::CannotFill { .. }
+                | SeedError::CannotFillColumn { .. }
+                | SeedError::Forbidden { .. }
+                | SeedError::Draw { .. }
+        );
+        Ok(of_table
+            && match self.lenient {
+                Lenient::Never => false,
+                Lenient::Always => true,
+                Lenient::WhereEmpty => table.forbidden.is_none() && count(conn, table).await? == 0,
+            })
     }
 
     pub(crate) fn plan(
@@ -229,6 +304,7 @@ impl Seeder {
                 unicode: schema.unicode,
                 extremes: self.extremes,
                 long_in: 0,
+                room: INDEXED,
                 version: schema.version,
             },
             distribution: distribution.unwrap_or(self.distribution),
@@ -310,7 +386,7 @@ impl Seeder {
                     let error = SeedError::Cycle {
                         tables: names.join(", "),
                     };
-                    if !self.lenient {
+                    if self.lenient == Lenient::Never {
                         return Err(error);
                     }
                     let left_out = names.into_iter().map(|object| LeftOut {

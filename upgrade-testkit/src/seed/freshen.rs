@@ -104,7 +104,7 @@ impl TableFill<'_> {
             Some(violation) if !waiting.tries.is_multiple_of(ANEW) => {
                 drawer.draw_again(&waiting.row, &violation.columns)?
             }
-            _ => drawer.draw(waiting.row.base().clone())?,
+            _ => drawer.draw(waiting.row.again(violation.is_none()))?,
         };
         if let [index, ..] = indexes
             && waiting.tries >= self.seeder.tries

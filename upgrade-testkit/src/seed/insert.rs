@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
 use super::error::{Doing as _, SeedError, out_of_locks};
 use super::resolve::Cells;
-use super::schema::{Table, quote};
+use super::schema::{Table, Trigger, quote};
 use super::value::SqlValue;
 
 /// From this many rows on, COPY is faster than its two more round trips.
@@ -37,9 +37,30 @@ impl Refusal {
     /// Whether other values may be accepted: data exceptions, violated constraints, an exception
     /// that a trigger raised, and keys too long for an index.
     pub(crate) fn depends_on_values(&self) -> bool {
-        ["22", "23", "P0", "54"]
+        // 42601, 42602 and 42622: a type of an extension, such as `ltree`, could not read a text.
+        ["22", "23", "P0", "54", "42601", "42602", "42622"]
             .iter()
             .any(|class| self.sqlstate.starts_with(class))
+    }
+
+    /// The configuration parameters that were missing, or that a trigger of the table reads which
+    /// refused the row.
+    pub(crate) fn settings(&self, table: &Table) -> Vec<String> {
+        let mut settings: Vec<String> = table
+            .triggers
+            .iter()
+            .filter(|trigger| self.functions.contains(&trigger.function))
+            .flat_map(|trigger| trigger.settings.iter().cloned())
+            .collect();
+        // `unrecognized configuration parameter "app.tenant"`, in whatever language.
+        if self.sqlstate == "42704"
+            && let Some(name) = self.message.split('"').nth(1)
+            && name.contains('.')
+            && !settings.iter().any(|setting| setting == name)
+        {
+            settings.insert(0, name.to_owned());
+        }
+        settings
     }
 
     /// Fails with what was said unless other values may be accepted.
@@ -53,7 +74,10 @@ impl Refusal {
             tries: 1,
             sqlstate: self.sqlstate.clone(),
             message: self.message.clone(),
-            hint: format!("leave it out with `.skip(\"{}\")`", table.label()),
+            hint: match &self.settings(table)[..] {
+                [] => format!("leave it out with `.skip(\"{}\")`", table.label()),
+                settings => setting_help(settings),
+            },
         })
     }
 
@@ -64,9 +88,9 @@ impl Refusal {
 
     /// What refused: as [`part`](Self::part), and the trigger of this table that it was called by.
     pub(crate) fn part_of(&self, table: &Table) -> String {
-        let called = |(_, function): &&(String, String)| self.functions.contains(function);
+        let called = |trigger: &&Trigger| self.functions.contains(&trigger.function);
         match table.triggers.iter().find(called) {
-            Some((trigger, _)) => format!("trigger `{trigger}` ({})", self.part),
+            Some(trigger) => format!("trigger `{}` ({})", trigger.name, self.part),
             None => self.part.clone(),
         }
     }
@@ -94,6 +118,18 @@ impl Refusal {
             functions,
         }
     }
+}
+
+/// How to give the seeder's session what a trigger reads.
+pub(crate) fn setting_help(settings: &[String]) -> String {
+    let calls: Vec<String> = settings
+        .iter()
+        .map(|name| format!("`.setting(\"{name}\", VALUE)`"))
+        .collect();
+    format!(
+        "give the seeder's session what the application sets in its own: {}",
+        calls.join(" and ")
+    )
 }
 
 /// The names in `PL/pgSQL function app.refuse() line 3 at RAISE`, the innermost first.

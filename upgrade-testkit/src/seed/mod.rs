@@ -29,7 +29,13 @@
 //! - Values include the edges of their types on purpose; NaN, infinities and the like, which many
 //!   drivers cannot read, only after [`Seeder::extremes`]. Few parents have many children, and some
 //!   texts are too long for their page: see [`Distribution`].
-//! - Triggers run: they are part of the application, and may add rows or refuse some.
+//! - Up to half of the rows of a table have a purpose, so that what a migration cannot cope with is met
+//!   with every seed: NULL wherever that may be, each column at a limit of its type and its CHECKs (the
+//!   longest text, the greatest and the least number, every label), and copies of rows that differ only
+//!   where a unique index asks for it, by case, a space or an accent. A table that refuses such a row
+//!   gets one with fewer of them, and an ordinary one in the end.
+//! - Triggers run: they are part of the application, and may add rows or refuse some. What they read
+//!   with `current_setting`, [`Seeder::setting`] sets.
 //! - Existing rows stay and can be referred to; new ones do not repeat their unique values. Tables of
 //!   migration tools are left alone.
 //!
@@ -45,6 +51,11 @@
 //! Rows are sent by COPY in batches of at most 5,000, and drawn while the server copies. Two batches are
 //! kept, eight bytes for each row and unique index that is drawn for, and the keys of the parents of
 //! the table that is being filled.
+//!
+//! # Tables without rows
+//! [`SeedReport::empty`] lists them, each with what refused its rows and what helps. A rehearsal fills
+//! as many tables as it can ([`Seeder::lenient`]), reports the others as `table-empty`, and never passes
+//! where a pending migration touches one of those.
 //!
 //! # All or nothing
 //! [`Seeder::fill`] and [`Seeder::write`] run in one transaction (a savepoint inside a transaction that
@@ -69,6 +80,7 @@ mod report;
 mod resolve;
 mod schema;
 mod seeder;
+mod special;
 mod table_fill;
 mod type_catalog;
 mod types;
@@ -76,6 +88,6 @@ mod value;
 mod write;
 
 pub use error::SeedError;
-pub use report::{LeftOut, SeedReport, TableReport};
+pub use report::{EmptyTable, LeftOut, SeedReport, TableReport};
 pub use seeder::{Distribution, Seeder, TableRows};
 pub use value::{Row, SqlValue};

@@ -13,6 +13,11 @@ use super::seeder::Distribution;
 use super::types::{self, Options};
 use super::value::SqlValue;
 
+/// The longest text of a column without index.
+const LONGEST: usize = 5_000;
+/// The same where none is asked to be long.
+const NOT_LONG: usize = 100;
+
 /// Where a cell comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cell {
@@ -191,13 +196,20 @@ impl TablePlan {
                     None => {
                         let mut hints = way.hints.get(&column.name).cloned().unwrap_or_default();
                         hints.sparse = table.excluding.contains(&at);
-                        let options = Options {
-                            long_in: if table.indexed.contains(&at) {
-                                0
-                            } else {
-                                distribution.long_in
-                            },
-                            ..options
+                        if let Some(held) = table.held.get(&at) {
+                            hints = hints.clone().and(held.hints()).unwrap_or(hints);
+                        }
+                        let options = if table.indexed.contains(&at) {
+                            options
+                        } else {
+                            Options {
+                                long_in: distribution.long_in,
+                                room: match distribution.long_in {
+                                    0 => NOT_LONG,
+                                    _ => LONGEST,
+                                },
+                                ..options
+                            }
                         };
                         drawn(column, &hints, options, distribution.null_in)
                     }

@@ -9,6 +9,7 @@ use super::write::Changed;
 pub struct SeedReport {
     pub(crate) tables: Vec<TableReport>,
     pub(crate) left_out: Vec<LeftOut>,
+    pub(crate) empty: Vec<EmptyTable>,
 }
 
 /// What happened to one table.
@@ -46,6 +47,22 @@ pub struct LeftOut {
     pub reason: String,
 }
 
+/// A table that has no rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EmptyTable {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Why it has none: what refused them, in the words of the server.
+    pub reason: String,
+    /// What to do about it.
+    pub help: String,
+    /// Whether rows were refused, and not only left out.
+    pub(crate) refused: bool,
+}
+
 impl SeedReport {
     /// The filled tables, parents first.
     pub fn tables(&self) -> &[TableReport] {
@@ -55,6 +72,32 @@ impl SeedReport {
     /// Tables and columns that were left out, by name.
     pub fn left_out(&self) -> &[LeftOut] {
         &self.left_out
+    }
+
+    /// The tables that have no rows, by name; not those in which migration tools keep their books.
+    pub fn empty(&self) -> &[EmptyTable] {
+        &self.empty
+    }
+
+    /// Tables with fewer rows than were asked for, and all that was left out; a line each.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let short = self.tables.iter().filter_map(|table| {
+            let reason = table.short.as_ref()?;
+            let (name, inserted, wanted) = (&table.table, table.inserted, table.wanted);
+            Some(format!(
+                "{name}: {inserted} rows of {wanted} wanted: {reason}"
+            ))
+        });
+        let left_out = self.left_out.iter();
+        let left_out = left_out.map(|item| format!("left out {}: {}", item.object, item.reason));
+        short.chain(left_out).collect()
+    }
+
+    /// The first table that refused its rows, where no table has any.
+    pub(crate) fn nothing_filled(&self) -> Option<&EmptyTable> {
+        let filled = self.tables.iter().any(|table| table.total > 0);
+        let mut empty = self.empty.iter();
+        empty.find(|table| table.refused && !filled)
     }
 
     /// What happened to `schema.table`.

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::error::{Doing as _, SeedError};
 use super::type_catalog::TypeCatalog;
-use super::types::SqlType;
+use super::types::{Held, SqlType};
 
 /// The tables that can be seeded, by position; foreign keys refer to positions.
 #[derive(Clone, Debug, Default)]
@@ -34,17 +34,20 @@ pub(crate) struct Table {
     pub(crate) columns: Vec<Column>,
     pub(crate) foreign_keys: Vec<ForeignKey>,
     pub(crate) unique: Vec<Unique>,
+    /// For each unique index with predicate or expression, the columns that it speaks of.
+    pub(crate) unique_over: Vec<Vec<usize>>,
     /// Positions of the columns of unique indexes, also of those with predicate or expression.
     pub(crate) indexed_uniquely: BTreeSet<usize>,
     /// Positions of the columns of any index.
     pub(crate) indexed: BTreeSet<usize>,
     pub(crate) checks: Vec<Check>,
-    /// Triggers and the names of their functions.
-    pub(crate) triggers: Vec<(String, String)>,
+    pub(crate) triggers: Vec<Trigger>,
     /// What the role of the connection may not do and filling needs: `SELECT` or `INSERT`.
     pub(crate) forbidden: Option<String>,
     /// COPY can fill it: row-level security knows INSERT only.
     pub(crate) copyable: bool,
+    /// What the columns that refer to a column can hold, by its position.
+    pub(crate) held: BTreeMap<usize, Held>,
     /// Positions of the columns that exclusion constraints cover.
     pub(crate) excluding: BTreeSet<usize>,
 }
@@ -105,6 +108,16 @@ pub(crate) struct Unique {
     /// Positions in the table's columns.
     pub(crate) columns: Vec<usize>,
     pub(crate) primary: bool,
+}
+
+/// A trigger that is enabled.
+#[derive(Clone, Debug)]
+pub(crate) struct Trigger {
+    pub(crate) name: String,
+    /// The name of its function.
+    pub(crate) function: String,
+    /// The configuration parameters that the function reads.
+    pub(crate) settings: Vec<String>,
 }
 
 /// A CHECK constraint.
@@ -191,13 +204,18 @@ const INDEXES: &str = "
 SELECT i.indrelid::int8 AS relation, c.relname::text AS name,
        (string_to_array(i.indkey::text, ' ')::int2[])[1:i.indnkeyatts] AS key,
        string_to_array(i.indkey::text, ' ')::int2[] AS columns, i.indisunique AS is_unique,
-       i.indpred IS NULL AND i.indexprs IS NULL AS plain, i.indisprimary AS is_primary
+       i.indpred IS NULL AND i.indexprs IS NULL AS plain, i.indisprimary AS is_primary,
+       ARRAY(SELECT DISTINCT d.refobjsubid::int2 FROM pg_depend d
+              WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid
+                AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 ORDER BY 1) AS over
   FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
  WHERE i.indrelid::int8 = ANY($1) 
  ORDER BY i.indrelid, c.relname COLLATE \"C\"";
 
 const TRIGGERS: &str = "
-SELECT t.tgrelid::int8 AS relation, t.tgname::text AS name, p.proname::text AS function
+SELECT t.tgrelid::int8 AS relation, t.tgname::text AS name, p.proname::text AS function,
+       ARRAY(SELECT DISTINCT m[1]
+               FROM regexp_matches(p.prosrc, 'current_setting\\s*\\(\\s*''([^'']+)''', 'gi') AS m ORDER BY 1) AS settings
   FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
  WHERE t.tgrelid::int8 = ANY($1) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
  ORDER BY t.tgrelid, t.tgname COLLATE \"C\"";
@@ -228,12 +246,14 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             columns: Vec::new(),
             foreign_keys: Vec::new(),
             unique: Vec::new(),
+            unique_over: Vec::new(),
             indexed_uniquely: BTreeSet::new(),
             indexed: BTreeSet::new(),
             checks: Vec::new(),
             triggers: Vec::new(),
             forbidden: row.try_get("forbidden")?,
             copyable: row.try_get("copyable")?,
+            held: BTreeMap::new(),
             excluding: BTreeSet::new(),
         });
     }
@@ -289,6 +309,10 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
                 columns,
                 primary: row.try_get("is_primary")?,
             });
+        } else {
+            let over: Vec<i16> = row.try_get("over")?;
+            let over = over.iter().filter_map(|number| table.position(*number));
+            table.unique_over.push(over.collect());
         }
     }
     for row in sqlx::query(CONSTRAINTS)
@@ -332,8 +356,11 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
         .await?
     {
         let table = &mut tables[at[&row.try_get::<i64, _>("relation")?]];
-        let trigger = (row.try_get("name")?, row.try_get("function")?);
-        table.triggers.push(trigger);
+        table.triggers.push(Trigger {
+            name: row.try_get("name")?,
+            function: row.try_get("function")?,
+            settings: row.try_get("settings")?,
+        });
     }
     for (at, table) in tables.iter_mut().enumerate() {
         // A row always refers to itself by the columns that it is referred to by.
@@ -348,12 +375,49 @@ async fn read_catalog(conn: &mut PgConnection) -> Result<Schema, sqlx::Error> {
             .sort_by_key(|key| std::cmp::Reverse(key.columns.len()));
         drop_repeated(&mut table.foreign_keys);
     }
+    limit_referenced(&mut tables);
     Ok(Schema {
         tables,
         unicode: encoding == "UTF8",
         version,
         role,
     })
+}
+
+/// How many foreign keys are followed from a column to what refers to it.
+const DEEP: u8 = 8;
+
+/// Notes for each column that is referred to what all that refer to it can hold: a `char(36)` may
+/// refer to a longer text.
+fn limit_referenced(tables: &mut [Table]) {
+    for _ in 0..DEEP {
+        let mut found: Vec<(usize, usize, Held)> = Vec::new();
+        for table in &*tables {
+            for key in &table.foreign_keys {
+                let Some(parent) = key.parent else { continue };
+                let referenced = &tables[parent];
+                for (own, name) in key.columns.iter().zip(&key.referenced) {
+                    let mut columns = referenced.columns.iter();
+                    let Some(at) = columns.position(|column| column.name == *name) else {
+                        continue;
+                    };
+                    let further = table.held.get(own).copied().unwrap_or_default();
+                    let held = table.columns[*own].ty.holds().and(further);
+                    let known = referenced.held.get(&at).copied().unwrap_or_default();
+                    if known.and(held) != known {
+                        found.push((parent, at, held));
+                    }
+                }
+            }
+        }
+        if found.is_empty() {
+            return;
+        }
+        for (parent, at, held) in found {
+            let known = tables[parent].held.entry(at).or_default();
+            *known = known.and(held);
+        }
+    }
 }
 
 fn positions(table: &Table, numbers: &[i16]) -> Option<Vec<usize>> {

@@ -23,6 +23,9 @@ const BOOKKEEPING: [&str; 11] = [
     "_upgrade_migrations",
 ];
 
+/// What fills a table that was left out as asked.
+const FILL: &str = "remove its `.skip(..)`, or supply its rows with `.table(..)`";
+
 /// Rows of a table that the user supplies. Columns that a row does not name are drawn.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -100,6 +103,15 @@ impl Distribution {
     }
 }
 
+/// Whether a table that cannot be filled is reported instead of failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lenient {
+    Never,
+    /// One that has no row at all.
+    WhereEmpty,
+    Always,
+}
+
 /// Fills a schema with rows. See the [module](super) for what it does.
 ///
 /// Tables are named `table` or `schema.table`, columns `table.column` or `schema.table.column`,
@@ -114,7 +126,12 @@ pub struct Seeder {
     pub(crate) table_distributions: Vec<(String, Distribution)>,
     pub(crate) updates: Option<u64>,
     pub(crate) deletes: Option<u64>,
-    pub(crate) lenient: bool,
+    pub(crate) lenient: Lenient,
+    /// Options may name tables and columns that the schema does not have.
+    pub(crate) any_schema: bool,
+    pub(crate) settings: Vec<(String, String)>,
+    /// Each table gets a row for every limit, beside the rows that are asked for.
+    pub(crate) every_limit: bool,
     pub(crate) extremes: bool,
     pub(crate) table_rows: Vec<(String, u64)>,
     pub(crate) columns: Vec<(String, SBoxedStrategy<SqlValue>)>,
@@ -124,7 +141,7 @@ pub struct Seeder {
 
 impl Seeder {
     /// Raised when the same seed gives other rows than before, so that templates are made anew.
-    pub(crate) const REVISION: &'static str = "3";
+    pub(crate) const REVISION: &'static str = "4";
 
     /// A seeder that inserts 20 rows into each table.
     pub fn new(seed: u64) -> Self {
@@ -136,7 +153,10 @@ impl Seeder {
             table_distributions: Vec::new(),
             updates: None,
             deletes: None,
-            lenient: false,
+            lenient: Lenient::Never,
+            any_schema: false,
+            settings: Vec::new(),
+            every_limit: false,
             extremes: false,
             table_rows: Vec::new(),
             columns: Vec::new(),
@@ -215,7 +235,43 @@ impl Seeder {
 
     /// Reports tables that cannot be filled instead of failing.
     pub fn lenient(mut self) -> Self {
-        self.lenient = true;
+        self.lenient = Lenient::Always;
+        self
+    }
+
+    /// Sets a configuration parameter for the transaction in which rows are made: what the
+    /// application sets in its sessions, and triggers, policies and defaults of the schema read
+    /// with `current_setting`.
+    pub fn setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds to each table, beside the rows that are asked for, one for every limit of what its
+    /// schema allows, at most 40: the longest text, the greatest and the least number, every label,
+    /// NULL wherever that may be; and four copies of rows, as far as unique indexes allow. A
+    /// schema that allows less, such as that of an earlier release, cannot take them.
+    ///
+    /// Otherwise such rows take the place of up to half of those that are asked for.
+    pub fn every_limit(mut self) -> Self {
+        self.every_limit = true;
+        self
+    }
+
+    /// For writes of users at whatever release there is: `rows` of each table, and
+    /// [every limit](Self::every_limit). Options that name what this schema does not have are
+    /// ignored, and a table that has never taken a row may refuse these as well.
+    pub(crate) fn for_users(mut self, rows: u64) -> Self {
+        self.table_rows.clear();
+        self.lenient = Lenient::WhereEmpty;
+        self.any_schema = true;
+        self.rows(rows).every_limit()
+    }
+
+    /// Without the values that the user supplies.
+    pub(crate) fn without_values(mut self) -> Self {
+        self.columns.clear();
+        self.tables.clear();
         self
     }
 
@@ -233,6 +289,23 @@ impl Seeder {
     }
 }
 
+/// Why a table is left out.
+#[derive(Debug)]
+pub(crate) struct Skipped {
+    pub(crate) reason: String,
+    /// What would fill it; nothing where its rows are nobody's concern.
+    pub(crate) help: Option<String>,
+}
+
+impl Skipped {
+    fn new(reason: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            help: Some(help.into()),
+        }
+    }
+}
+
 /// The options with every name looked up.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
@@ -240,8 +313,8 @@ pub(crate) struct Resolved {
     pub(crate) distributions: BTreeMap<usize, Distribution>,
     pub(crate) columns: BTreeMap<usize, BTreeMap<usize, SBoxedStrategy<SqlValue>>>,
     pub(crate) tables: BTreeMap<usize, TableRows>,
-    /// Why a table is left out.
-    pub(crate) skipped: BTreeMap<usize, String>,
+    /// Why a table is left out, and what would fill it.
+    pub(crate) skipped: BTreeMap<usize, Skipped>,
 }
 
 impl Seeder {
@@ -249,40 +322,52 @@ impl Seeder {
     pub(crate) fn resolve(&self, schema: &Schema) -> Result<Resolved, SeedError> {
         let mut resolved = Resolved::default();
         for (at, table) in schema.tables.iter().enumerate() {
-            if BOOKKEEPING.contains(&table.name.as_str()) {
-                resolved
-                    .skipped
-                    .insert(at, "a migration tool keeps its books in it".to_owned());
+            let skipped = if BOOKKEEPING.contains(&table.name.as_str()) {
+                Skipped {
+                    reason: "a migration tool keeps its books in it".to_owned(),
+                    help: None,
+                }
             } else if let Some(extension) = &table.extension {
-                resolved
-                    .skipped
-                    .insert(at, format!("it belongs to the extension `{extension}`"));
+                Skipped::new(
+                    format!("it belongs to the extension `{extension}`"),
+                    "fill it in `set_up_sql`, where the extension is created",
+                )
             } else if table.partitioned && table.leaves.is_empty() {
-                resolved
-                    .skipped
-                    .insert(at, "it is partitioned and has no partition".to_owned());
-            }
+                Skipped::new(
+                    "it is partitioned and has no partition",
+                    "attach a partition in a migration of the previous release, or in `set_up_sql`",
+                )
+            } else {
+                continue;
+            };
+            resolved.skipped.insert(at, skipped);
         }
         for name in &self.skipped {
             // Skipping a tool's table that is not there is no mistake: one list serves many schemas.
             match find_table(schema, name) {
-                Err(SeedError::UnknownTable { .. }) if BOOKKEEPING.contains(&last_part(name)) => {}
+                Err(SeedError::UnknownTable { .. })
+                    if self.any_schema || BOOKKEEPING.contains(&last_part(name)) => {}
                 found => drop(
                     resolved
                         .skipped
-                        .insert(found?, "skipped as asked".to_owned()),
+                        .insert(found?, Skipped::new("skipped as asked", FILL)),
                 ),
             }
         }
         for (name, rows) in &self.table_rows {
-            resolved.rows.insert(find_table(schema, name)?, *rows);
+            if let Some(at) = self.known(find_table(schema, name))? {
+                resolved.rows.insert(at, *rows);
+            }
         }
         for (name, distribution) in &self.table_distributions {
-            let at = find_table(schema, name)?;
-            resolved.distributions.insert(at, *distribution);
+            if let Some(at) = self.known(find_table(schema, name))? {
+                resolved.distributions.insert(at, *distribution);
+            }
         }
         for (name, rows) in &self.tables {
-            let at = find_table(schema, name)?;
+            let Some(at) = self.known(find_table(schema, name))? else {
+                continue;
+            };
             if let TableRows::Fixed(rows) = rows {
                 let table = &schema.tables[at];
                 let named: BTreeSet<&str> = rows
@@ -301,14 +386,28 @@ impl Seeder {
             resolved.tables.insert(at, rows.clone());
         }
         for (name, strategy) in &self.columns {
-            let (table, column) = find_column(schema, name)?;
-            resolved
-                .columns
-                .entry(table)
-                .or_default()
-                .insert(column, strategy.clone());
+            if let Some((table, column)) = self.known(find_column(schema, name))? {
+                resolved
+                    .columns
+                    .entry(table)
+                    .or_default()
+                    .insert(column, strategy.clone());
+            }
         }
         Ok(resolved)
+    }
+
+    /// What a name means; nothing where it may mean nothing.
+    fn known<T>(&self, found: Result<T, SeedError>) -> Result<Option<T>, SeedError> {
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(SeedError::UnknownTable { .. } | SeedError::UnknownColumn { .. })
+                if self.any_schema =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
+use super::change::choose;
 use super::choices::Choices;
 use super::drawer::{Drawer, DrawnRow, Given, Stop};
 use super::error::{Doing as _, SeedError};
-use super::insert::{Refusal, Sending, release, settle};
+use super::insert::{Refusal, Sending, release, setting_help, settle};
 use super::keys::Pool;
 use super::plan::{Cell, TablePlan};
 use super::postponed::{read_keys, used_keys};
@@ -15,6 +16,8 @@ use super::report::{SeedReport, TableReport};
 use super::resolve::{Cells, Reject};
 use super::schema::quote;
 use super::seeder::{Seeder, TableRows};
+use super::special::{self, Special};
+use super::value::Row;
 use super::write::count;
 
 /// Rows in a batch, as long as none is refused.
@@ -25,6 +28,12 @@ const CELLS: usize = 60_000;
 const AHEAD: usize = 500;
 /// Rows whose CHECKs are asked for at once.
 const CHECKED: usize = 500;
+/// Copies of rows in a table.
+const COPIES: u64 = 4;
+/// For each copy, the rows of which one is chosen that can be copied with a small difference.
+const SOURCES: u64 = 4;
+/// Rows in a table that are NULL or at a limit, as long as not all of those are wanted.
+const SPECIALS: u64 = 24;
 /// How fast a batch grows again after refusals.
 const GROWTH: usize = 4;
 
@@ -91,7 +100,21 @@ impl TableFill<'_> {
             checking: false,
             short: None,
         };
+        let mut wanted = wanted;
         if wanted > 0 {
+            let all = matches!(given, Given::Nothing) && self.seeder.every_limit;
+            let (specials, copies) = match &given {
+                Given::Nothing if all => (special::every(&self.plan), COPIES),
+                Given::Nothing => {
+                    let copies = COPIES.min((wanted + 1) / 4);
+                    let most = ((wanted - copies) / 2).min(SPECIALS);
+                    (special::some(&self.plan, most as usize), copies)
+                }
+                Given::Fixed(_) | Given::Drawn(_) => (VecDeque::new(), 0),
+            };
+            if all {
+                wanted += specials.len() as u64 + copies;
+            }
             let pools = pools(conn, &self.plan, self.seeder.seed).await?;
             let sequences = self.sequences(conn, wanted).await?;
             let mut drawer = Drawer::new(
@@ -102,7 +125,14 @@ impl TableFill<'_> {
                 given,
                 sequences,
             );
+            drawer.make_special(specials, !all);
+            progress.left = wanted - copies;
             self.send(conn, &mut drawer, &mut progress).await?;
+            if progress.short.is_none() && copies > 0 {
+                self.copy(conn, &mut drawer, &mut progress, copies).await?;
+                progress.left = wanted.saturating_sub(progress.inserted);
+                self.send(conn, &mut drawer, &mut progress).await?;
+            }
             self.look_for_dropped(conn, &mut progress).await?;
         }
         tracing::debug!(
@@ -122,6 +152,53 @@ impl TableFill<'_> {
             updated: 0,
             deleted: 0,
         });
+        Ok(())
+    }
+
+    /// Adds copies of rows that the table has, as far as it takes them.
+    async fn copy(
+        &self,
+        conn: &mut PgConnection,
+        drawer: &mut Drawer,
+        progress: &mut Progress,
+        copies: u64,
+    ) -> Result<(), SeedError> {
+        let table = &self.plan.table;
+        let columns: Vec<usize> = (0..table.columns.len())
+            .filter(|at| matches!(self.plan.cells[*at], Cell::Drawn | Cell::Key | Cell::Null))
+            .collect();
+        if columns.is_empty() {
+            return Ok(());
+        }
+        // Without a key, what identifies a row is all of it: a new column would choose other rows.
+        let has_key = table.unique.iter().any(|unique| unique.primary);
+        let salt = has_key.then(|| self.seeder.salt(table, "copy"));
+        let chosen = choose(conn, table, &columns, "true", salt, copies * SOURCES).await?;
+        let rows: Vec<Row> = chosen
+            .into_iter()
+            .map(|(_, cells)| {
+                let names = columns.iter().map(|at| table.columns[*at].name.clone());
+                names.zip(cells).collect()
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let specials = (0..copies as usize).map(|number| {
+            let mut from = rows
+                .iter()
+                .cycle()
+                .skip(number % rows.len())
+                .take(rows.len());
+            let first = &rows[number % rows.len()];
+            let near = from.find(|row| special::copies_nearly(&self.plan, row, number));
+            Special::Copy(near.unwrap_or(first).clone(), number)
+        });
+        drawer.make_special(specials.collect(), false);
+        progress.left = copies;
+        self.send(conn, drawer, progress).await?;
+        // That there is no room for copies says nothing about other rows.
+        progress.short = None;
         Ok(())
     }
 
@@ -242,7 +319,7 @@ impl TableFill<'_> {
         let names: Vec<String> = table
             .triggers
             .iter()
-            .map(|(name, _)| format!("`{name}`"))
+            .map(|trigger| format!("`{}`", trigger.name))
             .collect();
         let part = match &names[..] {
             [] => "a rule".to_owned(),
@@ -276,9 +353,11 @@ impl TableFill<'_> {
         let Some(Waiting { row, tries, .. }) = queue.pop_front() else {
             return Ok(());
         };
-        let tries = tries + 1;
+        // Until the row is an ordinary one, that it is refused says nothing about the table.
+        let special = row.is_special();
+        let tries = if special { tries } else { tries + 1 };
         drawer.release(&row);
-        if tries >= self.seeder.tries || !refusal.depends_on_values() {
+        if !special && (tries >= self.seeder.tries || !refusal.depends_on_values()) {
             let has_rows = progress.existing + progress.inserted > 0;
             let behind = self.sequence_behind(refusal);
             if refusal.means_full() && has_rows && behind.is_none() && !drawer.is_fixed() {
@@ -299,11 +378,14 @@ impl TableFill<'_> {
                 message: refusal.message.clone(),
                 hint: behind.unwrap_or_else(|| match refusal.sqlstate.as_str() {
                     "54000" => self.too_large(),
-                    _ => self.hint(),
+                    _ => match &refusal.settings(&self.plan.table)[..] {
+                        [] => self.hint(),
+                        settings => format!("{}; or {}", setting_help(settings), self.hint()),
+                    },
                 }),
             });
         }
-        match drawer.draw(row.base().clone()) {
+        match drawer.draw(row.again(refusal.sqlstate == "23505")) {
             Ok(row) => {
                 let fresh = progress.needs_no_question(drawer);
                 queue.push_front(Waiting {

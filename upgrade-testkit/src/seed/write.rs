@@ -95,7 +95,7 @@ impl Seeder {
     }
 
     /// A number that only this seed, table and purpose have.
-    fn salt(&self, table: &Table, purpose: &str) -> u64 {
+    pub(crate) fn salt(&self, table: &Table, purpose: &str) -> u64 {
         Choices::named(self.seed, &[&table.label(), purpose]).bits()
     }
 
@@ -117,7 +117,7 @@ impl Seeder {
         }
         let condition = unreferenced(schema, at);
         let salt = self.salt(table, "delete");
-        let chosen = choose(conn, table, &[], &condition, salt, most).await?;
+        let chosen = choose(conn, table, &[], &condition, Some(salt), most).await?;
         let places: Vec<Place> = chosen.into_iter().map(|(place, _)| place).collect();
         for batch in places.chunks(BATCH) {
             if let Ok(deleted) = delete(conn, table, batch).await? {
@@ -161,7 +161,7 @@ impl Seeder {
             .filter(|at| !columns.contains(at))
             .collect();
         let salt = self.salt(table, "update");
-        let chosen = choose(conn, table, &kept, "true", salt, wanted).await?;
+        let chosen = choose(conn, table, &kept, "true", Some(salt), wanted).await?;
         let rows: VecDeque<Row> = chosen
             .iter()
             .map(|(_, cells)| {
@@ -242,7 +242,7 @@ impl Update<'_> {
                         }
                     }
                 }
-                match drawer.draw(row.base().clone()) {
+                match drawer.draw(row.again(false)) {
                     Ok(other) => row = other,
                     Err(Stop::Reject(_)) => {
                         changed.refused += 1;

@@ -163,7 +163,10 @@ async fn a_table_that_cannot_be_filled_is_named_with_the_way_out() {
     says(
         &error.unwrap_err(),
         ErrorKind::Environment,
-        &["cannot fill `public.orders`", "orders_total_check"],
+        &[
+            "no table could be filled: public.orders",
+            "orders_total_check",
+        ],
     );
     place.is_clean();
     // The way out that it names.

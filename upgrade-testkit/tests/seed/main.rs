@@ -3,7 +3,9 @@
 
 mod bad_input;
 mod constraints;
+mod empty;
 mod filled;
+mod met;
 mod populated;
 mod spread;
 mod support;

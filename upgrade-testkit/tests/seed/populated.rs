@@ -75,8 +75,8 @@ async fn a_sequence_behind_its_rows_is_named() {
     );
 }
 
-/// All rows of all tables.
-const DUMP: &str = "SELECT coalesce(xmlagg(d ORDER BY n)::text, '') FROM (SELECT relname AS n, table_to_xml(oid, true, false, '') AS d
+/// All rows of all tables, in an order of their own: where they lie is the server's affair.
+const DUMP: &str = "SELECT coalesce(xmlagg(d ORDER BY n)::text, '') FROM (SELECT relname AS n, query_to_xml(format('SELECT * FROM %s AS t ORDER BY t::text COLLATE \"C\"', oid::regclass), true, false, '') AS d
     FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace) x";
 
 #[tokio::test]

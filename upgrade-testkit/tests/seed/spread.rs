@@ -120,7 +120,7 @@ async fn limits_long_texts_and_letters_are_met() {
     assert_eq!(
         number(
             &mut conn,
-            "SELECT count(*) FROM customers WHERE length(code) > 100"
+            "SELECT count(*) FROM customers WHERE length(code) > 600"
         )
         .await,
         0,

@@ -389,6 +389,22 @@ pub(crate) fn same_statements(one: &str, other: &str) -> bool {
     words(one).eq(words(other))
 }
 
+/// Whether a script names an object outside of its comments: as a word, or within quotes, where
+/// strings and bodies of functions hold statements.
+pub(crate) fn mentions(sql: &str, name: &str) -> bool {
+    let of_name = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    lex(sql).any(|token| {
+        let text = &sql[token.start..token.end];
+        match token.kind {
+            TokenKind::Word => text.eq_ignore_ascii_case(name),
+            TokenKind::Quoted => text.match_indices(name).any(|(at, _)| {
+                !text[..at].ends_with(of_name) && !text[at + name.len()..].starts_with(of_name)
+            }),
+            _ => false,
+        }
+    })
+}
+
 /// Whether a script does nothing: white space, comments, semicolons and selects of a constant
 /// (`select 1`), which stand where a tool demands a file.
 pub fn is_empty_script(sql: &str) -> bool {

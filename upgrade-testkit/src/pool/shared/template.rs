@@ -181,14 +181,14 @@ async fn finish(
 ) -> Result<StrategyChoice, PoolError> {
     let choice = strategy::choose(admin, database, None).await?;
     let json = serde_json::to_string(&choice).expect("a choice has only string keys");
-    let marker = Marker::new(MarkerKind::Template, hash).with_note(STRATEGY, json);
+    let failed = || PoolError::database(format!("mark template `{}`", database.name()));
+    // What its builder has noted stays.
+    let marker = database.marker(admin).await.map_err(failed())?;
+    let marker = marker.unwrap_or_else(|| Marker::new(MarkerKind::Template, hash));
     database
-        .remark(admin, &marker)
+        .remark(admin, &marker.with_note(STRATEGY, json))
         .await
-        .map_err(PoolError::database(format!(
-            "mark template `{}`",
-            database.name()
-        )))?;
+        .map_err(failed())?;
     shut(admin, database).await?;
     Ok(choice)
 }

@@ -97,6 +97,8 @@ pub(crate) struct Hints {
     pub(crate) letters: Option<Case>,
     /// `jsonb_typeof`.
     pub(crate) json: Option<String>,
+    /// Keys that a JSON object must have, with the text of the value where that is known.
+    pub(crate) keys: Vec<(String, Option<String>)>,
     /// An exclusion constraint covers it: ranges should be short and bounded, to leave room.
     pub(crate) sparse: bool,
 }
@@ -154,6 +156,16 @@ impl Hints {
             (Some(a), Some(b)) if a != b => return None,
             (a, b) => a.or(b),
         };
+        for (key, value) in other.keys {
+            match self.keys.iter_mut().find(|(known, _)| *known == key) {
+                None => self.keys.push((key, value)),
+                Some((_, known)) => match (&known, value) {
+                    (Some(a), Some(b)) if *a != b => return None,
+                    (None, Some(b)) => *known = Some(b),
+                    _ => {}
+                },
+            }
+        }
         self.sparse |= other.sparse;
         Some(self)
     }

@@ -97,6 +97,8 @@ fn ways(expr: &Expr, wanted: bool) -> Vec<Alternative> {
                     ..Hints::default()
                 },
             ),
+            // A member that is not NULL is there.
+            Expr::Binary(op, left, right) if !wanted => member(op, left, right, None),
             _ => unknown(),
         },
         Expr::Column(name) => one_of(name, &[if wanted { "t" } else { "f" }.to_owned()], true),
@@ -145,8 +147,18 @@ fn each(op: &str, all: bool, left: &Expr, right: &Expr, wanted: bool) -> Vec<Alt
         Expr::Text(array) => plain_array(array),
         _ => None,
     };
-    let (Expr::Column(name), Some(values)) = (left, values) else {
+    let Some(values) = values else {
         return unknown();
+    };
+    let name = match left {
+        Expr::Column(name) => name,
+        Expr::Binary(arrow, column, key) if (op, all, wanted) == ("=", false, true) => {
+            let ways = values.iter();
+            return ways
+                .flat_map(|value| member(arrow, column, key, Some(value)))
+                .collect();
+        }
+        _ => return unknown(),
     };
     match (op, all) {
         ("=", false) => one_of(name, &values, wanted),
@@ -202,6 +214,9 @@ fn compare(left: &Expr, op: Op, right: &Expr) -> Vec<Alternative> {
             Some(limit) => bound(name, op.flip(), limit),
             None => cased(right, op, left),
         },
+        (Expr::Binary(arrow, column, key), Expr::Text(text)) if op == Op::Eq => {
+            member(arrow, column, key, Some(text))
+        }
         (Expr::Call(function, arguments), Expr::Text(text)) => {
             called(function, arguments, op, text)
         }
@@ -363,8 +378,51 @@ fn counted(arguments: &[Expr], nulls: bool, op: Op, constant: &str) -> Vec<Alter
         .collect()
 }
 
-/// `column ~ 'regex'` and LIKE.
+/// `column ->> 'key'`, which has to be there, and with that value if one is given.
+fn member(arrow: &str, column: &Expr, key: &Expr, value: Option<&str>) -> Vec<Alternative> {
+    match (arrow, column, key) {
+        ("->" | "->>", Expr::Column(name), Expr::Text(key)) => {
+            // Behind `->` a value is JSON, which a text may not be.
+            let value = value.filter(|_| arrow == "->>").map(str::to_owned);
+            keys(name, vec![(key.clone(), value)])
+        }
+        _ => unknown(),
+    }
+}
+
+fn keys(column: &str, keys: Vec<(String, Option<String>)>) -> Vec<Alternative> {
+    Alternative::hint(
+        column,
+        Hints {
+            keys,
+            ..Hints::default()
+        },
+    )
+}
+
+/// `column ? 'key'`, `column ?& array` and `column ?| array`.
+fn has_keys(op: &str, column: &str, right: &Expr) -> Vec<Alternative> {
+    let names = match right {
+        Expr::Text(key) if op == "?" => Some(vec![key.clone()]),
+        Expr::Text(array) => plain_array(array),
+        Expr::Array(items) => items.iter().map(constant_text).collect(),
+        _ => None,
+    };
+    let Some(names) = names else {
+        return unknown();
+    };
+    let named = names.into_iter().map(|name| (name, None));
+    match op {
+        "?|" => named.flat_map(|key| keys(column, vec![key])).collect(),
+        _ => keys(column, named.collect()),
+    }
+}
+
+/// `column ~ 'regex'`, LIKE, and keys of JSON.
 fn matching(op: &str, left: &Expr, right: &Expr) -> Vec<Alternative> {
+    if let ("?" | "?&" | "?|", Expr::Column(name)) = (op, left) {
+        return has_keys(op, name, right);
+    }
     let (Expr::Column(name), Expr::Text(pattern)) = (left, right) else {
         return unknown();
     };

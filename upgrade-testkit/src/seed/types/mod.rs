@@ -13,7 +13,7 @@ mod system;
 mod text;
 mod time;
 
-use super::check::{Alternative, Hints, solve};
+use super::check::{Alternative, Bound, Case, Hints, Limit, solve};
 use super::choices::{Choices, Texts};
 
 pub(crate) use order::compare;
@@ -27,6 +27,9 @@ pub(crate) struct Options {
     pub(crate) extremes: bool,
     /// One unbounded text in this many is of a length that is stored out of line; none for zero.
     pub(crate) long_in: u32,
+    /// How many characters a text may have at most: keys of indexes must stay below a third of a
+    /// page.
+    pub(crate) room: usize,
     /// The server's version, as `server_version_num` gives it.
     pub(crate) version: i32,
 }
@@ -39,6 +42,47 @@ pub(crate) struct SqlType {
     /// Length, precision and the like; -1 when there is none.
     pub(crate) typmod: i32,
     pub(crate) kind: Kind,
+}
+
+/// What columns that refer to another one can hold of its values; all where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// The longest text, in characters.
+    length: Option<i64>,
+    /// The greatest whole number; the least is one less than its negative.
+    whole: Option<i64>,
+    /// Spaces at the end of a text are lost.
+    pub(crate) padded: bool,
+}
+
+impl Held {
+    /// What both can hold.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let least = |a: Option<i64>, b: Option<i64>| a.into_iter().chain(b).min();
+        Self {
+            length: least(self.length, other.length),
+            whole: least(self.whole, other.whole),
+            padded: self.padded || other.padded,
+        }
+    }
+
+    pub(crate) fn hints(self) -> Hints {
+        let bound = |limit: i64| Bound {
+            limit: Limit::Text(limit.to_string()),
+            inclusive: true,
+        };
+        Hints {
+            max_len: self.length,
+            letters: self.padded.then_some(Case::Lower),
+            min: self
+                .whole
+                .map(|most| bound(-most - 1))
+                .into_iter()
+                .collect(),
+            max: self.whole.map(bound).into_iter().collect(),
+            ..Hints::default()
+        }
+    }
 }
 
 /// What sort of type.
@@ -70,6 +114,30 @@ impl SqlType {
         match &self.kind {
             Kind::Domain { base, not_null, .. } => *not_null || base.forbids_null(),
             _ => false,
+        }
+    }
+
+    /// What a column of this type can hold, where other types hold more.
+    pub(crate) fn holds(&self) -> Held {
+        match &self.kind {
+            Kind::Domain { base, .. } => base.holds(),
+            Kind::Base(name) => match name.as_str() {
+                "varchar" | "bpchar" => Held {
+                    length: (self.typmod > 4).then(|| i64::from(self.typmod - 4)),
+                    padded: name == "bpchar",
+                    ..Held::default()
+                },
+                "int2" => Held {
+                    whole: Some(i16::MAX.into()),
+                    ..Held::default()
+                },
+                "int4" => Held {
+                    whole: Some(i32::MAX.into()),
+                    ..Held::default()
+                },
+                _ => Held::default(),
+            },
+            _ => Held::default(),
         }
     }
 
@@ -176,6 +244,12 @@ fn weighted(choices: impl IntoIterator<Item = (u32, Texts)>) -> Texts {
         return only;
     }
     let total = choices.iter().map(|(weight, _)| weight).sum();
+    let mut limits: Vec<String> = Vec::new();
+    for limit in choices.iter().flat_map(|(_, texts)| texts.limits()) {
+        if !limits.contains(limit) {
+            limits.push(limit.clone());
+        }
+    }
     Texts::new(move |source, out| {
         let mut at = source.below(total);
         for (weight, texts) in &choices {
@@ -185,6 +259,7 @@ fn weighted(choices: impl IntoIterator<Item = (u32, Texts)>) -> Texts {
             at -= weight;
         }
     })
+    .with_limits(limits)
 }
 
 /// Draws two values, the first less than the second by little; far from others if need be.
@@ -197,7 +272,9 @@ fn constants(values: &'static [&'static str]) -> Texts {
 
 /// One of some values.
 fn one_of(values: Vec<String>) -> Texts {
+    let limits = values.clone();
     Texts::new(move |source, out| out.push_str(source.pick(values.as_slice()).as_str()))
+        .with_limits(limits)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) fn texts(name: &str, typmod: i32, hints: &Hints, options: Options) ->
         "numeric" => numeric(typmod, hints, options),
         "float4" => float(f64::from(f32::MAX) / 10.0, true, hints, options),
         "float8" => float(1e300, false, hints, options),
-        "bool" => constants(&["t", "f"]),
+        "bool" => constants(&["t", "f"]).with_limits(["t", "f"].map(str::to_owned)),
         _ => return None,
     })
 }
@@ -94,6 +94,15 @@ fn scaled(lo: i128, hi: i128, scale: u32, hints: &Hints) -> Texts {
         .filter_map(|text| parse(text, scale))
         .map(|(value, _)| value)
         .collect();
+    let mut limits: Vec<String> = Vec::new();
+    for limit in [hi, lo, near, one, -one] {
+        let within = (lo..=hi).contains(&limit) && !excluded.contains(&limit);
+        let mut text = String::new();
+        print(limit, scale, &mut text);
+        if within && !limits.contains(&text) {
+            limits.push(text);
+        }
+    }
     Texts::new(move |choices, out| {
         let mut value = match choices.below(11) {
             0..6 => choices.between_wide(near.max(small_lo), small_hi),
@@ -107,6 +116,7 @@ fn scaled(lo: i128, hi: i128, scale: u32, hints: &Hints) -> Texts {
         }
         print(value, scale, out);
     })
+    .with_limits(limits)
 }
 
 /// The range with the hints' bounds applied; as it was where they leave nothing.
@@ -214,6 +224,12 @@ fn float(greatest: f64, single: bool, hints: &Hints, options: Options) -> Texts 
     let near = 0_f64.clamp(low, high);
     let open = hints.min.is_empty() && hints.max.is_empty();
     let middle = (near.max(low) / 2.0 + (near + 2.0).min(high) / 2.0).clamp(low, high);
+    let limits = [high, low, near];
+    let limits = limits
+        .into_iter()
+        .filter(|limit| !exclusive.contains(limit))
+        .map(|limit| limit.to_string());
+    let limits: Vec<String> = limits.collect();
     let drawn = Texts::new(move |choices, out| {
         let value = match choices.below(8) {
             0..6 => fraction(choices, (near - 1e4).max(low), (near + 1e4).min(high)),
@@ -233,7 +249,7 @@ fn float(greatest: f64, single: bool, hints: &Hints, options: Options) -> Texts 
         let _ = write!(out, "{value}");
     });
     weighted([
-        (12, drawn),
+        (12, drawn.with_limits(limits)),
         (u32::from(open), constants(&["-0", "1e-30", "0.1"])),
         (
             u32::from(open && options.extremes),

@@ -13,6 +13,7 @@ pub(super) fn texts(name: &str, typmod: i32, hints: &Hints) -> Option<Texts> {
                 out.push(if choices.one_in(2) { '1' } else { '0' });
             }
         })
+        .with_limits(["1".repeat(most), "0".repeat(least)])
     };
     Some(match name {
         "bit" => bits(declared.unwrap_or(1), declared.unwrap_or(1)),

@@ -7,6 +7,7 @@ const OPTIONS: Options = Options {
     unicode: true,
     extremes: false,
     long_in: 0,
+    room: 5_000,
     version: 150_000,
 };
 

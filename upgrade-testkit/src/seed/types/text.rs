@@ -26,6 +26,7 @@ pub(super) fn texts(name: &str, typmod: i32, hints: &Hints, options: Options) ->
         "char" => Texts::new(|choices, out| word(choices, out, WORD, 1, 1)),
         "refcursor" => words(1, 12),
         "bytea" => bytes(hints),
+        "json" | "jsonb" if !hints.keys.is_empty() => with_keys(hints.keys.clone()),
         "json" | "jsonb" => json(hints.json.as_deref()),
         "jsonpath" => constants(&["$", "$.a", "$.a[*].b", "$.** ? (@ > 1)"]),
         "xml" => Texts::new(|choices, out| {
@@ -159,9 +160,11 @@ fn characters(declared: Option<usize>, hints: &Hints, options: Options) -> Texts
     let between = |alphabet: &'static str, least: usize, most: usize| {
         Texts::new(move |choices, out| word(choices, out, alphabet, least, most))
     };
+    let longest = bounded.unwrap_or(usize::MAX).min(options.room).max(least);
     if let Some(case) = hints.letters {
         let alphabet = if case == Case::Lower { LOWER } else { UPPER };
-        return between(alphabet, least, most.min(least + 12));
+        return between(alphabet, least, most.min(least + 12))
+            .with_limits([filled(alphabet, longest), filled(alphabet, least.max(1))]);
     }
     let (start, end) = (text_bound(&hints.min), text_bound(&hints.max));
     if start.is_some() || end.is_some() {
@@ -188,6 +191,15 @@ fn characters(declared: Option<usize>, hints: &Hints, options: Options) -> Texts
         ),
         (u32::from(bounded.is_some()), between(LOWER, full, full)),
     ]);
+    let mut limits = vec![filled(LOWER, longest), filled(UPPER, least)];
+    let mut shapes = vec![" x ", "'\"\\;%"];
+    if options.unicode {
+        shapes.push("\u{c9}t\u{e9}");
+    }
+    limits.extend(shapes.into_iter().map(str::to_owned));
+    limits.retain(|limit| {
+        (least..=longest).contains(&limit.chars().count()) && !hints.none_of.contains(limit)
+    });
     let (none_of, open) = (hints.none_of.clone(), bounded.is_none());
     let long_in = if open { options.long_in } else { 0 };
     Texts::new(move |choices, out| {
@@ -201,6 +213,14 @@ fn characters(declared: Option<usize>, hints: &Hints, options: Options) -> Texts
             out.extend(std::iter::repeat_n('x', least.max(1)));
         }
     })
+    .with_limits(limits)
+}
+
+/// Letters up to a length, in an order that is not easily compressed.
+fn filled(alphabet: &str, len: usize) -> String {
+    let letters = alphabet.as_bytes();
+    let at = |place: usize| letters[(place * place + place / 7) % letters.len()];
+    (0..len).map(|place| char::from(at(place))).collect()
 }
 
 /// Letters beyond ASCII, of two to four bytes: with accents of their own and combining ones, Greek,
@@ -319,6 +339,39 @@ fn bytes(hints: &Hints) -> Texts {
         for _ in 0..choices.length(least, most) {
             let _ = write!(out, "{:02x}", choices.below(256));
         }
+    })
+    .with_limits([most, least].map(|len| format!("\\x{}", "ff".repeat(len))))
+}
+
+/// An object with some keys, and others.
+fn with_keys(keys: Vec<(String, Option<String>)>) -> Texts {
+    Texts::new(move |choices, out| {
+        out.push('{');
+        for (at, (key, text)) in keys.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            let _ = write!(out, "{}:", serde_json::Value::from(key.as_str()));
+            match text {
+                Some(text) => {
+                    let _ = write!(out, "{}", serde_json::Value::from(text.as_str()));
+                }
+                None => {
+                    // A letter more than nothing: a CHECK may ask for that as well.
+                    out.push('"');
+                    word(choices, out, LOWER, 1, 8);
+                    out.push('"');
+                }
+            }
+        }
+        for at in 0..choices.length(0, 2) {
+            // The place makes the key unique.
+            out.push_str(",\"");
+            word(choices, out, LOWER, 1, 5);
+            let _ = write!(out, "{at}\":");
+            value(choices, out, Json::Number);
+        }
+        out.push('}');
     })
 }
 

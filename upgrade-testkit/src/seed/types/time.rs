@@ -194,6 +194,12 @@ fn instants(per_day: i64, hints: &Hints, options: Options, print: fn(i64, &mut S
     .filter(|edge| open || (low..=high).contains(edge))
     .chain([low, high])
     .collect();
+    // The widest first.
+    let limits: Vec<String> = [edges.iter().max(), edges.iter().min()]
+        .into_iter()
+        .flatten()
+        .map(|count| text(*count, print))
+        .collect();
     let drawn = Texts::new(move |choices, out| {
         let count = if choices.one_in(11) {
             *choices.pick(&edges)
@@ -203,7 +209,7 @@ fn instants(per_day: i64, hints: &Hints, options: Options, print: fn(i64, &mut S
         print(count, out);
     });
     weighted([
-        (12, drawn),
+        (12, drawn.with_limits(limits)),
         (
             u32::from(open && options.extremes),
             constants(&["infinity", "-infinity", "4713-11-24 BC"]),

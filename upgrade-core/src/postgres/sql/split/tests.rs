@@ -312,3 +312,25 @@ fn words_are_those_of_names_keywords_and_quoted_bodies() {
     );
     assert_eq!(found[2], ["select", "a", "b"]);
 }
+
+#[test]
+fn a_script_mentions_names_but_not_in_comments() {
+    let cases = [
+        ("alter table events add column a int", true),
+        ("alter table public.EVENTS add column a int", true),
+        ("alter table \"events\" add column a int", true),
+        (
+            "do $$ begin execute 'update events set a = 1'; end $$",
+            true,
+        ),
+        (
+            "-- as in events\nalter table orders add column a int",
+            false,
+        ),
+        ("alter table my_events add column events_count int", false),
+        ("select 'eventsource'", false),
+    ];
+    for (sql, expected) in cases {
+        assert_eq!(mentions(sql, "events"), expected, "{sql}");
+    }
+}

@@ -39,6 +39,10 @@ fn shown(ways: &[Alternative]) -> String {
             parts.extend(h.regex.as_ref().map(|regex| format!("{column}~{regex}")));
             parts.extend(h.letters.map(|case| format!("{column} {case:?}")));
             parts.extend(h.json.as_ref().map(|json| format!("{column} is {json}")));
+            parts.extend(h.keys.iter().map(|(key, value)| match value {
+                Some(value) => format!("{column} has {key}={value}"),
+                None => format!("{column} has {key}"),
+            }));
         }
         parts.extend(
             way.relations
@@ -58,6 +62,16 @@ fn shown(ways: &[Alternative]) -> String {
 fn checks_give_ways() {
     let cases = [
         ("(x > 0)", "x>0"),
+        (
+            "((jsonb_typeof(x) = 'object'::text) AND (x ? 'kind'::text))",
+            "x is object & x has kind",
+        ),
+        ("(x ?& ARRAY['a'::text, 'b'::text])", "x has a & x has b"),
+        ("((x -> 'kind'::text) IS NOT NULL)", "x has kind"),
+        (
+            "((x ->> 'kind'::text) = ANY (ARRAY['a'::text, 'b'::text]))",
+            "x has kind=a | x has kind=b",
+        ),
         ("(0 < x)", "x>0"),
         ("((x >= 1) AND (x <= 5))", "x>=1 & x<=5"),
         ("(NOT (x < 5))", "x>=5"),
