@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::environment::{Endpoint, Endpoints};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventHub};
+use crate::redact::Secrets;
+use crate::secret::Secret;
 use crate::validator::Finding;
 use crate::version::{Phase, RunId, Version};
 
@@ -41,6 +43,7 @@ struct Inner {
     upgraded: bool,
     crash: Option<Arc<CrashPoint>>,
     noticed: Arc<Mutex<Vec<Finding>>>,
+    secrets: Secrets,
     extension: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -63,6 +66,7 @@ impl UpgradeContext {
                 upgraded: false,
                 crash: None,
                 noticed: Arc::default(),
+                secrets: Secrets::default(),
                 extension: None,
             }),
         }
@@ -149,7 +153,30 @@ impl UpgradeContext {
 
     /// Tells whoever listens.
     pub(crate) fn emit(&self, event: Event) {
-        self.inner.events.emit(event);
+        if !self.inner.events.is_heard() {
+            return;
+        }
+        match self.inner.secrets.redact_data(event) {
+            Some(event) => self.inner.events.emit(event),
+            None => tracing::warn!("an event was left out: its secrets could not be taken out"),
+        }
+    }
+
+    /// An implementation names a secret that may stand in texts which it does not write itself: from
+    /// now on it is replaced in everything that leaves the run. The passwords of
+    /// [endpoints](Self::with_endpoints) are known without this.
+    pub fn conceal(&self, secret: &Secret) {
+        self.inner.secrets.add(secret);
+    }
+
+    /// A text of somebody else, such as the output of a command, without the secrets of the run.
+    pub fn redact(&self, text: &str) -> String {
+        self.inner.secrets.redact(text).into_owned()
+    }
+
+    /// The secrets that the run knows.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.inner.secrets
     }
 
     /// Waits for a future, but no longer than the deadline and the cancellation allow.
@@ -270,6 +297,9 @@ impl UpgradeContext {
     /// The same context with other endpoints.
     #[must_use]
     pub fn with_endpoints(self, endpoints: Endpoints) -> Self {
+        for (_, endpoint) in endpoints.iter() {
+            self.inner.secrets.add_url(endpoint.url());
+        }
         self.change(|inner| inner.endpoints = endpoints)
     }
 

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::redact::{Secrets, changed, credentials};
 use crate::report::Report;
 use crate::version::Phase;
 
@@ -74,7 +75,7 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
-            message: message.into(),
+            message: clean(&message.into()),
             hint: None,
             phase: None,
             context: Vec::new(),
@@ -86,7 +87,7 @@ impl Error {
     /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(plain(source.into()));
+        self.0.source = Some(cleaned(plain(source.into()), &clean));
         self
     }
 
@@ -100,7 +101,7 @@ impl Error {
     /// Adds a named fact.
     #[must_use]
     pub fn with_context(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.0.context.push((key, value.to_string()));
+        self.0.context.push((key, clean(&value.to_string())));
         self
     }
 
@@ -115,6 +116,19 @@ impl Error {
     #[must_use]
     pub fn with_report(mut self, report: Report) -> Self {
         self.0.report = Some(Box::new(report));
+        self
+    }
+
+    /// The same without the secrets of a run.
+    pub(crate) fn redacted(mut self, secrets: &Secrets) -> Self {
+        let change = |text: &str| secrets.redact(text).into_owned();
+        let inner = &mut *self.0;
+        inner.message = change(&inner.message);
+        inner.hint = inner.hint.as_deref().map(change);
+        for (_, value) in &mut inner.context {
+            *value = change(value);
+        }
+        inner.source = inner.source.take().map(|source| cleaned(source, &change));
         self
     }
 
@@ -206,6 +220,27 @@ impl StdError for Error {
             .as_deref()
             .map(|source| source as &(dyn StdError + 'static))
     }
+}
+
+/// A text without what stands where passwords stand.
+fn clean(text: &str) -> String {
+    credentials(text).into_owned()
+}
+
+/// A cause with changed texts: as it is where none changes, else as texts.
+fn cleaned(source: BoxError, change: &dyn Fn(&str) -> String) -> BoxError {
+    #[cfg(feature = "postgres")]
+    let source = match source.downcast::<Said>() {
+        Ok(mut said) => {
+            said.message = change(&said.message);
+            for (_, text) in &mut said.more {
+                *text = change(text);
+            }
+            return said;
+        }
+        Err(source) => source,
+    };
+    changed(source.as_ref(), change).unwrap_or(source)
 }
 
 /// What a server said, without what a driver puts around it: sqlx says the same text twice, once

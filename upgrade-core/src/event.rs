@@ -118,6 +118,11 @@ impl EventHub {
         })))
     }
 
+    /// Whether anybody listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.0.as_ref().is_some_and(|hub| !hub.sinks.is_empty())
+    }
+
     pub(crate) fn emit(&self, event: Event) {
         let Some(hub) = &self.0 else { return };
         // The lock is held while the sinks run, so that all of them see one order.

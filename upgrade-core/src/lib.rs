@@ -37,6 +37,7 @@ pub mod observation;
 pub mod plan;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod redact;
 pub mod report;
 pub mod rollback;
 pub mod runner;

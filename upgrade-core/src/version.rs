@@ -46,13 +46,13 @@ impl RunId {
     /// A new id: time, process and a counter, in base 36.
     pub fn generate() -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let nanos = SystemTime::now()
+        let micros = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_micros());
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
         Self(format!(
             "{}{}{}",
-            base36(nanos),
+            base36(micros),
             base36(u128::from(std::process::id())),
             base36(u128::from(count))
         ))

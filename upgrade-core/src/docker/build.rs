@@ -9,7 +9,7 @@ use testcontainers::bollard::body_try_stream;
 use testcontainers::bollard::query_parameters::BuildImageOptionsBuilder;
 
 use super::context;
-use super::engine::Engine;
+use super::engine::{Engine, quiet};
 use super::error::DockerError;
 use super::stack::Build;
 use crate::error::Result;
@@ -52,7 +52,7 @@ pub(super) async fn provide(engine: &Engine, build: &Build) -> Result<String> {
     let docker = engine.docker();
     let mut messages = docker.build_image(options.build(), None, Some(archive));
     let mut log = Vec::new();
-    while let Some(message) = messages.next().await {
+    while let Some(message) = quiet(messages.next()).await {
         match message {
             Ok(message) => {
                 let text = message.stream.unwrap_or_default();
@@ -66,7 +66,10 @@ pub(super) async fn provide(engine: &Engine, build: &Build) -> Result<String> {
                 let last = log.len().saturating_sub(LINES);
                 return Err(DockerError::Build {
                     context: build.context.clone(),
-                    log: log[last..].join("\n"),
+                    log: engine
+                        .secrets()
+                        .redact(&log[last..].join("\n"))
+                        .into_owned(),
                     source: source.into(),
                 }
                 .into());

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt as _;
@@ -22,12 +23,16 @@ use testcontainers::bollard::query_parameters::{
 };
 use testcontainers::bollard::{Docker, body_full};
 use testcontainers::core::client::docker_client_instance;
+use tokio::sync::Mutex;
+use tracing::Dispatch;
+use tracing::instrument::{WithDispatch, WithSubscriber as _};
 
 use super::error::{DockerError, Result};
 use super::lease::ENTRY_LABEL;
 use super::registry::Resource;
 use super::usage::LogQuery;
 use crate::error::BoxError;
+use crate::redact::Secrets;
 
 /// How long an engine may take to say that it is there.
 const PING_WITHIN: Duration = Duration::from_secs(5);
@@ -40,6 +45,9 @@ const NEEDED: &str = "1.41";
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
     docker: Docker,
+    secrets: Secrets,
+    /// Held while the engine pauses a container.
+    pausing: Arc<Mutex<()>>,
     address: String,
 }
 
@@ -75,7 +83,23 @@ impl Engine {
                 needed: NEEDED,
             });
         }
-        Ok(Self { docker, address })
+        Ok(Self {
+            docker,
+            secrets: Secrets::default(),
+            pausing: Arc::default(),
+            address,
+        })
+    }
+
+    /// Takes these secrets out of what containers print.
+    pub(crate) fn with_secrets(mut self, secrets: &Secrets) -> Self {
+        self.secrets = secrets.clone();
+        self
+    }
+
+    /// What is taken out of everything that containers print.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Where the engine was found; two entries of the registry with the same address have the same
@@ -106,19 +130,19 @@ impl Engine {
 
     /// Whether the engine has the image.
     pub(crate) async fn has_image(&self, image: &str) -> bool {
-        self.docker.inspect_image(image).await.is_ok()
+        quiet(self.docker.inspect_image(image)).await.is_ok()
     }
 
     /// What a label of an image says; nothing if there is no such label or image.
     pub(crate) async fn image_label(&self, image: &str, label: &str) -> Option<String> {
-        let found = self.docker.inspect_image(image).await.ok()?;
+        let found = quiet(self.docker.inspect_image(image)).await.ok()?;
         found.config?.labels?.remove(label)
     }
 
     /// Makes a container and does not start it.
     pub(crate) async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<()> {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
-        let made = self.docker.create_container(Some(options), body).await;
+        let made = quiet(self.docker.create_container(Some(options), body)).await;
         made.map(drop).map_err(refused("create", container(name)))
     }
 
@@ -150,33 +174,52 @@ impl Engine {
         unless(killed, &[404, 409]).map_err(refused("kill", container(name)))
     }
 
-    /// Freezes all processes of a container.
+    /// Freezes all processes of a container. Cancelled, it ends all the same, and
+    /// [`unpause`](Self::unpause) waits for that: the engine does not take back what it was asked
+    /// for, and would freeze the container after it was let go on.
     pub(crate) async fn pause(&self, name: &str) -> Result<()> {
-        let paused = self.docker.pause_container(name).await;
+        let one_by_one = Arc::clone(&self.pausing).lock_owned().await;
+        let (docker, of) = (self.docker.clone(), name.to_owned());
+        let pausing = tokio::spawn(async move {
+            let _until_then = one_by_one;
+            docker.pause_container(&of).await
+        });
+        let paused = pausing
+            .await
+            .unwrap_or_else(|ended| Err(std::io::Error::other(ended).into()));
         paused.map_err(refused("pause", container(name)))
     }
 
-    /// Lets the processes of a container go on.
+    /// Lets the processes of a container go on; one that is not paused is left as it is.
     pub(crate) async fn unpause(&self, name: &str) -> Result<()> {
+        let _no_pause_under_way = self.pausing.lock().await;
+        let found = self.inspect(name).await?.state.unwrap_or_default();
+        if found.paused != Some(true) {
+            return Ok(());
+        }
         let gone_on = self.docker.unpause_container(name).await;
         gone_on.map_err(refused("unpause", container(name)))
     }
 
     /// The container's state and network settings.
     pub(crate) async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse> {
-        self.docker
-            .inspect_container(name, None::<InspectContainerOptions>)
-            .await
-            .map_err(refused("inspect", container(name)))
+        quiet(
+            self.docker
+                .inspect_container(name, None::<InspectContainerOptions>),
+        )
+        .await
+        .map_err(refused("inspect", container(name)))
     }
 
     /// Unpacks an archive of the format tar below the root of a container.
     pub(crate) async fn upload(&self, name: &str, path: &str, tar: Vec<u8>) -> Result<()> {
         let options = UploadToContainerOptionsBuilder::new().path(path).build();
-        self.docker
-            .upload_to_container(name, Some(options), body_full(tar.into()))
-            .await
-            .map_err(refused("copy files into", container(name)))
+        quiet(
+            self.docker
+                .upload_to_container(name, Some(options), body_full(tar.into())),
+        )
+        .await
+        .map_err(refused("copy files into", container(name)))
     }
 
     /// Makes a network.
@@ -187,15 +230,17 @@ impl Engine {
             .map_err(refused("create", format!("network `{name}`")))
     }
 
-    /// The address of this machine on a network.
-    pub(crate) async fn gateway(&self, network: &str) -> Result<Option<String>> {
+    /// The address of this machine on a network, and the range of the network's addresses.
+    pub(crate) async fn gateway(&self, network: &str) -> Result<Option<(String, String)>> {
         let found = self
             .docker
             .inspect_network(network, None::<InspectNetworkOptions>)
             .await
             .map_err(refused("inspect", format!("network `{network}`")))?;
         let ranges = found.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-        Ok(ranges.into_iter().find_map(|range| range.gateway))
+        Ok(ranges
+            .into_iter()
+            .find_map(|range| Some((range.gateway?, range.subnet?))))
     }
 
     /// Puts a container on a network, under more names than its own.
@@ -318,12 +363,14 @@ impl Engine {
             .since(since.unwrap_or_default())
             .tail(&tail)
             .build();
-        let chunks: Vec<_> = self.docker.logs(name, Some(options)).collect().await;
+        let chunks: Vec<_> = quiet(self.docker.logs(name, Some(options)).collect()).await;
         let text: String = chunks
             .into_iter()
             .flatten()
             .map(|chunk| chunk.to_string())
             .collect();
+        // As a whole: a secret may be several lines.
+        let text = self.secrets.redact(&text);
         text.lines().map(str::to_owned).collect()
     }
 
@@ -346,6 +393,12 @@ impl Engine {
             lines.join("\n")
         }
     }
+}
+
+/// A call whose client logs nothing: at the level `debug` it logs what is sent and received, the
+/// variables of containers among it.
+pub(crate) fn quiet<F: Future>(call: F) -> WithDispatch<F> {
+    call.with_subscriber(Dispatch::none())
 }
 
 /// `1.41` as numbers that can be compared.

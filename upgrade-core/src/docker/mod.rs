@@ -10,6 +10,7 @@ mod compose;
 mod context;
 pub(crate) mod engine;
 pub(crate) mod error;
+mod host;
 pub(crate) mod image;
 pub(crate) mod lease;
 mod manage;

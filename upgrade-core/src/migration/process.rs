@@ -13,6 +13,7 @@ use tokio::process::Command;
 use super::MigrationId;
 use super::session::application;
 use crate::context::UpgradeContext;
+use crate::environment::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
@@ -128,6 +129,8 @@ impl CommandLine {
         doing: &str,
     ) -> Result<()> {
         let database = cx.database()?;
+        self.conceal(cx, &database.endpoint());
+        let shown = cx.redact(&self.to_string());
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
@@ -154,7 +157,7 @@ impl CommandLine {
             command.current_dir(folder);
         }
         let mut child = command.spawn().map_err(|source| {
-            Error::new(ErrorKind::Io, format!("`{self}` could not be started"))
+            Error::new(ErrorKind::Io, format!("`{shown}` could not be started"))
                 .with_source(source)
                 .with_context("migration", id)
                 .with_hint("is it installed, and in PATH?")
@@ -165,20 +168,34 @@ impl CommandLine {
             let (out, err, status) = tokio::join!(tail(out), tail(err), child.wait());
             status.map(|status| (out, err, status))
         };
-        let (out, err, status) = cx.bounded(&self.to_string(), ending).await??;
+        let (out, err, status) = cx.bounded(&shown, ending).await??;
         group.ended();
         if status.success() {
             return Ok(());
         }
         Err(Error::new(
             ErrorKind::Migration,
-            format!("migration `{id}` failed to {doing}: `{self}` ended with {status}"),
+            format!("migration `{id}` failed to {doing}: `{shown}` ended with {status}"),
         )
-        .with_source(Said(format!(
+        .with_source(Said(cx.redact(&format!(
             "{}{}",
-            shown("stdout", &out),
-            shown("stderr", &err)
-        ))))
+            printed("stdout", &out),
+            printed("stderr", &err)
+        )))))
+    }
+
+    /// Has everything that the command is given in secret taken out of what it prints. A path is no
+    /// secret, and of a URL the password is.
+    fn conceal(&self, cx: &UpgradeContext, database: &Endpoint) {
+        let secrets = cx.secrets();
+        secrets.add_url(database.url());
+        for (name, value) in &self.variables {
+            let text = value.expose();
+            match text.contains("://") || text.starts_with('/') {
+                true => secrets.add_variable(name, value),
+                false => secrets.add(value),
+            }
+        }
     }
 
     /// What the command consists of, for a checksum; without the values of variables.
@@ -251,7 +268,7 @@ impl fmt::Display for Said {
 
 impl std::error::Error for Said {}
 
-fn shown(name: &str, output: &[u8]) -> String {
+fn printed(name: &str, output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     if text.trim().is_empty() {
         String::new()
@@ -260,20 +277,29 @@ fn shown(name: &str, output: &[u8]) -> String {
     }
 }
 
-/// Reads to the end and keeps the last part.
+/// Reads to the end and keeps the last part, from the beginning of a line on: half of a secret would
+/// not be known as one.
 async fn tail(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let mut kept = Vec::new();
     let Some(mut stream) = stream else {
         return kept;
     };
     let mut buffer = vec![0; 4096];
+    let mut drained = false;
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
         kept.extend_from_slice(&buffer[..read]);
         if kept.len() > 2 * KEPT {
             kept.drain(..kept.len() - KEPT);
+            drained = true;
         }
     }
-    kept.drain(..kept.len().saturating_sub(KEPT));
+    let cut = kept.len().saturating_sub(KEPT);
+    kept.drain(..cut);
+    if (cut > 0 || drained)
+        && let Some(end) = kept.iter().position(|byte| *byte == b'\n')
+    {
+        kept.drain(..=end);
+    }
     kept
 }
 
@@ -284,7 +310,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::environment::{DATABASE, Endpoint, Endpoints};
+    use crate::environment::{DATABASE, Endpoints};
 
     fn context(within: Duration) -> UpgradeContext {
         UpgradeContext::new("1", "2")
@@ -337,6 +363,27 @@ mod tests {
         own.run(&context(Duration::from_secs(30)), &id, "apply")
             .await
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_command_prints_shows_no_secret() {
+        let id = MigrationId::new("1", "x");
+        let endpoint = Endpoint::new("postgres://u:db%2Fcanary@localhost/orders");
+        let cx = context(Duration::from_secs(30))
+            .with_endpoints(Endpoints::default().with(DATABASE, endpoint));
+        let script = "echo \"$DATABASE_URL db/canary $KEY\"; env >&2; \
+                      echo \"password 'unknown-canary' PGPASSWORD=unknown-canary\"; exit 3";
+        let error = shell(script)
+            .with_env("KEY", "key-canary")
+            .with_env("CERTIFICATE", "first-canary\nsecond-canary\n")
+            .with_arg("--token=arg-canary")
+            .run(&cx, &id, "apply")
+            .await
+            .unwrap_err();
+        let text = format!("{error} {error:?} {error:#?}");
+        assert!(!text.contains("canary"), "{text}");
+        assert!(text.contains("postgres://u:***@localhost"), "{text}");
+        assert!(text.contains(" *** ***"), "{text}");
     }
 
     #[tokio::test]

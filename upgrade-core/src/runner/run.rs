@@ -187,8 +187,14 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             passed: report.passed,
             elapsed_ms: report.elapsed_ms,
         });
+        let report = cx.secrets().redact_data(report).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Internal,
+                "the secrets of the run could not be taken out of its report",
+            )
+        })?;
         match error {
-            Some(error) => Err(error.with_report(report)),
+            Some(error) => Err(error.redacted(cx.secrets()).with_report(report)),
             None => Ok(report),
         }
     }

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 mod broken;
+mod cases;
+mod host;
 mod overrides;
 mod robust;
 
@@ -56,6 +58,8 @@ fn tmpfs(target: &str, bytes: Option<u64>) -> Mount {
     Mount::Tmpfs {
         target: target.into(),
         bytes,
+        mode: None,
+        exec: false,
     }
 }
 
@@ -184,6 +188,7 @@ fn every() -> Compose {
     Compose::file(data("every/compose.yaml"))
         .with_variable("PASSED", "passed")
         .with_variable("TOKEN", "hunter2")
+        .with_capability("NET_ADMIN")
 }
 
 #[test]
@@ -255,14 +260,15 @@ fn every_key_is_read() {
     let settings = "mode = \"fast\"\n";
     let mut key = ServiceFile::new("key", "/run/secrets/server.key", "a test key\n");
     (key.mode, key.owner) = (0o440, (1000, 1001));
+    let mut first = ServiceFile::new("settings", "/settings", settings);
     let mut second = ServiceFile::new("settings", "/etc/all.toml", settings);
-    second.mode = 0o400;
+    (first.secret, second.secret, second.mode) = (false, false, 0o400);
     assert_eq!(
         all.files,
         [
             ServiceFile::new("token", "/run/secrets/token", "hunter2"),
             key,
-            ServiceFile::new("settings", "/settings", settings),
+            first,
             second,
         ]
     );

@@ -105,6 +105,8 @@ fn every_thing_that_can_be_changed_is_seen() {
         api.mounts.push(Mount::Tmpfs {
             target: "/t".into(),
             bytes: Some(1),
+            mode: None,
+            exec: false,
         });
     });
     change(|api| drop(api.networks.insert("other".into(), Vec::new())));

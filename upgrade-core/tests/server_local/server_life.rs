@@ -355,3 +355,33 @@ async fn a_prepared_data_directory_that_is_damaged_is_made_again() {
         assert_eq!(fs::read(&control).unwrap().len(), whole);
     }
 }
+
+#[tokio::test]
+async fn the_log_shows_no_passwords_and_no_rows() {
+    let place = Place::new();
+    let options = place.options(Profile::ThrowAway);
+    let server = LocalServer::start(&binaries(), options).await.unwrap();
+    let mut session = PgConnection::connect_with(&server.connect_options())
+        .await
+        .unwrap();
+    for statement in [
+        "create role r nonsense password 'password-canary'",
+        "create temp table t (a text primary key)",
+        "insert into t values ('row-canary'), ('row-canary')",
+        "select 'literal-canary' from\n nowhere where a = 'literal-canary'",
+    ] {
+        let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()))
+            .execute(&mut session)
+            .await;
+    }
+    session.close().await.unwrap();
+    let log = server.log_tail(50);
+    assert!(!log.contains("canary"), "{log}");
+    for part in [
+        "password '***'",
+        "Key (a)=(***) already exists",
+        "from\n\t nowhere",
+    ] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+}

@@ -131,6 +131,66 @@ async fn a_folder_that_staging_could_write_into_is_refused() {
     assert!(error.to_string().contains("`/srv/data`"), "{error}");
 }
 
+/// The engine's socket, read-only, is the whole machine. So is it in a later release.
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn what_gives_a_container_the_machine_is_refused_in_every_release() {
+    let mount = |source: &str| Mount::Bind {
+        source: source.into(),
+        target: "/machine".into(),
+        read_only: true,
+    };
+    let privileged = |change: &dyn Fn(&mut Service)| {
+        let mut service = api("2");
+        change(&mut service);
+        Stack::new().with_service("api", service)
+    };
+    let (fixture, cx) = (Fixture::new(), context());
+    for (expected, later) in [
+        (
+            "`/var/run/docker.sock`",
+            privileged(&|api| api.mounts.push(mount("/var/run/docker.sock"))),
+        ),
+        (
+            "`/var/run`",
+            privileged(&|api| api.mounts.push(mount("/var/run"))),
+        ),
+        ("`/`", privileged(&|api| api.mounts.push(mount("/")))),
+        ("`/etc`", privileged(&|api| api.mounts.push(mount("/etc")))),
+        (
+            "`SYS_ADMIN`",
+            privileged(&|api| api.cap_add.push("SYS_ADMIN".into())),
+        ),
+        (
+            "`/root`",
+            privileged(&|api| api.image = Image::Build(upgrade_core::docker::Build::new("/root"))),
+        ),
+    ] {
+        let environment = fixture
+            .environment()
+            .with_release("1", Stack::new().with_service("api", api("1")))
+            .with_release("2", later);
+        environment.prepare(&cx).await.unwrap();
+        let error = environment
+            .replace(&cx, &Version::new("2"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(release(&environment).await, "1", "nothing was changed");
+        Box::new(environment).teardown(&cx).await.unwrap();
+    }
+    let allowed = privileged(&|api| {
+        api.mounts.push(mount("/etc"));
+        api.cap_add.push("SYS_PTRACE".into());
+    });
+    let allowed = allowed.with_host_path("/etc").with_capability("SYS_PTRACE");
+    let environment = fixture.environment().with_release("1", allowed);
+    environment.prepare(&cx).await.unwrap();
+    Box::new(environment).teardown(&cx).await.unwrap();
+    fixture.assert_nothing_is_left().await;
+}
+
 #[tokio::test]
 #[ignore = "needs Docker"]
 async fn a_release_that_does_not_come_up_can_be_left_again_and_tried_again() {

@@ -262,3 +262,26 @@ fn faults_are_drawn_for_the_services_that_can_bear_them() {
     }
     assert!(drawn.to_string().contains("pause: switched off"), "{drawn}");
 }
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn a_run_that_was_cancelled_heals_what_it_paused() {
+    let (fixture, cx) = (Fixture::new(), context());
+    let environment = environment(&fixture);
+    environment.prepare(&cx).await.unwrap();
+    let fault = ServiceFault::new(FaultKind::Pause, "api");
+    let cancelled = context();
+    cancelled.cancellation().cancel();
+    for heal_all in [false, true] {
+        environment.strike(&cx, &fault).await.unwrap();
+        assert_ne!(fixture.paused(), "");
+        match heal_all {
+            true => environment.heal_all(&cancelled).await.unwrap(),
+            false => environment.heal(&cancelled, &fault).await.unwrap(),
+        }
+        assert_eq!(fixture.paused(), "");
+        assert_eq!(release(&environment).await, "1");
+    }
+    Box::new(environment).teardown(&cx).await.unwrap();
+    fixture.assert_nothing_is_left().await;
+}

@@ -183,3 +183,59 @@ async fn two_environments_have_the_same_ports_and_share_nothing() {
     Box::new(two).teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
+
+/// Prints the first line that a server sends, or that it sent none.
+const READ: &str = r#"use IO::Socket::INET;
+my $server = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 3);
+my $line = $server ? <$server> : undef; print $line // "nothing""#;
+
+/// The kernel takes what comes from any network for an address of the machine: the relay itself
+/// has to know its own.
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn another_environments_relay_cannot_be_used() {
+    let (fixture, cx) = (Fixture::new(), context());
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let name = name.trim();
+    let outside = TcpListener::bind((name, 0)).await.unwrap();
+    let port = outside.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = outside.accept().await {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut client, b"outside\n").await;
+        }
+    });
+    let open = fixture
+        .environment()
+        .with_release("1", Stack::new().with_service("open", api("1")))
+        .with_allowed(name, port);
+    open.prepare(&cx).await.unwrap();
+    let closed = fixture
+        .environment()
+        .with_release("1", Stack::new().with_service("closed", api("1")));
+    closed.prepare(&cx).await.unwrap();
+    let left = fixture.left().await;
+    let found = |part: &str| {
+        let name = left.iter().find(|name| name.contains(part)).unwrap();
+        name.trim_start_matches('/').to_owned()
+    };
+    let network = found("-out-0");
+    let gateway = docker(&[
+        "network",
+        "inspect",
+        "--format",
+        "{{(index .IPAM.Config 0).Gateway}}",
+        &network,
+    ]);
+    let port = port.to_string();
+    let read = |container: &str| {
+        let container = found(container);
+        let arguments = ["exec", &container, "perl", "-e", READ, &gateway, &port];
+        let arguments = arguments.map(str::to_owned);
+        tokio::task::spawn_blocking(move || docker(&arguments.each_ref().map(String::as_str)))
+    };
+    assert_eq!(read("-open-").await.unwrap(), "outside");
+    assert_eq!(read("-closed-").await.unwrap(), "nothing");
+    Box::new(open).teardown(&cx).await.unwrap();
+    Box::new(closed).teardown(&cx).await.unwrap();
+    fixture.assert_nothing_is_left().await;
+}

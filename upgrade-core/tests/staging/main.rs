@@ -15,5 +15,6 @@ mod isolation;
 mod lifecycle;
 mod look;
 mod rolling;
+mod secrets;
 mod shared;
 mod snapshots;

@@ -20,6 +20,8 @@ fn in_memory() -> Service {
     database().with_mount(Mount::Tmpfs {
         target: "/var/lib/postgresql/data".into(),
         bytes: None,
+        mode: None,
+        exec: false,
     })
 }
 

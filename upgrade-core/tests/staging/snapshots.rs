@@ -1,12 +1,14 @@
 //! States that are kept and put back: database, volumes, and which release runs.
 
-use upgrade_core::docker::{Condition, Mount};
+use std::time::Duration;
+
+use upgrade_core::docker::{Condition, Image, Mount, Ready, Restart, Service};
 use upgrade_core::environment::At;
 use upgrade_core::environment::EMPTY;
 use upgrade_core::observation::Scope;
 use upgrade_core::{Environment, ErrorKind, Version};
 
-use super::support::{Fixture, address, api, context, get, release, sql, stack};
+use super::support::{Fixture, IMAGE, address, api, context, docker, get, release, sql, stack};
 
 #[tokio::test]
 #[ignore = "needs Docker"]
@@ -145,6 +147,80 @@ async fn services_that_write_all_the_time_do_not_hinder_a_snapshot() {
     environment.snapshot(&cx, "a").await.unwrap();
     environment.restore(&cx, "a").await.unwrap();
     environment.snapshot(&cx, "b").await.unwrap();
+    Box::new(environment).teardown(&cx).await.unwrap();
+    fixture.assert_nothing_is_left().await;
+}
+
+/// A service that the engine starts again and again cannot be paused while it waits.
+fn restarting() -> Service {
+    let mut service = Service::new(Image::named(IMAGE));
+    service.entrypoint = Some(["sh", "-c", "exit 1"].map(str::to_owned).into());
+    service.restart = Restart::Always;
+    service
+}
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn a_snapshot_that_fails_midway_leaves_no_container_paused() {
+    let (fixture, cx) = (Fixture::new(), context());
+    let environment = fixture
+        .environment()
+        .with_release("1", stack("1").with_service("loop", restarting()))
+        .with_database("db")
+        .with_ready("loop", Ready::Running);
+    environment.prepare(&cx).await.unwrap();
+    let left = fixture.left().await;
+    let restarts = left.iter().find(|name| name.contains("-loop-")).unwrap();
+    let restarts = restarts.trim_start_matches('/').to_owned();
+    // With each time the engine waits for longer: then there is time for the snapshot.
+    let format = "{{.State.Restarting}} {{ge .RestartCount 5}}";
+    while docker(&["inspect", "--format", format, &restarts]) != "true true" {
+        tokio::time::sleep(Duration::from_millis(20)).await; // poll
+    }
+    let error = environment.snapshot(&cx, "midway").await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(
+        text.contains(&format!("could not pause container `{restarts}`")),
+        "{text}"
+    );
+    assert_eq!(fixture.paused(), "");
+    assert_eq!(release(&environment).await, "1");
+    Box::new(environment).teardown(&cx).await.unwrap();
+    fixture.assert_nothing_is_left().await;
+}
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn a_snapshot_that_is_cut_off_leaves_no_container_paused() {
+    let (fixture, cx) = (Fixture::new(), context());
+    let environment = super::support::environment(&fixture);
+    environment.prepare(&cx).await.unwrap();
+    let mut cut = 0;
+    for step in 0..16u64 {
+        let within = Duration::from_millis(step * step);
+        // The context's own deadline, and then a caller who gives up.
+        let limited = cx
+            .clone()
+            .with_deadline(tokio::time::Instant::now() + within);
+        if environment
+            .snapshot(&limited, &format!("a{step}"))
+            .await
+            .is_err()
+        {
+            cut += 1;
+        }
+        assert_eq!(fixture.paused(), "", "after {within:?}");
+        let label = format!("b{step}");
+        let given_up = tokio::time::timeout(within, environment.snapshot(&cx, &label));
+        drop(given_up.await);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while !fixture.paused().is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "after {within:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await; // poll
+        }
+    }
+    assert!(cut > 0, "none was cut off");
+    assert_eq!(release(&environment).await, "1");
     Box::new(environment).teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }

@@ -126,6 +126,19 @@ impl Fixture {
         all
     }
 
+    /// The containers of this registry that are paused.
+    pub(crate) fn paused(&self) -> String {
+        let label = format!("label={}", self.label());
+        docker(&[
+            "ps",
+            "--quiet",
+            "--filter",
+            &label,
+            "--filter",
+            "status=paused",
+        ])
+    }
+
     pub(crate) async fn assert_nothing_is_left(&self) {
         assert_eq!(self.left().await, Vec::<String>::new());
         let entries = std::fs::read_dir(self.dir.path()).unwrap();

@@ -3,13 +3,16 @@
 use std::path::{Component, PathBuf};
 
 use super::field::{Field, Fields};
+use crate::docker::host;
 use crate::docker::stack::{Build, Image};
 use crate::error::Result;
 
 pub(super) fn image(service: &Fields<'_>) -> Result<Image> {
-    let name = service.read("image", Field::filled)?;
+    let name = service.read("image", Field::filled);
     match service.get("build") {
         Some(field) => build(&field, name).map(Image::Build),
+        // That it is wrong is a problem which is known already.
+        None if service.has("image") => Ok(Image::Named(name.unwrap_or_default())),
         None => name.map(Image::Named).ok_or_else(|| {
             service
                 .whole
@@ -35,8 +38,8 @@ fn build(field: &Field<'_>, tag: Option<String>) -> Result<Build> {
     if let Some(field) = fields.get("dockerfile") {
         build.dockerfile = dockerfile(&field, &build.context)?;
     }
-    build.target = fields.read("target", Field::filled)?;
-    build.args = fields.or_default("args", Field::secrets)?;
+    build.target = fields.read("target", Field::filled);
+    build.args = fields.or_default("args", Field::secrets);
     build.tag = tag;
     fields.accept(&[
         "cache_from",
@@ -67,8 +70,8 @@ fn build(field: &Field<'_>, tag: Option<String>) -> Result<Build> {
         ("shm_size", ""),
         ("ssh", "build the image before, and name it with `image`"),
         ("ulimits", ""),
-    ])?;
-    fields.finish()?;
+    ]);
+    fields.finish();
     Ok(build)
 }
 
@@ -79,7 +82,13 @@ fn folder(field: &Field<'_>) -> Result<PathBuf> {
             .error("is not a folder of this machine")
             .with_hint("clone it, or name a built image with `image`"));
     }
-    field.resolve(&text)
+    let path = field.resolve(&text)?;
+    match field.reading.host.refuses_copy(&path) {
+        None => Ok(path),
+        Some(why) => Err(field
+            .refused(format!("is built from {why}"))
+            .with_hint(host::path_hint(&path))),
+    }
 }
 
 /// A Dockerfile, which the engine gets with the context.

@@ -17,7 +17,7 @@ pub(super) struct Deploy {
 pub(super) fn deploy(field: &Field<'_>) -> Result<Deploy> {
     let fields = field.fields()?;
     let mut deploy = Deploy {
-        replicas: fields.read("replicas", Field::number)?,
+        replicas: fields.read("replicas", Field::number),
         ..Deploy::default()
     };
     if let Some(mode) = fields.get("mode") {
@@ -32,10 +32,10 @@ pub(super) fn deploy(field: &Field<'_>) -> Result<Deploy> {
             }
         }
     }
-    deploy.restart = fields.read("restart_policy", restart_policy)?;
+    deploy.restart = fields.read("restart_policy", restart_policy);
     if let Some(config) = fields.get("update_config") {
         let config = config.fields()?;
-        deploy.start_first = config.read("order", start_first)?.unwrap_or_default();
+        deploy.start_first = config.read("order", start_first).unwrap_or_default();
         config.accept(&[
             "delay",
             "failure_action",
@@ -43,25 +43,25 @@ pub(super) fn deploy(field: &Field<'_>) -> Result<Deploy> {
             "monitor",
             "parallelism",
         ]);
-        config.finish()?;
+        config.finish();
     }
     if let Some(resources) = fields.get("resources") {
         let resources = resources.fields()?;
         if let Some(limits) = resources.get("limits") {
             let limits = limits.fields()?;
             deploy.limits = read_limits(&limits, "cpus", "memory", "pids")?;
-            limits.finish()?;
+            limits.finish();
         }
         if let Some(reservations) = resources.get("reservations") {
             let reservations = reservations.fields()?;
             reservations.accept(&["cpus", "generic_resources", "memory", "pids"]);
-            reservations.refuse(&[("devices", "")])?;
-            reservations.finish()?;
+            reservations.refuse(&[("devices", "")]);
+            reservations.finish();
         }
-        resources.finish()?;
+        resources.finish();
     }
     fields.accept(&["endpoint_mode", "labels", "placement", "rollback_config"]);
-    fields.finish()?;
+    fields.finish();
     Ok(deploy)
 }
 
@@ -75,7 +75,7 @@ fn start_first(field: &Field<'_>) -> Result<bool> {
 
 fn restart_policy(field: &Field<'_>) -> Result<Restart> {
     let fields = field.fields()?;
-    let attempts = fields.read("max_attempts", Field::number)?;
+    let attempts = fields.read("max_attempts", Field::number);
     let restart = match fields.get("condition") {
         None => Restart::Always,
         Some(field) => field.parsed(
@@ -89,7 +89,7 @@ fn restart_policy(field: &Field<'_>) -> Result<Restart> {
         )?,
     };
     fields.accept(&["delay", "window"]);
-    fields.finish()?;
+    fields.finish();
     Ok(restart)
 }
 
@@ -118,7 +118,7 @@ pub(super) fn limits(service: &Fields<'_>, deploy: &Deploy) -> Result<Limits> {
         milli_cpus: agreed(service, "cpus", own.milli_cpus, there.milli_cpus)?,
         memory: agreed(service, "mem_limit", own.memory, there.memory)?,
         pids: agreed(service, "pids_limit", own.pids, there.pids)?,
-        shm: service.read("shm_size", Field::bytes)?,
+        shm: service.read("shm_size", Field::bytes),
     })
 }
 
@@ -145,14 +145,12 @@ fn read_limits(
 ) -> Result<Limits> {
     let milli_cpus = fields.read(cpus, |field| {
         field.parsed("a number of processors such as `0.5`", scalar::milli_cpus)
-    })?;
+    });
     Ok(Limits {
         milli_cpus: milli_cpus.filter(|milli| *milli > 0),
-        memory: fields
-            .read(memory, Field::bytes)?
-            .filter(|bytes| *bytes > 0),
+        memory: fields.read(memory, Field::bytes).filter(|bytes| *bytes > 0),
         pids: fields
-            .read(pids, Field::number::<i64>)?
+            .read(pids, Field::number::<i64>)
             .filter(|pids| *pids != 0),
         shm: None,
     })

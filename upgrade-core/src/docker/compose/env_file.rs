@@ -17,7 +17,7 @@ use super::variables::{interpolate, name_length};
 const DOLLAR: char = '\u{0}';
 
 /// The variables of a file. Those that a value uses are asked from `outer`, then from the lines
-/// above. A name without `=` takes its value from `outer`.
+/// above. A name without `=` takes its value from `outer`, and is left out where there is none.
 pub(super) fn parse(
     text: &str,
     source: &Arc<Source>,
@@ -55,13 +55,9 @@ pub(super) fn parse(
             if !after.is_empty() && !after.starts_with(['\n', '\r', '#']) {
                 return Err(at.error(format!("after the name `{name}` there is no `=`")));
             }
-            let value = outer(name).ok_or_else(|| {
-                at.error(format!(
-                    "`{name}` has no value, and there is no variable of that name"
-                ))
-                .with_hint("set it with `with_variable`, or write `=` after it")
-            })?;
-            variables.insert(name.to_owned(), value);
+            if let Some(value) = outer(name) {
+                variables.insert(name.to_owned(), value);
+            }
             rest = after_line(after);
             continue;
         };
@@ -195,6 +191,7 @@ mod tests {
         }
         assert_eq!(read("OUT").unwrap(), [("OUT".into(), "outer".into())]);
         assert_eq!(read("OUT # c\n").unwrap().len(), 1);
+        assert_eq!(read("NO\nA=1").unwrap().len(), 1);
     }
 
     #[test]
@@ -214,11 +211,6 @@ mod tests {
                 "A=secret$word",
                 "`.env:1`: the value of `A` needs the variable `word`, which is not set (set it, or \
                  put the value in single quotes if it is no variable)",
-            ),
-            (
-                "#\nNO\n",
-                "`.env:2`: `NO` has no value, and there is no variable of that name (set it with \
-                 `with_variable`, or write `=` after it)",
             ),
         ] {
             assert_eq!(read(text).unwrap_err().to_string(), expected);

@@ -1,18 +1,18 @@
 //! `extends`: services that take over what another one says, of the same file or of another.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::field::{Field, nearest};
 use super::merge::{alone, merge};
+use super::reading::Reading;
 use super::tree::{Map, Node, Value};
-use super::variables::Variables;
 use crate::error::Result;
 
 /// Reads another file, whose paths start from its own folder.
-pub(super) type Load<'a> = &'a dyn Fn(&PathBuf, &Field<'_>) -> Result<Node>;
+pub(super) type Load<'a> = &'a dyn Fn(&Path, &Field<'_>) -> Result<Node>;
 
 /// The document with the `extends` of its services replaced by what they extend.
-pub(super) fn extend(root: Node, variables: &Variables, load: Load<'_>) -> Result<Node> {
+pub(super) fn extend(root: Node, reading: &Reading, load: Load<'_>) -> Result<Node> {
     let Value::Map(mut map) = root.value else {
         return Ok(root);
     };
@@ -24,7 +24,7 @@ pub(super) fn extend(root: Node, variables: &Variables, load: Load<'_>) -> Resul
         let before = services.clone();
         for (name, node) in services.iter_mut() {
             let mut path = vec![place(node, name)];
-            *node = service(name, node.clone(), &before, variables, load, &mut path)?;
+            *node = service(name, node.clone(), &before, reading, load, &mut path)?;
         }
     }
     Ok(Node {
@@ -44,7 +44,7 @@ fn service(
     name: &str,
     node: Node,
     services: &Map,
-    variables: &Variables,
+    reading: &Reading,
     load: Load<'_>,
     path: &mut Vec<(PathBuf, String)>,
 ) -> Result<Node> {
@@ -60,13 +60,13 @@ fn service(
     let field = Field {
         node: &extends,
         of: format!("`extends` of service `{name}`"),
-        variables,
+        reading,
     };
     let (wanted, file) = if field.is_map() {
         let fields = field.fields()?;
         let wanted = fields.required("service")?.text()?;
-        let file = fields.read("file", Field::path)?;
-        fields.finish()?;
+        let file = fields.get("file").map(|field| field.path()).transpose()?;
+        fields.finish();
         (wanted, file)
     } else {
         (field.text()?, None)
@@ -101,7 +101,7 @@ fn service(
         return Err(field.error("leads back to itself"));
     }
     path.push(next);
-    let base = service(&wanted, base.clone(), services, variables, load, path)?;
+    let base = service(&wanted, base.clone(), services, reading, load, path)?;
     path.pop();
     let over = Node {
         value: Value::Map(map),

@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::docker::host;
+use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
+use super::reading::Reading;
 use super::scalar;
-use super::tree::{At, Map, Node, Value};
-use super::variables::{Fault, Variables, interpolate};
+use super::tree::{Map, Node, Value};
+use super::variables::{Fault, interpolate};
 
 const OVERRIDE: &str = "remove it, or take it away in a file for staging with `!reset null`";
 
@@ -19,7 +21,7 @@ pub(super) struct Field<'a> {
     pub(super) node: &'a Node,
     /// What it is, for errors: "`ports` of service `api`".
     pub(super) of: String,
-    pub(super) variables: &'a Variables,
+    pub(super) reading: &'a Reading,
 }
 
 impl<'a> Field<'a> {
@@ -63,7 +65,7 @@ impl<'a> Field<'a> {
     }
 
     fn put_in(&self, text: &str) -> Result<String> {
-        interpolate(text, &|name| self.variables.get(name))
+        interpolate(text, &|name| self.reading.get(name))
             .map_err(|fault| fault.of(&self.of, &self.node.at))
     }
 
@@ -109,11 +111,33 @@ impl<'a> Field<'a> {
         self.resolve(&self.text()?)
     }
 
+    /// The same of a file or folder that may be used: one of the project, or one that is allowed.
+    pub(super) fn host_path(&self, path: PathBuf) -> Result<PathBuf> {
+        match self.reading.host.refuses(&path) {
+            None => Ok(path),
+            Some(why) => Err(self
+                .refused(format!("names {why}"))
+                .with_hint(host::path_hint(&path))),
+        }
+    }
+
+    /// As `error`, about what staging must not have.
+    pub(super) fn refused(&self, message: impl std::fmt::Display) -> Error {
+        let message = self.node.at.message(format!("{} {message}", self.of));
+        Error::new(ErrorKind::Refused, message)
+    }
+
+    /// Notes that what is said here has no effect, and why.
+    pub(super) fn note(&self, what: impl std::fmt::Display) {
+        let note = self.node.at.message(format!("{} {what}", self.of));
+        self.reading.note(note);
+    }
+
     pub(super) fn resolve(&self, path: &str) -> Result<PathBuf> {
         let path = match path.strip_prefix('~') {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => {
                 let home = self
-                    .variables
+                    .reading
                     .get("HOME")
                     .ok_or_else(|| Fault::Unset("HOME".into()).of(&self.of, &self.node.at))?;
                 format!("{home}{rest}")
@@ -140,7 +164,7 @@ impl<'a> Field<'a> {
                 .map(|node| Self {
                     node,
                     of: self.of.clone(),
-                    variables: self.variables,
+                    reading: self.reading,
                 })
                 .collect()),
             _ => Err(self.wrong("a list")),
@@ -159,6 +183,13 @@ impl<'a> Field<'a> {
         self.items()?.iter().map(Self::text).collect()
     }
 
+    /// The items of a list, each read; those with a problem are left out, the problems kept.
+    pub(super) fn each<T>(&self, read: impl Fn(&Self) -> Result<T>) -> Result<Vec<T>> {
+        let items = self.items()?;
+        let read = items.iter().map(|item| self.reading.keep(read(item)));
+        Ok(read.flatten().collect())
+    }
+
     /// The entries of a map.
     pub(super) fn entries(&self) -> Result<Vec<(&'a str, Self)>> {
         let Value::Map(map) = &self.node.value else {
@@ -170,7 +201,7 @@ impl<'a> Field<'a> {
                 let field = Self {
                     node,
                     of: format!("`{key}` of {}", self.of),
-                    variables: self.variables,
+                    reading: self.reading,
                 };
                 (key.as_str(), field)
             })
@@ -178,48 +209,47 @@ impl<'a> Field<'a> {
     }
 
     /// Names with values: a map, or a list of `NAME=value`. Names without a value have none here.
-    fn pairs(&self) -> Result<BTreeMap<String, (At, Option<String>)>> {
+    fn pairs(&self) -> Result<BTreeMap<String, Option<String>>> {
+        let mut pairs = BTreeMap::new();
         if let Value::List(_) = self.node.value {
-            let mut pairs = BTreeMap::new();
-            for item in self.items()? {
-                let Value::Scalar { text, .. } = &item.node.value else {
-                    return Err(item.wrong("a list of `NAME=value`"));
-                };
-                let (name, value) = match text.split_once('=') {
-                    Some((name, value)) => (name, Some(value)),
-                    None => (text.as_str(), None),
-                };
-                if name.is_empty() || name.contains('$') {
-                    return Err(
-                        item.error("has an item whose name is empty or made from a variable")
-                    );
-                }
-                let item = item.named(name);
-                let value = value.map(|value| item.put_in(value)).transpose()?;
-                pairs.insert(name.to_owned(), (item.node.at.clone(), value));
-            }
+            pairs.extend(self.each(Self::pair)?);
             return Ok(pairs);
         }
-        let mut pairs = BTreeMap::new();
         for (name, field) in self.entries()? {
-            let value = match &field.node.value {
-                Value::Null => None,
-                Value::Scalar { text, plain } => {
-                    if *plain && scalar::rewritten(text) {
-                        return Err(field
-                            .error(
-                                "is a number or a boolean, which compose may hand on in another \
-                                 spelling",
-                            )
-                            .with_hint("put it in quotes"));
-                    }
-                    Some(field.text()?)
-                }
-                _ => return Err(field.wrong("a text")),
-            };
-            pairs.insert(name.to_owned(), (field.node.at.clone(), value));
+            if let Some(value) = self.reading.keep(field.paired()) {
+                pairs.insert(name.to_owned(), value);
+            }
         }
         Ok(pairs)
+    }
+
+    /// An item `NAME=value` or `NAME`.
+    fn pair(&self) -> Result<(String, Option<String>)> {
+        let Value::Scalar { text, .. } = &self.node.value else {
+            return Err(self.wrong("a list of `NAME=value`"));
+        };
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text.as_str(), None),
+        };
+        if name.is_empty() || name.contains('$') {
+            return Err(self.error("has an item whose name is empty or made from a variable"));
+        }
+        let item = self.named(name);
+        let value = value.map(|value| item.put_in(value)).transpose()?;
+        Ok((name.to_owned(), value))
+    }
+
+    /// The value of a `NAME: value`.
+    fn paired(&self) -> Result<Option<String>> {
+        match &self.node.value {
+            Value::Null => Ok(None),
+            Value::Scalar { text, plain } if *plain && scalar::rewritten(text) => Err(self
+                .error("is a number or a boolean, which compose may hand on in another spelling")
+                .with_hint("put it in quotes")),
+            Value::Scalar { .. } => self.text().map(Some),
+            _ => Err(self.wrong("a text")),
+        }
     }
 
     fn named(&self, name: &str) -> Self {
@@ -233,24 +263,19 @@ impl<'a> Field<'a> {
     pub(super) fn labels(&self) -> Result<BTreeMap<String, String>> {
         let pairs = self.pairs()?.into_iter();
         Ok(pairs
-            .map(|(name, (_, value))| (name, value.unwrap_or_default()))
+            .map(|(name, value)| (name, value.unwrap_or_default()))
             .collect())
     }
 
-    /// As `pairs`; a name without a value takes that of the variable.
+    /// As `pairs`; a name without a value takes that of the variable, and is left out where there
+    /// is none.
     pub(super) fn secrets(&self) -> Result<BTreeMap<String, Secret>> {
-        let mut secrets = BTreeMap::new();
-        for (name, (at, value)) in self.pairs()? {
-            let value = match value.or_else(|| self.variables.get(&name)) {
-                Some(value) => value,
-                None => {
-                    let fault = Fault::Unset(name.clone());
-                    return Err(fault.of(&self.named(&name).of, &at));
-                }
-            };
-            secrets.insert(name, Secret::new(value));
-        }
-        Ok(secrets)
+        let pairs = self.pairs()?.into_iter();
+        let passed = pairs.filter_map(|(name, value)| {
+            let value = value.or_else(|| self.reading.get(&name))?;
+            Some((name, Secret::new(value)))
+        });
+        Ok(passed.collect())
     }
 
     /// The keys of a map, each of which has to be known.
@@ -302,25 +327,32 @@ impl<'a> Fields<'a> {
         let field = Field {
             node,
             of: format!("`{key}` of {}", self.whole.of),
-            variables: self.whole.variables,
+            reading: self.whole.reading,
         };
         (!field.is_null()).then_some(field)
     }
 
+    /// The value of a key; nothing where it is wrong, too: the problem is kept for the end.
     pub(super) fn read<T>(
         &self,
         key: &'static str,
         read: impl FnOnce(&Field<'a>) -> Result<T>,
-    ) -> Result<Option<T>> {
-        self.get(key).as_ref().map(read).transpose()
+    ) -> Option<T> {
+        let field = self.get(key)?;
+        self.whole.reading.keep(read(&field))
     }
 
     pub(super) fn or_default<T: Default>(
         &self,
         key: &'static str,
         read: impl FnOnce(&Field<'a>) -> Result<T>,
-    ) -> Result<T> {
-        self.read(key, read).map(Option::unwrap_or_default)
+    ) -> T {
+        self.read(key, read).unwrap_or_default()
+    }
+
+    /// Whether there is a value for a key, right or wrong.
+    pub(super) fn has(&self, key: &'static str) -> bool {
+        self.get(key).is_some()
     }
 
     pub(super) fn required(&self, key: &'static str) -> Result<Field<'a>> {
@@ -334,7 +366,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Keys that staging cannot honour, each with what to do instead.
-    pub(super) fn refuse(&self, keys: &[(&'static str, &str)]) -> Result<()> {
+    pub(super) fn refuse(&self, keys: &[(&'static str, &str)]) {
         for (key, instead) in keys {
             if let Some(field) = self.get(key)
                 && !field.says_nothing()
@@ -343,34 +375,44 @@ impl<'a> Fields<'a> {
                     "{} has the key `{key}`, which staging does not support",
                     self.whole.of
                 ));
-                return Err(error.with_hint(match *instead {
+                let error = error.with_hint(match *instead {
                     "" => OVERRIDE.to_owned(),
                     instead => format!("{instead}; or {OVERRIDE}"),
-                }));
+                });
+                self.whole.reading.keep(Err::<(), _>(error));
             }
         }
-        Ok(())
+    }
+
+    /// Keys that have no effect in staging, each with why: what they say is noted.
+    pub(super) fn pass_over(&self, keys: &[(&'static str, &str)]) {
+        for (key, why) in keys {
+            if let Some(field) = self.get(key)
+                && !field.says_nothing()
+            {
+                field.note(format!("has no effect: {why}"));
+            }
+        }
     }
 
     /// Refuses the keys that nobody knows, but `x-` ones, which are for other tools.
-    pub(super) fn finish(self) -> Result<()> {
+    pub(super) fn finish(self) {
         let known = self.known.into_inner();
         let unknown = self
             .map
             .iter()
-            .filter(|(key, _)| !key.starts_with("x-") && !known.contains(&key.as_str()))
-            .min_by_key(|(_, node)| node.at.line);
-        let Some((key, node)) = unknown else {
-            return Ok(());
-        };
-        let error = node.at.error(format!(
-            "{} has the key `{key}`, which is unknown",
-            self.whole.of
-        ));
-        Err(match nearest(key, known) {
-            Some(known) => error.with_hint(format!("did you mean `{known}`?")),
-            None => error.with_hint("keys for other tools start with `x-`"),
-        })
+            .filter(|(key, _)| !key.starts_with("x-") && !known.contains(&key.as_str()));
+        for (key, node) in unknown {
+            let error = node.at.error(format!(
+                "{} has the key `{key}`, which is unknown",
+                self.whole.of
+            ));
+            let error = match nearest(key, known.iter().copied()) {
+                Some(known) => error.with_hint(format!("did you mean `{known}`?")),
+                None => error.with_hint("keys for other tools start with `x-`"),
+            };
+            self.whole.reading.keep(Err::<(), _>(error));
+        }
     }
 }
 

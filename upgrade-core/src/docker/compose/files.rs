@@ -1,8 +1,9 @@
 //! Secrets and configs: files that are laid into containers.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::field::{Field, nearest};
+use super::scalar;
 use crate::docker::stack::ServiceFile;
 use crate::error::Result;
 use crate::secret::Secret;
@@ -22,6 +23,10 @@ impl Kind {
         }
     }
 
+    fn is_secret(self) -> bool {
+        matches!(self, Self::Secret)
+    }
+
     fn target(self, target: &str) -> String {
         match self {
             _ if target.starts_with('/') => target.to_owned(),
@@ -34,7 +39,8 @@ impl Kind {
 /// The secrets or configs of a file.
 pub(super) struct Definitions<'a> {
     kind: Kind,
-    entries: Vec<(&'a str, Origin<'a>)>,
+    /// One that has a problem has no origin.
+    entries: Vec<(&'a str, Option<Origin<'a>>)>,
 }
 
 /// Where the content comes from; it is read when a service uses it.
@@ -52,38 +58,7 @@ impl<'a> Definitions<'a> {
                 of: format!("{} `{name}`", kind.name()),
                 ..field
             };
-            let fields = whole.fields()?;
-            let origins = [
-                fields.get("file").map(Origin::File),
-                fields.get("environment").map(Origin::Variable),
-                fields.get("content").map(Origin::Content),
-            ];
-            if let Some(external) = fields.get("external")
-                && (external.is_map() || external.boolean()?)
-            {
-                let kind = kind.name();
-                return Err(external
-                    .node
-                    .at
-                    .error(format!(
-                        "{kind} `{name}` is `external`, but staging has no store of {kind}s"
-                    ))
-                    .with_hint(format!(
-                        "override it in a file for staging: `{kind}s: {{{name}: !override {{file: …}}}}`"
-                    )));
-            }
-            fields.accept(&["labels", "name"]);
-            fields.refuse(&[
-                ("driver", ""),
-                ("driver_opts", ""),
-                ("template_driver", "write the file as it comes out"),
-            ])?;
-            fields.finish()?;
-            let mut origins = origins.into_iter().flatten();
-            let (Some(origin), None) = (origins.next(), origins.next()) else {
-                return Err(whole.error("needs one of `file`, `environment` and `content`"));
-            };
-            entries.push((name, origin));
+            entries.push((name, whole.reading.keep(origin(kind, name, &whole))));
         }
         Ok(Self { kind, entries })
     }
@@ -99,12 +74,16 @@ impl<'a> Definitions<'a> {
                 None => error.with_hint(format!("add it to `{kind}s`")),
             });
         };
+        // Its problem is known already.
+        let Some(origin) = origin else {
+            return Ok(Secret::new(""));
+        };
         match origin {
             Origin::Content(field) => field.text().map(Secret::new),
             Origin::Variable(field) => {
                 let variable = field.text()?;
                 field
-                    .variables
+                    .reading
                     .get(&variable)
                     .map(Secret::new)
                     .ok_or_else(|| {
@@ -118,8 +97,44 @@ impl<'a> Definitions<'a> {
     }
 }
 
+fn origin<'a>(kind: Kind, name: &str, whole: &Field<'a>) -> Result<Origin<'a>> {
+    let fields = whole.fields()?;
+    let origins = [
+        fields.get("file").map(Origin::File),
+        fields.get("environment").map(Origin::Variable),
+        fields.get("content").map(Origin::Content),
+    ];
+    if let Some(external) = fields.get("external")
+        && (external.is_map() || external.boolean()?)
+    {
+        let kind = kind.name();
+        return Err(external
+            .node
+            .at
+            .error(format!(
+                "{kind} `{name}` is `external`, but staging has no store of {kind}s"
+            ))
+            .with_hint(format!(
+                "override it in a file for staging: `{kind}s: {{{name}: !override {{file: …}}}}`"
+            )));
+    }
+    fields.accept(&["labels", "name"]);
+    fields.refuse(&[
+        ("driver", ""),
+        ("driver_opts", ""),
+        ("template_driver", "write the file as it comes out"),
+    ]);
+    fields.finish();
+    let mut origins = origins.into_iter().flatten();
+    match (origins.next(), origins.next()) {
+        (Some(origin), None) => Ok(origin),
+        _ => Err(whole.error("needs one of `file`, `environment` and `content`")),
+    }
+}
+
 /// The text of a file that a value names.
-pub(super) fn read(field: &Field<'_>, path: &PathBuf) -> Result<String> {
+pub(super) fn read(field: &Field<'_>, path: &Path) -> Result<String> {
+    let path = &field.host_path(path.to_owned())?;
     std::fs::read_to_string(path).map_err(|source| {
         field
             .error(format!(
@@ -136,14 +151,18 @@ pub(super) fn of_service(
     definitions: &Definitions<'_>,
     files: &mut Vec<ServiceFile>,
 ) -> Result<()> {
-    for item in field.items()? {
-        let file = if item.is_map() {
-            long(&item, definitions)?
-        } else {
+    let read = |item: &Field<'_>| match item.is_map() {
+        true => long(item, definitions),
+        false => {
             let name = item.text()?;
-            let content = definitions.content(&name, &item)?;
-            ServiceFile::new(name.clone(), definitions.kind.target(&name), content)
-        };
+            let content = definitions.content(&name, item)?;
+            let target = definitions.kind.target(&name);
+            let mut file = ServiceFile::new(name, target, content);
+            file.secret = definitions.kind.is_secret();
+            Ok(file)
+        }
+    };
+    for file in field.each(read)? {
         match files.iter_mut().find(|known| known.target == file.target) {
             Some(earlier) => *earlier = file,
             None => files.push(file),
@@ -155,23 +174,19 @@ pub(super) fn of_service(
 fn long(item: &Field<'_>, definitions: &Definitions<'_>) -> Result<ServiceFile> {
     let fields = item.fields()?;
     let name = fields.required("source")?.text()?;
-    let target = fields.read("target", Field::filled)?;
+    let target = fields.read("target", Field::filled);
     let target = definitions.kind.target(target.as_deref().unwrap_or(&name));
     let mut file = ServiceFile::new(name.clone(), target, definitions.content(&name, item)?);
+    file.secret = definitions.kind.is_secret();
     let number = |field: &Field<'_>| field.number::<u32>();
     file.owner = (
-        fields.or_default("uid", number)?,
-        fields.or_default("gid", number)?,
+        fields.or_default("uid", number),
+        fields.or_default("gid", number),
     );
-    if let Some(field) = fields.get("mode") {
-        file.mode = field.parsed("octal with a `0` before it, such as `0440`", |text| {
-            let digits = text.strip_prefix('0')?;
-            let digits = digits.strip_prefix('o').unwrap_or(digits);
-            u32::from_str_radix(digits, 8)
-                .ok()
-                .filter(|mode| *mode <= 0o7777)
-        })?;
-    }
-    fields.finish()?;
+    let mode = fields.read("mode", |field| {
+        field.parsed("octal with a `0` before it, such as `0440`", scalar::mode)
+    });
+    file.mode = mode.unwrap_or(file.mode);
+    fields.finish();
     Ok(file)
 }

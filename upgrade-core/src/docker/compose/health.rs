@@ -8,15 +8,15 @@ use crate::error::Result;
 /// The health check, or nothing where the image's stays.
 pub(super) fn healthcheck(field: &Field<'_>) -> Result<Option<Healthcheck>> {
     let fields = field.fields()?;
-    let disabled = fields.or_default("disable", Field::boolean)?;
-    let test = fields.or_default("test", test)?;
+    let disabled = fields.or_default("disable", Field::boolean);
+    let test = fields.or_default("test", test);
     let mut check = CommandCheck::new(test);
-    check.interval = fields.read("interval", Field::duration)?;
-    check.timeout = fields.read("timeout", Field::duration)?;
-    check.retries = fields.read("retries", Field::number)?;
-    check.start_period = fields.read("start_period", Field::duration)?;
+    check.interval = fields.read("interval", Field::duration);
+    check.timeout = fields.read("timeout", Field::duration);
+    check.retries = fields.read("retries", Field::number);
+    check.start_period = fields.read("start_period", Field::duration);
     fields.accept(&["start_interval"]);
-    fields.finish()?;
+    fields.finish();
     if disabled || check.test == ["NONE"] {
         return Ok(Some(Healthcheck::Disabled));
     }

@@ -15,17 +15,17 @@ pub(super) fn mounts(service: &Fields<'_>) -> Result<Vec<Mount>> {
         None => mounts.push(mount),
     };
     if let Some(field) = service.get("volumes") {
-        for item in field.items()? {
-            add(if item.is_map() {
-                long(&item)?
-            } else {
-                short(&item)?
-            });
-        }
+        let read = |item: &Field<'_>| match item.is_map() {
+            true => long(item),
+            false => short(item),
+        };
+        field.each(read)?.into_iter().for_each(&mut add);
     }
     if let Some(field) = service.get("tmpfs") {
         for item in field.one_or_more()? {
-            add(tmpfs(&item)?);
+            if let Some(mount) = item.reading.keep(tmpfs(&item)) {
+                add(mount);
+            }
         }
     }
     Ok(mounts)
@@ -72,7 +72,7 @@ fn short(item: &Field<'_>) -> Result<Mount> {
     let source = &parts[0];
     if source.starts_with(['.', '/', '~']) {
         return Ok(Mount::Bind {
-            source: item.resolve(source)?,
+            source: item.host_path(item.resolve(source)?)?,
             target,
             read_only,
         });
@@ -89,7 +89,7 @@ fn long(item: &Field<'_>) -> Result<Mount> {
     let target = fields.required("target")?.parsed(TARGET, |text| {
         text.starts_with('/').then(|| text.to_owned())
     })?;
-    let read_only = fields.or_default("read_only", Field::boolean)?;
+    let read_only = fields.or_default("read_only", Field::boolean);
     let kind = fields.required("type")?;
     let source = fields.get("source");
     let mount = match kind.text()?.as_str() {
@@ -99,22 +99,30 @@ fn long(item: &Field<'_>) -> Result<Mount> {
             read_only,
         },
         "bind" => Mount::Bind {
-            source: fields.required("source")?.path()?,
+            source: {
+                let source = fields.required("source")?;
+                source.host_path(source.path()?)?
+            },
             target,
             read_only,
         },
-        "tmpfs" => Mount::Tmpfs {
-            target,
-            bytes: fields
-                .read("tmpfs", |field| {
-                    let tmpfs = field.fields()?;
-                    let bytes = tmpfs.read("size", Field::bytes)?;
-                    tmpfs.refuse(&[("mode", "")])?;
-                    tmpfs.finish()?;
-                    Ok(bytes)
-                })?
-                .flatten(),
-        },
+        "tmpfs" => {
+            let (bytes, mode) = fields.or_default("tmpfs", |field| {
+                let tmpfs = field.fields()?;
+                let bytes = tmpfs.read("size", Field::bytes);
+                let mode = tmpfs.read("mode", |field| {
+                    field.parsed("permissions such as `01777`", scalar::mode)
+                });
+                tmpfs.finish();
+                Ok((bytes, mode))
+            });
+            Mount::Tmpfs {
+                target,
+                bytes,
+                mode,
+                exec: false,
+            }
+        }
         _ => {
             return Err(kind
                 .error("is not supported in staging")
@@ -124,17 +132,19 @@ fn long(item: &Field<'_>) -> Result<Mount> {
     fields.or_default("bind", |field| {
         let bind = field.fields()?;
         bind.accept(&["create_host_path", "selinux"]);
-        bind.refuse(&[("propagation", ""), ("recursive", "")])?;
-        bind.finish()
-    })?;
+        bind.refuse(&[("propagation", ""), ("recursive", "")]);
+        bind.finish();
+        Ok(())
+    });
     fields.or_default("volume", |field| {
         let volume = field.fields()?;
-        volume.refuse(&[("nocopy", ""), ("subpath", "")])?;
+        volume.refuse(&[("nocopy", ""), ("subpath", "")]);
         volume.accept(&["labels"]);
-        volume.finish()
-    })?;
+        volume.finish();
+        Ok(())
+    });
     fields.accept(&["consistency", "tmpfs"]);
-    fields.finish()?;
+    fields.finish();
     Ok(mount)
 }
 
@@ -144,7 +154,7 @@ fn tmpfs(item: &Field<'_>) -> Result<Mount> {
         text.starts_with('/').then(|| text.to_owned())
     })?;
     let (target, options) = text.split_once(':').unwrap_or((&text, ""));
-    let mut bytes = None;
+    let (mut bytes, mut mode, mut exec) = (None, None, false);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("size", size)) => {
@@ -153,16 +163,26 @@ fn tmpfs(item: &Field<'_>) -> Result<Mount> {
                         .with_hint("write it as `size=64m`")
                 })?);
             }
-            None if matches!(option, "rw" | "noexec" | "nosuid" | "nodev") => {}
+            Some(("mode", permissions)) => {
+                mode = Some(u32::from_str_radix(permissions, 8).map_err(|_| {
+                    item.error("has a `mode` that is no permissions")
+                        .with_hint("write it as `mode=1777`")
+                })?);
+            }
+            None if option == "exec" => exec = true,
+            None if option == "noexec" => exec = false,
+            None if matches!(option, "rw" | "nosuid" | "nodev") => {}
             _ => {
                 return Err(item
                     .error("has an option that staging does not support")
-                    .with_hint("the options are `size`, `rw`, `noexec`, `nosuid` and `nodev`"));
+                    .with_hint("the options are `size`, `mode`, `rw`, `exec`, `noexec`, `nosuid` and `nodev`"));
             }
         }
     }
     Ok(Mount::Tmpfs {
         target: target.to_owned(),
         bytes,
+        mode,
+        exec,
     })
 }

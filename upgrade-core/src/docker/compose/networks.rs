@@ -8,29 +8,36 @@ use super::scalar;
 use crate::docker::stack::{Network, Volume};
 use crate::error::Result;
 
+/// Why fixed addresses have no effect.
+const ADDRESS: &str = "several environments of one machine would collide on fixed addresses, so the \
+                       engine chooses them; services reach each other by name";
+
 /// The networks of a service with its names there.
 pub(super) fn of_service(field: &Field<'_>) -> Result<BTreeMap<String, Vec<String>>> {
     let node = named(field.node.clone(), &[])?;
     let whole = Field {
         node: &node,
         of: field.of.clone(),
-        variables: field.variables,
+        reading: field.reading,
     };
     let mut networks = BTreeMap::new();
     for (name, field) in whole.entries()? {
-        let fields = field.fields()?;
-        let aliases = fields.or_default("aliases", Field::texts)?;
+        let Some(fields) = field.reading.keep(field.fields()) else {
+            continue;
+        };
+        let aliases = fields.or_default("aliases", Field::texts);
         fields.accept(&["gw_priority", "priority"]);
-        let address = "use the service's name instead of a fixed address";
+        fields.pass_over(&[
+            ("ipv4_address", ADDRESS),
+            ("ipv6_address", ADDRESS),
+            ("link_local_ips", ADDRESS),
+        ]);
         fields.refuse(&[
             ("driver_opts", ""),
             ("interface_name", ""),
-            ("ipv4_address", address),
-            ("ipv6_address", address),
-            ("link_local_ips", address),
             ("mac_address", ""),
-        ])?;
-        fields.finish()?;
+        ]);
+        fields.finish();
         networks.insert(name.to_owned(), aliases);
     }
     Ok(networks)
@@ -40,57 +47,58 @@ pub(super) fn of_service(field: &Field<'_>) -> Result<BTreeMap<String, Vec<Strin
 pub(super) fn networks(field: &Field<'_>) -> Result<BTreeMap<String, Network>> {
     let mut networks = BTreeMap::new();
     for (name, field) in field.entries()? {
-        let fields = entry(&field, "network", name)?;
-        let network = Network {
-            internal: fields.or_default("internal", Field::boolean)?,
-            labels: fields.or_default("labels", Field::labels)?,
-        };
-        if let Some(driver) = fields.get("driver")
-            && !matches!(driver.text()?.as_str(), "bridge" | "default")
-        {
-            return Err(driver
-                .error("is not supported in staging")
-                .with_hint("the driver is `bridge`: override it in a file for staging"));
-        }
-        fields.accept(&["attachable", "enable_ipv4", "name"]);
-        fields.refuse(&[
-            ("driver_opts", ""),
-            ("enable_ipv6", ""),
-            (
-                "ipam",
-                "several environments of one machine would collide on fixed addresses",
-            ),
-        ])?;
-        fields.finish()?;
-        networks.insert(name.to_owned(), network);
+        // One with a problem is declared all the same.
+        let network = field.reading.keep(network(name, &field));
+        networks.insert(name.to_owned(), network.unwrap_or_default());
     }
     Ok(networks)
+}
+
+fn network(name: &str, field: &Field<'_>) -> Result<Network> {
+    let fields = entry(field, "network", name)?;
+    let network = Network {
+        internal: fields.or_default("internal", Field::boolean),
+        labels: fields.or_default("labels", Field::labels),
+    };
+    fields.read("driver", |driver| match driver.text()?.as_str() {
+        "bridge" | "default" => Ok(()),
+        _ => Err(driver
+            .error("is not supported in staging")
+            .with_hint("the driver is `bridge`: override it in a file for staging")),
+    });
+    fields.accept(&["attachable", "enable_ipv4", "name"]);
+    fields.pass_over(&[("ipam", ADDRESS)]);
+    fields.refuse(&[("driver_opts", ""), ("enable_ipv6", "")]);
+    fields.finish();
+    Ok(network)
 }
 
 /// The volumes of the file.
 pub(super) fn volumes(field: &Field<'_>) -> Result<BTreeMap<String, Volume>> {
     let mut volumes = BTreeMap::new();
     for (name, field) in field.entries()? {
-        let fields = entry(&field, "volume", name)?;
-        let mut volume = Volume {
-            bytes: None,
-            labels: fields.or_default("labels", Field::labels)?,
-        };
-        if let Some(driver) = fields.get("driver")
-            && driver.text()? != "local"
-        {
-            return Err(driver
-                .error("is not supported in staging")
-                .with_hint("the driver is `local`: override it in a file for staging"));
-        }
-        if let Some(options) = fields.get("driver_opts") {
-            volume.bytes = in_memory(&options)?;
-        }
-        fields.accept(&["name"]);
-        fields.finish()?;
-        volumes.insert(name.to_owned(), volume);
+        // One with a problem is declared all the same.
+        let volume = field.reading.keep(volume(name, &field));
+        volumes.insert(name.to_owned(), volume.unwrap_or_default());
     }
     Ok(volumes)
+}
+
+fn volume(name: &str, field: &Field<'_>) -> Result<Volume> {
+    let fields = entry(field, "volume", name)?;
+    fields.read("driver", |driver| match driver.text()?.as_str() {
+        "local" => Ok(()),
+        _ => Err(driver
+            .error("is not supported in staging")
+            .with_hint("the driver is `local`: override it in a file for staging")),
+    });
+    let volume = Volume {
+        bytes: fields.or_default("driver_opts", in_memory),
+        labels: fields.or_default("labels", Field::labels),
+    };
+    fields.accept(&["name"]);
+    fields.finish();
+    Ok(volume)
 }
 
 /// The keys of a network or volume, which must not be one that exists outside of the file.
@@ -138,6 +146,6 @@ fn in_memory(options: &Field<'_>) -> Result<Option<u64>> {
             }
         }
     }
-    fields.finish()?;
+    fields.finish();
     Ok(bytes)
 }

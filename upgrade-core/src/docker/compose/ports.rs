@@ -10,17 +10,14 @@ use crate::error::Result;
 const SHORT: &str = "a port such as `80`, `8080:80` or `127.0.0.1:8080:80/tcp`";
 
 pub(super) fn ports(field: &Field<'_>) -> Result<Vec<Port>> {
+    let read = |item: &Field<'_>| match item.is_map() {
+        true => long(item),
+        false => item.parsed(SHORT, short),
+    };
     let mut ports = Vec::new();
-    for item in field.items()? {
-        let more = if item.is_map() {
-            long(&item)?
-        } else {
-            item.parsed(SHORT, short)?
-        };
-        for port in more {
-            if !ports.contains(&port) {
-                ports.push(port);
-            }
+    for port in field.each(read)?.into_iter().flatten() {
+        if !ports.contains(&port) {
+            ports.push(port);
         }
     }
     Ok(ports)
@@ -36,10 +33,10 @@ fn long(item: &Field<'_>) -> Result<Vec<Port>> {
             }
             range(text).map(|range| Some(*range.start()))
         })
-    })?;
-    let protocol = fields.read("protocol", |field| field.parsed("`tcp` or `udp`", protocol))?;
+    });
+    let protocol = fields.read("protocol", |field| field.parsed("`tcp` or `udp`", protocol));
     fields.accept(&["app_protocol", "host_ip", "mode", "name"]);
-    fields.finish()?;
+    fields.finish();
     Ok(vec![Port {
         container,
         published: published.flatten(),

@@ -10,6 +10,14 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// Permissions as a YAML file has them: octal with a `0` before them.
+pub(super) fn mode(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix('0')?;
+    let digits = digits.strip_prefix('o').unwrap_or(digits);
+    let mode = u32::from_str_radix(digits, 8).ok()?;
+    (mode <= 0o7777).then_some(mode)
+}
+
 /// A size: a number with `b`, `k`, `m`, `g` or `t`, each 1024 of the one before, with `b` or `ib`
 /// after it if one likes.
 pub(super) fn bytes(text: &str) -> Option<u64> {

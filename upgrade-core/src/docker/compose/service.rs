@@ -14,8 +14,9 @@ use super::mounts::mounts;
 use super::networks;
 use super::ports::ports;
 use super::tree::Source;
+use crate::docker::host;
 use crate::docker::stack::{
-    Condition, DEFAULT_NETWORK, Dependency, Mount, Network, Service, Volume,
+    Condition, DEFAULT_NETWORK, Dependency, Image, Mount, Network, Service, Volume,
 };
 use crate::error::Result;
 use crate::secret::Secret;
@@ -30,68 +31,77 @@ pub(super) struct Declared<'a> {
     pub(super) configs: Definitions<'a>,
 }
 
-pub(super) fn service(fields: Fields<'_>, declared: &Declared<'_>) -> Result<Service> {
-    let mut service = Service::new(image(&fields)?);
-    service.entrypoint = fields.read("entrypoint", Field::command)?;
-    service.command = fields.read("command", Field::command)?;
-    service.environment = environment(&fields)?;
-    service.user = fields.read("user", Field::filled)?;
-    service.working_dir = fields.read("working_dir", Field::filled)?;
-    service.hostname = fields.read("hostname", Field::filled)?;
-    service.labels = fields.or_default("labels", Field::labels)?;
-    service.ports = fields.or_default("ports", ports)?;
-    service.mounts = mounts(&fields)?;
+/// Reads a service. What has a problem is left out of it.
+pub(super) fn service(fields: Fields<'_>, declared: &Declared<'_>) -> Service {
+    let reading = fields.whole.reading;
+    let image = reading.keep(image(&fields));
+    let mut service = Service::new(image.unwrap_or_else(|| Image::named("")));
+    service.entrypoint = fields.read("entrypoint", Field::command);
+    service.command = fields.read("command", Field::command);
+    service.environment = environment(&fields);
+    service.user = fields.read("user", Field::filled);
+    service.working_dir = fields.read("working_dir", Field::filled);
+    service.hostname = fields.read("hostname", Field::filled);
+    service.labels = fields.or_default("labels", Field::labels);
+    service.ports = fields.or_default("ports", ports);
+    service.mounts = fields
+        .whole
+        .reading
+        .keep(mounts(&fields))
+        .unwrap_or_default();
     for mount in &service.mounts {
         if let Mount::Volume {
             name: Some(name), ..
         } = mount
+            && let Some(field) = fields.get("volumes")
         {
             let known = declared.volumes.keys().map(String::as_str);
-            declares(&fields.required("volumes")?, "volume", name, known)?;
+            declares(&field, "volume", name, known);
         }
     }
     for (key, definitions) in [
         ("secrets", &declared.secrets),
         ("configs", &declared.configs),
     ] {
-        if let Some(field) = fields.get(key) {
-            files::of_service(&field, definitions, &mut service.files)?;
-        }
+        fields.read(key, |field| {
+            files::of_service(field, definitions, &mut service.files)
+        });
     }
     if let Some(field) = fields.get("networks") {
-        service.networks = networks::of_service(&field)?;
+        service.networks = fields.or_default("networks", networks::of_service);
         for name in service.networks.keys() {
             let known = declared.networks.keys().map(String::as_str);
             let known = known.chain([DEFAULT_NETWORK]);
-            declares(&field, "network", name, known)?;
+            declares(&field, "network", name, known);
         }
     }
-    service.depends_on = fields.or_default("depends_on", |field| dependencies(field, declared))?;
-    service.healthcheck = fields.read("healthcheck", healthcheck)?.flatten();
-    let deploy = fields.or_default("deploy", deploy)?;
-    service.limits = limits(&fields, &deploy)?;
-    let scale = fields.read("scale", Field::number)?;
-    service.replicas = agreed(&fields, "scale", scale, deploy.replicas)?.unwrap_or(1);
+    service.depends_on = fields.or_default("depends_on", |field| dependencies(field, declared));
+    service.healthcheck = fields.read("healthcheck", healthcheck).flatten();
+    let deploy = fields.or_default("deploy", deploy);
+    service.limits = reading.keep(limits(&fields, &deploy)).unwrap_or_default();
+    let scale = fields.read("scale", Field::number);
+    let replicas = reading.keep(agreed(&fields, "scale", scale, deploy.replicas));
+    service.replicas = replicas.flatten().unwrap_or(1);
     service.start_first = deploy.start_first;
-    let restart = fields.or_default("restart", |field| restart(field).map(Some))?;
+    let restart = fields.or_default("restart", |field| restart(field).map(Some));
     service.restart = deploy.restart.or(restart).unwrap_or(service.restart);
-    service.extra_hosts = fields.or_default("extra_hosts", extra_hosts)?;
-    service.stop_signal = fields.read("stop_signal", Field::filled)?;
-    service.stop_grace_period = fields.read("stop_grace_period", Field::duration)?;
-    service.init = fields.or_default("init", Field::boolean)?;
-    service.read_only = fields.or_default("read_only", Field::boolean)?;
-    service.tty = fields.or_default("tty", Field::boolean)?;
-    service.cap_add = fields.or_default("cap_add", Field::texts)?;
-    service.cap_drop = fields.or_default("cap_drop", Field::texts)?;
-    service.sysctls = fields.or_default("sysctls", Field::labels)?;
-    fields.read("security_opt", security)?;
-    if let Some(field) = fields.get("container_name") {
-        container_name(&field, &mut service)?;
-    }
+    service.extra_hosts = fields.or_default("extra_hosts", extra_hosts);
+    service.stop_signal = fields.read("stop_signal", Field::filled);
+    service.stop_grace_period = fields.read("stop_grace_period", Field::duration);
+    service.init = fields.or_default("init", Field::boolean);
+    service.read_only = fields.or_default("read_only", Field::boolean);
+    service.tty = fields.or_default("tty", Field::boolean);
+    service.cap_add = fields.or_default("cap_add", capabilities);
+    service.cap_drop = fields.or_default("cap_drop", Field::texts);
+    service.sysctls = fields.or_default("sysctls", Field::labels);
+    fields.read("security_opt", security);
+    fields.read("container_name", |field| {
+        container_name(field, &mut service)
+    });
     fields.accept(ACCEPTED);
-    fields.refuse(REFUSED)?;
-    fields.finish()?;
-    Ok(service)
+    fields.refuse(REFUSED);
+    fields.finish();
+    service
 }
 
 /// Staging loses nothing by these: they are about how a machine is shared with others, how people
@@ -167,42 +177,44 @@ fn declares<'k>(
     kind: &str,
     name: &str,
     known: impl IntoIterator<Item = &'k str>,
-) -> Result<()> {
+) {
     let known: Vec<&str> = known.into_iter().collect();
     if known.contains(&name) {
-        return Ok(());
+        return;
     }
     let error = field.error(format!(
         "names the {kind} `{name}`, which the file does not declare"
     ));
-    Err(match nearest(name, known) {
+    let error = match nearest(name, known) {
         Some(known) => error.with_hint(format!("did you mean `{known}`?")),
         None => error.with_hint(format!("add it to `{kind}s`")),
-    })
+    };
+    field.reading.keep(Err::<(), _>(error));
 }
 
 /// The variables: those of the files in their order, then those of the service.
-fn environment(fields: &Fields<'_>) -> Result<BTreeMap<String, Secret>> {
+fn environment(fields: &Fields<'_>) -> BTreeMap<String, Secret> {
     let mut environment = BTreeMap::new();
-    if let Some(field) = fields.get("env_file") {
+    fields.read("env_file", |field| {
         for item in field.one_or_more()? {
-            let values = env_file(&item)?.into_iter();
+            let values = item.reading.keep(env_file(&item)).into_iter().flatten();
             environment.extend(values.map(|(name, value)| (name, Secret::new(value))));
         }
-    }
-    environment.extend(fields.or_default("environment", Field::secrets)?);
-    Ok(environment)
+        Ok(())
+    });
+    environment.extend(fields.or_default("environment", Field::secrets));
+    environment
 }
 
 fn env_file(item: &Field<'_>) -> Result<BTreeMap<String, String>> {
     let (path, required, raw) = if item.is_map() {
         let fields = item.fields()?;
         let path = fields.required("path")?.path()?;
-        let required = fields.read("required", Field::boolean)?.unwrap_or(true);
+        let required = fields.read("required", Field::boolean).unwrap_or(true);
         let raw = fields.or_default("format", |field| {
             field.parsed("`raw`", |text| (text == "raw").then_some(true))
-        })?;
-        fields.finish()?;
+        });
+        fields.finish();
         (path, required, raw)
     } else {
         (item.path()?, true, false)
@@ -218,7 +230,7 @@ fn env_file(item: &Field<'_>) -> Result<BTreeMap<String, String>> {
     if raw {
         return env_file::parse_raw(&text, &source);
     }
-    env_file::parse(&text, &source, &|name| item.variables.get(name))
+    env_file::parse(&text, &source, &|name| item.reading.get(name))
 }
 
 fn dependencies(
@@ -229,11 +241,13 @@ fn dependencies(
     let whole = Field {
         node: &node,
         of: field.of.clone(),
-        variables: field.variables,
+        reading: field.reading,
     };
     let mut dependencies = BTreeMap::new();
     for (name, field) in whole.entries()? {
-        let fields = field.fields()?;
+        let Some(fields) = field.reading.keep(field.fields()) else {
+            continue;
+        };
         let condition = fields.read("condition", |field| {
             field.parsed(
                 "`service_started`, `service_healthy` or `service_completed_successfully`",
@@ -244,22 +258,23 @@ fn dependencies(
                     _ => None,
                 },
             )
-        })?;
+        });
         let mut dependency = Dependency::new(condition.unwrap_or(Condition::Started));
-        if let Some(required) = fields.read("required", Field::boolean)? {
+        if let Some(required) = fields.read("required", Field::boolean) {
             dependency.required = required;
         }
         fields.accept(&["restart"]);
-        fields.finish()?;
+        fields.finish();
         if dependency.required && !declared.services.contains(&name) {
             let of = &whole.of;
             let error = field.node.at.error(format!(
                 "{of} names the service `{name}`, which is not there"
             ));
-            return Err(match nearest(name, declared.services.iter().copied()) {
+            let error = match nearest(name, declared.services.iter().copied()) {
                 Some(known) => error.with_hint(format!("did you mean `{known}`?")),
                 None => error.with_hint("is it in a profile that is not switched on?"),
-            });
+            };
+            field.reading.keep(Err::<(), _>(error));
         }
         dependencies.insert(name.to_owned(), dependency);
     }
@@ -271,7 +286,7 @@ fn extra_hosts(field: &Field<'_>) -> Result<BTreeMap<String, String>> {
     let whole = Field {
         node: &node,
         of: field.of.clone(),
-        variables: field.variables,
+        reading: field.reading,
     };
     let mut hosts = BTreeMap::new();
     for (name, field) in whole.entries()? {
@@ -285,21 +300,44 @@ fn extra_hosts(field: &Field<'_>) -> Result<BTreeMap<String, String>> {
     Ok(hosts)
 }
 
-/// What hardens a container is accepted, what weakens or changes it is not.
-fn security(field: &Field<'_>) -> Result<()> {
-    for option in field.items()? {
-        let known = [
-            "no-new-privileges",
-            "no-new-privileges:true",
-            "no-new-privileges=true",
-        ];
-        if !known.contains(&option.text()?.as_str()) {
-            return Err(option
-                .error("has an option that staging does not support")
-                .with_hint("`no-new-privileges:true` is accepted"));
+/// Capabilities beyond the engine's default are allowed by name.
+fn capabilities(field: &Field<'_>) -> Result<Vec<String>> {
+    field.each(|item| {
+        let capability = item.filled()?;
+        match host::is_more(&capability, &item.reading.capabilities) {
+            false => Ok(capability),
+            true => Err(item
+                .refused(format!("asks for `{capability}`, {}", host::MORE))
+                .with_hint(host::capability_hint(&capability))),
         }
-    }
-    Ok(())
+    })
+}
+
+/// What hardens a container is accepted or refused, never dropped. What weakens it has no effect: a
+/// service that needs it fails in staging, where it can be seen.
+fn security(field: &Field<'_>) -> Result<()> {
+    let read = |option: &Field<'_>| {
+        let text = option.text()?;
+        let (name, value) = text.split_once([':', '=']).unwrap_or((&text, "true"));
+        match (name, value) {
+            ("no-new-privileges", "true" | "false") => {}
+            ("label", _) => option.note(format!(
+                "has no effect: `{text}` is about SELinux, of which staging keeps the engine's \
+                 defaults"
+            )),
+            ("seccomp" | "apparmor" | "systempaths", "unconfined") => option.note(format!(
+                "has no effect: in spite of `{text}` staging confines the service as the engine \
+                 does by default"
+            )),
+            _ => {
+                return Err(option
+                    .error("has an option that staging does not support")
+                    .with_hint("`no-new-privileges`, `label` and `unconfined` are known; take others away in a file for staging with `!reset null`"));
+            }
+        }
+        Ok(())
+    };
+    field.each(read).map(drop)
 }
 
 /// A container's name becomes an alias of the service, as several environments run at once.

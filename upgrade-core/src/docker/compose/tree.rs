@@ -31,10 +31,12 @@ pub(super) struct At {
 
 impl At {
     pub(super) fn error(&self, message: impl std::fmt::Display) -> Error {
-        Error::new(
-            ErrorKind::InvalidInput,
-            format!("`{}:{}`: {message}", self.source.name, self.line),
-        )
+        Error::new(ErrorKind::InvalidInput, self.message(message))
+    }
+
+    /// A message about this line.
+    pub(super) fn message(&self, message: impl std::fmt::Display) -> String {
+        format!("`{}:{}`: {message}", self.source.name, self.line)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A stack as lines of text that can be compared: one for each thing that it says, with its path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::service::{
     ServiceFile,
 };
 use super::{Network, Stack, Volume};
+use crate::redact::{Secrets, is_name_of_secret};
 use crate::secret::Secret;
 
 /// How many lines around a change are shown.
@@ -41,6 +42,34 @@ impl Stack {
             .context_radius(CONTEXT)
             .header("production", "staging");
         unified.to_string()
+    }
+
+    /// Adds what is secret in this stack: the content of secret files, and variables by their names
+    /// and as URLs. A password that is the name of something as well is none.
+    pub(crate) fn add_secrets(&self, secrets: &Secrets) {
+        let services = || self.services.values();
+        let variables = || {
+            let arguments = services().filter_map(|service| match &service.image {
+                Image::Build(build) => Some(&build.args),
+                Image::Named(_) => None,
+            });
+            let all = services().map(|service| &service.environment);
+            all.chain(arguments).flatten()
+        };
+        let open = variables().filter(|(name, _)| !is_name_of_secret(name));
+        let mut names: BTreeSet<&str> = open.map(|(_, value)| value.expose()).collect();
+        names.extend(self.services.keys().map(String::as_str));
+        for (name, value) in variables() {
+            if !names.contains(value.expose()) || value.expose().contains("://") {
+                secrets.add_variable(name, value);
+            }
+        }
+        let files = services().flat_map(|service| &service.files);
+        for file in files.filter(|file| file.secret) {
+            if !names.contains(file.content.expose().trim_end()) {
+                secrets.add(&file.content);
+            }
+        }
     }
 
     /// What tells this stack from others, secrets included.
@@ -74,6 +103,9 @@ impl<'a> Lines<'a> {
             services,
             networks,
             volumes,
+            host_paths,
+            capabilities,
+            notes: _,
         } = stack;
         let mut lines = Self(Vec::new());
         for (name, service) in services {
@@ -89,6 +121,12 @@ impl<'a> Lines<'a> {
             let size = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
             lines.say(format!("{at}.bytes"), size);
             lines.map(&format!("{at}.labels"), labels);
+        }
+        for path in host_paths {
+            lines.say("host_paths".to_owned(), path.display());
+        }
+        for capability in capabilities {
+            lines.say("capabilities".to_owned(), capability);
         }
         lines
     }
@@ -159,12 +197,16 @@ impl<'a> Lines<'a> {
             content,
             mode,
             owner: (user, group),
+            secret,
         } in files
         {
             let at = format!("{at}.files.{name}");
             self.say(
                 format!("{at}.target"),
-                format!("{target}, mode {mode:o}, owner {user}:{group}"),
+                format!(
+                    "{target}, mode {mode:o}, owner {user}:{group}{}",
+                    if *secret { "" } else { ", no secret" }
+                ),
             );
             self.hide(format!("{at}.content"), content);
         }
@@ -241,9 +283,16 @@ impl<'a> Lines<'a> {
                 target,
                 read_only,
             } => format!("{} at {target}{}", source.display(), only(*read_only)),
-            Mount::Tmpfs { target, bytes } => {
+            Mount::Tmpfs {
+                target,
+                bytes,
+                mode,
+                exec,
+            } => {
                 let size = bytes.map_or(String::new(), |bytes| format!(", {bytes} bytes"));
-                format!("memory at {target}{size}")
+                let mode = mode.map_or(String::new(), |mode| format!(", mode {mode:o}"));
+                let exec = if *exec { ", programs run" } else { "" };
+                format!("memory at {target}{size}{mode}{exec}")
             }
         };
         self.say(at.to_owned(), said);

@@ -4,7 +4,8 @@ mod lines;
 mod order;
 mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 pub use service::{
     Build, CommandCheck, Condition, Dependency, Healthcheck, Image, Limits, Mount, Port, Protocol,
@@ -38,6 +39,15 @@ pub struct Stack {
     pub networks: BTreeMap<String, Network>,
     /// The volumes by name.
     pub volumes: BTreeMap<String, Volume>,
+    /// The files and folders of this machine that its services may get although they are more than
+    /// an application's own; see [`with_host_path`](Self::with_host_path).
+    pub host_paths: BTreeSet<PathBuf>,
+    /// The kernel capabilities that its services may get beside the engine's default; see
+    /// [`with_capability`](Self::with_capability).
+    pub capabilities: BTreeSet<String>,
+    /// What a compose file says and staging does without, each with its file and line. It is no
+    /// part of a comparison.
+    pub notes: Vec<String>,
 }
 
 impl Stack {
@@ -57,6 +67,27 @@ impl Stack {
     #[must_use]
     pub fn with_volume(mut self, name: impl Into<String>) -> Self {
         self.volumes.insert(name.into(), Volume::default());
+        self
+    }
+
+    /// Lets services mount a file or folder that belongs to the machine (`/`, `/etc`, `/dev`, a
+    /// home, a socket such as that of the Docker engine, and what holds one of them) or that lies
+    /// outside of a compose file's project. Without this, an environment refuses it: with such a
+    /// file, read-only or not, a container may become the machine.
+    ///
+    /// The path stands for itself and for the files below it, but not for a folder below it that
+    /// has to be named itself.
+    #[must_use]
+    pub fn with_host_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.host_paths.insert(path.into());
+        self
+    }
+
+    /// Lets services have a kernel capability that is not among the engine's default, such as
+    /// `SYS_PTRACE`. Without this, an environment refuses a service that asks for it.
+    #[must_use]
+    pub fn with_capability(mut self, capability: impl Into<String>) -> Self {
+        self.capabilities.insert(capability.into());
         self
     }
 }

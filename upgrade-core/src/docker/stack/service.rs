@@ -297,8 +297,12 @@ pub enum Mount {
     Tmpfs {
         /// Where it appears.
         target: String,
-        /// Its size in bytes; the engine's bound if not said.
+        /// Its size in bytes; default: the engine's bound.
         bytes: Option<u64>,
+        /// The permissions of its root, as `chmod` takes them; default: 1777.
+        mode: Option<u32>,
+        /// Whether programs in it may be run.
+        exec: bool,
     },
 }
 
@@ -316,6 +320,9 @@ pub struct ServiceFile {
     pub mode: u32,
     /// Its owner and group by number.
     pub owner: (u32, u32),
+    /// Whether its content is a secret, to be taken out of logs and errors; default: true. A config
+    /// of a compose file is none.
+    pub secret: bool,
 }
 
 impl ServiceFile {
@@ -331,6 +338,7 @@ impl ServiceFile {
             content: content.into(),
             mode: 0o444,
             owner: (0, 0),
+            secret: true,
         }
     }
 }

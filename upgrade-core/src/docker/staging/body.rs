@@ -84,7 +84,15 @@ fn host_config(service: &Service, place: &Place<'_>) -> HostConfig {
             service
                 .mounts
                 .iter()
+                .filter(|mount| !is_executable(mount))
                 .map(|mount| engine_mount(mount, place.volume))
+                .collect(),
+        ),
+        tmpfs: Some(
+            service
+                .mounts
+                .iter()
+                .filter_map(executable_memory)
                 .collect(),
         ),
         nano_cpus: limits.milli_cpus.map(|milli| signed(milli) * 1_000_000),
@@ -128,16 +136,46 @@ fn engine_mount(mount: &Mount, volume: &dyn Fn(&str) -> String) -> EngineMount {
             bind_options: Some(MountBindOptions::default()),
             ..EngineMount::default()
         },
-        Mount::Tmpfs { target, bytes } => EngineMount {
+        Mount::Tmpfs {
+            target,
+            bytes,
+            mode,
+            ..
+        } => EngineMount {
             typ: Some(MountType::TMPFS),
             target: Some(target.clone()),
             tmpfs_options: Some(MountTmpfsOptions {
                 size_bytes: bytes.map(signed),
+                mode: mode.map(i64::from),
                 ..MountTmpfsOptions::default()
             }),
             ..EngineMount::default()
         },
     }
+}
+
+fn is_executable(mount: &Mount) -> bool {
+    matches!(mount, Mount::Tmpfs { exec: true, .. })
+}
+
+/// Memory in which programs may be run, which the engine's mounts do not offer; as its older form
+/// of an option.
+fn executable_memory(mount: &Mount) -> Option<(String, String)> {
+    let Mount::Tmpfs {
+        target,
+        bytes,
+        mode,
+        exec: true,
+    } = mount
+    else {
+        return None;
+    };
+    let mut options = "rw,exec,nosuid,nodev".to_owned();
+    if let Some(bytes) = bytes {
+        options.push_str(&format!(",size={bytes}"));
+    }
+    options.push_str(&format!(",mode={:o}", mode.unwrap_or(0o1777)));
+    Some((target.clone(), options))
 }
 
 fn health(check: &Healthcheck) -> HealthConfig {

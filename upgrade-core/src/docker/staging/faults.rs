@@ -101,13 +101,15 @@ impl Staging {
         Ok(())
     }
 
-    /// Undoes all faults, the last one first.
+    /// Undoes all faults, the last one first, also after one that could not be undone; the first
+    /// error.
     pub(crate) async fn heal_all(&self) -> Result<()> {
         let faults = self.state.lock().await.faults.clone();
+        let mut result = Ok(());
         for injected in faults.iter().rev() {
-            self.heal(&injected.fault).await?;
+            result = result.and(self.heal(&injected.fault).await);
         }
-        Ok(())
+        result
     }
 
     /// Undoes all faults, before all services but one start anew. Those need not get ready again.

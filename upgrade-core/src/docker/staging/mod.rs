@@ -2,6 +2,7 @@
 
 mod body;
 mod faults;
+mod frozen;
 mod helper;
 mod look;
 mod options;
@@ -26,6 +27,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 pub(crate) use self::faults::sites;
+pub(crate) use self::frozen::Frozen;
 pub(crate) use self::options::StagingOptions;
 pub use self::options::Strategy;
 pub use self::ready::Ready;
@@ -41,8 +43,8 @@ pub(crate) use self::wanted::instances;
 use super::engine::Engine;
 use super::lease::{Lease, sweep_first};
 use super::registry::{Registry, Resource, default_registry_dir, random_hex};
-use super::stack::{Condition, DEFAULT_NETWORK, Image, Mount, Restart, Service, Stack, Volume};
-use super::{archive, build, image};
+use super::stack::{Condition, DEFAULT_NETWORK, Image, Restart, Service, Stack, Volume};
+use super::{archive, build, host, image};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A stack in the engine. Dropped, everything of it is removed.
@@ -93,8 +95,8 @@ impl Staging {
         options: StagingOptions,
     ) -> Result<Self> {
         stack.start_order()?;
-        check_isolation(stack)?;
-        let engine = Engine::connect().await?;
+        host::check(stack)?;
+        let engine = Engine::connect().await?.with_secrets(&options.secrets);
         if !engine.shares_loopback().await {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -171,24 +173,6 @@ impl Staging {
             self.engine.start(&instance.container).await?;
         }
         self.until_ready(&mut state, service, deadline).await
-    }
-
-    /// Freezes all services but one, or lets them go on.
-    pub(crate) async fn freeze_others(&self, but: &str, freeze: bool) -> Result<()> {
-        let state = self.state.lock().await;
-        let others = state.instances.iter().filter(|(name, _)| *name != but);
-        for instance in others.flat_map(|(_, instances)| instances) {
-            let found = self.engine.inspect(&instance.container).await?;
-            let found = found.state.unwrap_or_default();
-            if found.running != Some(true) || found.paused == Some(freeze) {
-                continue;
-            }
-            match freeze {
-                true => self.engine.pause(&instance.container).await?,
-                false => self.engine.unpause(&instance.container).await?,
-            }
-        }
-        Ok(())
     }
 
     fn deadline(&self) -> Instant {
@@ -399,6 +383,8 @@ impl Staging {
 
     /// Makes sure that the engine has the images of a stack; their names by service.
     async fn provide_images(&self, stack: &Stack) -> Result<BTreeMap<String, String>> {
+        // Each stack that is started passes here.
+        host::check(stack)?;
         let mut images = BTreeMap::new();
         for (name, service) in &stack.services {
             let image = match &service.image {
@@ -470,30 +456,6 @@ fn aliases(name: &str, service: &Service, network: &str) -> Vec<String> {
 /// Whether a service is a job: something that may end by itself when it is done.
 fn may_end(service: &Service) -> bool {
     matches!(service.restart, Restart::No | Restart::OnFailure(_)) && service.ports.is_empty()
-}
-
-/// Refuses what would let staging change the machine that it runs on.
-fn check_isolation(stack: &Stack) -> Result<()> {
-    for (name, service) in &stack.services {
-        for mount in &service.mounts {
-            if let Mount::Bind {
-                source,
-                read_only: false,
-                ..
-            } = mount
-            {
-                return Err(Error::new(
-                    ErrorKind::Refused,
-                    format!(
-                        "service `{name}` could write into `{}`, which is not the environment's own",
-                        source.display()
-                    ),
-                )
-                .with_hint("mount it read-only, or take a volume"));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A name as the engine takes it: letters, digits, `_`, `.` and `-`.

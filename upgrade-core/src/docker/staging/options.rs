@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ready::Ready;
+use crate::redact::Secrets;
 
 /// How long all services may take to get ready.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -36,6 +37,8 @@ pub(crate) struct StagingOptions {
     pub(crate) registry_dir: Option<PathBuf>,
     /// Whether other processes may join, and how long it stays when the last one has left.
     pub(crate) shared: Option<Duration>,
+    /// What is secret in the stacks.
+    pub(crate) secrets: Secrets,
 }
 
 impl Default for StagingOptions {
@@ -49,6 +52,7 @@ impl Default for StagingOptions {
             allowed: Vec::new(),
             registry_dir: None,
             shared: None,
+            secrets: Secrets::default(),
         }
     }
 }

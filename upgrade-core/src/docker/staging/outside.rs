@@ -1,7 +1,8 @@
 //! The hosts outside that an environment may reach.
 //!
 //! Its networks have no way out. A host that is allowed gets a name inside that leads to this
-//! machine, where a relay listens that knows nothing but that host.
+//! machine, where a relay listens that knows nothing but that host, and that serves nobody but the
+//! containers of this environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -9,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::make_network;
-use super::relay::{Relay, Targets};
+use super::relay::{Range, Relay, Targets};
 use crate::docker::engine::Engine;
 use crate::docker::lease::Lease;
 use crate::error::{Error, ErrorKind, Result};
@@ -46,10 +47,12 @@ impl Outside {
         for (number, hosts) in places(allowed).into_iter().enumerate() {
             let network = format!("{prefix}-out-{number}");
             make_network(engine, lease, &network).await?;
-            let gateway: Ipv4Addr = engine
+            let (gateway, range) = engine
                 .gateway(&network)
                 .await?
-                .and_then(|gateway| gateway.parse().ok())
+                .and_then(|(gateway, range)| {
+                    Some((gateway.parse::<Ipv4Addr>().ok()?, Range::parse(&range)?))
+                })
                 .ok_or_else(|| {
                     Error::new(
                         ErrorKind::Environment,
@@ -60,7 +63,7 @@ impl Outside {
             for (host, ports) in hosts {
                 for port in ports {
                     let to = Targets::Outside(Arc::from(host), port);
-                    let relay = Relay::listen(gateway, port, to).await;
+                    let relay = Relay::listen(gateway, port, to, Some(range)).await;
                     let relay = relay.map_err(|source| no_relay(host, port, source))?;
                     outside.relays.push(relay);
                 }

@@ -64,14 +64,14 @@ impl Ports {
     /// Listens on the port that was asked for; on any, if that is another service's already or one
     /// that this user may not have.
     async fn listen(&self, port: u16, to: Targets) -> io::Result<Relay> {
-        match Relay::listen(self.address, port, to.clone()).await {
+        match Relay::listen(self.address, port, to.clone(), None).await {
             Err(error)
                 if matches!(
                     error.kind(),
                     io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
                 ) =>
             {
-                Relay::listen(self.address, 0, to).await
+                Relay::listen(self.address, 0, to, None).await
             }
             other => other,
         }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::docker::DockerError;
-use crate::docker::engine::Engine;
+use crate::docker::engine::{Engine, quiet};
 use crate::docker::error::Result;
 use crate::docker::stack::Protocol;
 
@@ -267,16 +267,17 @@ async fn exec(
         attach_stderr: Some(true),
         ..ExecConfig::default()
     };
-    let id = docker.create_exec(container, config).await?.id;
+    let id = quiet(docker.create_exec(container, config)).await?.id;
     let mut text = String::new();
     if let StartExecResults::Attached { mut output, .. } =
-        docker.start_exec(&id, None::<StartExecOptions>).await?
+        quiet(docker.start_exec(&id, None::<StartExecOptions>)).await?
     {
-        while let Some(chunk) = output.next().await {
+        while let Some(chunk) = quiet(output.next()).await {
             text.push_str(&chunk?.to_string());
         }
     }
-    let code = docker.inspect_exec(&id).await?.exit_code;
+    let code = quiet(docker.inspect_exec(&id)).await?.exit_code;
+    let text = engine.secrets().redact(&text).into_owned();
     Ok((code.unwrap_or(-1), text))
 }
 

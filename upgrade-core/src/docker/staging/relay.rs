@@ -6,7 +6,7 @@
 //! containers behind it are replaced.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +23,34 @@ pub(super) enum Targets {
     Outside(Arc<str>, u16),
 }
 
+/// The addresses of a network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Range {
+    first: u32,
+    mask: u32,
+}
+
+impl Range {
+    /// A range as the engine writes it: `172.18.0.0/16`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (first, bits) = text.split_once('/')?;
+        let first: Ipv4Addr = first.parse().ok()?;
+        let bits: u32 = bits.parse().ok().filter(|bits| *bits <= 32)?;
+        let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+        Some(Self {
+            first: u32::from(first) & mask,
+            mask,
+        })
+    }
+
+    fn contains(self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(ip) => u32::from(ip) & self.mask == self.first,
+            IpAddr::V6(_) => false,
+        }
+    }
+}
+
 /// A listener that passes connections on; they end with it.
 #[derive(Debug)]
 pub(super) struct Relay {
@@ -31,11 +59,18 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Listens on a port of an address; `port` 0 lets the system choose.
-    pub(super) async fn listen(ip: Ipv4Addr, port: u16, to: Targets) -> io::Result<Self> {
+    /// Listens on a port of an address; `port` 0 lets the system choose. With a range, clients of
+    /// other addresses are turned away: the kernel takes what arrives on any network for an address
+    /// of this machine, so that containers of other environments come as far as here.
+    pub(super) async fn listen(
+        ip: Ipv4Addr,
+        port: u16,
+        to: Targets,
+        from: Option<Range>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((ip, port)).await?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(accept(listener, to)).abort_handle();
+        let task = tokio::spawn(accept(listener, to, from)).abort_handle();
         Ok(Self { address, task })
     }
 
@@ -51,14 +86,16 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: TcpListener, to: Targets) {
+async fn accept(listener: TcpListener, to: Targets, from: Option<Range>) {
     let turn = Arc::new(AtomicUsize::new(0));
     // Its tasks end with it.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                if let Ok((client, _)) = accepted {
+                if let Ok((client, peer)) = accepted
+                    && from.is_none_or(|range| range.contains(peer.ip()))
+                {
                     connections.spawn(pass_on(client, to.clone(), Arc::clone(&turn)));
                 }
             }
@@ -136,7 +173,7 @@ mod tests {
         let all = vec![server("a").await, gone, server("b").await];
         let targets = Arc::new(Mutex::new(all));
         let ip = draw_address(&[200, 7, 9]);
-        let relay = Relay::listen(ip, 0, Targets::Containers(Arc::clone(&targets)))
+        let relay = Relay::listen(ip, 0, Targets::Containers(Arc::clone(&targets)), None)
             .await
             .unwrap();
         let mut answers = String::new();
@@ -146,6 +183,28 @@ mod tests {
         assert_eq!(answers, "abb");
         targets.lock().unwrap().clear();
         assert_eq!(ask(&relay).await, "", "nobody is there");
+    }
+
+    #[tokio::test]
+    async fn a_client_of_another_network_is_turned_away() {
+        let targets = Targets::Containers(Arc::new(Mutex::new(vec![server("a").await])));
+        for (range, expected) in [
+            ("127.0.0.0/8", "a"),
+            ("127.0.0.1/32", "a"),
+            ("10.0.0.0/8", ""),
+        ] {
+            let range = Range::parse(range).unwrap();
+            let relay = Relay::listen(Ipv4Addr::LOCALHOST, 0, targets.clone(), Some(range));
+            assert_eq!(ask(&relay.await.unwrap()).await, expected, "{range:?}");
+        }
+        assert!(
+            Range::parse("0.0.0.0/0")
+                .unwrap()
+                .contains([9, 9, 9, 9].into())
+        );
+        for wrong in ["", "10.0.0.0", "10.0.0.0/33", "fd00::/8"] {
+            assert!(Range::parse(wrong).is_none(), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Faults of single containers.
 
+use tokio_util::sync::CancellationToken;
+
 use super::DockerEnvironment;
 use crate::context::UpgradeContext;
 use crate::docker::staging::sites;
@@ -25,16 +27,25 @@ impl DockerEnvironment {
 
     pub(super) async fn end_fault(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
         let staging = &self.running()?.staging;
-        cx.bounded(&format!("heal `{fault}`"), staging.heal(fault))
+        uncancelled(cx)
+            .bounded(&format!("heal `{fault}`"), staging.heal(fault))
             .await?
     }
 
-    /// Heals every fault that is not healed yet.
+    /// Heals every fault that is not healed yet, also in a run that was cancelled: a container that
+    /// stays paused would be in the way of the rollback.
     ///
     /// # Errors
     /// What the engine refuses, and when a container does not get ready again.
     pub async fn heal_all(&self, cx: &UpgradeContext) -> Result<()> {
         let staging = &self.running()?.staging;
-        cx.bounded("heal all faults", staging.heal_all()).await?
+        uncancelled(cx)
+            .bounded("heal all faults", staging.heal_all())
+            .await?
     }
+}
+
+/// What undoes is not cancelled with what it undoes: its deadline alone bounds it.
+pub(super) fn uncancelled(cx: &UpgradeContext) -> UpgradeContext {
+    cx.clone().with_cancellation(CancellationToken::new())
 }

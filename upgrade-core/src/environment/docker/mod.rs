@@ -21,12 +21,13 @@ use super::{
     At, Capabilities, DATABASE, DatabaseSource, Endpoint, Endpoints, Environment, Fault, LogTail,
 };
 use crate::context::UpgradeContext;
-use crate::docker::staging::{self, Kept, Staging, StagingOptions};
+use crate::docker::staging::{self, Frozen, Kept, Staging, StagingOptions};
 use crate::docker::{Port, Ready, Stack, Strategy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::{ServiceFault, Site};
 use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
 use crate::postgres::{Database, Observer};
+use crate::redact::server_log;
 use crate::validator::Finding;
 use crate::version::Version;
 
@@ -122,6 +123,7 @@ impl DockerEnvironment {
     /// Knows the services of one release more.
     #[must_use]
     pub fn with_release(mut self, version: impl Into<Version>, stack: Stack) -> Self {
+        stack.add_secrets(&self.options.secrets);
         self.releases
             .insert(version.into().as_str().to_owned(), stack);
         self
@@ -324,6 +326,7 @@ impl DockerEnvironment {
             Some(service) => Some(Login::of(&stack, service)?),
             None => None,
         };
+        cx.secrets().add_all(&self.options.secrets);
         let options = self.options.clone();
         let run = cx.run_id().as_str();
         let staging = Arc::new(Staging::start(&self.name, run, &stack, options).await?);
@@ -540,16 +543,24 @@ impl Environment for DockerEnvironment {
         // A kept state is one without faults.
         self.heal_all(cx).await?;
         // Frozen, nobody writes into a volume, and nobody comes back while the database is copied.
-        cx.bounded("freeze the services", staging.freeze_others(database, true))
-            .await??;
-        let kept = cx.bounded(
-            "keep the state of the services",
-            self.take_snapshot(cx, label),
+        let mut frozen = Frozen::none(staging);
+        let freezing = cx.bounded(
+            "freeze the services",
+            frozen.freeze_others(staging, database),
         );
-        let kept = kept.await;
+        let kept = match freezing.await.flatten() {
+            Ok(()) => {
+                let keeping = self.take_snapshot(cx, label);
+                let keeping = cx.bounded("keep the state of the services", keeping);
+                keeping.await.flatten()
+            }
+            Err(error) => Err(error),
+        };
         // They go on, however that ended.
-        staging.freeze_others(database, false).await?;
-        kept?
+        match (kept, frozen.thaw().await) {
+            (Err(error), Err(frozen)) => Err(error.with_context("besides", frozen)),
+            (kept, gone_on) => kept.and(gone_on),
+        }
     }
 
     async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
@@ -587,8 +598,16 @@ impl Environment for DockerEnvironment {
     async fn logs(&self, cx: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
         match self.running.get() {
             Some(running) => {
-                cx.bounded("read the logs", running.staging.logs(lines))
-                    .await
+                let reading = running.staging.logs(lines);
+                let mut logs = cx.bounded("read the logs", reading).await?;
+                // What a server logs of statements and rows is as open as its own.
+                let of_database = format!("{}.", self.database_service());
+                let tails = logs.iter_mut();
+                for tail in tails.filter(|tail| tail.source.starts_with(&of_database)) {
+                    let text = server_log(&tail.lines.join("\n"));
+                    tail.lines = text.lines().map(str::to_owned).collect();
+                }
+                Ok(logs)
             }
             None => Ok(Vec::new()),
         }

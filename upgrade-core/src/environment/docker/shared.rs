@@ -161,7 +161,9 @@ impl DockerEnvironment {
         whereabouts: &Whereabouts,
     ) -> Result<bool> {
         let linger = self.options.shared.unwrap_or_default();
+        cx.secrets().add_all(&self.options.secrets);
         let engine = Engine::connect().await?;
+        let engine = engine.with_secrets(&self.options.secrets);
         let Some(lease) = Lease::join(&engine, registry, &whereabouts.entry, linger)? else {
             return Ok(false);
         };

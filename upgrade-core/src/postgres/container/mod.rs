@@ -100,6 +100,7 @@ impl ContainerServer {
             Some(password) => password.clone(),
             None => Secret::new(random_hex(Path::new("a password"))?),
         };
+        engine.secrets().add(&password);
         let on_loopback = engine.shares_loopback().await;
         let request = request(&image, &options, &container, &lease, &password, on_loopback);
         match launch(

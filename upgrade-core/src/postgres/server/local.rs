@@ -21,6 +21,7 @@ use super::options::ServerOptions;
 use super::process::Process;
 use super::user::RunUser;
 use super::{files, processes, template};
+use crate::redact::server_log;
 
 /// How long a fast shutdown may take before the server is stopped at once.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
@@ -257,7 +258,8 @@ impl LocalServer {
             .map(Process::id)
     }
 
-    /// The last lines of the server's log, at most 64 KiB of it; empty if there is none.
+    /// The last lines of the server's log, at most 64 KiB of it; empty if there is none. The values
+    /// of rows, literals and passwords in it are replaced by `***`.
     pub fn log_tail(&self, lines: usize) -> String {
         const MOST: u64 = 64 << 10;
         let read = || {
@@ -273,7 +275,7 @@ impl LocalServer {
         };
         let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
         let all: Vec<&str> = text.lines().collect();
-        all[all.len().saturating_sub(lines)..].join("\n")
+        server_log(&all[all.len().saturating_sub(lines)..].join("\n"))
     }
 
     /// A shell command that enters a database of this server.
