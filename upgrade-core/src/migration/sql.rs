@@ -14,7 +14,6 @@ use super::traces::{self, Traces};
 use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::postgres::sql;
 
 /// One file of a folder of migrations.
 ///

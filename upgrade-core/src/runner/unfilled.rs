@@ -74,7 +74,8 @@ pub(super) async fn after(
         .filter(|unfilled| {
             let table = unfilled.table.as_str();
             let bare = table.rsplit('.').next().unwrap_or(table).trim_matches('"');
-            mentions(migration.script(), bare) || before.facts_of_table(table) != after.facts_of_table(table)
+            mentions(migration.script(), bare)
+                || before.facts_of_table(table) != after.facts_of_table(table)
         })
         .map(|unfilled| format!("{} has no rows: {}", unfilled.table, unfilled.reason))
         .collect();
