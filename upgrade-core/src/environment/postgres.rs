@@ -387,6 +387,7 @@ impl PostgresEnvironment {
         let live = fresh.rename(&mut admin, live.name()).await?;
         let comment = live.comment_sql(comment.as_deref());
         live.act(&mut admin, "mark", &comment).await?;
+        live.is_no_copy(&mut admin).await?;
         live.replaced().await?;
         self.keep_admin(admin).await;
         Ok(())

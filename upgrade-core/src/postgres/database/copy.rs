@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use tokio::time::Instant;
 
-use super::{Database, Marker, known, UNFINISHED_LIMIT, quote_ident, quote_literal};
+use super::{Database, Marker, UNFINISHED_LIMIT, known, quote_ident, quote_literal};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How the server copies a database.

@@ -247,9 +247,11 @@ impl Database {
         }
     }
 
-    /// After a kept copy has taken the place of this database: it is no copy any more.
+    /// After a copy has taken the place of this database: it is known as what its comment says, and
+    /// no more as a copy.
     pub(crate) async fn is_no_copy(&self, admin: &mut PgConnection) -> Result<()> {
-        known::forget(self, admin).await
+        known::forget(self, admin).await?;
+        self.marker(admin).await.map(drop)
     }
 
     /// Tells the lock that this operation has put another database in the place of this one.
