@@ -431,15 +431,47 @@ pub enum Fault {
 }
 
 /// Where one part of a system can be reached. The URL may hold a password.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Endpoint {
     url: Secret,
+    /// The lock under which whoever uses the endpoint works.
+    #[cfg(feature = "postgres")]
+    operation: Option<std::sync::Arc<crate::postgres::database::Operation>>,
 }
+
+/// Endpoints are equal where their URLs are.
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.url == other.url
+    }
+}
+
+impl Eq for Endpoint {}
 
 impl Endpoint {
     /// An endpoint at a URL.
     pub fn new(url: impl Into<Secret>) -> Self {
-        Self { url: url.into() }
+        Self {
+            url: url.into(),
+            #[cfg(feature = "postgres")]
+            operation: None,
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn with_operation(
+        mut self,
+        operation: std::sync::Arc<crate::postgres::database::Operation>,
+    ) -> Self {
+        self.operation = Some(operation);
+        self
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn operation(
+        &self,
+    ) -> Option<&std::sync::Arc<crate::postgres::database::Operation>> {
+        self.operation.as_ref()
     }
 
     /// The URL.

@@ -97,7 +97,8 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// A database that exists already; it stays when the run ends.
+/// A database that exists already; it stays when the run ends, and is locked against other
+/// operations until then (see [`Database::locked_for`]).
 #[derive(Debug, Clone)]
 pub struct Existing {
     database: Database,
@@ -128,14 +129,18 @@ impl Existing {
 impl DatabaseSource for Existing {
     async fn provision(&self, cx: &UpgradeContext) -> Result<Database> {
         close(cx.bounded("connect", self.database.connect()).await??).await;
-        Ok(self.database.clone())
+        let locking = self.database.clone().locked_for(cx.run_id());
+        cx.bounded("lock the database", locking).await?
     }
 
     fn is_disposable(&self) -> bool {
         self.disposable
     }
 
-    async fn release(&self, _: &UpgradeContext, _: Option<Database>) -> Result<()> {
+    async fn release(&self, _: &UpgradeContext, passed_on: Option<Database>) -> Result<()> {
+        if let Some(database) = passed_on {
+            database.release().await;
+        }
         Ok(())
     }
 
@@ -311,7 +316,8 @@ impl PostgresEnvironment {
     ) -> Result<Database> {
         // What is overwritten is only ever a copy that this environment made.
         from.sibling(to).drop(admin).await?;
-        let marker = Marker::new(MarkerKind::Kept, cx.run_id().as_str());
+        let live = self.database()?;
+        let marker = Marker::new(MarkerKind::Kept, cx.run_id().as_str()).beside(&live);
         let within = cx.remaining().unwrap_or(PATIENCE);
         from.copy(admin, to, &marker, self.source.copy_strategy(), within)
             .await
@@ -357,6 +363,7 @@ impl PostgresEnvironment {
             .await?;
         let comment = live.comment_sql(comment.as_deref());
         live.act(&mut admin, "mark", &comment).await?;
+        live.replaced().await?;
         close(admin).await;
         Ok(())
     }
@@ -386,6 +393,8 @@ impl PostgresEnvironment {
         let live = fresh.rename(&mut admin, live.name()).await?;
         let comment = live.comment_sql(comment.as_deref());
         live.act(&mut admin, "mark", &comment).await?;
+        live.is_no_copy(&mut admin).await?;
+        live.replaced().await?;
         self.keep_admin(admin).await;
         Ok(())
     }

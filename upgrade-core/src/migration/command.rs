@@ -212,11 +212,17 @@ impl Migration for CommandMigration {
     }
 
     async fn apply(&self, cx: &UpgradeContext) -> Result<Outcome> {
-        in_session(cx, &self.id, async |session| self.up(cx, session).await).await
+        in_session(cx, &self.id, None, async |session| {
+            self.up(cx, session).await
+        })
+        .await
     }
 
     async fn revert(&self, cx: &UpgradeContext) -> Result<Outcome> {
-        in_session(cx, &self.id, async |session| self.down(cx, session).await).await
+        in_session(cx, &self.id, None, async |session| {
+            self.down(cx, session).await
+        })
+        .await
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::MigrationId;
+use super::history::History;
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::Database;
@@ -27,12 +28,14 @@ fn lock_key() -> i64 {
 
 /// Opens a session for a migration, does the work in it, and closes it.
 ///
-/// Only one session of this library works on a database at a time. When the deadline passes or
-/// the run is cancelled, the session is terminated on the server, so that nothing goes on there
-/// that nobody waits for.
+/// Only one session of this library works on a database at a time, and under the lock of the tool
+/// whose history it keeps, so that a service that migrates when it starts waits. When the deadline
+/// passes or the run is cancelled, the session is terminated on the server, so that nothing goes
+/// on there that nobody waits for.
 pub(super) async fn in_session<T>(
     cx: &UpgradeContext,
     id: &MigrationId,
+    history: Option<&History>,
     work: impl AsyncFnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
     let database = cx.database()?;
@@ -40,8 +43,9 @@ pub(super) async fn in_session<T>(
     let doing = format!("migration {id}");
     let span = tracing::info_span!("migration", id = %id, pid = tracing::field::Empty);
     let locked = async {
-        let pid = lock(&mut session).await?;
+        let pid = lock(&mut session, history).await?;
         tracing::Span::current().record("pid", pid);
+        database.verify(&mut session).await?;
         let done = work(&mut session).await;
         // Who looks next need not wait until the server has noticed that the session is closed.
         unlock(&mut session).await;
@@ -79,14 +83,29 @@ async fn session(
         })
 }
 
-/// Waits until no other session of this library works on the database. Answers with the number of
-/// the server process.
-async fn lock(session: &mut PgConnection) -> Result<i32> {
+/// Waits until no other session of this library works on the database, and then until the tool of
+/// the history does not. Answers with the number of the server process.
+async fn lock(session: &mut PgConnection, history: Option<&History>) -> Result<i32> {
+    let pid = wait_for(session, lock_key()).await?;
+    if let Some(history) = history
+        && let Some(key) = history.lock_key(session).await.map_err(|source| {
+            Error::new(
+                ErrorKind::Database,
+                "the lock of the migration tool is unknown",
+            )
+            .with_source(source)
+        })?
+    {
+        wait_for(session, key).await?;
+    }
+    Ok(pid)
+}
+
+/// Takes an advisory lock as soon as it is free. A statement that waits on the server would hold a
+/// snapshot meanwhile, which `create index concurrently` of another session waits for.
+async fn wait_for(session: &mut PgConnection, key: i64) -> Result<i32> {
     // A text needs one round trip, a statement that is prepared for one use two.
-    let sql = format!(
-        "select pg_catalog.pg_try_advisory_lock({}), pg_catalog.pg_backend_pid()",
-        lock_key()
-    );
+    let sql = format!("select pg_catalog.pg_try_advisory_lock({key}), pg_catalog.pg_backend_pid()");
     loop {
         let ask = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.as_str()));
         let answer = ask.fetch_one(&mut *session).await?;
@@ -97,10 +116,9 @@ async fn lock(session: &mut PgConnection) -> Result<i32> {
     }
 }
 
-/// Gives the lock up. Where that fails, in a broken session, closing it does.
+/// Gives the locks up. Where that fails, in a broken session, closing it does.
 async fn unlock(session: &mut PgConnection) {
-    let sql = format!("select pg_catalog.pg_advisory_unlock({})", lock_key());
-    if let Err(error) = execute(session, &sql).await {
+    if let Err(error) = execute(session, "select pg_catalog.pg_advisory_unlock_all()").await {
         tracing::debug!(%error, "the lock of migrations ends with its session");
     }
 }

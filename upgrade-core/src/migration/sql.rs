@@ -456,7 +456,7 @@ impl Migration for SqlMigration {
             self.begin_session(session).await?;
             self.up(cx, session).await
         };
-        in_session(cx, &self.id, up).await
+        in_session(cx, &self.id, Some(&self.history), up).await
     }
 
     async fn revert(&self, cx: &UpgradeContext) -> Result<Outcome> {
@@ -464,6 +464,6 @@ impl Migration for SqlMigration {
             self.begin_session(session).await?;
             self.down(cx, session).await
         };
-        in_session(cx, &self.id, down).await
+        in_session(cx, &self.id, Some(&self.history), down).await
     }
 }

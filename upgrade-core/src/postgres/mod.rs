@@ -35,7 +35,12 @@ impl UpgradeContext {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when the environment has none.
     pub fn database(&self) -> Result<Database> {
-        Database::from_url(self.endpoint(DATABASE)?.url())
+        let endpoint = self.endpoint(DATABASE)?;
+        let database = Database::from_url(endpoint.url())?;
+        Ok(match endpoint.operation() {
+            Some(operation) => database.under(std::sync::Arc::clone(operation)),
+            None => database,
+        })
     }
 
     /// Connects to the database that is upgraded, within the deadline of the context.

@@ -4,6 +4,8 @@
 mod revert;
 #[cfg(feature = "postgres")]
 mod swap;
+#[cfg(feature = "postgres")]
+mod target;
 
 use std::fmt;
 use std::sync::Arc;

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
+use super::target::Target;
 use super::{Rollback, RollbackRequest, Safety};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::migration::{Migration, Reversibility};
 use crate::observation::{Observation, Scope};
-use crate::postgres::Observer;
 use crate::postgres::database::close;
+use crate::postgres::{Database, Observer};
 use crate::validator::Verdict;
 
 /// A rollback by reverting migrations, newest first.
@@ -20,10 +21,12 @@ use crate::validator::Verdict;
 /// Rows that were written meanwhile are kept, except for what the older schema cannot hold: the
 /// new tables and columns with values in them, which [`check`](Rollback::check) names.
 ///
-/// A database that this library did not make has to be handed over by name.
+/// A database that this library did not make has to be handed over by name. It is then locked
+/// against other operations from [`prepare`](Rollback::prepare) to
+/// [`finalize`](Rollback::finalize), or until the strategy is dropped.
 #[derive(Debug)]
 pub struct RevertMigrations {
-    handed_over: Option<String>,
+    target: Target,
     migrations: Vec<Arc<dyn Migration>>,
     observer: Observer,
     measured: Mutex<Measured>,
@@ -42,7 +45,7 @@ impl RevertMigrations {
     /// A rollback through the downs of these migrations; others it does not know.
     pub fn new(migrations: impl IntoIterator<Item = Arc<dyn Migration>>) -> Self {
         Self {
-            handed_over: None,
+            target: Target::default(),
             migrations: migrations.into_iter().collect(),
             observer: Observer::default(),
             measured: Mutex::default(),
@@ -52,7 +55,7 @@ impl RevertMigrations {
     /// Lets it revert the database of that name, although this library did not make it.
     #[must_use]
     pub fn handed_over(mut self, database: impl Into<String>) -> Self {
-        self.handed_over = Some(database.into());
+        self.target.hand_over(database.into());
         self
     }
 
@@ -87,11 +90,7 @@ impl RevertMigrations {
     }
 
     /// Refuses a database that was neither made by this library nor handed over.
-    async fn guard(&self, cx: &UpgradeContext) -> Result<()> {
-        let mut live = cx.database()?;
-        if let Some(name) = &self.handed_over {
-            live = live.handed_over(name)?;
-        }
+    async fn guard(&self, live: Database) -> Result<()> {
         let mut admin = live.connect_maintenance().await?;
         live.guard(&mut admin, "reverted").await?;
         close(admin).await;
@@ -119,12 +118,21 @@ impl Rollback for RevertMigrations {
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
         self.keep(None);
         // Now, and not when it is too late to choose another way back.
-        cx.bounded("look for the marker", self.guard(cx)).await??;
-        let baseline = cx
-            .bounded("measure the baseline", self.observe(cx))
+        let live = self.target.live(cx)?;
+        cx.bounded("look for the marker", self.guard(live))
             .await??;
-        self.keep(Some(baseline));
-        Ok(())
+        self.target.lock(cx).await?;
+        let measured = cx.bounded("measure the baseline", self.observe(cx)).await;
+        match measured.and_then(|measured| measured) {
+            Ok(baseline) => {
+                self.keep(Some(baseline));
+                Ok(())
+            }
+            Err(error) => {
+                self.target.release().await;
+                Err(error)
+            }
+        }
     }
 
     async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety> {
@@ -162,7 +170,11 @@ impl Rollback for RevertMigrations {
             )
             .with_hint("call `prepare` before the first change"));
         }
-        cx.bounded("look for the marker", self.guard(cx)).await??;
+        let guard = async || {
+            let live = self.target.locked(cx)?;
+            cx.bounded("look for the marker", self.guard(live)).await?
+        };
+        guard().await?;
         // Nothing is begun that cannot be ended.
         if let Safety::Unsafe { boundary, reason } = self.check(cx, request).await? {
             return Err(Error::new(
@@ -182,6 +194,8 @@ impl Rollback for RevertMigrations {
             let Some(migration) = self.find(id) else {
                 continue;
             };
+            // Each is an act of its own: the lock may have been lost during the one before.
+            guard().await?;
             migration.revert(cx).await.map_err(|source| {
                 Error::new(
                     ErrorKind::Rollback,
@@ -210,6 +224,7 @@ impl Rollback for RevertMigrations {
 
     async fn finalize(&self, _: &UpgradeContext) -> Result<()> {
         self.keep(None);
+        self.target.release().await;
         Ok(())
     }
 }

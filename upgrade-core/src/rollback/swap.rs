@@ -1,18 +1,23 @@
 //! Going back by name: a kept copy takes the place of the upgraded database.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection, Executor};
+use sqlx::{AssertSqlSafe, Executor};
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
+use tracing::Instrument;
 
+use super::target::Target;
 use super::{Rollback, RollbackRequest, Safety};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, Scope};
-use crate::postgres::database::{CopyStrategy, Marker, MarkerKind, close, derived_name};
+use crate::postgres::database::settled::{joined, settled};
+use crate::postgres::database::{CopyStrategy, Leftover, Marker, MarkerKind, close, derived_name};
 use crate::postgres::sql::quote_ident;
 use crate::postgres::{Database, Observer};
 use crate::validator::Verdict;
@@ -23,17 +28,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A rollback by a kept copy of the database.
 ///
 /// [`prepare`](Rollback::prepare) copies the database; to do so it ends the sessions of the
-/// database and lets nobody in while it copies. [`execute`](Rollback::execute) renames: the time
-/// it takes does not grow with the data. Whatever was written after the copy is lost, and
-/// [`check`](Rollback::check) names the tables. The upgraded database is kept aside until
-/// [`confirm`](Rollback::confirm) has passed.
+/// database and lets nobody in while it copies. The copy is closed to connections.
+/// [`execute`](Rollback::execute) renames, in one transaction: the time it takes does not grow
+/// with the data, and whoever connects meanwhile waits until it has ended and is then turned away
+/// once, because the name belongs to the other database now. It is never left half done, and the database is never left closed to connections. Whatever was written after the copy
+/// is lost, and [`check`](Rollback::check) names the tables. The upgraded database is kept aside
+/// until [`confirm`](Rollback::confirm) has passed.
 ///
-/// A database that this library did not make has to be handed over by name.
+/// What would make the server refuse is looked for before a session is ended: missing rights,
+/// sessions that the role may not end, prepared transactions, subscriptions, logical slots.
+///
+/// A database that this library did not make has to be handed over by name. It is then locked
+/// against other operations from `prepare` to [`finalize`](Rollback::finalize), or until the
+/// strategy is dropped.
 #[derive(Debug, Default)]
 pub struct SnapshotSwap {
-    handed_over: Option<String>,
+    target: Target,
     observer: Observer,
-    kept: Mutex<Option<Kept>>,
+    kept: Arc<Mutex<Option<Kept>>>,
+    /// One act at a time, also of those that go on when nobody waits for them any more.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What `prepare` keeps.
@@ -57,7 +71,7 @@ impl SnapshotSwap {
     /// Lets it rename and drop the database of that name, although this library did not make it.
     #[must_use]
     pub fn handed_over(mut self, database: impl Into<String>) -> Self {
-        self.handed_over = Some(database.into());
+        self.target.hand_over(database.into());
         self
     }
 
@@ -68,71 +82,89 @@ impl SnapshotSwap {
         self
     }
 
-    fn live(&self, cx: &UpgradeContext) -> Result<Database> {
-        let database = cx.database()?;
-        match &self.handed_over {
-            Some(name) => database.handed_over(name),
-            None => Ok(database),
-        }
-    }
-
     fn kept(&self) -> Option<Kept> {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn keep(&self, kept: Option<Kept>) {
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        lock(&self.kept).clone()
     }
 
     async fn drop_kept(&self, admin: &mut PgConnection, live: &Database) -> Result<()> {
         if let Some(kept) = self.kept() {
             live.sibling(&kept.name).drop(admin).await?;
             live.sibling(&kept.aside).drop(admin).await?;
-            self.keep(None);
+            *lock(&self.kept) = None;
         }
         Ok(())
     }
 
-    async fn copy(&self, cx: &UpgradeContext) -> Result<()> {
-        let live = self.live(cx)?;
+    /// Replaces what is kept by a new copy.
+    async fn keep(&self, cx: &UpgradeContext, live: Database) -> Result<()> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         let mut admin = live.connect_maintenance().await?;
+        live.guard(&mut admin, "copied").await?;
+        live.refuse_obstacles(&mut admin, "copied", true).await?;
         self.drop_kept(&mut admin, &live).await?;
-        let comment = live.comment(&mut admin).await?;
         let name = derived_name(live.name(), &format!("kept_{}", cx.run_id()));
-        let marker =
-            Marker::new(MarkerKind::Kept, cx.run_id().as_str()).with_comment(comment.clone());
+        let copy = live.sibling(&name);
         // A copy of an earlier call that did not come to its end.
-        live.sibling(&name).drop(&mut admin).await?;
-        let within = cx.remaining().unwrap_or(PATIENCE);
-        let copy = live
-            .copy(
-                &mut admin,
-                &name,
-                &marker,
-                CopyStrategy::ServerDefault,
-                within,
-            )
-            .await?;
-        let mut connection = copy.connect().await?;
-        let baseline = self.observer.observe(&mut connection, &Scope::All).await?;
-        close(connection).await;
-        // From here on nobody can change it by mistake.
-        let shut = format!(
-            "alter database {} allow_connections false",
-            quote_ident(&name)
+        copy.drop(&mut admin).await?;
+        let pid = sqlx::query_scalar("select pg_catalog.pg_backend_pid()")
+            .fetch_one(&mut admin)
+            .await
+            .map_err(|source| live.failed("copy", source))?;
+
+        let work = keep(
+            cx.clone(),
+            admin,
+            live,
+            copy.clone(),
+            self.observer.clone(),
+            Arc::clone(&self.kept),
         );
-        copy.act(&mut admin, "shut", &shut).await?;
-        let aside = derived_name(live.name(), &format!("aside_{}", cx.run_id()));
-        self.keep(Some(Kept {
-            name,
-            aside,
-            comment,
-            baseline,
-        }));
-        close(admin).await;
+        let kept = Arc::clone(&self.kept);
+        let undo = async move {
+            *lock(&kept) = None;
+            let undone = remove(&copy, pid).await;
+            drop(turn);
+            undone
+        };
+        settled(cx, "keep a copy", work, undo).await
+    }
+
+    /// Takes over a copy that a run has kept and left, in the place of
+    /// [`prepare`](Rollback::prepare): from here on [`check`](Rollback::check),
+    /// [`execute`](Rollback::execute), [`confirm`](Rollback::confirm) and
+    /// [`finalize`](Rollback::finalize) do with it what they do with a copy of their own.
+    /// [`Database::leftovers`] lists what there is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] when it keeps no state, when its run is under way, when something
+    /// else has its name now, or when another operation has the lock of the database.
+    pub async fn adopt(&self, cx: &UpgradeContext, leftover: &Leftover) -> Result<()> {
+        if leftover.kind != Some(MarkerKind::Kept) {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!("database `{}` keeps no state to go back to", leftover.name),
+            )
+            .with_hint("remove it where nobody needs it"));
+        }
+        let live = self.target.lock(cx).await?;
+        let turn = self.turn.lock().await;
+        let adopting = async {
+            let mut admin = live.connect_maintenance().await?;
+            live.guard(&mut admin, "rolled back").await?;
+            live.still(&mut admin, leftover, "adopted").await?;
+            let copy = live.sibling(&leftover.name);
+            let marker = copy.marker(&mut admin).await?;
+            let comment = marker.and_then(|marker| marker.comment);
+            let marker = Marker::new(MarkerKind::Kept, cx.run_id().as_str())
+                .with_comment(comment.clone())
+                .beside(&live);
+            let sql = copy.comment_sql(Some(&marker.to_comment()));
+            copy.act(&mut admin, "mark", &sql).await?;
+            measure(cx, admin, &live, &copy, comment, &self.observer).await
+        };
+        let kept = cx.bounded("adopt a kept copy", adopting).await??;
+        *lock(&self.kept) = Some(kept);
+        drop(turn);
         Ok(())
     }
 
@@ -144,67 +176,37 @@ impl SnapshotSwap {
             )
             .with_hint("call `prepare` before the first change"));
         };
-        let live = self.live(cx)?;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let live = self.target.locked(cx)?;
         let mut admin = live.connect_maintenance().await?;
         let copy = live.sibling(&kept.name);
         let aside = live.sibling(&kept.aside);
         if !copy.exists(&mut admin).await? {
             if aside.exists(&mut admin).await? && live.exists(&mut admin).await? {
-                return Ok(()); // An earlier call has come this far.
+                return live.replaced().await; // An earlier call has come this far.
             }
             return Err(Error::new(
                 ErrorKind::Rollback,
                 format!(
-                    "the kept copy `{}` of database `{}` is gone",
+                    "the kept copy `{}` of database `{}` is missing",
                     kept.name,
                     live.name()
                 ),
             )
             .with_hint("restore it from a backup; the upgraded database was not touched"));
         }
+        copy.guard(&mut admin, "renamed").await?;
         live.guard(&mut admin, "renamed").await?;
-        let failed = |source| {
-            Error::new(
-                ErrorKind::Rollback,
-                format!("database `{}` was not swapped", live.name()),
-            )
-            .with_source(source)
-            .with_hint("nothing is lost: both databases are there, call it again")
+        live.refuse_obstacles(&mut admin, "renamed", false).await?;
+        let renamer = Renamer::of(&live).await?;
+        // From here on it goes on to its end, whoever waits for it.
+        let renaming = rename(cx.clone(), live, kept, admin, renamer);
+        let task = async move {
+            let renamed = renaming.await;
+            drop(turn);
+            renamed
         };
-        let name = quote_ident(live.name());
-        // The fence comes first: who is thrown out must not come back before the swap.
-        live.act(
-            &mut admin,
-            "shut",
-            &format!("alter database {name} allow_connections false"),
-        )
-        .await?;
-        live.terminate_sessions(&mut admin, cx.remaining().unwrap_or(PATIENCE))
-            .await?;
-        let marker = Marker::new(MarkerKind::Aside, cx.run_id().as_str());
-        let statements = [
-            format!(
-                "alter database {name} rename to {}",
-                quote_ident(&kept.aside)
-            ),
-            aside.comment_sql(Some(&marker.to_comment())),
-            format!(
-                "alter database {} rename to {name}",
-                quote_ident(&kept.name)
-            ),
-            live.comment_sql(kept.comment.as_deref()),
-            format!("alter database {name} allow_connections true"),
-        ];
-        let mut transaction = admin.begin().await.map_err(failed)?;
-        for statement in statements {
-            transaction
-                .execute(sqlx::raw_sql(AssertSqlSafe(statement)))
-                .await
-                .map_err(failed)?;
-        }
-        transaction.commit().await.map_err(failed)?;
-        close(admin).await;
-        Ok(())
+        joined(tokio::spawn(task.in_current_span())).await
     }
 
     /// The tables that are not what they were when the copy was made.
@@ -252,11 +254,25 @@ impl Rollback for SnapshotSwap {
     }
 
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
-        cx.bounded("keep a copy", self.copy(cx)).await?
+        // Before the lock: who may not do it at all need not wait for others.
+        let live = self.target.live(cx)?;
+        let guard = async {
+            let mut admin = live.connect_maintenance().await?;
+            live.guard(&mut admin, "copied").await?;
+            close(admin).await;
+            Ok::<_, Error>(())
+        };
+        cx.bounded("look for the marker", guard).await??;
+        let live = self.target.lock(cx).await?;
+        let kept = self.keep(cx, live).await;
+        if kept.is_err() {
+            self.target.release().await;
+        }
+        kept
     }
 
     async fn check(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<Safety> {
-        let live = self.live(cx)?;
+        let live = self.target.live(cx)?;
         let missing = |reason: &str| Safety::Unsafe {
             boundary: format!("database {}", live.name()),
             reason: reason.to_owned(),
@@ -268,7 +284,7 @@ impl Rollback for SnapshotSwap {
         let exists = live.sibling(&kept.name).exists(&mut admin).await?;
         close(admin).await;
         if !exists {
-            return Ok(missing("the copy that was kept is gone"));
+            return Ok(missing("the copy that was kept is missing"));
         }
         let losses = cx
             .bounded("look for losses", self.losses(cx, &kept.baseline))
@@ -291,8 +307,8 @@ impl Rollback for SnapshotSwap {
             ));
         };
         let verdict = super::confirm(cx, &self.observer, &kept.baseline, &BTreeMap::new()).await?;
-        let live = self.live(cx)?;
         if verdict.is_pass() {
+            let live = self.target.locked(cx)?;
             let mut admin = live.connect_maintenance().await?;
             live.sibling(&kept.aside).drop(&mut admin).await?;
             close(admin).await;
@@ -301,10 +317,206 @@ impl Rollback for SnapshotSwap {
     }
 
     async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
-        let live = self.live(cx)?;
-        let mut admin = live.connect_maintenance().await?;
-        self.drop_kept(&mut admin, &live).await?;
-        close(admin).await;
+        if self.kept().is_some() {
+            let _turn = self.turn.lock().await;
+            let live = self.target.locked(cx)?;
+            let mut admin = live.connect_maintenance().await?;
+            self.drop_kept(&mut admin, &live).await?;
+            close(admin).await;
+        }
+        self.target.release().await;
         Ok(())
     }
+}
+
+/// Makes the copy and measures it.
+async fn keep(
+    cx: UpgradeContext,
+    mut admin: PgConnection,
+    live: Database,
+    copy: Database,
+    observer: Observer,
+    kept: Arc<Mutex<Option<Kept>>>,
+) -> Result<()> {
+    let comment = live.comment(&mut admin).await?;
+    let marker = Marker::new(MarkerKind::Kept, cx.run_id().as_str())
+        .with_comment(comment.clone())
+        .beside(&live);
+    let within = cx.remaining().unwrap_or(PATIENCE);
+    let strategy = CopyStrategy::ServerDefault;
+    live.copy_as(&mut admin, copy.name(), &marker, strategy, within, false)
+        .await?;
+    let measured = measure(&cx, admin, &live, &copy, comment, &observer).await?;
+    *lock(&kept) = Some(measured);
+    Ok(())
+}
+
+/// Measures a copy.
+async fn measure(
+    cx: &UpgradeContext,
+    mut admin: PgConnection,
+    live: &Database,
+    copy: &Database,
+    comment: Option<String>,
+    observer: &Observer,
+) -> Result<Kept> {
+    let mut connection = copy.enter_closed(&mut admin).await?;
+    let baseline = observer.observe(&mut connection, &Scope::All).await?;
+    close(connection).await;
+    close(admin).await;
+    Ok(Kept {
+        name: copy.name().to_owned(),
+        aside: derived_name(live.name(), &format!("aside_{}", cx.run_id())),
+        comment,
+        baseline,
+    })
+}
+
+/// Drops a copy that is not complete, after the session that was making it has ended.
+async fn remove(copy: &Database, maker: i32) -> Result<()> {
+    let mut admin = copy.connect_maintenance().await?;
+    let left = |error: Error| {
+        Error::new(
+            ErrorKind::Rollback,
+            format!(
+                "an incomplete copy, database `{}`, was left behind",
+                copy.name()
+            ),
+        )
+        .with_source(error)
+        .with_hint("drop it: nobody needs it")
+    };
+    end_session(&mut admin, maker)
+        .await
+        .map_err(|source| left(copy.failed("end the session that makes", source)))?;
+    copy.drop(&mut admin).await.map_err(left)?;
+    close(admin).await;
+    Ok(())
+}
+
+/// Ends one session of this role, and waits until it is gone.
+async fn end_session(admin: &mut PgConnection, pid: i32) -> Result<(), sqlx::Error> {
+    let sql = "select count(pg_catalog.pg_terminate_backend(pid)) \
+         from pg_catalog.pg_stat_activity where pid = $1 and usename = current_user";
+    while sqlx::query_scalar::<_, i64>(sql)
+        .bind(pid)
+        .fetch_one(&mut *admin)
+        .await?
+        > 0
+    {
+        tokio::time::sleep(Duration::from_millis(2)).await; // poll, within the deadline
+    }
+    Ok(())
+}
+
+/// The session that renames: the one that holds the lock, where there is one, so that nothing is
+/// renamed without it.
+enum Renamer {
+    Locked(OwnedMutexGuard<Option<PgConnection>>),
+    Own(Box<PgConnection>),
+}
+
+impl Renamer {
+    async fn of(live: &Database) -> Result<Self> {
+        Ok(match live.operation() {
+            Some(operation) => Self::Locked(operation.session().await?),
+            None => Self::Own(Box::new(live.connect_maintenance().await?)),
+        })
+    }
+
+    async fn run(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        let session = match self {
+            Self::Locked(guard) => guard.as_mut(),
+            Self::Own(session) => Some(&mut **session),
+        };
+        let session = session.ok_or(sqlx::Error::PoolClosed)?;
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        session.execute(sql).await.map(drop)
+    }
+}
+
+/// Puts the copy in the place of the database, which is set aside.
+///
+/// All of it is one message to the server, and so one transaction: whatever happens to this
+/// process, it is done or it is not. Its first statement locks the database, so that whoever
+/// connects waits until the end, and the server waits up to five seconds for the sessions that
+/// are there. They are ended by another session meanwhile.
+async fn rename(
+    cx: UpgradeContext,
+    live: Database,
+    kept: Kept,
+    mut admin: PgConnection,
+    mut renamer: Renamer,
+) -> Result<()> {
+    let (name, copy, aside) = (
+        quote_ident(live.name()),
+        quote_ident(&kept.name),
+        quote_ident(&kept.aside),
+    );
+    let marker = Marker::new(MarkerKind::Aside, cx.run_id().as_str()).beside(&live);
+    let statements = [
+        format!("alter database {name} rename to {aside}"),
+        live.sibling(&kept.aside)
+            .comment_sql(Some(&marker.to_comment())),
+        format!("alter database {aside} allow_connections false"),
+        format!("alter database {copy} rename to {name}"),
+        live.comment_sql(kept.comment.as_deref()),
+        format!("alter database {name} allow_connections true"),
+    ]
+    .join("; ");
+    let failed = |source: Error| {
+        Error::new(
+            ErrorKind::Rollback,
+            format!("database `{}` was not swapped", live.name()),
+        )
+        .with_source(source)
+        .with_hint("nothing is lost: both databases are there and open as before, call it again")
+    };
+    let deadline = Instant::now() + cx.remaining().unwrap_or(PATIENCE);
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Zero would be: without end.
+        let left = left.as_millis().max(1);
+        let batch = format!(
+            "set local statement_timeout = {left}; set local lock_timeout = {left}; {statements}"
+        );
+        let renaming = renamer.run(&batch);
+        tokio::pin!(renaming);
+        let (renamed, ended) = loop {
+            let ending = async {
+                let ended = live.end_sessions(&mut admin, &[]).await;
+                tokio::time::sleep(Duration::from_millis(5)).await; // poll
+                ended
+            };
+            tokio::select! {
+                biased;
+                renamed = &mut renaming => break (renamed, Ok(0)),
+                ended = ending => if ended.is_err() {
+                    // The server answers within seconds, and may have succeeded all the same.
+                    break (renaming.await, ended);
+                },
+            }
+        };
+        match renamed {
+            Ok(()) => break,
+            Err(sqlx::Error::Database(error))
+                if ended.is_ok()
+                    && Instant::now() < deadline
+                    // In use, or locked by an act that had begun.
+                    && matches!(error.code().as_deref(), Some("55006" | "55P03")) => {}
+            Err(source) => {
+                ended.map_err(failed)?;
+                return Err(failed(live.failed("rename", source)));
+            }
+        }
+    }
+    drop(renamer);
+    live.replaced().await?;
+    live.is_no_copy(&mut admin).await?;
+    close(admin).await;
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

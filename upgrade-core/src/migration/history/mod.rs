@@ -6,6 +6,7 @@
 
 mod flyway;
 mod latest;
+mod lock;
 mod options;
 mod rows;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnection;
 use tokio::time::Instant;
 
-use super::{Database, Marker, UNFINISHED_LIMIT, quote_ident, quote_literal};
+use super::{Database, Marker, UNFINISHED_LIMIT, known, quote_ident, quote_literal};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How the server copies a database.
@@ -45,7 +45,8 @@ impl Database {
     /// Makes a marked copy under another name: content, owner, privileges and settings.
     ///
     /// Sessions of this database are ended, because the server copies only what nobody uses;
-    /// while the copy is made it lets nobody in.
+    /// while the copy is made it lets nobody in. The copy is closed to connections until it is
+    /// complete. A copy that cannot be completed is dropped.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] when sessions would have to be ended that may not be,
@@ -59,9 +60,24 @@ impl Database {
         strategy: CopyStrategy,
         within: Duration,
     ) -> Result<Self> {
+        self.copy_as(admin, to, marker, strategy, within, true)
+            .await
+    }
+
+    /// As [`Self::copy`]; the copy may stay closed to connections.
+    pub(crate) async fn copy_as(
+        &self,
+        admin: &mut PgConnection,
+        to: &str,
+        marker: &Marker,
+        strategy: CopyStrategy,
+        within: Duration,
+        open: bool,
+    ) -> Result<Self> {
         let copy = self.sibling(to);
         let sql = format!(
-            "create database {} template {} connection limit {UNFINISHED_LIMIT}{}",
+            "create database {} template {} allow_connections false \
+             connection limit {UNFINISHED_LIMIT}{}",
             quote_ident(to),
             quote_ident(self.name()),
             strategy.clause()
@@ -94,11 +110,62 @@ impl Database {
                 Err(source) => return Err(self.failed("copy", source)),
             }
         }
-        copy.finish(admin, marker).await?;
-        for statement in self.settings(admin, to).await? {
-            copy.act(admin, "set up", &statement).await?;
+        let completed = self.complete(admin, &copy, marker, open).await;
+        if let Err(error) = completed {
+            if let Err(undo) = copy.drop(admin).await {
+                return Err(error.with_context("left behind", format!("`{to}`: {undo}")));
+            }
+            return Err(error);
         }
         Ok(copy)
+    }
+
+    /// A session in a copy that is closed to connections: it is opened for the moment in which
+    /// this session connects, and whoever came in with it is put out.
+    pub(crate) async fn enter_closed(&self, admin: &mut PgConnection) -> Result<PgConnection> {
+        self.guard(admin, "opened").await?;
+        let limit: i32 = sqlx::query_scalar(
+            "select datconnlimit from pg_catalog.pg_database where datname = $1",
+        )
+        .bind(self.name())
+        .fetch_one(&mut *admin)
+        .await
+        .map_err(|source| self.failed("look up", source))?;
+        let name = quote_ident(self.name());
+        let open = format!("alter database {name} allow_connections true connection limit 1");
+        self.act(admin, "open", &open).await?;
+        let connected = self.connect().await;
+        let shut =
+            format!("alter database {name} allow_connections false connection limit {limit}");
+        self.act(admin, "close", &shut).await?;
+        let mut connection = connected?;
+        let pid: i32 = sqlx::query_scalar("select pg_catalog.pg_backend_pid()")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|source| self.failed("enter", source))?;
+        self.end_sessions(admin, &[pid]).await?;
+        Ok(connection)
+    }
+
+    /// Gives a copy what its template does not hand on, and its marker; all or nothing, in one
+    /// round trip.
+    async fn complete(
+        &self,
+        admin: &mut PgConnection,
+        copy: &Self,
+        marker: &Marker,
+        open: bool,
+    ) -> Result<()> {
+        let name = quote_ident(copy.name());
+        let mut statements = vec![
+            copy.comment_sql(Some(&marker.to_comment())),
+            format!("alter database {name} connection limit -1 allow_connections {open}"),
+        ];
+        statements.extend(self.settings(admin, copy.name()).await?);
+        copy.act(admin, "set up", &statements.join("; ")).await?;
+        known::same_or_remembered(copy, admin, Some(marker.clone()))
+            .await
+            .map(drop)
     }
 
     /// What a template does not hand on, as statements about another database: owner,

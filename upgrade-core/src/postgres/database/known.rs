@@ -25,6 +25,31 @@ pub(super) async fn same_or_remembered(
     admin: &mut PgConnection,
     found: Option<Marker>,
 ) -> Result<Option<Marker>> {
+    let Some(identity) = identity(database, admin).await? else {
+        return Ok(found);
+    };
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    match found {
+        Some(marker) => {
+            known.insert(identity, marker.clone());
+            Ok(Some(marker))
+        }
+        None => Ok(known.get(&identity).cloned()),
+    }
+}
+
+/// Forgets a copy that has taken the place of a database: it belongs to whoever that belonged to.
+pub(super) async fn forget(database: &Database, admin: &mut PgConnection) -> Result<()> {
+    if let Some(identity) = identity(database, admin).await? {
+        KNOWN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&identity);
+    }
+    Ok(())
+}
+
+async fn identity(database: &Database, admin: &mut PgConnection) -> Result<Option<Identity>> {
     let asked: Option<(Oid, Option<i64>)> = sqlx::query_as(
         "select oid, case when pg_catalog.has_function_privilege( \
              'pg_catalog.pg_control_system()', 'execute') \
@@ -35,16 +60,8 @@ pub(super) async fn same_or_remembered(
     .fetch_optional(admin)
     .await
     .map_err(|source| database.failed("look up", source))?;
-    let Some((oid, Some(server))) = asked else {
-        return Ok(found);
-    };
-    let identity = (place(&database.server), server, oid.0);
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    match found {
-        Some(marker) => {
-            known.insert(identity, marker.clone());
-            Ok(Some(marker))
-        }
-        None => Ok(known.get(&identity).cloned()),
-    }
+    Ok(match asked {
+        Some((oid, Some(server))) => Some((place(&database.server), server, oid.0)),
+        _ => None,
+    })
 }

@@ -65,6 +65,15 @@ impl Marker {
         self
     }
 
+    /// Adds beside which database the marked one stands, and since when.
+    pub(crate) fn beside(self, database: &super::Database) -> Self {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        self.with_note(super::OF, database.name())
+            .with_note(super::MADE, now.to_string())
+    }
+
     /// Remembers the comment of the database that was copied.
     #[must_use]
     pub fn with_comment(mut self, comment: Option<String>) -> Self {

@@ -6,23 +6,29 @@
 
 mod copy;
 mod known;
+mod leftovers;
 mod marker;
+mod obstacles;
+mod operation;
+pub(crate) mod settled;
+mod url;
 
 use std::fmt;
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection, Executor};
 use tokio::time::Instant;
 
 pub use copy::CopyStrategy;
+pub use leftovers::Leftover;
+pub(crate) use leftovers::{MADE, OF};
 pub use marker::{Marker, MarkerKind, UNFINISHED_LIMIT};
+pub(crate) use operation::Operation;
 
 use super::sql::{quote_ident, quote_literal};
-use crate::environment::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::secret::Secret;
 
 /// The longest name that Postgres keeps, in bytes.
 pub const NAME_LIMIT: usize = 63;
@@ -43,6 +49,7 @@ pub struct Database {
     server: PgConnectOptions,
     name: String,
     handed_over: bool,
+    operation: Option<Arc<Operation>>,
 }
 
 impl Database {
@@ -52,35 +59,8 @@ impl Database {
             server: quiet(server.clone()),
             name: name.into(),
             handed_over: false,
+            operation: None,
         }
-    }
-
-    /// The database that a URL names; destructive acts need its marker.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidInput`] when it is no Postgres URL or names no database; the message
-    /// does not repeat the URL.
-    pub fn from_url(url: &Secret) -> Result<Self> {
-        // The source of an error may quote the URL, and with it a password: it is left out.
-        let text = url.expose();
-        let of_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
-        let options = of_postgres
-            .then(|| PgConnectOptions::from_str(text).ok())
-            .flatten();
-        let Some(options) = options else {
-            return Err(
-                Error::new(ErrorKind::InvalidInput, "the database URL cannot be read")
-                    .with_hint("write it as `postgres://user:password@host:5432/database`"),
-            );
-        };
-        let Some(name) = options.get_database().map(str::to_owned) else {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                "the database URL names no database",
-            )
-            .with_hint("append the name, as in `postgres://user@host:5432/database`"));
-        };
-        Ok(Self::new(&options, name))
     }
 
     /// The same database, handed over: the user names it, and may have it renamed and dropped.
@@ -113,29 +93,13 @@ impl Database {
             server: self.server.clone(),
             name: name.into(),
             handed_over: false,
+            operation: self.operation.clone(),
         }
     }
 
     /// How to connect to it.
     pub fn connect_options(&self) -> PgConnectOptions {
         self.server.clone().database(&self.name)
-    }
-
-    /// Where it can be reached, for an environment to offer.
-    pub fn endpoint(&self) -> Endpoint {
-        let url = self.connect_options().to_url_lossy().to_string();
-        // Other clients refuse what only sqlx knows.
-        let url = match url.split_once('?') {
-            None => url,
-            Some((place, query)) => {
-                let known: Vec<&str> = query
-                    .split('&')
-                    .filter(|pair| !pair.starts_with("statement-cache-"))
-                    .collect();
-                format!("{place}?{}", known.join("&"))
-            }
-        };
-        Endpoint::new(Secret::new(url))
     }
 
     /// Connects to it.
@@ -171,11 +135,16 @@ impl Database {
     /// # Errors
     /// As [`Self::connect`].
     pub async fn connect_maintenance(&self) -> Result<PgConnection> {
+        self.maintenance().connect().await
+    }
+
+    /// The database of [`Self::connect_maintenance`].
+    fn maintenance(&self) -> Self {
         let database = match self.name == MAINTENANCE {
             true => OTHER_MAINTENANCE,
             false => MAINTENANCE,
         };
-        self.sibling(database).connect().await
+        self.sibling(database)
     }
 
     /// Whether it exists.
@@ -251,11 +220,7 @@ impl Database {
             quote_ident(to)
         );
         self.act(admin, "rename", &sql).await?;
-        Ok(Self {
-            server: self.server.clone(),
-            name: to.to_owned(),
-            handed_over: false,
-        })
+        Ok(self.sibling(to))
     }
 
     /// Drops it, and its sessions with it; a database that does not exist is no error.
@@ -290,15 +255,7 @@ impl Database {
         self.guard(admin, "cleared of sessions").await?;
         let deadline = Instant::now() + within;
         loop {
-            let left: i64 = sqlx::query_scalar(
-                "select count(pg_catalog.pg_terminate_backend(pid)) \
-                 from pg_catalog.pg_stat_activity \
-                 where datname = $1 and pid <> pg_catalog.pg_backend_pid()",
-            )
-            .bind(&self.name)
-            .fetch_one(&mut *admin)
-            .await
-            .map_err(|source| self.failed("end the sessions of", source))?;
+            let left = self.end_sessions(admin, &[]).await?;
             if left == 0 {
                 return Ok(());
             }
@@ -315,13 +272,37 @@ impl Database {
         }
     }
 
-    /// Refuses unless the database was handed over, carries the marker, or was just being made.
+    /// Tells every session of it but those of these processes to end; answers how many there were.
+    ///
+    /// What the server runs without a user, autovacuum, is left out: a statement that needs the
+    /// database without sessions ends it, and roles that are not superusers may not.
+    pub(crate) async fn end_sessions(
+        &self,
+        admin: &mut PgConnection,
+        spared: &[i32],
+    ) -> Result<i64> {
+        sqlx::query_scalar(
+            "select count(pg_catalog.pg_terminate_backend(pid)) \
+             from pg_catalog.pg_stat_activity \
+             where datname = $1 and pid <> pg_catalog.pg_backend_pid() and pid <> all ($2) \
+               and usesysid is not null",
+        )
+        .bind(&self.name)
+        .bind(spared)
+        .fetch_one(admin)
+        .await
+        .map_err(|source| self.failed("end the sessions of", source))
+    }
+
+    /// Refuses unless the database was handed over, carries the marker, or was just being made,
+    /// and, where it is [locked](Self::locked_for), unless the lock is held and it is the same
+    /// database.
     pub(crate) async fn guard(&self, admin: &mut PgConnection, act: &str) -> Result<()> {
         if self.handed_over
             || self.marker(admin).await?.is_some()
             || self.is_unfinished(admin).await?
         {
-            return Ok(());
+            return self.verify(admin).await;
         }
         Err(Error::new(
             ErrorKind::Refused,
@@ -334,7 +315,7 @@ impl Database {
     }
 
     /// Whether its maker died before it wrote the marker; see [`UNFINISHED_LIMIT`].
-    async fn is_unfinished(&self, admin: &mut PgConnection) -> Result<bool> {
+    pub(crate) async fn is_unfinished(&self, admin: &mut PgConnection) -> Result<bool> {
         sqlx::query_scalar(
             "select exists (select from pg_catalog.pg_database \
              where datname = $1 and datconnlimit = $2)",
@@ -432,41 +413,7 @@ pub(crate) fn derived_name(base: &str, suffix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_url_is_read_and_never_printed() {
-        let database =
-            Database::from_url(&Secret::new("postgres://u:hunter2@db.test:5433/orders")).unwrap();
-        assert_eq!(database.name(), "orders");
-        let text = format!("{database:?} {database:#?}");
-        assert!(
-            text.contains("db.test:5433") && !text.contains("hunter2"),
-            "{text}"
-        );
-        for bad in [
-            "mysql://u:hunter2@h/x",
-            "hunter2",
-            "postgres://u:hunter2@h:port/x",
-        ] {
-            let error = Database::from_url(&Secret::new(bad)).unwrap_err();
-            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
-        }
-    }
-
-    #[test]
-    fn an_endpoint_of_a_socket_is_read_back() {
-        let options = PgConnectOptions::new_without_pgpass()
-            .socket("/run/pg x")
-            .username("u");
-        let endpoint = Database::new(&options, "orders").endpoint();
-        assert!(
-            !endpoint.url().expose().contains("statement-cache"),
-            "psql would refuse it"
-        );
-        let back = Database::from_url(endpoint.url()).unwrap();
-        assert_eq!(back.name(), "orders");
-        assert_eq!(place(&back.server), "/run/pg x");
-    }
+    use crate::secret::Secret;
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_says_nothing_is_given_up() {

@@ -1,17 +1,19 @@
 //! One database, copied to a running server of a newer major.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use super::check::{self, Obstacle};
-use super::compare::CLOSED;
+use super::closure::{Closure, setting};
 use super::tools::Tools;
 use super::{compare, roles, rows};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::catalog::server_major;
-use crate::postgres::database::close;
+use crate::postgres::database::settled::settled;
+use crate::postgres::database::{UNFINISHED_LIMIT, close};
 use crate::postgres::sql::quote_ident;
 use crate::postgres::{Database, Observer};
 use crate::rollback::Safety;
@@ -55,10 +57,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LogicalCopy {
-    old: Database,
-    new: Database,
+    old: Arc<Closure>,
+    new: Arc<Closure>,
     tools: Tools,
     sessions: usize,
     observer: Observer,
@@ -86,8 +88,8 @@ impl LogicalCopy {
     pub fn new(old: Database, new_server: &PgConnectOptions, tools: Tools) -> Self {
         let new = Database::new(new_server, old.name());
         Self {
-            old,
-            new,
+            old: Arc::new(Closure::new(old)),
+            new: Arc::new(Closure::new(new)),
             tools,
             sessions: 4,
             observer: Observer::default(),
@@ -117,17 +119,18 @@ impl LogicalCopy {
     }
 
     async fn obstacles(&self) -> Result<Vec<Obstacle>> {
-        let mut old = self.old.connect().await?;
-        let mut new = self.new.connect_maintenance().await?;
+        let (old_database, new_database) = (self.old.database(), self.new.database());
+        let mut old = old_database.connect().await?;
+        let mut new = new_database.connect_maintenance().await?;
         let majors = (server_major(&mut old).await?, server_major(&mut new).await?);
         let mut obstacles: Vec<Obstacle> = check::judge_majors(majors.0, majors.1)
             .into_iter()
             .collect();
-        if self.new.exists(&mut new).await? {
+        if new_database.exists(&mut new).await? {
             obstacles.push(Obstacle::new(
                 format!(
                     "database `{}` is on the newer server already",
-                    self.new.name()
+                    new_database.name()
                 ),
                 "drop or rename it there: a copy replaces nothing",
             ));
@@ -140,44 +143,61 @@ impl LogicalCopy {
         Ok(obstacles)
     }
 
-    /// Copies and compares. When it fails, the old database is writable again and the new one
-    /// gone; roles that were made stay.
+    /// Copies and compares. Where it fails, ends at the deadline or is dropped, the old database
+    /// takes writes again as its owner had it and the new one is removed; roles that were made
+    /// stay. The old database is locked against other operations until the end.
     ///
     /// # Errors
     /// [`Refused`](ErrorKind::Refused) with every obstacle, or when the old database is neither the
-    /// library's nor handed over; [`Database`](ErrorKind::Database) with what a server said.
+    /// library's nor handed over, or when another operation is under way on it: nothing is changed
+    /// then. [`Database`](ErrorKind::Database) with what a server said;
+    /// [`Rollback`](ErrorKind::Rollback) with the statement that opens the old database where it
+    /// could not be opened.
     pub async fn run(&self, cx: &UpgradeContext) -> Result<Copied> {
         check::refuse(&self.check(cx).await?)?;
+        let old = self.locked(cx).await?;
         let begun = Instant::now();
-        let attempt = async {
-            self.close_for_writes(cx, &self.old).await?;
-            self.copy(cx).await
+        let (this, at) = (self.clone(), cx.clone());
+        let work = async move {
+            this.old.close(&old, within(&at)).await?;
+            let copied = this.copy(&at).await?;
+            old.release().await;
+            Ok(copied)
         };
-        match attempt.await {
-            Ok((rows, tables, findings)) => Ok(Copied {
-                database: self.new.clone(),
-                rows,
-                tables,
-                read_only: begun.elapsed(),
-                findings,
-            }),
-            Err(error) => {
-                // The first error is the one to tell.
-                for undone in [self.remove_new().await, self.open(&self.old).await] {
-                    if let Err(undo) = undone {
-                        tracing::warn!(
-                            error = &undo as &dyn std::error::Error,
-                            "after a failed copy"
-                        );
-                    }
-                }
-                Err(error)
+        let this = self.clone();
+        // Users first.
+        let undo = async move {
+            let opened = this.old.undo().await;
+            let removed = this.remove_new().await;
+            opened.and(removed)
+        };
+        let (rows, tables, findings) = settled(cx, "copy the database", work, undo).await?;
+        Ok(Copied {
+            database: self.new.database().clone(),
+            rows,
+            tables,
+            read_only: begun.elapsed(),
+            findings,
+        })
+    }
+
+    /// The old database, locked against other operations, if it may be touched at all.
+    async fn locked(&self, cx: &UpgradeContext) -> Result<Database> {
+        let old = self.old.database().clone();
+        let locking = async {
+            let mut admin = old.connect_maintenance().await?;
+            old.guard(&mut admin, "made read-only").await?;
+            close(admin).await;
+            match old.operation() {
+                Some(_) => Ok(old),
+                None => old.locked_for(cx.run_id()).await,
             }
-        }
+        };
+        cx.bounded("lock the database", locking).await?
     }
 
     async fn copy(&self, cx: &UpgradeContext) -> Result<(u64, usize, Vec<Finding>)> {
-        let (old, new) = (&self.old, &self.new);
+        let (old, new) = (self.old.database(), self.new.database());
         let roles = async {
             let mut from = old.connect().await?;
             let mut to = new.connect_maintenance().await?;
@@ -195,23 +215,33 @@ impl LogicalCopy {
         // The setting that closes the old database is part of it, and must not stop this session.
         let psql = "PGOPTIONS='-c default_transaction_read_only=off' \
             psql --quiet --no-psqlrc --set=ON_ERROR_STOP=1 --output=/dev/null --dbname=\"$NEW\"";
-        let dump = |options: &str| {
+        let dump = |options: &str, edits: &str| {
             format!(
                 "set -o pipefail; pg_dump --snapshot='{snapshot}' --no-subscriptions {options} \
-                 --dbname=\"$OLD\" | {STAMPS} | {psql}"
+                 --dbname=\"$OLD\" | {STAMPS}{edits} | {psql}"
             )
         };
+        let limit: i32 =
+            sqlx::query_scalar("select datconnlimit from pg_database where datname = $1")
+                .bind(old.name())
+                .fetch_one(&mut keeper)
+                .await?;
+        // Until the copy is complete, its limit says that this library is making it.
+        let marked = format!(
+            r" -e '0,/^CREATE DATABASE /s/^(CREATE DATABASE .*);$/\1 CONNECTION LIMIT = {UNFINISHED_LIMIT};/' \
+             -e '/^ALTER DATABASE .* CONNECTION LIMIT = {limit};$/d'"
+        );
         let maintenance = new.sibling(crate::postgres::database::MAINTENANCE);
         self.tools
             .run(
                 cx,
                 "copy the schema",
-                &dump("--section=pre-data --create"),
+                &dump("--section=pre-data --create", &marked),
                 old,
                 &maintenance,
             )
             .await?;
-        self.open(new).await?;
+        self.new.open(self.old.before().flatten()).await?;
         let copied = cx.bounded("copy the rows", async {
             let copied = rows::copy(old, &snapshot, new, self.sessions).await?;
             rows::copy_sequences(old, &snapshot, new).await?;
@@ -219,7 +249,7 @@ impl LogicalCopy {
         });
         let (rows, tables) = copied.await??;
         if has_large_objects(&mut keeper).await? {
-            let script = dump("--section=data --exclude-table-data='*.*'");
+            let script = dump("--section=data --exclude-table-data='*.*'", "");
             self.tools
                 .run(cx, "copy the large objects", &script, old, new)
                 .await?;
@@ -228,7 +258,7 @@ impl LogicalCopy {
             .run(
                 cx,
                 "make the indexes",
-                &dump("--section=post-data"),
+                &dump("--section=post-data", ""),
                 old,
                 new,
             )
@@ -241,6 +271,11 @@ impl LogicalCopy {
             compare(old, new, &self.observer).await
         };
         let findings = cx.bounded("compare the databases", analyze).await??;
+        let mut admin = new.connect_maintenance().await?;
+        let name = quote_ident(new.name());
+        let finished = format!("alter database {name} connection limit {limit}");
+        new.act(&mut admin, "finish", &finished).await?;
+        close(admin).await;
         Ok((rows, tables, findings))
     }
 
@@ -253,7 +288,7 @@ impl LogicalCopy {
         let differences = cx
             .bounded(
                 "look for losses",
-                compare(&self.old, &self.new, &self.observer),
+                compare(self.old.database(), self.new.database(), &self.observer),
             )
             .await??;
         if differences.is_empty() {
@@ -273,24 +308,7 @@ impl LogicalCopy {
     /// [`Refused`](ErrorKind::Refused) when something would be lost, which is named; both databases
     /// are then as they were.
     pub async fn go_back(&self, cx: &UpgradeContext) -> Result<()> {
-        let new = self.new.clone().handed_over(self.new.name())?;
-        // First, so that nothing is written between the look and the way back.
-        self.close_for_writes(cx, &new).await?;
-        match self.way_back(cx).await {
-            Ok(Safety::Safe) => self.open(&self.old).await,
-            Ok(safety) => {
-                self.open(&self.new).await?;
-                Err(Error::new(
-                    ErrorKind::Refused,
-                    format!("the way back from major {} is open only {safety}", cx.to()),
-                )
-                .with_hint("save what would be lost, or call `go_back_with_losses`"))
-            }
-            Err(error) => {
-                self.open(&self.new).await?;
-                Err(error)
-            }
-        }
+        self.back(cx, false).await.map(drop)
     }
 
     /// As [`Self::go_back`], whatever is lost; the answer names it. The new database still has it.
@@ -298,45 +316,61 @@ impl LogicalCopy {
     /// # Errors
     /// Any kind, when it could not tell what is lost or could not open the old database.
     pub async fn go_back_with_losses(&self, cx: &UpgradeContext) -> Result<Safety> {
-        let new = self.new.clone().handed_over(self.new.name())?;
-        self.close_for_writes(cx, &new).await?;
-        let safety = self.way_back(cx).await?;
-        self.open(&self.old).await?;
-        Ok(safety)
+        self.back(cx, true).await
     }
 
-    /// Makes sessions read-only, and ends those that are there.
-    async fn close_for_writes(&self, cx: &UpgradeContext, database: &Database) -> Result<()> {
-        let mut admin = database.connect_maintenance().await?;
-        database.guard(&mut admin, "made read-only").await?;
-        let name = quote_ident(database.name());
-        let sql = format!("alter database {name} set {CLOSED} = on");
-        database.act(&mut admin, "make read-only", &sql).await?;
-        let within = cx.remaining().unwrap_or(PATIENCE);
-        database.terminate_sessions(&mut admin, within).await?;
-        close(admin).await;
-        Ok(())
+    async fn back(&self, cx: &UpgradeContext, with_losses: bool) -> Result<Safety> {
+        let old = self.locked(cx).await?;
+        let (this, at) = (self.clone(), cx.clone());
+        let work = async move {
+            let new = this.new.database();
+            let new = new.clone().handed_over(new.name())?;
+            // The copy got the setting that the owner of the old one had; another process may have
+            // made it, so it is the only place where that is known.
+            let mut admin = new.connect_maintenance().await?;
+            let owners = setting(&new, &mut admin).await?;
+            close(admin).await;
+            // First, so that nothing is written between the look and the way back.
+            this.new.close(&new, within(&at)).await?;
+            let safety = this.way_back(&at).await?;
+            if safety != Safety::Safe && !with_losses {
+                return Err(Error::new(
+                    ErrorKind::Refused,
+                    format!("the way back from major {} is open only {safety}", at.to()),
+                )
+                .with_hint("save what would be lost, or call `go_back_with_losses`"));
+            }
+            let mut admin = old.connect_maintenance().await?;
+            old.guard(&mut admin, "made writable").await?;
+            close(admin).await;
+            let before = this.old.before();
+            // A database that is closed already was closed by an earlier call, not by its owner.
+            let before = before.unwrap_or(owners.filter(|value| value != "on"));
+            this.old.open(before).await?;
+            old.release().await;
+            Ok(safety)
+        };
+        let this = self.clone();
+        let undo = async move { this.new.undo().await };
+        settled(cx, "go back to the old database", work, undo).await
     }
 
-    /// Makes sessions writable again.
-    async fn open(&self, database: &Database) -> Result<()> {
-        let mut admin = database.connect_maintenance().await?;
-        let name = quote_ident(database.name());
-        let sql = format!("alter database {name} reset {CLOSED}");
-        database.act(&mut admin, "make writable", &sql).await?;
-        close(admin).await;
-        Ok(())
-    }
-
-    /// Drops what this run has made on the newer server: it was not there before.
+    /// Drops what this run has made on the newer server, and nothing that somebody else has made
+    /// there under the same name meanwhile.
     async fn remove_new(&self) -> Result<()> {
-        let mut admin = self.new.connect_maintenance().await?;
-        let name = quote_ident(self.new.name());
-        let sql = format!("drop database if exists {name} with (force)");
-        self.new.act(&mut admin, "drop", &sql).await?;
+        let new = self.new.database();
+        let mut admin = new.connect_maintenance().await?;
+        if new.is_unfinished(&mut admin).await? {
+            new.drop(&mut admin).await?;
+        }
         close(admin).await;
         Ok(())
     }
+}
+
+/// How long sessions may take to end.
+fn within(cx: &UpgradeContext) -> Duration {
+    cx.remaining().unwrap_or(PATIENCE)
 }
 
 async fn has_large_objects(session: &mut PgConnection) -> Result<bool> {

@@ -16,6 +16,7 @@
 //! major's own [tools](Tools), rows by `COPY`.
 
 mod check;
+mod closure;
 mod compare;
 mod copy;
 #[cfg(feature = "docker")]

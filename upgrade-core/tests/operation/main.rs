@@ -1,0 +1,13 @@
+//! Acts on a database that others use as well: one at a time, never half done, never left closed.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test fail where it fails"
+)]
+
+mod leftovers;
+mod lock;
+mod major;
+mod names;
+mod support;
+mod swap;
