@@ -14,8 +14,11 @@ fn migration() -> CommandMigration {
     CommandMigration::new("7", "more", CommandLine::new("true"))
 }
 
+/// A method by its name, and a call of it.
+type Method = (&'static str, fn(Upgrade) -> Upgrade);
+
 /// Every method of `Upgrade` that adds something.
-const METHODS: &[(&str, fn(Upgrade) -> Upgrade)] = &[
+const METHODS: &[Method] = &[
     ("with_migration", |upgrade| {
         upgrade.with_migration(migration())
     }),
