@@ -158,7 +158,7 @@ async fn values_that_a_down_cuts_are_found_and_what_only_the_new_release_knows_m
             "short"
         };
         let mut db = cx.connect().await?;
-        sqlx::query("insert into orders select coalesce(max(id), 0) + 1, $1 from orders")
+        sqlx::query("insert into orders select count(*) + 1000000, $1 from orders")
             .bind(note)
             .execute(&mut db)
             .await?;
