@@ -355,14 +355,15 @@ pub(crate) fn statement_words(sql: &str) -> Vec<Vec<String>> {
                     words.push(part[1..part.len() - 1].replace("\"\"", "\""));
                 }
                 TokenKind::Quoted => {
-                    let quote = if part.starts_with('$') {
-                        part[1..].find('$').map_or(1, |end| end + 2)
-                    } else {
-                        part.find('\'').map_or(0, |start| start + 1)
-                    };
-                    let end = part.len() - if part.starts_with('$') { quote } else { 1 };
-                    if quote > 0 && quote <= end {
-                        add(&part[quote..end], words);
+                    // `$tag$` on both sides, or a quote behind what may stand before it.
+                    let dollars = part.strip_prefix('$');
+                    let open = dollars.map_or_else(
+                        || part.find('\'').map_or(0, |at| at + 1),
+                        |rest| rest.find('$').map_or(0, |at| at + 2),
+                    );
+                    let end = part.len() - dollars.map_or(1, |_| open);
+                    if open <= end {
+                        add(&part[open..end], words);
                     }
                 }
                 _ => {}
