@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 use upgrade_core::environment::{DATABASE, Endpoints};
+use upgrade_core::postgres::BOOKKEEPING;
 use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
 use upgrade_core::postgres::server::{
     Found, LocalServer, Profile, ProviderOptions, ServerOptions, ServerRequirement, discover,
@@ -143,7 +144,7 @@ pub(crate) async fn dump(cx: &UpgradeContext, record: bool) -> Result<String> {
     let mut text = String::new();
     for table in tables
         .iter()
-        .filter(|table| table.contains("migrations") == record)
+        .filter(|table| BOOKKEEPING.contains(&table.as_str()) == record)
     {
         let sql = format!("select t::text from {table} t order by 1");
         let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
