@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Observation;
+use crate::subject::TableRef;
 use crate::validator::Finding;
 
 /// Where a sequence stands.
@@ -147,7 +148,7 @@ impl Observation {
                         then.join(", "),
                         since.join(", ")
                     );
-                    Finding::note("column-order-differs", format!("table {name}"), message)
+                    Finding::note("column-order-differs", TableRef::new(name), message)
                 })
             })
             .collect()

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::limit::said;
 use super::run::{Run, StepResult, verdict};
-use super::{compare, crash, faults, order, rollback, services, watch};
+use super::{compare, crash, faults, order, rollback, services, statements, watch};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,7 +19,7 @@ use crate::migration::{Migration, MigrationId, Outcome};
 use crate::observation::Scope;
 use crate::plan::{Action, Step, past};
 use crate::report::MigrationReport;
-use crate::rollback::{Rollback, RollbackRequest, Safety};
+use crate::rollback::{Loss, Rollback, RollbackRequest, Safety};
 use crate::validator::{Finding, Verdict};
 
 pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step) -> StepResult {
@@ -80,7 +80,7 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
                 Safety::SafeWithLoss { losses } => Verdict::Fail(vec![Finding::warning(
                     "rollback-loses",
                     strategy.clone(),
-                    format!("would lose {}", losses.join("; ")),
+                    format!("would lose {}", Loss::list(&losses)),
                 )]),
                 Safety::Unsafe { boundary, reason } => {
                     Verdict::Fail(vec![Finding::error("rollback-unsafe", boundary, reason)])
@@ -88,9 +88,14 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
             })
         }
         Action::Apply { migration } => {
+            statements::before(run, cx).await?;
             let watches = watch::begin(run, cx, step).await?;
             let applied = apply(run, cx, migration).await;
-            watch::end(run, cx, watches, applied).await
+            let applied = watch::end(run, cx, watches, applied).await?;
+            if !matches!(&applied, Verdict::Fail(found) if found.iter().any(Finding::fails)) {
+                statements::after(run, cx).await?;
+            }
+            Ok(applied)
         }
         Action::Crash {
             migration,
@@ -123,6 +128,10 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
                     }
                     // Without what users write, this attempt proves nothing; others may.
                     Err(error) => {
+                        let refused = statements::of_new_release(run, &cx).await?;
+                        if !refused.is_empty() {
+                            return Ok(Verdict::Fail(refused));
+                        }
                         return Ok(Verdict::Inconclusive(format!(
                             "users could not write: {error:?}"
                         )));

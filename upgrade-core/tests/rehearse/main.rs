@@ -8,11 +8,13 @@
 
 mod blame;
 mod crash;
+mod declared;
 mod left_behind;
 mod looks;
 mod pages;
 mod releases;
 mod rows;
+mod statements;
 mod support;
 mod ten_losses;
 mod traffic;

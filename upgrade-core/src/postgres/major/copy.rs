@@ -14,7 +14,7 @@ use crate::postgres::catalog::server_major;
 use crate::postgres::database::close;
 use crate::postgres::sql::quote_ident;
 use crate::postgres::{Database, Observer};
-use crate::rollback::Safety;
+use crate::rollback::{Loss, LossKind, Safety};
 use crate::validator::Finding;
 
 /// Takes away what 17.12 keeps among the options of each column, a stamp that only it understands:
@@ -261,7 +261,10 @@ impl LogicalCopy {
         }
         let losses = differences
             .iter()
-            .map(|finding| format!("{} {}", finding.subject, finding.message))
+            .map(|finding| {
+                let message = format!("{} {}", finding.subject, finding.message);
+                Loss::new(LossKind::Writes, finding.subject.clone(), message)
+            })
             .collect();
         Ok(Safety::SafeWithLoss { losses })
     }
