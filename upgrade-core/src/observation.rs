@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 
+use crate::subject::{Subject, TableRef};
 use crate::validator::Finding;
 
 pub use beside::{Counted, LargeObjects, SequenceState};
 pub use row_diff::{
     ColumnChange, ColumnValue, DroppedColumn, RowChange, RowChangeKind, RowDiff, RowDiffRequest,
+    RowSet, ValueChanges,
 };
 
 /// The schema of a system and the state of its rows at one moment.
@@ -86,19 +88,23 @@ impl TableState {
         self
     }
 
-    /// The name of a column in a later state of the same table, if it is there: its own, or the
-    /// one that it was given.
+    /// The name of a column in a later state of the same table, if it is there: the one that it
+    /// was given, else its own. A column that was made anew under the old name of one that was
+    /// renamed is another column.
     pub fn column_later<'s>(&self, column: &'s str, later: &'s Self) -> Option<&'s str> {
-        if later.column_identities.contains_key(column) || later.columns.contains_key(column) {
-            return Some(column);
+        if self.identity.is_some()
+            && self.identity == later.identity
+            && let Some(known_by) = self.column_identities.get(column)
+            && let Some((name, _)) = later
+                .column_identities
+                .iter()
+                .find(|(_, number)| *number == known_by)
+        {
+            return Some(name);
         }
-        if self.identity.is_none() || self.identity != later.identity {
-            return None;
-        }
-        let known_by = self.column_identities.get(column)?;
-        let mut all = later.column_identities.iter();
-        all.find(|(_, number)| *number == known_by)
-            .map(|(name, _)| name.as_str())
+        let has =
+            |name| later.column_identities.contains_key(name) || later.columns.contains_key(name);
+        has(column).then_some(column)
     }
 }
 
@@ -206,6 +212,31 @@ impl Observation {
         (rows, missing)
     }
 
+    /// The table of `other` that is the table `name` of this observation: the one that the system
+    /// knows by the same number, else the one of the same name. One that was made anew under the
+    /// old name of a table that was renamed is another table.
+    pub fn counterpart<'s>(
+        &self,
+        name: &str,
+        other: &'s Self,
+    ) -> Option<(&'s str, &'s TableState)> {
+        let table = self.tables.get(name)?;
+        let same = |(_, found): &(&String, &TableState)| {
+            table.identity.is_some() && found.identity == table.identity
+        };
+        let by_name = || {
+            let (found, state) = other.tables.get_key_value(name)?;
+            let taken = state.identity.is_some()
+                && self
+                    .tables
+                    .values()
+                    .any(|one| one.identity == state.identity);
+            (!taken).then_some((found, state))
+        };
+        let found = other.tables.iter().find(same).or_else(by_name);
+        found.map(|(name, state)| (name.as_str(), state))
+    }
+
     /// How many rows there are in all tables.
     pub fn rows(&self) -> u64 {
         self.tables.values().map(|table| table.rows).sum()
@@ -255,7 +286,7 @@ impl Observation {
         self.tables
             .iter()
             .filter_map(|(name, expected)| {
-                let subject = format!("table {name}");
+                let subject = Subject::from(TableRef::new(name));
                 let Some(found) = actual.tables.get(name) else {
                     let rows = expected.rows;
                     return (rows > 0).then(|| {

@@ -40,6 +40,7 @@ pub struct Upgrade {
     rollback_within: Duration,
     step_within: Duration,
     reversible: bool,
+    releases_overlap: bool,
     every_crash: bool,
     expected_changes: Vec<ExpectedChange>,
     findings: Vec<Finding>,
@@ -64,6 +65,7 @@ impl Upgrade {
             rollback_within: DEFAULT_BUDGET,
             step_within: Duration::from_secs(600),
             reversible: false,
+            releases_overlap: false,
             every_crash: false,
             expected_changes: Vec::new(),
             findings: Vec::new(),
@@ -174,6 +176,15 @@ impl Upgrade {
         self
     }
 
+    /// Declares that instances of the previous release go on working on the new schema for a
+    /// while: a statement of theirs that fails there is then an error, and otherwise a note.
+    /// [`Scenario::Rolling`](crate::Scenario::Rolling) declares it as well.
+    #[must_use]
+    pub fn with_overlapping_releases(mut self) -> Self {
+        self.releases_overlap = true;
+        self
+    }
+
     /// Has [`Scenario::CrashAt`](crate::Scenario::CrashAt) kill the server at every boundary of
     /// every migration. Where nothing is said it is killed at one boundary of each, drawn from the
     /// seed, because a server takes its time to come back; sessions and processes are killed at
@@ -250,6 +261,11 @@ impl Upgrade {
     /// What users write while the upgrade is under way.
     pub fn writes(&self) -> &[Writes] {
         &self.writes
+    }
+
+    /// Whether [both releases work on the new schema](Self::with_overlapping_releases).
+    pub fn releases_overlap(&self) -> bool {
+        self.releases_overlap
     }
 
     /// The requests that users make all the time.

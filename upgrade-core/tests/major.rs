@@ -218,7 +218,9 @@ async fn a_copy_goes_from_15_over_17_to_18_and_back() {
         panic!("nothing was lost")
     };
     assert!(
-        losses.iter().any(|loss| loss.contains("shop.cache")),
+        losses
+            .iter()
+            .any(|loss| loss.message.contains("shop.cache")),
         "{losses:?}"
     );
     run(&at_15, late).await;

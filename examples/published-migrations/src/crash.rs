@@ -72,7 +72,7 @@ fn unexplained(report: &Report) -> usize {
     let names_it = |step: StepId| {
         let of_step = |found: &&FoundIn| found.step == step && found.finding.fails();
         let mut found = report.findings.iter().filter(of_step);
-        found.any(|found| found.finding.subject.starts_with("migration "))
+        found.any(|found| found.finding.subject.as_str().starts_with("migration "))
     };
     let bad = |outcome: &StepOutcome| {
         matches!(

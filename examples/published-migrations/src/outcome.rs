@@ -70,18 +70,20 @@ impl Outcome {
             let finding = &found.finding;
             // What a kept copy would lose is said at every boundary; it is no finding about the set.
             if finding.id == "rollback-loses"
-                || seen.insert((&finding.id, &finding.subject), ()).is_some()
+                || seen
+                    .insert((&finding.id, finding.subject.as_str()), ())
+                    .is_some()
             {
                 continue;
             }
             let same =
-                |known: &&mut Found| known.id == finding.id && known.subject == finding.subject;
+                |known: &&mut Found| known.id == finding.id && finding.subject == known.subject;
             match self.findings.iter_mut().find(same) {
                 Some(known) => known.seen += 1,
                 None => self.findings.push(Found {
                     id: finding.id.clone(),
                     severity: finding.severity,
-                    subject: finding.subject.clone(),
+                    subject: finding.subject.to_string(),
                     message: finding.message.clone(),
                     seen: 1,
                 }),

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use upgrade_core::rollback::{RollbackRequest, Safety};
-use upgrade_core::{Error, ErrorKind, Finding, Result, Rollback, UpgradeContext, Verdict};
+use upgrade_core::rollback::{Loss, LossKind, RollbackRequest, Safety};
+use upgrade_core::{
+    Error, ErrorKind, Finding, Result, Rollback, TableRef, UpgradeContext, Verdict,
+};
 
 use crate::observe::collections;
 use crate::store::{Image, Store, differences, parse, put, text, to_json};
@@ -57,7 +59,9 @@ impl Rollback for RestoreCopy {
             let is_new = |key: &String| kept.get(&name).is_none_or(|kept| !kept.contains_key(key));
             let new = rows.keys().filter(|key| is_new(key)).count();
             if new > 0 {
-                losses.push(format!("{new} rows that came to {name} since the copy"));
+                let message = format!("{new} rows that came to {name} since the copy");
+                let loss = Loss::new(LossKind::Writes, TableRef::new(&name), message);
+                losses.push(loss.with_rows(new as u64));
             }
         }
         Ok(if losses.is_empty() {

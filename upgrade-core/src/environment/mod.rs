@@ -4,6 +4,7 @@
 mod docker;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod statements;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +24,8 @@ use crate::version::Version;
 pub use docker::{DockerEnvironment, SharedEnvironment};
 #[cfg(feature = "postgres")]
 pub use postgres::{DatabaseSource, Existing, PostgresEnvironment};
+
+pub use statements::{Refusal, StatementKind};
 
 /// The name of the endpoint at which the database answers.
 pub const DATABASE: &str = "database";
@@ -239,6 +242,24 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without [`Capabilities::watches`].
     async fn left_behind(&self, cx: &UpgradeContext) -> Result<Vec<Finding>>;
+
+    /// Tries, on the live system, the statements that a release makes on its tables: it reads, adds,
+    /// changes and removes rows. The release is the one whose tables, columns and rows the state
+    /// `of` has; [`At::Live`] is the live system itself. An environment that cannot try them has
+    /// nothing to answer, and need not implement it.
+    ///
+    /// # Behavior
+    /// - It answers with the statements that are refused, in a fixed order; what is refused only
+    ///   because a row is in the way is not among them.
+    /// - Afterwards an observation equals the one before, but for sequences that have gone on.
+    /// - A table that the live system does not have is left out.
+    ///
+    /// # Errors
+    /// [`Database`](crate::ErrorKind::Database) when the tables cannot be read.
+    async fn try_statements(&self, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>> {
+        let _ = (cx, of);
+        Ok(Vec::new())
+    }
 
     /// The last lines that the parts of the system logged, for a report.
     ///

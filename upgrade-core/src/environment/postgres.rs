@@ -9,14 +9,16 @@ use async_trait::async_trait;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
-use super::{At, Capabilities, DATABASE, EMPTY, Endpoints, Environment, Fault, LogTail, Unfilled};
+use super::{
+    At, Capabilities, DATABASE, EMPTY, Endpoints, Environment, Fault, LogTail, Refusal, Unfilled,
+};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
 use crate::postgres::cluster::{self, ClusterObject};
 use crate::postgres::database::{CopyStrategy, Marker, MarkerKind, close, derived_name};
 use crate::postgres::rowdiff::{self, RowDiffOptions};
-use crate::postgres::{Database, Observer, Watch};
+use crate::postgres::{Database, Observer, Release, Watch};
 use crate::validator::Finding;
 use crate::version::Version;
 
@@ -647,6 +649,25 @@ impl Environment for PostgresEnvironment {
             }
             None => Ok(Vec::new()),
         }
+    }
+
+    async fn try_statements(&self, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>> {
+        // Only in staging: a real system makes no statement that nobody asked for.
+        if !self.capabilities.snapshots {
+            return Ok(Vec::new());
+        }
+        let is_live = *of == At::Live;
+        let (of, live) = (self.at(of)?, self.database()?);
+        let tried = async {
+            let mut session = of.connect().await?;
+            let release = Release::read(&mut session, &self.observer, is_live).await?;
+            close(session).await;
+            let mut session = live.connect().await?;
+            let refused = release.tried(&mut session).await?;
+            close(session).await;
+            Ok(refused)
+        };
+        cx.bounded("try the statements of a release", tried).await?
     }
 
     async fn logs(&self, _: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {

@@ -30,14 +30,14 @@ pub(super) const KINDS: &[FindingKind] = &[
         title: "after up and down, rows are missing",
         severity: Error,
         breaks: "a rollback deletes what users had stored before the upgrade",
-        mend: "keep the rows aside in the up, and bring them back in the down",
+        mend: "keep the rows aside in the up, and bring them back in the down; a loss that is meant is declared in the down: `-- upgrade: loses TABLE: reason`",
     },
     FindingKind {
         id: "data-changed-through-down",
         title: "after up and down, rows have other values",
         severity: Error,
         breaks: "a column comes back empty or with a default: the old release reads values that nobody wrote",
-        mend: "keep the old values aside in the up, and bring them back in the down",
+        mend: "keep the old values aside in the up, and bring them back in the down; a loss that is meant is declared in the down: `-- upgrade: loses TABLE.COLUMN: reason`",
     },
     FindingKind {
         id: "rows-written-late-lost",

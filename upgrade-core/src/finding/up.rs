@@ -35,9 +35,9 @@ pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
         id: "rows-changed-by-up",
         title: "rows have other values after the upgrade, or there are more of them",
-        severity: Warning,
+        severity: Error,
         breaks: "users read other values than they wrote, and the old ones are not kept",
-        mend: "look whether each value is what the new release wants, and say so: `.expect_change(table, reason)`",
+        mend: "keep the old values, or declare the change in the file: `-- upgrade: changes TABLE.COLUMN: reason`",
     },
     FindingKind {
         id: "loss-did-not-happen",
@@ -171,5 +171,19 @@ pub(super) const KINDS: &[FindingKind] = &[
         severity: Error,
         breaks: "what users stored there cannot be read any more, by either release",
         mend: "move the values in the same migration; if the loss is meant, declare it with its reason",
+    },
+    FindingKind {
+        id: "writes-refused",
+        title: "the new release cannot make a statement that worked before",
+        severity: Error,
+        breaks: "users of the new release cannot write to the table; often a function or trigger still names what the migration renamed or removed",
+        mend: "replace the function, trigger or rule that the server names in the same migration",
+    },
+    FindingKind {
+        id: "old-statement-fails",
+        title: "a statement of the previous release fails on the new schema",
+        severity: Note,
+        breaks: "instances of the previous release that still run fail on the table, and so do those that a rollback of the services brings back",
+        mend: "keep the old name or give the column a default until no instance of the previous release runs",
     },
 ];

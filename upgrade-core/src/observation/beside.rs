@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Observation;
+use crate::subject::{Subject, TableRef};
 use crate::validator::{Finding, Severity};
 
 /// Where a sequence stands.
@@ -170,6 +171,7 @@ impl Observation {
         let count = |seen: &Self| seen.large_objects.as_ref().map_or(0, |all| all.count);
         let (then, now) = (count(self), count(actual));
         let mut found = self.large_object_findings(actual).filter(|_| then > 0)?;
+        found.subject = Subject::large_objects();
         if now >= then {
             found.severity = Severity::Warning;
         }
@@ -217,7 +219,7 @@ impl Observation {
                         then.join(", "),
                         since.join(", ")
                     );
-                    Finding::note("column-order-differs", format!("table {name}"), message)
+                    Finding::note("column-order-differs", TableRef::new(name), message)
                 })
             })
             .collect()

@@ -1,6 +1,6 @@
 //! Which rows of a table differ between two states, each by its name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,64 @@ pub struct RowDiff {
     /// The columns that were asked for and that only the earlier state has. They are no part of
     /// the numbers above.
     pub dropped: Vec<DroppedColumn>,
+    /// The columns in which rows of one key differ, with the number of rows in each; `None` where
+    /// that is not known.
+    #[serde(default)]
+    pub values: Option<BTreeMap<String, ValueChanges>>,
+    /// The rows that are gone; `None` where that is not known.
+    #[serde(default)]
+    pub lost_rows: Option<RowSet>,
+    /// The rows that were not there; `None` where that is not known.
+    #[serde(default)]
+    pub added_rows: Option<RowSet>,
+}
+
+/// In how many rows the value of a column differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ValueChanges {
+    /// Rows without a value, that have one now.
+    pub filled: u64,
+    /// Rows whose value is gone or is another one.
+    pub replaced: u64,
+}
+
+impl ValueChanges {
+    /// Values in this number of rows.
+    pub fn new(filled: u64, replaced: u64) -> Self {
+        Self { filled, replaced }
+    }
+}
+
+/// Rows of a table, each by a hash of what names it: its key, or the whole row where it has none.
+/// Rows of two sets are the same if the rows of both are named by the same columns.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RowSet(BTreeMap<i64, u64>);
+
+impl RowSet {
+    /// The largest number of different rows of which a set is made.
+    pub const LIMIT: usize = 10_000;
+
+    /// Adds a number of rows that have this hash.
+    pub fn add(&mut self, hash: i64, count: u64) {
+        *self.0.entry(hash).or_default() += count;
+    }
+
+    /// The number of different rows.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The number of rows that are in the other set as well.
+    pub fn shared_with(&self, other: &Self) -> u64 {
+        let count = |hash| other.0.get(hash).copied().unwrap_or(0);
+        self.0.iter().map(|(hash, own)| count(hash).min(*own)).sum()
+    }
 }
 
 /// A column that only the earlier state has.
@@ -145,6 +203,32 @@ impl RowDiff {
     /// Whether no row differs.
     pub fn is_empty(&self) -> bool {
         self.lost == 0 && self.added == 0 && self.changed == 0
+    }
+
+    /// [`RowDiff::values`], else what the rows tell that are named, if those are all that changed.
+    pub(crate) fn value_changes(&self) -> Option<BTreeMap<String, ValueChanges>> {
+        if self.values.is_some() {
+            return self.values.clone();
+        }
+        let changed = || {
+            let rows = self.rows.iter();
+            rows.filter(|row| row.kind == RowChangeKind::Changed)
+        };
+        let named: u64 = changed().map(|row| row.count).sum();
+        if self.key.is_empty() || named != self.changed {
+            return None;
+        }
+        let mut all: BTreeMap<String, ValueChanges> = BTreeMap::new();
+        for row in changed() {
+            for change in &row.columns {
+                let changes = all.entry(change.column.clone()).or_default();
+                match change.before.as_deref() {
+                    None | Some("NULL") => changes.filled += row.count,
+                    Some(_) => changes.replaced += row.count,
+                }
+            }
+        }
+        Some(all)
     }
 
     /// The numbers in one line: ``3 rows lost, 2 changed in `phone`, of 50``.
@@ -346,6 +430,42 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_are_named_tell_what_was_filled_if_they_are_all() {
+        let changed = |before, after| row(RowChangeKind::Changed, 1, Some(before), after);
+        let mut diff = RowDiff {
+            before: 5,
+            changed: 3,
+            key: vec!["id".to_owned()],
+            rows: vec![
+                changed("NULL", Some("'1'")),
+                changed("'NULL'", Some("'1'")),
+                changed("'2'", Some("NULL")),
+            ],
+            ..RowDiff::default()
+        };
+        let changes = diff.value_changes().unwrap();
+        assert_eq!(changes["phone"], ValueChanges::new(1, 2));
+        diff.changed = 4;
+        assert_eq!(diff.value_changes(), None);
+        diff.values = Some(BTreeMap::new());
+        assert_eq!(diff.value_changes(), Some(BTreeMap::new()));
+    }
+
+    #[test]
+    fn rows_of_two_sets_are_counted_each() {
+        let set = |rows: &[(i64, u64)]| {
+            let mut set = RowSet::default();
+            rows.iter().for_each(|(hash, count)| set.add(*hash, *count));
+            set
+        };
+        let own = set(&[(1, 1), (2, 2), (3, 1)]);
+        assert_eq!(set(&[(1, 2), (2, 1), (4, 1)]).shared_with(&own), 2);
+        assert_eq!(set(&[]).shared_with(&own), 0);
+        assert_eq!(own.shared_with(&own), 4);
+        assert_eq!(own.len(), 3);
+    }
+
+    #[test]
     fn a_difference_reads_as_one_line_and_its_rows() {
         let diff = RowDiff {
             before: 50,
@@ -360,6 +480,7 @@ mod tests {
                 row(RowChangeKind::Changed, 1, Some("'1'"), Some("NULL")),
                 row(RowChangeKind::Added, 1, None, Some("'2'")),
             ],
+            ..RowDiff::default()
         };
         assert_eq!(
             diff.summary(),

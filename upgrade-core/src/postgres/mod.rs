@@ -17,12 +17,14 @@ mod observe;
 pub mod rowdiff;
 pub mod server;
 pub mod sql;
+mod statements;
 mod watch;
 
 use sqlx::postgres::PgConnection;
 
 pub use database::Database;
 pub use observe::{BOOKKEEPING, Observer};
+pub(crate) use statements::Release;
 pub(crate) use watch::Watch;
 
 use crate::context::UpgradeContext;

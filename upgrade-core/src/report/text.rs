@@ -9,7 +9,7 @@ use super::lines::step_line;
 use super::merge::{Group, groups};
 use super::{Report, RollbackReport, StepOutcome, StepReport, log, schema};
 use crate::finding::FindingKind;
-use crate::rollback::Safety;
+use crate::rollback::{Loss, Safety};
 use crate::validator::{Finding, Severity};
 
 pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -277,7 +277,7 @@ pub(super) fn how_it_ended(rollback: &RollbackReport) -> String {
     match &rollback.safety {
         Safety::Safe => proof.to_owned(),
         Safety::SafeWithLoss { losses } => {
-            format!("{proof}; said beforehand to lose {}", losses.join("; "))
+            format!("{proof}; said beforehand to lose {}", Loss::list(losses))
         }
         Safety::Unsafe { .. } => format!("not taken, {}", rollback.safety),
     }
@@ -316,7 +316,9 @@ mod tests {
     use crate::migration::MigrationId;
     use crate::plan::StepId;
     use crate::report::{FORMAT, FoundIn, MigrationReport, TrafficReport};
+    use crate::rollback::LossKind;
     use crate::scenario::Scenario;
+    use crate::subject::TableRef;
     use crate::version::{Phase, RunId, Version};
 
     const COMPARE: &str = "compare schema and rows with `baseline`";
@@ -502,7 +504,11 @@ requests
         let mut rollback = failure().rollbacks.remove(0);
         rollback.confirmed = false;
         rollback.safety = Safety::SafeWithLoss {
-            losses: vec!["the rows of lines".to_owned()],
+            losses: vec![Loss::new(
+                LossKind::Rows,
+                TableRef::new("lines"),
+                "the rows of lines",
+            )],
         };
         assert_eq!(
             how_it_ended(&rollback),

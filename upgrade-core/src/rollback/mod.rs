@@ -1,5 +1,6 @@
 //! The way back: asked for before anything moves, taken within a budget, proven at its end.
 
+mod loss;
 #[cfg(feature = "postgres")]
 mod revert;
 #[cfg(feature = "postgres")]
@@ -19,6 +20,7 @@ use crate::error::Result;
 use crate::migration::MigrationId;
 use crate::validator::Verdict;
 
+pub use loss::{Loss, LossKind};
 #[cfg(feature = "postgres")]
 pub use revert::RevertMigrations;
 #[cfg(feature = "postgres")]
@@ -52,8 +54,8 @@ pub enum Safety {
     Safe,
     /// It would arrive, but this would be lost.
     SafeWithLoss {
-        /// What, each in a few words that name the object.
-        losses: Vec<String>,
+        /// What is lost.
+        losses: Vec<Loss>,
     },
     /// There is no way back across this boundary.
     Unsafe {
@@ -68,7 +70,7 @@ impl fmt::Display for Safety {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Safe => f.write_str("safe"),
-            Self::SafeWithLoss { losses } => write!(f, "with losses: {}", losses.join("; ")),
+            Self::SafeWithLoss { losses } => write!(f, "with losses: {}", Loss::list(losses)),
             Self::Unsafe { boundary, reason } => {
                 write!(f, "no way back across {boundary}: {reason}")
             }
@@ -112,6 +114,8 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     /// # Behavior
     /// - It changes nothing.
     /// - What it calls [`Safety::Unsafe`], [`execute`](Self::execute) refuses.
+    /// - A [`Loss`] of a table or a column that it names is expected when users have written
+    ///   meanwhile; anything else that is lost then is a finding.
     ///
     /// # Errors
     /// Any kind, when it could not tell.
@@ -138,6 +142,9 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     /// - Before [`execute`](Self::execute), on a system that has changed, it is
     ///   [`Verdict::Fail`].
     /// - What was kept aside until now may be dropped when it passes.
+    /// - A finding about the rows of a table has the id `rollback-lost-rows` or
+    ///   `rollback-changed-rows` and a [`TableRef`](crate::TableRef) as its subject; nothing else
+    ///   is excused by what an upgrade declares, or by what users wrote.
     ///
     /// # Errors
     /// Any kind, when it could not tell.

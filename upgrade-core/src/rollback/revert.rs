@@ -1,18 +1,19 @@
 //! Going back step by step: the downs of the newer release, newest first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
 use super::target::Target;
-use super::{Rollback, RollbackRequest, Safety};
+use super::{Loss, LossKind, Rollback, RollbackRequest, Safety};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::migration::{Migration, Reversibility};
 use crate::observation::{Observation, Scope};
 use crate::postgres::database::close;
 use crate::postgres::{Database, Observer};
+use crate::subject::TableRef;
 use crate::validator::Verdict;
 
 /// A rollback by reverting migrations, newest first.
@@ -245,24 +246,29 @@ fn rows_written(baseline: &Observation, begun: &Observation) -> BTreeMap<String,
         .collect()
 }
 
-/// What the older schema has no place for.
-fn losses(baseline: &Observation, now: &Observation) -> Vec<String> {
+/// What the older schema has no place for. A table or a column that only has another name has one.
+fn losses(baseline: &Observation, now: &Observation) -> Vec<Loss> {
     let mut losses = Vec::new();
     for (name, table) in now.tables.iter().filter(|(_, table)| table.rows > 0) {
-        match baseline.tables.get(name) {
-            None => losses.push(format!("the {} rows of {name}, which is new", table.rows)),
-            Some(before) => {
-                let new: Vec<&str> = table
-                    .columns
-                    .keys()
-                    .filter(|column| !before.columns.contains_key(*column))
-                    .map(String::as_str)
-                    .collect();
-                if !new.is_empty() {
-                    losses.push(format!("the values of {name} in {}", new.join(", ")));
-                }
-            }
-        }
+        let object = TableRef::new(name);
+        let Some((_, before)) = now.counterpart(name, baseline) else {
+            let message = format!("the {} rows of {name}, which is new", table.rows);
+            losses.push(Loss::new(LossKind::Rows, object, message).with_rows(table.rows));
+            continue;
+        };
+        let kept: BTreeSet<&str> = before
+            .columns
+            .keys()
+            .filter_map(|column| before.column_later(column, table))
+            .collect();
+        let new = table.columns.keys();
+        losses.extend(
+            new.filter(|column| !kept.contains(column.as_str()))
+                .map(|column| {
+                    let message = format!("the values of {name} in {column}");
+                    Loss::new(LossKind::Values, object.column(column), message)
+                }),
+        );
     }
     losses
 }
@@ -313,9 +319,60 @@ mod tests {
             ("c", table(&["x"], 2)),
             ("d", table(&["x"], 0)),
         ]);
+        let lost = losses(&before, &now);
+        let read: Vec<String> = lost.iter().map(Loss::to_string).collect();
         assert_eq!(
-            losses(&before, &now),
+            read,
             ["the values of a in y", "the 2 rows of c, which is new"]
         );
+        assert_eq!(lost[0].subject, "column a.y");
+        assert_eq!((lost[1].kind, lost[1].rows), (LossKind::Rows, Some(2)));
+    }
+
+    #[test]
+    fn what_is_renamed_has_a_place_and_what_took_its_name_has_none() {
+        let table = |identity, columns: &[(&str, u64)]| {
+            let types = columns
+                .iter()
+                .map(|(name, _)| ((*name).to_owned(), "text".to_owned()));
+            let numbers = columns
+                .iter()
+                .map(|(name, number)| ((*name).to_owned(), *number));
+            TableState::new(types.collect(), 2, "")
+                .with_identity(identity)
+                .with_column_identities(numbers.collect())
+        };
+        let observation = |tables: &[(&str, TableState)]| {
+            let mut seen = Observation::default();
+            let tables = tables
+                .iter()
+                .map(|(name, state)| ((*name).to_owned(), state.clone()));
+            seen.tables.extend(tables);
+            seen
+        };
+        let check = |before: &[(&str, TableState)], now: &[(&str, TableState)], lost: &[&str]| {
+            let found = losses(&observation(before), &observation(now));
+            let read: Vec<&str> = found.iter().map(|loss| loss.subject.as_str()).collect();
+            assert_eq!(read, lost, "{before:?} {now:?}");
+        };
+        let t = [("t", table(1, &[("full_name", 1)]))];
+        check(&t, &[("t", table(1, &[("name", 1)]))], &[]);
+        check(&t, &[("u", table(1, &[("full_name", 1)]))], &[]);
+        check(&t, &[("u", table(1, &[("name", 1)]))], &[]);
+        check(
+            &t,
+            &[("t", table(1, &[("name", 1), ("full_name", 2)]))],
+            &["column t.full_name"],
+        );
+        check(
+            &t,
+            &[
+                ("t", table(2, &[("full_name", 1)])),
+                ("u", table(1, &[("full_name", 1)])),
+            ],
+            &["table t"],
+        );
+        // Made anew in place of the old one: it has the place of that.
+        check(&t, &[("t", table(2, &[("full_name", 7)]))], &[]);
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::target::Target;
-use super::{Rollback, RollbackRequest, Safety};
+use super::{Loss, LossKind, Rollback, RollbackRequest, Safety};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, Scope};
@@ -20,6 +20,7 @@ use crate::postgres::database::settled::{joined, settled};
 use crate::postgres::database::{CopyStrategy, Leftover, Marker, MarkerKind, close, derived_name};
 use crate::postgres::sql::quote_ident;
 use crate::postgres::{Database, Observer};
+use crate::subject::TableRef;
 use crate::validator::Verdict;
 
 /// How long sessions may take to end where the context has no deadline.
@@ -210,7 +211,7 @@ impl SnapshotSwap {
     }
 
     /// The tables that are not what they were when the copy was made.
-    async fn losses(&self, cx: &UpgradeContext, baseline: &Observation) -> Result<Vec<String>> {
+    async fn losses(&self, cx: &UpgradeContext, baseline: &Observation) -> Result<Vec<Loss>> {
         let mut connection = cx.connect().await?;
         let columns = baseline.shared_columns(baseline);
         let now = self
@@ -220,24 +221,31 @@ impl SnapshotSwap {
         close(connection).await;
         let mut losses = Vec::new();
         for (name, then) in &baseline.tables {
-            match now.tables.get(name) {
-                Some(now) if now.rows != then.rows => losses.push(format!(
+            let now = now.tables.get(name);
+            let message = match now {
+                Some(now) if now.rows != then.rows => format!(
                     "what was written to {name} since the copy ({} rows then, {} now)",
                     then.rows, now.rows
-                )),
-                Some(now) if now.columns == then.columns && now.sum == then.sum => {}
+                ),
+                Some(now) if now.columns == then.columns && now.sum == then.sum => continue,
                 Some(now) if now.columns == then.columns => {
-                    losses.push(format!("changes to rows of {name} since the copy"));
+                    format!("changes to rows of {name} since the copy")
                 }
                 // What users wrote cannot be told from what the migrations did.
-                _ if then.rows == 0 => {}
-                Some(_) => losses.push(format!(
+                _ if then.rows == 0 => continue,
+                Some(_) => format!(
                     "changes to rows of {name} since the copy, if there are any: it has other columns now"
-                )),
-                None => losses.push(format!(
+                ),
+                None => format!(
                     "what was written to {name} since the copy, if anything was: it is gone or has another name now"
-                )),
-            }
+                ),
+            };
+            let loss = Loss::new(LossKind::Writes, TableRef::new(name), message);
+            let more = now.and_then(|now| now.rows.checked_sub(then.rows));
+            losses.push(match more {
+                Some(rows) if rows > 0 => loss.with_rows(rows),
+                _ => loss,
+            });
         }
         Ok(losses)
     }

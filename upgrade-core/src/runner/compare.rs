@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::rows::{self, COLUMN_DROPPED, Counts, DOWN, Ids, NOT_RESTORED, UP, columns_of, subject};
+use super::judge::{Difference, Ground};
+use super::rows::{self, COLUMN_DROPPED, DOWN, Ids, NOT_RESTORED, UP, columns_of, subject};
 use super::run::{Run, StepResult, verdict};
 use super::{blame, crash, downs, losses, traffic};
 use crate::context::UpgradeContext;
@@ -10,12 +11,13 @@ use crate::environment::At;
 use crate::error::Result;
 use crate::observation::collateral::{self, Named};
 use crate::observation::{
-    Columns, DroppedColumn, Observation, Reading, RowDiffRequest, Scope, TableState,
+    Columns, DroppedColumn, Observation, Reading, RowDiff, RowDiffRequest, Scope, TableState,
 };
-use crate::plan::{Action, Difference, Equal, Step, past};
+use crate::plan::{self, Action, Equal, Step, past};
 use crate::report::SchemaChange;
+use crate::subject::TableRef;
 use crate::upgrade::MadeBy;
-use crate::validator::{Finding, Severity};
+use crate::validator::Finding;
 use crate::version::Phase;
 
 pub(super) async fn compare(
@@ -27,15 +29,15 @@ pub(super) async fn compare(
 ) -> StepResult {
     let expected = run.observed(with)?.clone();
     let difference = step.policy.difference;
-    let difference = difference.unwrap_or_else(|| Difference::of(step.phase, equal));
-    let mut findings = match equal {
+    let difference = difference.unwrap_or_else(|| plan::Difference::of(step.phase, equal));
+    let mut grounds: Vec<Ground<'_>> = traffic::changes(run).collect();
+    let mut also = Vec::new();
+    let differences = match equal {
         Equal::Everything => {
-            let findings = everything(run, cx, with, &expected, difference).await?;
             if went_back_by_downs(run, step) {
-                losses::excuse(run, cx, with, MadeBy::Down, findings).await?
-            } else {
-                findings
+                grounds.extend(losses::declared(run, MadeBy::Down));
             }
+            everything(run, cx, with, &expected, difference).await?
         }
         Equal::Reproducible => {
             let (mut expected, mut actual) =
@@ -46,46 +48,50 @@ pub(super) async fn compare(
             if findings.is_empty() {
                 crash::arrived(run, step);
             }
-            findings
+            Difference::all(findings)
         }
         Equal::Schema => {
             let actual = run.look(cx, &At::Live, &Scope::Schema).await?;
-            expected.schema_findings(&actual, names(difference).0)
+            Difference::all(expected.schema_findings(&actual, names(difference).0))
         }
-        Equal::SharedRows if step.phase == Phase::Rollback => {
-            downs::compare(run, cx, step, with, &expected).await?
-        }
-        Equal::SharedRows => {
+        Equal::SharedRows if step.phase != Phase::Rollback => {
+            grounds.extend(losses::declared(run, MadeBy::Up));
+            if !run.upgrade.traffic().is_empty() {
+                grounds.push(Ground::Gains);
+            }
             // What is seen of everything serves all of this step.
             let seen = match step.phase {
                 Phase::Expand | Phase::Soak => Some(run.look(cx, &At::Live, &Scope::All).await?),
                 _ => None,
             };
-            let mut findings = shared_rows(run, cx, with, &expected).await?;
-            if let Some(seen) = &seen
-                && step.phase == Phase::Soak
-            {
-                findings.extend(expected.large_objects_changed_by_up(seen));
-            }
-            let mut findings = losses::excuse(run, cx, with, MadeBy::Up, findings).await?;
-            if run.is_at_head() {
-                findings.extend(losses::that_did_not_happen(run, step));
-            }
+            let mut differences = shared_rows(run, cx, step, with, &expected).await?;
             if let Some(seen) = &seen {
-                findings.extend(schema_changes(run, step, with, (&expected, seen)));
+                if step.phase == Phase::Soak {
+                    let changed = expected.large_objects_changed_by_up(seen);
+                    differences.extend(Difference::all(changed));
+                }
+                also.extend(schema_changes(run, step, with, (&expected, seen)));
             }
-            findings
+            differences
         }
-        Equal::Written => downs::compare(run, cx, step, with, &expected).await?,
+        Equal::SharedRows | Equal::Written => {
+            grounds.extend(losses::declared(run, MadeBy::Down));
+            downs::compare(run, cx, step, with, &expected, &mut grounds).await?
+        }
     };
-    traffic::excuse_changes(run, cx, with, &mut findings).await?;
-    if difference == Difference::RoundTrip {
+    let mut findings = losses::settle(run, cx, with, differences, &grounds).await?;
+    let up = equal == Equal::SharedRows && step.phase != Phase::Rollback;
+    if up && run.is_at_head() {
+        findings.extend(losses::that_did_not_happen(run, step));
+    }
+    findings.extend(also);
+    if difference == plan::Difference::RoundTrip {
         let failed = findings.iter().filter(|finding| finding.fails());
         run.drift
-            .extend(failed.map(|finding| finding.subject.clone()));
+            .extend(failed.map(|finding| finding.subject.to_string()));
     } else {
         // What a rollback has not restored is known, and no later step's doing.
-        findings.retain(|finding| !run.drift.contains(&finding.subject));
+        findings.retain(|finding| !run.drift.contains(finding.subject.as_str()));
     }
     Ok(verdict(findings))
 }
@@ -99,7 +105,7 @@ fn schema_changes(
 ) -> Vec<Finding> {
     let blamed = blame::blame(run, step).map(|blame| blame.migration);
     for change in expected.schema_findings(now, "changed") {
-        let change = SchemaChange::new(blamed.clone(), change.subject, change.message);
+        let change = SchemaChange::new(blamed.clone(), change.subject.as_str(), change.message);
         if !run.report.schema.contains(&change) {
             run.report.schema.push(change);
         }
@@ -142,40 +148,35 @@ async fn everything(
     cx: &UpgradeContext,
     with: &str,
     expected: &Observation,
-    difference: Difference,
-) -> Result<Vec<Finding>> {
+    difference: plan::Difference,
+) -> Result<Vec<Difference>> {
     let mut expected = expected.clone();
     let mut actual = run.look(cx, &At::Live, &Scope::All).await?;
     crash::without(&mut expected, run.crashes.emptied());
     crash::without(&mut actual, run.crashes.emptied());
     let (expected, actual) = (&expected, &actual);
     let (schema, ids) = names(difference);
-    let mut findings = expected.schema_findings(actual, schema);
-    let mut rows = row_differences(expected, actual, ids);
-    let requests: Vec<RowDiffRequest> = expected
-        .tables
-        .iter()
-        .filter(|(name, _)| rows.iter().any(|finding| finding.subject == subject(name)))
-        .map(|(name, table)| RowDiffRequest::new(name, columns_of(table)))
-        .collect();
-    rows::name(run, cx, with, &requests, ids, &mut rows).await?;
-    findings.extend(rows);
-    findings.extend(expected.sequence_findings(actual));
-    findings.extend(expected.large_object_findings(actual));
-    findings.extend(expected.column_order_findings(actual));
-    Ok(findings)
+    let mut all = Difference::all(expected.schema_findings(actual, schema));
+    let mut rows = Difference::all(row_differences(expected, actual, ids));
+    rows::name_all(run, cx, with, ids, &mut rows).await?;
+    all.extend(rows);
+    let mut beside = expected.sequence_findings(actual);
+    beside.extend(expected.large_object_findings(actual));
+    beside.extend(expected.column_order_findings(actual));
+    all.extend(Difference::all(beside));
+    Ok(all)
 }
 
 /// The names of the findings: rolling back and standing still are different failures.
-fn names(difference: Difference) -> (&'static str, Ids) {
+fn names(difference: plan::Difference) -> (&'static str, Ids) {
     let same = |id| (id, Ids::same(id));
     match difference {
-        Difference::NotRestored => ("schema-not-restored", NOT_RESTORED),
-        Difference::RoundTrip => ("round-trip-schema-differs", DOWN),
-        Difference::SecondUp => same("second-up-schema-differs"),
-        Difference::FreshInstall => same("fresh-install-differs"),
-        Difference::ReleasePath => same("release-path-differs"),
-        Difference::Crash => same("crash-result-differs"),
+        plan::Difference::NotRestored => ("schema-not-restored", NOT_RESTORED),
+        plan::Difference::RoundTrip => ("round-trip-schema-differs", DOWN),
+        plan::Difference::SecondUp => same("second-up-schema-differs"),
+        plan::Difference::FreshInstall => same("fresh-install-differs"),
+        plan::Difference::ReleasePath => same("release-path-differs"),
+        plan::Difference::Crash => same("crash-result-differs"),
     }
 }
 
@@ -205,29 +206,32 @@ fn row_differences(expected: &Observation, actual: &Observation, ids: Ids) -> Ve
 
 /// The rows of both sides, each read in the columns that both have.
 async fn shared_rows(
-    run: &Run<'_>,
+    run: &mut Run<'_>,
     cx: &UpgradeContext,
+    step: &Step,
     with: &str,
     expected: &Observation,
-) -> Result<Vec<Finding>> {
-    let wanted = expected.shared_columns(expected);
+) -> Result<Vec<Difference>> {
+    let mut wanted = expected.shared_columns(expected);
     let mut actual = run
         .look(cx, &At::Live, &Scope::Columns(wanted.clone()))
         .await?;
-    let renamed = follow_renames(run, cx, expected, &mut actual).await?;
-    let mut notes: Vec<Finding> = renamed
-        .iter()
-        .map(|(name, new)| {
-            Finding::note(
-                "table-renamed",
-                subject(name),
-                format!("is called {new} now"),
-            )
-        })
-        .collect();
+    if leave_out_replaced(expected, &actual, &mut wanted) {
+        let scope = Scope::Columns(wanted.clone());
+        actual = run.look(cx, &At::Live, &scope).await?;
+    }
+    let renamed = follow_renames(run, cx, expected, &wanted, &mut actual).await?;
+    let notes = renamed.iter().map(|(name, new)| {
+        Finding::note(
+            "table-renamed",
+            subject(name),
+            format!("is called {new} now"),
+        )
+    });
+    let mut all = Difference::all(notes);
     let shared = actual.shared_columns(&actual);
     let past = At::Snapshot(with.to_owned());
-    let before = if shared == wanted {
+    let before = if shared == expected.shared_columns(expected) {
         expected.clone()
     } else {
         let mut before = run.look(cx, &past, &Scope::Columns(shared)).await?;
@@ -284,34 +288,98 @@ async fn shared_rows(
             })
         })
         .collect();
-    let found = rows::name(run, cx, with, &requests, UP, &mut findings).await?;
-    if !run.upgrade.traffic().is_empty() {
-        // Users have added rows; whether one was lost or changed is another matter.
-        let only_more = |finding: &Finding| {
-            found.iter().any(|(name, diff)| {
-                let counts = Counts::of(diff);
-                let none_but_added = (counts.lost, counts.changed) == (0, 0) && counts.added > 0;
-                finding.subject == subject(name) && none_but_added
-            })
-        };
-        findings.retain(|finding| !only_more(finding));
-    }
-    for finding in &mut findings {
-        // An upgrade may change values; that it loses rows is another matter.
-        if finding.id == UP.changed {
-            finding.severity = Severity::Warning;
-        } else if finding.id == UP.lost && finding.help.is_none() {
-            finding.help =
+    let mut differences: Vec<Difference> = Difference::all(findings)
+        .into_iter()
+        .map(|difference| {
+            let new = difference.table().and_then(|name| renamed.get(&name));
+            match new {
+                Some(new) => difference.also_named(new),
+                None => difference,
+            }
+        })
+        .collect();
+    let found = rows::name(run, cx, with, &requests, UP, &mut differences).await?;
+    // Equal in all values as far as rows can be told apart.
+    differences.retain(|difference| {
+        let diff = difference.table().and_then(|name| found.get(&name));
+        !diff.is_some_and(RowDiff::is_empty)
+    });
+    for difference in &mut differences {
+        let diff = difference.table().and_then(|name| found.get(&name));
+        if difference.finding.id == UP.changed {
+            rows::changed_by_up(difference, diff);
+        } else if difference.finding.id == UP.lost && difference.finding.help.is_none() {
+            difference.finding.help =
                 Some("if that is meant, say so: `.expect_change(table, reason)`".to_owned());
         }
     }
-    findings.extend(found.iter().flat_map(|(name, diff)| {
+    // What users have added is theirs, and not the migrations'.
+    if run.upgrade.traffic().is_empty() && !past::written(run.plan, step) {
+        for (name, diff) in &found {
+            run.own_rows.add(renamed.get(name).unwrap_or(name), diff);
+        }
+    }
+    all.extend(differences);
+    let dropped = found.iter().flat_map(|(name, diff)| {
         let with_values = diff.dropped.iter().filter(|column| column.values > 0);
         with_values.map(|column| dropped_with_data(name, column))
-    }));
-    findings.extend(expected.sequence_findings(&actual));
-    notes.extend(findings);
-    Ok(notes)
+    });
+    all.extend(Difference::all(dropped));
+    let changed = renamed_columns(run, cx, with, expected, &actual, &renamed).await?;
+    all.extend(Difference::all(changed));
+    all.extend(Difference::all(expected.sequence_findings(&actual)));
+    Ok(all)
+}
+
+/// The columns that have another name now and other values. Each is compared alone: which row has
+/// which value is not known.
+async fn renamed_columns(
+    run: &Run<'_>,
+    cx: &UpgradeContext,
+    with: &str,
+    expected: &Observation,
+    actual: &Observation,
+    renamed: &BTreeMap<String, String>,
+) -> Result<Vec<Finding>> {
+    let past = At::Snapshot(with.to_owned());
+    let mut findings = Vec::new();
+    for (name, then) in expected.tables.iter().filter(|(_, table)| table.rows > 0) {
+        let now = actual.tables.get(name).filter(|now| now.rows == then.rows);
+        let Some(now) = now else { continue };
+        let table = renamed.get(name).unwrap_or(name);
+        for column in then.columns.keys() {
+            let later = then.column_later(column, now);
+            let Some(later) = later.filter(|later| later != column) else {
+                continue;
+            };
+            let mut differ = true;
+            for reading in [Reading::Value, Reading::Text] {
+                let read = |table: &String, column: &str| {
+                    let columns = [(column.to_owned(), reading)].into();
+                    Scope::Columns([(table.clone(), columns)].into())
+                };
+                let before = run.look(cx, &past, &read(name, column)).await?;
+                let after = run.look(cx, &At::Live, &read(table, later)).await?;
+                let sum = |seen: &Observation, table| {
+                    let table: Option<&TableState> = seen.tables.get(table);
+                    table.map(|table| table.sum.clone())
+                };
+                differ = sum(&before, name) != sum(&after, table);
+                if !differ {
+                    break;
+                }
+            }
+            if differ {
+                let object = TableRef::new(name).column(column);
+                let help = format!(
+                    "keep the old values; if the change is meant, say so in the file: `-- upgrade: changes {object}: <reason>`"
+                );
+                let message = format!("is called {later} now, and has other values");
+                findings.push(Finding::error(UP.changed, object, message).with_help(help));
+            }
+        }
+    }
+    Ok(findings)
 }
 
 /// The columns that are gone from tables with rows, by table. One that has another name now is not
@@ -338,7 +406,7 @@ fn dropped_with_data(table: &str, column: &DroppedColumn) -> Finding {
     let rows: String = column.rows.iter().map(|row| format!("{row}\n")).collect();
     Finding::error(
         COLUMN_DROPPED,
-        format!("column {table}.{name}"),
+        TableRef::new(table).column(name),
         format!("is gone, and {values} {noun} with it"),
     )
     .with_evidence(rows)
@@ -347,37 +415,61 @@ fn dropped_with_data(table: &str, column: &DroppedColumn) -> Finding {
     ))
 }
 
-/// Reads tables that have another name now as if they had the old one. Answers with their new
-/// names.
+/// Leaves out the columns whose name is that of another column now, because they were renamed and
+/// made anew. Answers whether there are such.
+fn leave_out_replaced(
+    expected: &Observation,
+    actual: &Observation,
+    wanted: &mut BTreeMap<String, Columns>,
+) -> bool {
+    let mut found = false;
+    for (name, columns) in wanted {
+        let (then, now) = (expected.tables.get(name), actual.tables.get(name));
+        let (Some(then), Some(now)) = (then, now) else {
+            continue;
+        };
+        columns.retain(|column, _| {
+            let later = then.column_later(column, now);
+            let kept =
+                later.is_none_or(|later| later == column || !now.columns.contains_key(column));
+            found |= !kept;
+            kept
+        });
+    }
+    found
+}
+
+/// Reads tables that have another name now as if they had the old one, also where another table
+/// has that. Answers with their new names.
 async fn follow_renames(
     run: &Run<'_>,
     cx: &UpgradeContext,
     expected: &Observation,
+    wanted: &BTreeMap<String, Columns>,
     actual: &mut Observation,
 ) -> Result<BTreeMap<String, String>> {
     let mut renamed = BTreeMap::new();
-    if expected
-        .tables
-        .keys()
-        .all(|name| actual.tables.contains_key(name))
-    {
+    let is_same = |(name, table): (&String, &TableState)| {
+        let now = actual.tables.get(name);
+        now.is_some_and(|now| table.identity.is_none() || now.identity == table.identity)
+    };
+    if expected.tables.iter().all(is_same) {
         return Ok(renamed);
     }
     let all = run.look(cx, &At::Live, &Scope::All).await?;
-    let wanted = expected.shared_columns(expected);
-    for (name, table) in &expected.tables {
-        if actual.tables.contains_key(name) || table.identity.is_none() {
-            continue;
-        }
-        let same = |(_, now): &(&String, &TableState)| now.identity == table.identity;
-        let Some((new, _)) = all.tables.iter().find(same) else {
+    for name in expected.tables.keys() {
+        let Some((new, _)) = expected.counterpart(name, &all) else {
+            actual.tables.remove(name);
             continue;
         };
-        let scope = Scope::Columns([(new.clone(), wanted[name].clone())].into());
+        if new == name {
+            continue;
+        }
+        let scope = Scope::Columns([(new.to_owned(), wanted[name].clone())].into());
         let read = run.look(cx, &At::Live, &scope).await?;
         if let Some(now) = read.tables.get(new) {
             actual.tables.insert(name.clone(), now.clone());
-            renamed.insert(name.clone(), new.clone());
+            renamed.insert(name.clone(), new.to_owned());
         }
     }
     Ok(renamed)

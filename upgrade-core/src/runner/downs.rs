@@ -1,18 +1,17 @@
 //! Rows across a way back: whether it keeps what was there, and what users wrote after the up.
 
-use super::losses;
+use std::collections::BTreeSet;
+
+use super::judge::{Difference, Ground};
 use super::rows::{self, Counts, DOWN, Ids, LATE, UP, columns_of, subject};
 use super::run::Run;
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::Result;
-use crate::observation::{
-    Columns, Observation, Reading, RowDiff, RowDiffRequest, Scope, TableState,
-};
+use crate::observation::{Columns, Observation, Reading, RowDiff, RowDiffRequest, Scope};
 use crate::plan::past::{self, WayUp};
 use crate::plan::{Action, Plan, Step, StepId};
-use crate::rollback::Safety;
-use crate::upgrade::MadeBy;
+use crate::rollback::{Loss, LossKind, Safety};
 use crate::validator::{Finding, Severity};
 
 /// One table, by its names in the three states.
@@ -43,28 +42,34 @@ pub(super) async fn compare(
     step: &Step,
     with: &str,
     above: &Observation,
-) -> Result<Vec<Finding>> {
+    grounds: &mut Vec<Ground<'_>>,
+) -> Result<Vec<Difference>> {
     let plan = run.plan;
     let way = past::way_up(plan, step, with);
     let ids = if way.written { LATE } else { DOWN };
     let below = run.observed(way.from)?.clone();
-    let said = said_before(run, step);
-    let is_said = |name: &str| said.iter().flatten().any(|loss| names(loss, name));
+    let announced = announced(run, step);
     let populated = above.tables.iter().filter(|(_, table)| table.rows > 0);
     let mut of_both = Vec::new();
     for (name, table) in populated {
-        let old = find(&below, name, table);
+        let old = above.counterpart(name, &below);
         let mut columns = columns_of(table);
-        if !way.is_back {
-            // It has gone with the down, and is made again.
-            columns
-                .retain(|column, _| old.is_some_and(|(_, old)| old.columns.contains_key(column)));
-        }
+        columns.retain(|column, _| match old {
+            // One that was made anew under the name of one that was renamed is another column.
+            Some((_, old)) if old.columns.contains_key(column) => {
+                old.column_later(column, table) == Some(column)
+            }
+            // Only the newer release has it: it has gone with the down, and is made again.
+            _ => way.is_back,
+        });
         let old = old.map(|(old, _)| old);
-        if (way.is_back || old.is_some()) && !is_said(name) && !old.is_some_and(is_said) {
+        if way.is_back || old.is_some() {
             of_both.push((old, name.as_str(), table, columns));
         }
     }
+    // One that an up has made under the name of a table that it renamed is gone with that name.
+    let taken: BTreeSet<&str> = of_both.iter().filter_map(|(old, ..)| *old).collect();
+    of_both.retain(|(old, name, ..)| old.is_some() || !taken.contains(name));
     // Now it has the name of one of the two releases.
     let read = of_both.iter().flat_map(|(old, name, _, columns)| {
         let names = old.iter().chain([name]);
@@ -72,11 +77,11 @@ pub(super) async fn compare(
     });
     let scope = Scope::Columns(read.collect());
     let live = run.look(cx, &At::Live, &scope).await?;
-    let mut findings = Vec::new();
+    let mut differences = Vec::new();
     let mut tables = Vec::new();
     for (old, name, table, mut columns) in of_both {
-        let identity = old.map_or(table, |old| &below.tables[old]);
-        match find(&live, old.unwrap_or(name), identity) {
+        let as_old = || old.and_then(|old| below.counterpart(old, &live));
+        match above.counterpart(name, &live).or_else(as_old) {
             Some((now, state)) => {
                 columns.retain(|column, _| state.columns.contains_key(column));
                 let across: Columns = columns
@@ -96,11 +101,11 @@ pub(super) async fn compare(
                 });
             }
             None if old.is_none() => {}
-            None => findings.push(Finding::error(
-                ids.lost,
-                subject(name),
-                format!("is gone, and its {} rows with it", table.rows),
-            )),
+            None => {
+                let message = format!("is gone, and its {} rows with it", table.rows);
+                let gone = Difference::of(Finding::error(ids.lost, subject(name), message));
+                differences.push(gone.with_counts(Counts::by_number((table.rows, 0))));
+            }
         }
     }
     tables.retain(|table| !table.columns.is_empty());
@@ -110,45 +115,40 @@ pub(super) async fn compare(
         .map(|table| RowDiffRequest::new(table.above, table.columns.clone()).renamed_to(table.now))
         .collect();
     let found = rows::differing(run, cx, with, &At::Live, &requests).await?;
-    // Users go on, and what they add since then is not the way back's.
-    let go_on = !run.upgrade.traffic().is_empty();
     for table in &differing {
         let by_up = is_changed_by_up(run, step, &way, table);
-        let diff = found.as_ref().and_then(|found| found.get(table.above));
-        let counts = diff.map_or(Counts::by_number(table.rows), Counts::of);
-        if go_on && (counts.lost, counts.changed) == (0, 0) {
+        let diff = found.as_ref().map(|found| found.get(table.above));
+        let own = |diff| run.own_rows.among_lost(table.above, diff);
+        let counts = match diff {
+            Some(Some(diff)) => Counts::without(diff, own(diff)),
+            Some(None) => continue,
+            None => Counts::by_number(table.rows),
+        };
+        if counts == Counts::default() {
             continue;
         }
-        findings.extend(match &found {
-            Some(found) => found
-                .get(table.above)
-                .and_then(|diff| judge(table, Some(diff), ids, by_up)),
-            None => judge(table, None, ids, by_up),
-        });
+        let finding = judge(table, diff.flatten(), counts, ids, by_up);
+        let mut difference = Difference::of(finding).with_counts(counts);
+        for name in table.old.into_iter().chain([table.now]) {
+            difference = difference.also_named(name);
+        }
+        differences.push(difference);
     }
-    // A sequence that the up made goes with its down, and another up makes another one.
-    let mut of_both = above.clone();
-    of_both
-        .sequences
-        .retain(|name, _| below.sequences.contains_key(name));
-    findings.extend(of_both.sequence_findings(&live));
+    // Users go on, and what they add since then is not the rollback's.
+    if !run.upgrade.traffic().is_empty() {
+        grounds.push(Ground::Gains);
+    }
     // The numbers of a sequence go with the rows that have them.
-    findings.retain(|finding| said.is_none() || finding.id != "sequence-went-back");
-    losses::excuse(run, cx, with, MadeBy::Down, findings).await
-}
-
-/// The table of a name, else the one that the system knows by the same number.
-fn find<'s>(
-    seen: &'s Observation,
-    name: &str,
-    table: &TableState,
-) -> Option<(&'s str, &'s TableState)> {
-    let by_identity = || {
-        let mut all = seen.tables.iter();
-        all.find(|(_, other)| table.identity.is_some() && other.identity == table.identity)
-    };
-    let found = seen.tables.get_key_value(name).or_else(by_identity);
-    found.map(|(name, state)| (name.as_str(), state))
+    if announced.iter().all(|loss| loss.kind == LossKind::Other) {
+        // A sequence that the up made goes with its down, and another up makes another one.
+        let mut of_both = above.clone();
+        of_both
+            .sequences
+            .retain(|name, _| below.sequences.contains_key(name));
+        differences.extend(Difference::all(of_both.sequence_findings(&live)));
+    }
+    grounds.extend(announced.into_iter().map(Ground::Announced));
+    Ok(differences)
 }
 
 /// The tables whose rows are not what they were; `now` has read their columns as values. Where a
@@ -195,14 +195,19 @@ async fn differing<'t>(
 }
 
 /// What is wrong with one table; `diff` names the rows where that can be done.
-fn judge(table: &Table<'_>, diff: Option<&RowDiff>, ids: Ids, by_up: bool) -> Option<Finding> {
-    let (is_loss, mut message) = match diff {
-        Some(diff) if diff.is_empty() => return None,
-        Some(diff) => (Counts::of(diff).lost > 0, diff.summary()),
+fn judge(
+    table: &Table<'_>,
+    diff: Option<&RowDiff>,
+    counts: Counts,
+    ids: Ids,
+    by_up: bool,
+) -> Finding {
+    let is_loss = counts.lost > 0;
+    let mut message = match diff {
+        Some(diff) => diff.summary(),
         None => {
             let (before, now) = table.rows;
-            let message = format!("has other rows: {before} before, {now} now");
-            (now < before, message)
+            format!("has other rows: {before} before, {now} now")
         }
     };
     let id = if is_loss { ids.lost } else { ids.changed };
@@ -213,7 +218,7 @@ fn judge(table: &Table<'_>, diff: Option<&RowDiff>, ids: Ids, by_up: bool) -> Op
         evidence: diff.map(RowDiff::to_string),
         ..Finding::error(id, subject(table.above), message)
     };
-    Some(if is_loss || !by_up {
+    if is_loss || !by_up {
         finding
     } else {
         Finding {
@@ -221,7 +226,7 @@ fn judge(table: &Table<'_>, diff: Option<&RowDiff>, ids: Ids, by_up: bool) -> Op
             ..finding
         }
         .with_help("the up changes this table; look whether the down is its inverse for all that users can write")
-    })
+    }
 }
 
 /// Whether a comparison on the way up found that an up has changed a table.
@@ -246,38 +251,18 @@ fn is_of_way(plan: &Plan, compared: StepId, step: &Step, way: &WayUp<'_>) -> boo
     })
 }
 
-/// What a way back of the same attempt named beforehand, as `rollback-loses`. One by downs speaks
-/// of what the older schema has no place for, which is not looked at here.
-fn said_before(run: &Run<'_>, step: &Step) -> Option<Vec<String>> {
-    let is_one = |other: &Step| match &other.action {
+/// What a rollback of the same attempt announced, as `rollback-loses`. One by downs announces what
+/// the older schema has no place for, which is not compared here.
+fn announced(run: &Run<'_>, step: &Step) -> Vec<Loss> {
+    let is_one = |other: &&Step| match &other.action {
         Action::RollBack { strategy, .. } => !run.goes_by_downs(strategy),
         _ => false,
     };
-    let of_attempt = past::before(run.plan, step).find(|other| is_one(other))?;
+    let of_attempt = past::before(run.plan, step).find(is_one);
     let mut rollbacks = run.report.rollbacks.iter();
-    let report = rollbacks.find(|report| report.step == of_attempt.id)?;
-    match &report.safety {
-        Safety::SafeWithLoss { losses } => Some(losses.clone()),
-        _ => None,
-    }
-}
-
-/// Whether a text has a name in it, and not only one that begins or ends like it.
-fn names(text: &str, name: &str) -> bool {
-    let part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.' | '"');
-    text.match_indices(name)
-        .any(|(at, _)| !text[..at].ends_with(part) && !text[at + name.len()..].starts_with(part))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_told_from_longer_ones() {
-        let loss = "what was written to public.orders since the copy";
-        assert!(names(loss, "public.orders"));
-        assert!(!names(loss, "public.order") && !names(loss, "orders"));
-        assert!(names("changes to public.a and public.b", "public.b"));
+    let report = of_attempt.and_then(|one| rollbacks.find(|report| report.step == one.id));
+    match report.map(|report| &report.safety) {
+        Some(Safety::SafeWithLoss { losses }) => losses.clone(),
+        _ => Vec::new(),
     }
 }

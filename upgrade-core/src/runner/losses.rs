@@ -1,139 +1,127 @@
-//! Losses that are declared: each excuses what it names, and has to happen.
+//! What the judgement of differences needs to know of the system: the grounds on which they are
+//! excused, and in which columns a table differs.
 
 use std::collections::BTreeSet;
 
-use super::rows::{COLUMN_DROPPED, DOWN, LATE, NOT_RESTORED, UP, subject};
+use super::judge::{Difference, Facts, Ground, judge};
+use super::rows::{self, Counts};
 use super::run::Run;
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{Error, Result};
-use crate::observation::{Columns, Reading, Scope};
+use crate::observation::{Columns, Reading, RowDiffRequest, Scope};
 use crate::plan::{Action, BASELINE, Equal, Plan, Step, past};
+use crate::subject::{Object, TableRef};
 use crate::upgrade::{ExpectedChange, MadeBy};
-use crate::validator::{Finding, Severity};
+use crate::validator::Finding;
 
-/// Of large objects, which a declaration names as a table is named: `large objects`.
-const LARGE_OBJECTS: &str = "large-objects-differ";
+/// The changes that are declared for one direction.
+pub(super) fn declared<'r>(run: &Run<'r>, direction: MadeBy) -> impl Iterator<Item = Ground<'r>> {
+    let all = run.upgrade.expected_changes().iter().enumerate();
+    all.filter(move |(_, change)| change.is_made_by(direction))
+        .map(|(place, change)| Ground::Declared(place, change))
+}
 
-/// The findings that a declaration can turn into notes.
-const EXCUSABLE: [&str; 10] = [
-    LARGE_OBJECTS,
-    UP.lost,
-    UP.changed,
-    COLUMN_DROPPED,
-    DOWN.lost,
-    DOWN.changed,
-    NOT_RESTORED.lost,
-    LATE.lost,
-    // Of the way back itself.
-    "rollback-lost-rows",
-    "rollback-changed-rows",
-];
-
-/// Turns into notes what was declared, with a reason, for one direction; `with` is the state that
-/// the rows were compared with.
-pub(super) async fn excuse(
+/// Judges differences from the state `with`, and notes which declarations were needed.
+pub(super) async fn settle(
     run: &mut Run<'_>,
     cx: &UpgradeContext,
     with: &str,
-    direction: MadeBy,
-    mut findings: Vec<Finding>,
+    mut differences: Vec<Difference>,
+    grounds: &[Ground<'_>],
 ) -> Result<Vec<Finding>> {
-    let upgrade = run.upgrade;
-    let declared: Vec<(usize, &ExpectedChange)> = upgrade
-        .expected_changes()
-        .iter()
-        .enumerate()
-        .filter(|(_, change)| change.is_made_by(direction))
-        .collect();
-    for finding in &mut findings {
-        if !EXCUSABLE.contains(&finding.id.as_str()) {
+    for facts in differences.iter_mut().filter_map(|it| it.facts.as_mut()) {
+        if facts.column.is_some() {
             continue;
         }
-        let of_finding: Vec<(usize, &ExpectedChange)> = declared
-            .iter()
-            .filter(|(_, change)| concerns(change, finding))
-            .copied()
-            .collect();
-        let whole = of_finding
-            .iter()
-            .find(|(_, change)| change.column.is_none() || finding.id == COLUMN_DROPPED);
-        let excused = match whole {
-            Some(one) => vec![*one],
-            None => in_columns_only(run, cx, with, &of_finding).await?,
+        let columns = columns_named(facts, grounds);
+        let known = !facts.only_in.is_empty() || !facts.also_in.is_empty();
+        if !known && !columns.is_empty() && only_in(run, cx, with, facts, &columns).await? {
+            facts.only_in = columns;
+        }
+        let needs_counts = |ground: &Ground<'_>| match ground {
+            Ground::Changed(table, _) => facts.concern(table),
+            Ground::Meanwhile => true,
+            _ => false,
         };
-        if excused.is_empty() {
-            continue;
+        if facts.counts.is_none() && grounds.iter().any(needs_counts) {
+            facts.counts = counts(run, cx, with, facts).await?;
         }
-        let reasons: Vec<&str> = excused
-            .iter()
-            .map(|(_, change)| change.reason.as_str())
-            .collect();
-        finding.severity = Severity::Note;
-        finding.help = Some(format!("declared: {}", reasons.join("; ")));
-        run.happened.extend(excused.iter().map(|(place, _)| *place));
     }
-    Ok(findings)
+    let judged = judge(differences, grounds);
+    run.happened.extend(judged.used);
+    Ok(judged.findings)
 }
 
-/// Whether a declaration is about the table of a finding, or about its column.
-fn concerns(change: &ExpectedChange, finding: &Finding) -> bool {
-    if finding.id == COLUMN_DROPPED {
-        let of_table = finding
-            .subject
-            .strip_prefix(&format!("column {}.", change.table));
-        return of_table.is_some_and(|name| match &change.column {
-            Some(column) => column == name,
-            None => true,
-        });
-    }
-    finding.subject == subject(&change.table)
-        || (finding.id == LARGE_OBJECTS && finding.subject == change.table)
+/// The columns of a table that any ground names.
+fn columns_named(facts: &Facts, grounds: &[Ground<'_>]) -> BTreeSet<String> {
+    let named = grounds.iter().filter_map(|ground| match ground {
+        Ground::Declared(_, change) if facts.concern(&change.table) => change.column.clone(),
+        Ground::Announced(loss) => match loss.subject.object() {
+            Some(Object::Column(column)) if facts.concern(&column.table) => {
+                Some(column.name.clone())
+            }
+            _ => None,
+        },
+        _ => None,
+    });
+    named.collect()
 }
 
-/// The declarations of columns, if the table is what it was in all other columns.
-async fn in_columns_only<'c>(
+/// Whether a table is what it was in all columns but these.
+async fn only_in(
     run: &Run<'_>,
     cx: &UpgradeContext,
     with: &str,
-    declared: &[(usize, &'c ExpectedChange)],
-) -> Result<Vec<(usize, &'c ExpectedChange)>> {
-    let Some((_, first)) = declared.first() else {
-        return Ok(Vec::new());
-    };
-    let table = &first.table;
+    facts: &Facts,
+    columns: &BTreeSet<String>,
+) -> Result<bool> {
     if !run.snapshots.contains_key(with) {
-        return Ok(Vec::new());
+        return Ok(false);
     }
+    let name_then = facts.names[0].key();
+    let name_now = facts.names.last().map_or_else(String::new, TableRef::key);
     let Some(before) = run
         .observations
         .get(with)
-        .and_then(|seen| seen.tables.get(table))
+        .and_then(|seen| seen.tables.get(&name_then))
     else {
-        return Ok(Vec::new());
+        return Ok(false);
     };
-    let lost: BTreeSet<&str> = declared
-        .iter()
-        .filter_map(|(_, change)| change.column.as_deref())
-        .collect();
-    let read = async |at: &At, columns: &Columns| {
-        let scope = Scope::Columns([(table.clone(), columns.clone())].into());
+    let read = async |at: &At, name: &str, columns: &Columns| {
+        let scope = Scope::Columns([(name.to_owned(), columns.clone())].into());
         let mut seen = run.look(cx, at, &scope).await?;
-        Ok::<_, Error>(seen.tables.remove(table))
+        Ok::<_, Error>(seen.tables.remove(name))
     };
-    let mut columns: Columns = before
+    let mut others: Columns = before
         .columns
         .keys()
-        .filter(|column| !lost.contains(column.as_str()))
+        .filter(|column| !columns.contains(*column))
         .map(|column| (column.clone(), Reading::Value))
         .collect();
-    let Some(now) = read(&At::Live, &columns).await? else {
-        return Ok(Vec::new());
+    let Some(now) = read(&At::Live, &name_now, &others).await? else {
+        return Ok(false);
     };
-    columns.retain(|column, _| now.columns.contains_key(column));
-    let then = read(&At::Snapshot(with.to_owned()), &columns).await?;
-    let same = then.is_some_and(|then| then.rows == now.rows && then.sum == now.sum);
-    Ok(if same { declared.to_vec() } else { Vec::new() })
+    others.retain(|column, _| now.columns.contains_key(column));
+    let then = read(&At::Snapshot(with.to_owned()), &name_then, &others).await?;
+    Ok(then.is_some_and(|then| then.rows == now.rows && then.sum == now.sum))
+}
+
+/// How many rows of a table differ from the state `with`, where the environment can tell.
+async fn counts(
+    run: &Run<'_>,
+    cx: &UpgradeContext,
+    with: &str,
+    facts: &Facts,
+) -> Result<Option<Counts>> {
+    let name = facts.names[0].key();
+    let seen = run.observations.get(with);
+    let Some(table) = seen.and_then(|seen| seen.tables.get(&name)) else {
+        return Ok(None);
+    };
+    let request = RowDiffRequest::new(&name, rows::columns_of(table));
+    let found = rows::differing(run, cx, with, &At::Live, &[request]).await?;
+    Ok(found.and_then(|found| found.get(&name).map(Counts::of)))
 }
 
 /// The declared losses that did not happen although there were rows to lose: asked once, at the
@@ -152,16 +140,18 @@ pub(super) fn that_did_not_happen(run: &Run<'_>, step: &Step) -> Vec<Finding> {
     .filter_map(|(_, change)| {
         let seen = run.observations.values();
         let states: Vec<u64> = seen
-            .filter_map(|seen| Some(seen.tables.get(&change.table)?.rows))
+            .filter_map(|seen| Some(seen.tables.get(&change.table.key())?.rows))
             .collect();
         let (object, reason) = (change.object(), &change.reason);
         let message = match states.iter().max() {
             // It may be made by one migration and removed by a later one.
             None if !sees_all => return None,
-            None => format!("is declared to be lost ({reason}), and there is no such table"),
+            None => {
+                format!("is declared to be lost or changed ({reason}), and there is no such table")
+            }
             // Without rows it cannot be told.
             Some(0) => return None,
-            Some(_) => format!("is declared to be lost ({reason}), and nothing was lost"),
+            Some(_) => format!("is declared to be lost or changed ({reason}), and it was not"),
         };
         Some(
             Finding::error("loss-did-not-happen", object, message)
@@ -175,7 +165,10 @@ pub(super) fn that_did_not_happen(run: &Run<'_>, step: &Step) -> Vec<Finding> {
 /// not told from the rest.
 fn is_more_than_declared(run: &Run<'_>, change: &ExpectedChange) -> bool {
     let mut found = run.report.findings.iter().map(|found| &found.finding);
-    found.any(|finding| finding.fails() && finding.subject == subject(&change.table))
+    found.any(|finding| {
+        let table = finding.subject.table();
+        finding.fails() && table == Some(&change.table)
+    })
 }
 
 fn last_of_both_releases(plan: &Plan) -> Option<crate::plan::StepId> {

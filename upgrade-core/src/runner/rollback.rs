@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::compare::differences;
+use super::judge::{Difference, Ground};
 use super::limit::within_reach;
 use super::record::recorded;
-use super::rows::{self, Counts, Ids};
+use super::rows::{self, BACK, Counts};
 use super::run::{Run, StepResult, verdict};
 use super::step::{validate, way_back};
 use super::traffic::{self, Flow};
@@ -17,12 +18,12 @@ use crate::environment::At;
 use crate::error::{ErrorKind, Result};
 use crate::event::{Event, millis};
 use crate::migration::MigrationId;
-use crate::observation::{RowDiffRequest, Scope};
+use crate::observation::Scope;
 use crate::plan::{Action, BASELINE, Policy, Step, StepId, past};
 use crate::report::RollbackReport;
-use crate::rollback::{RollbackRequest, Safety};
+use crate::rollback::{Loss, RollbackRequest, Safety};
 use crate::upgrade::MadeBy;
-use crate::validator::{Finding, Severity, Verdict};
+use crate::validator::{Finding, Verdict};
 use crate::version::Phase;
 
 /// The rollback where only services were replaced.
@@ -174,7 +175,7 @@ async fn timed(
         Ok(safety) => {
             report.safety = safety.clone();
             if let Safety::SafeWithLoss { losses } = safety {
-                let message = format!("loses {}", losses.join("; "));
+                let message = format!("loses {}", Loss::list(&losses));
                 findings.push(Finding::note("rollback-loses", strategy, message));
             }
             let started = Instant::now();
@@ -203,19 +204,9 @@ async fn timed(
                     }
                     report.verify_ms = millis(started.elapsed());
                     if let Ok(Verdict::Fail(found)) = &mut verdict {
-                        let mut found = std::mem::take(found);
-                        let with = past::restored(run.plan, step).unwrap_or(BASELINE);
-                        if traffic::flows(run, step) {
-                            excuse_gains(run, cx, with, &mut found).await?;
-                        }
-                        if by_downs {
-                            if past::written(run.plan, step) {
-                                leave_to_comparison(&mut found);
-                            }
-                            // What a down loses is declared with the down.
-                            found = losses::excuse(run, cx, with, MadeBy::Down, found).await?;
-                        }
-                        verdict = Ok(Verdict::Fail(found));
+                        let found = std::mem::take(found);
+                        let excused = excused(run, cx, step, found, by_downs).await?;
+                        verdict = Ok(Verdict::Fail(excused));
                     }
                     confirmed(verdict, &mut report, &mut findings)?;
                 }
@@ -283,66 +274,48 @@ async fn is_as_before(run: &Run<'_>, cx: &UpgradeContext) -> Result<Verdict> {
         ));
     };
     let now = run.look(cx, &At::Live, &Scope::All).await?;
-    let rows = Ids {
-        lost: "rollback-lost-rows",
-        changed: "rollback-changed-rows",
-    };
-    let findings = differences(then, &now, "rollback-schema-differs", rows);
+    let findings = differences(then, &now, "rollback-schema-differs", BACK);
     Ok(Verdict::from_findings(findings))
 }
 
-/// While users go on writing there are more rows than before; that no other row is lost or changed
-/// is looked at one by one, where the environment can.
-async fn excuse_gains(
-    run: &Run<'_>,
+/// What a rollback found when it compared the system with what it was, judged by what the rollback
+/// cannot know: whether users wrote in between, and what is declared.
+async fn excused(
+    run: &mut Run<'_>,
     cx: &UpgradeContext,
-    with: &str,
-    findings: &mut [Finding],
-) -> Result<()> {
-    let Some(then) = run.observations.get(with) else {
-        return Ok(());
-    };
-    for finding in findings {
-        let table = finding.subject.strip_prefix("table ");
-        let Some((name, table)) = table.and_then(|name| then.tables.get_key_value(name)) else {
-            continue;
-        };
-        if finding.id != "rollback-changed-rows" {
-            continue;
-        }
-        let request = RowDiffRequest::new(name, rows::columns_of(table));
-        let found = rows::differing(run, cx, with, &At::Live, &[request]).await?;
-        match found.as_ref().and_then(|found| found.get(name)) {
-            Some(diff) => {
-                let counts = Counts::of(diff);
-                let changes = traffic::changes(run, name);
-                if counts.lost == 0 && (counts.changed == 0 || changes.is_some()) {
-                    let by_whom = changes.map(|reason| format!("users change it: {reason}"));
-                    finding.severity = Severity::Note;
-                    finding.help = by_whom.or(Some("users wrote meanwhile".to_owned()));
-                } else {
-                    finding.message = diff.summary();
-                    finding.evidence = Some(diff.to_string());
-                }
+    step: &Step,
+    found: Vec<Finding>,
+    by_downs: bool,
+) -> Result<Vec<Finding>> {
+    let with = past::restored(run.plan, step).unwrap_or(BASELINE);
+    let mut grounds = Vec::new();
+    let mut differences: Vec<Difference> = found
+        .into_iter()
+        .map(|finding| {
+            let is_loss = finding.id == BACK.lost;
+            let difference = Difference::of(finding);
+            if is_loss {
+                difference.with_counts(Counts::SOME_LOST)
+            } else {
+                difference
             }
-            None => {
-                finding.severity = Severity::Warning;
-                finding.help = Some("users wrote meanwhile; look whether that is all".to_owned());
-            }
-        }
+        })
+        .collect();
+    if traffic::flows(run, step) {
+        rows::name_all(run, cx, with, BACK, &mut differences).await?;
+        grounds.push(Ground::Meanwhile);
+        grounds.extend(traffic::changes(run));
     }
-    Ok(())
-}
-
-/// When users have written, rows are not what they were: the comparison with what users left, which
-/// follows, judges them.
-fn leave_to_comparison(findings: &mut [Finding]) {
-    for finding in findings {
-        if ["rollback-lost-rows", "rollback-changed-rows"].contains(&finding.id.as_str()) {
-            finding.severity = Severity::Note;
-            finding.help = Some("users wrote in between; see what they left".to_owned());
+    if by_downs {
+        // When users have written, rows are not what they were: the comparison with what users
+        // left, which follows, judges them.
+        if past::written(run.plan, step) {
+            grounds.push(Ground::Later);
         }
+        // What a down loses is declared with the down.
+        grounds.extend(losses::declared(run, MadeBy::Down));
     }
+    losses::settle(run, cx, with, differences, &grounds).await
 }
 
 fn confirmed(

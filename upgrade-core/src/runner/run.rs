@@ -14,6 +14,8 @@ use super::faults::{self, Faults};
 use super::limit::{said, within_reach};
 use super::look::Looks;
 use super::record::recorded;
+use super::rows::OwnRows;
+use super::statements::Tried;
 use super::traffic::Flow;
 use super::unfilled::UnfilledTables;
 use super::unjudged::Judged;
@@ -60,6 +62,10 @@ pub(super) struct Run<'a> {
     judged: Judged,
     /// The faults of services that have struck.
     pub(super) faults: Faults,
+    /// Which statements of either release were refused.
+    pub(super) tried: Tried,
+    /// The rows that ups were seen to insert.
+    pub(super) own_rows: OwnRows,
     /// The changes of [`Upgrade::expected_changes`] that were seen to happen, by their place.
     pub(super) happened: BTreeSet<usize>,
     /// The tables that should have rows and have none.
@@ -165,6 +171,8 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             drift: BTreeSet::new(),
             judged: Judged::default(),
             faults: Faults::default(),
+            tried: Tried::default(),
+            own_rows: OwnRows::default(),
             happened: BTreeSet::new(),
             unfilled: UnfilledTables::default(),
             report: Report::begin(&upgrade, environment.name(), cx.run_id(), plan, reproduce),

@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use super::limit::said;
 use super::run::{Run, StepResult, verdict};
-use super::{compare, crash, empty, faults, order, rollback, services, unfilled, watch};
+use super::{
+    compare, crash, empty, faults, order, rollback, services, statements, unfilled, watch,
+};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,7 +21,7 @@ use crate::migration::{Migration, MigrationId, Outcome};
 use crate::observation::Scope;
 use crate::plan::{Action, Step, past};
 use crate::report::MigrationReport;
-use crate::rollback::{Rollback, RollbackRequest, Safety};
+use crate::rollback::{Loss, Rollback, RollbackRequest, Safety};
 use crate::validator::{Finding, Severity, Verdict};
 
 pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step) -> StepResult {
@@ -80,7 +82,7 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
                 Safety::SafeWithLoss { losses } => Verdict::Fail(vec![Finding::warning(
                     "rollback-loses",
                     strategy.clone(),
-                    format!("would lose {}", losses.join("; ")),
+                    format!("would lose {}", Loss::list(&losses)),
                 )]),
                 Safety::Unsafe { boundary, reason } => {
                     Verdict::Fail(vec![Finding::error("rollback-unsafe", boundary, reason)])
@@ -89,6 +91,7 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
         }
         Action::Apply { migration } => {
             let before = unfilled::before(run, cx, migration).await?;
+            statements::before(run, cx).await?;
             let watches = watch::begin(run, cx, step).await?;
             let applied = apply(run, cx, step, migration).await;
             let applied = watch::end(run, cx, watches, applied).await?;
@@ -96,7 +99,11 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
                 let migration = self::migration(run, migration)?;
                 unfilled::after(run, cx, &*migration, &before).await?;
             }
-            empty::after_apply(run, cx, applied).await
+            let applied = empty::after_apply(run, cx, applied).await?;
+            if !matches!(&applied, Verdict::Fail(found) if found.iter().any(Finding::fails)) {
+                statements::after(run, cx).await?;
+            }
+            Ok(applied)
         }
         Action::Crash {
             migration,
@@ -129,6 +136,10 @@ pub(super) async fn perform(run: &mut Run<'_>, cx: &UpgradeContext, step: &Step)
                     }
                     // Without what users write, this attempt proves nothing; others may.
                     Err(error) => {
+                        let refused = statements::of_new_release(run, &cx).await?;
+                        if !refused.is_empty() {
+                            return Ok(Verdict::Fail(refused));
+                        }
                         return Ok(Verdict::Inconclusive(format!(
                             "users could not write: {error:?}"
                         )));

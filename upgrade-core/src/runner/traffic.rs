@@ -9,18 +9,16 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::judge::Ground;
 use super::limit::said;
-use super::rows::{self, Counts};
 use super::run::Run;
 use crate::context::UpgradeContext;
-use crate::environment::At;
-use crate::error::Result;
 use crate::event::millis;
-use crate::observation::RowDiffRequest;
 use crate::plan::{Action, Step};
 use crate::report::TrafficReport;
+use crate::subject::TableRef;
 use crate::traffic::Traffic;
-use crate::validator::{Finding, Severity, Verdict};
+use crate::validator::{Finding, Verdict};
 
 /// How many of the answers that were not as they should be are told.
 const TOLD: usize = 3;
@@ -102,41 +100,11 @@ impl Flow {
     }
 }
 
-/// Why users change rows of a table, if they do.
-pub(super) fn changes<'r>(run: &Run<'r>, table: &str) -> Option<&'r str> {
+/// The tables in which users change rows all the time, each with the reason.
+pub(super) fn changes<'r>(run: &Run<'r>) -> impl Iterator<Item = Ground<'r>> {
     let all = run.upgrade.traffic().iter();
-    let mut reasons = all.filter_map(|traffic| traffic.changes.get(table));
-    reasons.next().map(String::as_str)
-}
-
-/// Turns findings about tables in which users change rows into notes, unless a row is gone; `with`
-/// is the state that the rows were compared with.
-pub(super) async fn excuse_changes(
-    run: &Run<'_>,
-    cx: &UpgradeContext,
-    with: &str,
-    findings: &mut [Finding],
-) -> Result<()> {
-    for finding in findings {
-        let Some(name) = finding.subject.strip_prefix("table ") else {
-            continue;
-        };
-        let table = run
-            .observations
-            .get(with)
-            .and_then(|then| then.tables.get(name));
-        let (Some(reason), Some(table)) = (changes(run, name), table) else {
-            continue;
-        };
-        let request = RowDiffRequest::new(name, rows::columns_of(table));
-        let found = rows::differing(run, cx, with, &At::Live, &[request]).await?;
-        let diff = found.as_ref().and_then(|found| found.get(name));
-        if diff.is_some_and(|diff| Counts::of(diff).lost == 0) {
-            finding.severity = Severity::Note;
-            finding.help = Some(format!("users change it: {reason}"));
-        }
-    }
-    Ok(())
+    all.flat_map(|traffic| &traffic.changes)
+        .map(|(table, reason)| Ground::Changed(TableRef::new(table), reason))
 }
 
 /// One user: a request, a pause, and again.

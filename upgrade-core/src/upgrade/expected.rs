@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::subject::TableRef;
+
 /// A change of rows that is made on purpose: of a whole table, or of one column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ExpectedChange {
-    /// The table, as it is named in observations, such as `public.orders`.
-    pub table: String,
+    /// The table.
+    pub table: TableRef,
     /// The column, where only its values change or are lost.
     pub column: Option<String>,
     /// In which direction.
@@ -39,9 +41,10 @@ impl ExpectedChange {
         let parts = parts(object.as_ref().trim());
         let (table, column) = match parts.as_slice() {
             [schema, table, column @ ..] if !column.is_empty() => {
-                (format!("{schema}.{table}"), Some(bare(&column.join("."))))
+                let table = TableRef::new(format!("{schema}.{table}"));
+                (table, Some(bare(&column.join("."))))
             }
-            _ => (object.as_ref().trim().to_owned(), None),
+            _ => (TableRef::new(object.as_ref().trim()), None),
         };
         Self {
             made_by: if column.is_some() {
@@ -65,8 +68,8 @@ impl ExpectedChange {
     /// What changes, for messages: `public.orders.legacy`.
     pub fn object(&self) -> String {
         match &self.column {
-            Some(column) => format!("{}.{column}", self.table),
-            None => self.table.clone(),
+            Some(column) => self.table.column(column).to_string(),
+            None => self.table.to_string(),
         }
     }
 
@@ -116,7 +119,7 @@ mod tests {
         ] {
             let change = ExpectedChange::new(object, "why");
             assert_eq!(
-                (change.table.as_str(), change.column.as_deref()),
+                (change.table.key().as_str(), change.column.as_deref()),
                 (table, column)
             );
             assert_eq!(change.is_made_by(MadeBy::Down), column.is_some());

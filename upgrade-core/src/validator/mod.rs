@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::UpgradeContext;
 use crate::error::Result;
 use crate::finding::Blame;
+use crate::subject::Subject;
 
 #[cfg(feature = "postgres")]
 pub use invariant::Invariant;
@@ -85,7 +86,7 @@ pub struct Finding {
     /// How much it weighs.
     pub severity: Severity,
     /// What it is about: a migration, a table, a file with its line.
-    pub subject: String,
+    pub subject: Subject,
     /// What was seen, in one sentence.
     pub message: String,
     /// Proof to read: a unified diff, rows, log lines.
@@ -102,7 +103,7 @@ impl Finding {
     /// A finding that fails the verdict.
     pub fn error(
         id: impl Into<String>,
-        subject: impl Into<String>,
+        subject: impl Into<Subject>,
         message: impl Into<String>,
     ) -> Self {
         Self {
@@ -119,7 +120,7 @@ impl Finding {
     /// A finding that a person should look at.
     pub fn warning(
         id: impl Into<String>,
-        subject: impl Into<String>,
+        subject: impl Into<Subject>,
         message: impl Into<String>,
     ) -> Self {
         Self {
@@ -131,7 +132,7 @@ impl Finding {
     /// A finding that is only worth knowing.
     pub fn note(
         id: impl Into<String>,
-        subject: impl Into<String>,
+        subject: impl Into<Subject>,
         message: impl Into<String>,
     ) -> Self {
         Self {

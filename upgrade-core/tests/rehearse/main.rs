@@ -9,12 +9,14 @@
 mod blame;
 mod collateral;
 mod crash;
+mod declared;
 mod layouts;
 mod left_behind;
 mod looks;
 mod pages;
 mod releases;
 mod rows;
+mod statements;
 mod support;
 mod ten_losses;
 mod traffic;

@@ -59,11 +59,10 @@ async fn rows_that_an_up_loses_are_counted_and_named() {
         finding.evidence.as_deref(),
         Some("- id = 2: a = 'y', b = 2\n~ id = 3: a 'z' -> 'w'\n+ id = 4: a = 'n', b = 0\n")
     );
-    // Values may change, so that is for a person to look at.
     let up = "update t set b = 7 where id < 3;";
     let report = run(&shop, up, "select now();", Scenario::Straight).await;
     let finding = found(&report, "rows-changed-by-up");
-    assert_eq!(finding.severity, Severity::Warning);
+    assert_eq!(finding.severity, Severity::Error);
     assert_eq!(finding.message, "2 rows changed in `b`, of 3");
 }
 

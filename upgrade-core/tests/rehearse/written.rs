@@ -199,7 +199,7 @@ async fn values_that_a_down_gives_up_are_an_error_unless_they_are_declared() {
 async fn values_that_the_up_changes_and_the_down_changes_back_are_for_a_person_to_look_at() {
     let shop = Shop::start().await;
     let (up, down) = (
-        "update t set a = '+' || a;",
+        "-- upgrade: changes public.t.a: it is marked\nupdate t set a = '+' || a;",
         "update t set a = substr(a, 2);",
     );
     let report = run(

@@ -125,7 +125,7 @@ async fn a_service_that_does_not_come_back_is_named() {
         .map(|found| &found.finding)
         .find(|finding| finding.id == "not-recovered")
         .unwrap();
-    assert!(finding.subject.starts_with("shop."), "{report}");
+    assert!(finding.subject.as_str().starts_with("shop."), "{report}");
     let evidence = finding.evidence.clone().unwrap_or_default();
     assert!(evidence.contains("already running"), "{report}");
     // The attempts after it began with all services.

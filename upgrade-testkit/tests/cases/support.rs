@@ -158,7 +158,7 @@ impl Run {
         let found = || report.findings.iter().map(|found| &found.finding);
         let about = |expected: &Expected, finding: &Finding| {
             (expected.id, expected.subject, expected.severity)
-                == (&*finding.id, &*finding.subject, finding.severity)
+                == (&*finding.id, finding.subject.as_str(), finding.severity)
         };
         let says = |expected: &Expected, finding: &Finding| {
             let texts = [Some(&finding.message), finding.evidence.as_ref()];

@@ -19,6 +19,7 @@ pub use self::shared::SharedEnvironment;
 use super::postgres::PostgresEnvironment;
 use super::{
     At, Capabilities, DATABASE, DatabaseSource, Endpoint, Endpoints, Environment, Fault, LogTail,
+    Refusal,
 };
 use crate::context::UpgradeContext;
 use crate::docker::staging::{self, Frozen, Kept, Staging, StagingOptions};
@@ -593,6 +594,10 @@ impl Environment for DockerEnvironment {
 
     async fn left_behind(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
         self.postgres()?.left_behind(cx).await
+    }
+
+    async fn try_statements(&self, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>> {
+        self.postgres()?.try_statements(cx, of).await
     }
 
     async fn logs(&self, cx: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {

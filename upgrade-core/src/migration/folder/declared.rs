@@ -1,7 +1,8 @@
-//! Losses that a migration file declares itself, in comments:
+//! Losses and changes of values that a migration file declares itself, in comments:
 //!
 //! ```sql
 //! -- upgrade: loses public.orders.note: moved to the archive
+//! -- upgrade: changes public.orders.status: `sent` is called `shipped`
 //! ```
 
 use super::file::{MigrationFile, Script};
@@ -12,10 +13,12 @@ use crate::upgrade::{ExpectedChange, MadeBy};
 const MARK: &str = "upgrade:";
 
 impl MigrationFile {
-    /// The losses that the file declares: those in the up are made by applying, those in the down
+    /// The losses and changes that the file declares: those in the up are made by applying, those in the down
     /// by reverting.
     ///
-    /// Each is a comment on a line of its own, `-- upgrade: loses <table or column>: <reason>`.
+    /// Each is a comment on a line of its own, `-- upgrade: loses <table or column>: <reason>` or
+    /// `-- upgrade: changes <table or column>: <reason>`. The two mean the same; a reader
+    /// expects the first where values are removed and the second where others take their place.
     pub fn expected_changes(&self) -> Vec<ExpectedChange> {
         let of = |script: &Script, made_by| -> Vec<ExpectedChange> {
             lines(script)
@@ -60,10 +63,11 @@ fn lines(script: &Script) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn parse(text: &str) -> Result<ExpectedChange, &'static str> {
+    let text = text.trim_start();
     let said = text
-        .trim_start()
         .strip_prefix("loses ")
-        .ok_or("does not say what is lost")?;
+        .or_else(|| text.strip_prefix("changes "))
+        .ok_or("does not say what is lost or changed")?;
     let mut quoted = false;
     let end = said.find(|c| {
         quoted ^= c == '"';
@@ -76,7 +80,7 @@ fn parse(text: &str) -> Result<ExpectedChange, &'static str> {
         return Err("has no reason behind a colon");
     }
     let change = ExpectedChange::new(object, reason);
-    if !change.table.contains('.') {
+    if change.table.schema.is_none() {
         return Err("names a table without its schema");
     }
     Ok(change)
@@ -101,7 +105,7 @@ mod tests {
     #[test]
     fn a_file_declares_what_each_direction_loses() {
         let folder = folder(
-            "-- upgrade: loses public.orders.note: moved: to the archive\nalter table orders drop note;",
+            "-- upgrade: changes public.orders.note: moved: to the archive\nupdate orders set note = '';",
             "alter table orders add note text;\n  --upgrade: loses public.\"a: b\": cannot come back  ",
         );
         let changes = folder.migrations()[0].expected_changes();
@@ -135,7 +139,7 @@ mod tests {
             ("-- upgrade: loses t: gone", "without its schema"),
             (
                 "-- upgrade: drops public.t: gone",
-                "does not say what is lost",
+                "does not say what is lost or changed",
             ),
         ] {
             let folder = folder(&format!("create table t ();\n{line}\n"), "drop table t;");

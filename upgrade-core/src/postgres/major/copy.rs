@@ -16,7 +16,7 @@ use crate::postgres::database::settled::settled;
 use crate::postgres::database::{UNFINISHED_LIMIT, close};
 use crate::postgres::sql::quote_ident;
 use crate::postgres::{Database, Observer};
-use crate::rollback::Safety;
+use crate::rollback::{Loss, LossKind, Safety};
 use crate::validator::Finding;
 
 /// Takes away what 17.12 keeps among the options of each column, a stamp that only it understands:
@@ -296,7 +296,10 @@ impl LogicalCopy {
         }
         let losses = differences
             .iter()
-            .map(|finding| format!("{} {}", finding.subject, finding.message))
+            .map(|finding| {
+                let message = format!("{} {}", finding.subject, finding.message);
+                Loss::new(LossKind::Writes, finding.subject.clone(), message)
+            })
             .collect();
         Ok(Safety::SafeWithLoss { losses })
     }

@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::postgres::types::Oid;
 
-use crate::observation::RowChangeKind;
+use crate::observation::{RowChangeKind, RowSet, ValueChanges};
 
 /// One row, as it is sorted: by the hash of its key, its key, its own hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) struct Entry {
     pub(super) key: String,
     pub(super) hash: i64,
     pub(super) place: Place,
+    /// The hash of each value; none of those that are null.
+    pub(super) values: Vec<Option<i64>>,
 }
 
 /// Where a row is: its table, which is a partition's where there are partitions, and its `ctid`.
@@ -37,6 +39,7 @@ impl Entry {
                 table: row.try_get::<Oid, _>(3)?.0,
                 ctid: row.try_get(4)?,
             },
+            values: row.try_get(5)?,
         })
     }
 
@@ -57,6 +60,12 @@ pub(super) struct Merged {
     pub(super) lost: u64,
     pub(super) changed: u64,
     pub(super) added: u64,
+    /// In how many rows each value differs, in the order of the columns; `None` once a row of a
+    /// key that is there more often could not be held against another one.
+    pub(super) values: Option<Vec<ValueChanges>>,
+    /// The rows that are lost and those that are added, while these are few enough.
+    pub(super) lost_rows: Option<RowSet>,
+    pub(super) added_rows: Option<RowSet>,
     named: BTreeMap<RowChangeKind, BTreeSet<Named>>,
     limit: usize,
 }
@@ -107,14 +116,16 @@ impl Merged {
 struct Surplus {
     rows: u64,
     /// The first of them, each with how many are equal to it.
-    first: Vec<(Place, u64)>,
+    first: Vec<(Place, Values, u64)>,
 }
 
+type Values = Vec<Option<i64>>;
+
 impl Surplus {
-    fn add(&mut self, place: Place, count: u64, limit: usize) {
+    fn add(&mut self, (place, values): (Place, Values), count: u64, limit: usize) {
         self.rows += count;
         if self.first.len() < limit {
-            self.first.push((place, count));
+            self.first.push((place, values, count));
         }
     }
 }
@@ -130,6 +141,9 @@ pub(super) async fn merge<E>(
     let (mut before, mut after) = (pin!(before), pin!(after));
     let mut merged = Merged {
         limit,
+        values: Some(Vec::new()),
+        lost_rows: Some(RowSet::default()),
+        added_rows: Some(RowSet::default()),
         ..Merged::default()
     };
     let (mut old, mut new) = tokio::join!(next(before.as_mut()), next(after.as_mut()));
@@ -151,13 +165,13 @@ pub(super) async fn merge<E>(
             let (mut olds, mut old_place) = (0, None);
             while let Some(entry) = old_now.take_if(|e| e.order(&row).is_eq()) {
                 olds += 1;
-                old_place.get_or_insert(entry.place);
+                old_place.get_or_insert((entry.place, entry.values));
                 old_now = next(before.as_mut()).await?;
             }
             let (mut news, mut new_place) = (0, None);
             while let Some(entry) = new_now.take_if(|e| e.order(&row).is_eq()) {
                 news += 1;
-                new_place.get_or_insert(entry.place);
+                new_place.get_or_insert((entry.place, entry.values));
                 new_now = next(after.as_mut()).await?;
             }
             match (olds.cmp(&news), old_place, new_place) {
@@ -190,31 +204,64 @@ impl Merged {
             after,
             count,
         };
+        add(&mut self.lost_rows, group.place_hash, lost.rows - changed);
+        add(&mut self.added_rows, group.place_hash, added.rows - changed);
         let mut left = changed;
         while left > 0 {
             let (Some(old), Some(new)) = (lost.first.first_mut(), added.first.first_mut()) else {
                 break;
             };
-            let count = old.1.min(new.1).min(left);
+            let count = old.2.min(new.2).min(left);
+            if let Some(all) = &mut self.values {
+                differ(all, &old.1, &new.1, count);
+            }
             let row = named(Some(old.0.clone()), Some(new.0.clone()), count);
             self.note(RowChangeKind::Changed, row);
             left -= count;
             for surplus in [&mut lost, &mut added] {
-                surplus.first[0].1 -= count;
-                if surplus.first[0].1 == 0 {
+                surplus.first[0].2 -= count;
+                if surplus.first[0].2 == 0 {
                     surplus.first.remove(0);
                 }
             }
         }
+        if left > 0 || (!keyed && lost.rows > 0 && added.rows > 0) {
+            self.values = None;
+        }
         if lost.rows > changed {
-            for (place, count) in lost.first {
+            for (place, _, count) in lost.first {
                 self.note(RowChangeKind::Lost, named(Some(place), None, count));
             }
         }
         if added.rows > changed {
-            for (place, count) in added.first {
+            for (place, _, count) in added.first {
                 self.note(RowChangeKind::Added, named(None, Some(place), count));
             }
+        }
+    }
+}
+
+/// Adds rows to a set, unless it grows too large.
+fn add(set: &mut Option<RowSet>, hash: i64, count: u64) {
+    if count == 0 {
+        return;
+    }
+    if let Some(rows) = set {
+        rows.add(hash, count);
+        if rows.len() > RowSet::LIMIT {
+            *set = None;
+        }
+    }
+}
+
+/// Notes in which values rows differ.
+fn differ(all: &mut Vec<ValueChanges>, old: &Values, new: &Values, count: u64) {
+    all.resize(all.len().max(old.len()), ValueChanges::default());
+    for ((changes, old), new) in all.iter_mut().zip(old).zip(new) {
+        match (old, new) {
+            _ if old == new => {}
+            (None, _) => changes.filled += count,
+            (Some(_), _) => changes.replaced += count,
         }
     }
 }
@@ -259,6 +306,7 @@ mod tests {
                     table: side,
                     ctid: place.to_string(),
                 },
+                values: vec![Some(1), Some(*hash), (*hash > 4).then_some(*hash)],
             })
             .collect();
         all.sort_by(Entry::order);
@@ -313,6 +361,34 @@ mod tests {
         assert_eq!(check(&before, &before, true, 10).await.3, [""; 0]);
         assert_eq!(check(&before, &[], true, 10).await.0, 4);
         assert_eq!(check(&[], &after, true, 10).await.2, 4);
+    }
+
+    #[tokio::test]
+    async fn values_that_are_filled_are_told_from_those_that_are_replaced() {
+        let changes = async |before: &[(&str, i64)], after: &[(&str, i64)], keyed| {
+            let before = stream::iter(entries(before, 0));
+            let merged = merge(before, stream::iter(entries(after, 1)), keyed, 1).await;
+            merged.unwrap().values
+        };
+        let counts = |all: &[(u64, u64)]| {
+            let all = all.iter();
+            Some(
+                all.map(|(filled, replaced)| ValueChanges::new(*filled, *replaced))
+                    .collect(),
+            )
+        };
+        let before = [("1", 1), ("2", 2), ("3", 9), ("4", 7)];
+        let after = [("1", 1), ("2", 8), ("3", 1), ("4", 6)];
+        let expected = counts(&[(0, 0), (0, 3), (1, 2)]);
+        assert_eq!(changes(&before, &after, true).await, expected);
+        assert_eq!(changes(&before, &before, true).await, counts(&[]));
+        assert_eq!(changes(&before, &after[1..], true).await, expected);
+        // Which of the rows of one key became which is not known, nor where there is no key.
+        let many = [("k", 1), ("k", 2), ("k", 3)];
+        let others = [("k", 4), ("k", 5), ("k", 6)];
+        assert_eq!(changes(&many, &others, true).await, None);
+        assert_eq!(changes(&[("", 1)], &[("", 2)], false).await, None);
+        assert_eq!(changes(&[("", 1)], &[], false).await, counts(&[]));
     }
 
     #[tokio::test]

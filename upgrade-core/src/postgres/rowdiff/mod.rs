@@ -46,7 +46,7 @@ use self::merge::{Entry, Merged, merge};
 use self::sql::{Side, Statements};
 use super::catalog::{CatalogScope, Pinned, ScopeOids, server_major};
 use super::fingerprint::{TableShape, Tables};
-use crate::observation::{Columns, RowDiff, RowDiffRequest};
+use crate::observation::{Columns, RowDiff, RowDiffRequest, ValueChanges};
 
 /// How rows are compared and how many of them are named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,6 +256,15 @@ async fn one(
         .map_err(failed)?
     };
     (diff.lost, diff.changed, diff.added) = (merged.lost, merged.changed, merged.added);
+    diff.lost_rows.clone_from(&merged.lost_rows);
+    diff.added_rows.clone_from(&merged.added_rows);
+    diff.values = merged.values.as_ref().map(|changes| {
+        let columns = of_old.columns.iter().cloned();
+        let differing = columns.zip(changes.iter().copied());
+        differing
+            .filter(|(_, changes)| *changes != ValueChanges::default())
+            .collect()
+    });
     let (rows_before, rows_after) = tokio::try_join!(
         show::read(
             &mut before.session,

@@ -156,20 +156,39 @@ impl Statements {
             // A second hash with another seed tells rows apart that share the first one.
             None => ("''::text", exact_hash(&self.values, 1)),
         };
+        // Rows without a key are not held against each other.
+        let values: Vec<String> = match &self.key_text {
+            Some(_) => {
+                let hashes = self.columns.iter().zip(self.hashes());
+                // Not `IS NULL`, which is true of a row of nulls.
+                let unless_null = hashes.map(|(name, hash)| {
+                    format!(
+                        "CASE WHEN num_nulls(t.{}) = 0 THEN {hash} END",
+                        quote_ident(name)
+                    )
+                });
+                unless_null.collect()
+            }
+            None => Vec::new(),
+        };
+        let values = values.join(", ");
         format!(
-            "SELECT {place}, {key}, {hash}, t.tableoid, t.ctid::text FROM {from}
-             WHERE ({place} & {mask})::int4 = ANY($1) ORDER BY 1, 2, 3"
+            "SELECT {place}, {key}, {hash}, t.tableoid, t.ctid::text, ARRAY[{values}]::int8[]
+             FROM {from} WHERE ({place} & {mask})::int4 = ANY($1) ORDER BY 1, 2, 3"
         )
+    }
+
+    /// The hash of each column.
+    fn hashes(&self) -> Vec<String> {
+        let values = self.values.iter();
+        let hashes = values.map(|value| exact_hash(std::slice::from_ref(value), 0));
+        hashes.collect()
     }
 
     /// The rows at the places `$1`: table and place, each column's text and its hash.
     pub(super) fn rows(&self, from: &str) -> String {
         let texts = self.texts.join(", ");
-        let hashes = self.values.iter();
-        let hashes: Vec<String> = hashes
-            .map(|value| exact_hash(std::slice::from_ref(value), 0))
-            .collect();
-        let hashes = hashes.join(", ");
+        let hashes = self.hashes().join(", ");
         format!(
             "SELECT t.tableoid, t.ctid::text, ARRAY[{texts}]::text[], ARRAY[{hashes}]::int8[]
              FROM {from} WHERE t.ctid = ANY($1::text[]::tid[])"
