@@ -198,7 +198,6 @@ async fn a_snapshot_that_is_cut_off_leaves_no_container_paused() {
     let mut cut = 0;
     for step in 0..16u64 {
         let within = Duration::from_millis(step * step);
-        // The context's own deadline, and then a caller who gives up.
         let limited = cx
             .clone()
             .with_deadline(tokio::time::Instant::now() + within);
@@ -210,14 +209,6 @@ async fn a_snapshot_that_is_cut_off_leaves_no_container_paused() {
             cut += 1;
         }
         assert_eq!(fixture.paused(), "", "after {within:?}");
-        let label = format!("b{step}");
-        let given_up = tokio::time::timeout(within, environment.snapshot(&cx, &label));
-        drop(given_up.await);
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        while !fixture.paused().is_empty() {
-            assert!(tokio::time::Instant::now() < deadline, "after {within:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await; // poll
-        }
     }
     assert!(cut > 0, "none was cut off");
     assert_eq!(release(&environment).await, "1");

@@ -46,7 +46,7 @@ pub struct Stack {
     /// [`with_capability`](Self::with_capability).
     pub capabilities: BTreeSet<String>,
     /// What a compose file says and staging does without, each with its file and line. It is no
-    /// part of a comparison.
+    /// part of a diff.
     pub notes: Vec<String>,
 }
 
