@@ -19,7 +19,7 @@ use crate::version::RunId;
 
 /// How long the lock may be taken before it is refused: a session whose client is gone ends within
 /// a moment.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The lock of an operation on a database, held until [`Operation::release`] or until its session
 /// ends.
