@@ -13,7 +13,7 @@ const GOLANG_MIGRATE_SALT: u32 = 1_486_364_155;
 const NODE_PG_MIGRATE: i64 = 7_241_865_325_823_964;
 
 /// The letters of `Flyway`.
-const FLYWAY: i64 = 0x46_6c79_7761_79;
+const FLYWAY: i64 = 0x466c_7977_6179;
 
 impl History {
     /// The key of the session's advisory lock under which the tool migrates this database; `None`
