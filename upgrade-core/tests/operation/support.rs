@@ -59,7 +59,8 @@ pub(crate) fn as_role(role: &str) -> PgConnectOptions {
 /// A name that no other database has.
 pub(crate) fn unused() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("shop{}", NEXT.fetch_add(1, Ordering::SeqCst))
+    // None begins as another one does.
+    format!("shop{}x", NEXT.fetch_add(1, Ordering::SeqCst))
 }
 
 /// A database of somebody else, owned by `owner`, with three orders.
