@@ -14,6 +14,9 @@ pub(crate) const OF: &str = "of";
 /// The note of a marker with the time at which a copy was made, in seconds since 1970.
 pub(crate) const MADE: &str = "made";
 
+/// Name, comment, connection limit, bytes, and the server's time.
+type Listed = (String, Option<String>, i32, Option<i64>, i64);
+
 /// A copy beside a database that no run has taken away: see [`Database::leftovers`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -65,7 +68,7 @@ impl Database {
     /// # Errors
     /// [`ErrorKind::Database`] when the server cannot be asked.
     pub async fn leftovers(&self, admin: &mut PgConnection) -> Result<Vec<Leftover>> {
-        let rows: Vec<(String, Option<String>, i32, Option<i64>, i64)> = sqlx::query_as(
+        let rows: Vec<Listed> = sqlx::query_as(
             "select datname::text, pg_catalog.shobj_description(oid, 'pg_database'), \
                  datconnlimit, \
                  case when pg_catalog.pg_has_role('pg_read_all_stats', 'usage') \

@@ -317,21 +317,23 @@ async fn identity(
     .map_err(|source| database.failed("identify", source))
 }
 
+/// Server process, role, application and start of a session.
+type Owner = (i32, Option<String>, Option<String>, Option<String>);
+
 /// The error that names who holds the lock.
 async fn refused(database: &Database, oid: i64, session: &mut PgConnection) -> Error {
-    let found: Result<Vec<(i32, Option<String>, Option<String>, Option<String>)>, _> =
-        sqlx::query_as(
-            "select distinct a.pid, a.usename::text, a.application_name, \
+    let found: Result<Vec<Owner>, _> = sqlx::query_as(
+        "select distinct a.pid, a.usename::text, a.application_name, \
                  to_char(a.backend_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"') \
              from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a on a.pid = l.pid \
              where l.locktype = 'advisory' and l.objsubid = 1 and l.granted \
                and l.database = (select oid from pg_catalog.pg_database \
                    where datname = current_database()) \
                and ((l.classid::int8 << 32) | l.objid::int8) = any ($1)",
-        )
-        .bind(keys(&database.name, oid).as_slice())
-        .fetch_all(session)
-        .await;
+    )
+    .bind(keys(&database.name, oid).as_slice())
+    .fetch_all(session)
+    .await;
     let error = |by: &str| {
         Error::new(
             ErrorKind::Refused,
