@@ -299,9 +299,8 @@ impl Said {
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        match &self.sqlstate {
-            Some(sqlstate) => write!(f, " (SQLSTATE {sqlstate})")?,
-            None => {}
+        if let Some(sqlstate) = &self.sqlstate {
+            write!(f, " (SQLSTATE {sqlstate})")?;
         }
         self.more
             .iter()

@@ -1,5 +1,10 @@
 //! Lines that the sources of this crate may not cross.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test fail where it fails"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

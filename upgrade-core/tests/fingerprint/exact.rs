@@ -419,9 +419,9 @@ async fn no_two_values_of_any_type_have_one_fingerprint() {
                     kinds.insert(of.clone());
                 }
                 for (index, value) in values.expressions.iter().enumerate() {
-                    write!(
+                    writeln!(
                         script,
-                        "CREATE TABLE pairs.k{kind}_{index} (v {of}); INSERT INTO pairs.k{kind}_{index} VALUES ({value});\n"
+                        "CREATE TABLE pairs.k{kind}_{index} (v {of}); INSERT INTO pairs.k{kind}_{index} VALUES ({value});"
                     )
                     .unwrap();
                 }
@@ -443,9 +443,9 @@ async fn no_two_values_of_any_type_have_one_fingerprint() {
                 ];
                 if values.expressions.len() > 2 && kind < 2 {
                     for (index, rows) in moved.iter().enumerate() {
-                        write!(
+                        writeln!(
                             script,
-                            "CREATE TABLE pairs.m{kind}_{index} (v {of}, w {of}, n int); INSERT INTO pairs.m{kind}_{index} VALUES {rows};\n"
+                            "CREATE TABLE pairs.m{kind}_{index} (v {of}, w {of}, n int); INSERT INTO pairs.m{kind}_{index} VALUES {rows};"
                         )
                         .unwrap();
                     }

@@ -1,5 +1,10 @@
 //! A run undoes exactly what it did itself, and nothing once the upgrade is final.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of a test fail where it fails"
+)]
+
 #[allow(
     unreachable_pub,
     reason = "shared by the tests of this file only, and no library"
@@ -26,7 +31,7 @@ fn version(number: usize) -> String {
 }
 
 fn of_migrations(system: &System, count: usize, fails: Option<usize>) -> Upgrade {
-    let steps = (0..count).map(|at| Step::new(system, &version(at), fails == Some(at)));
+    let steps = (0..count).map(|at| Step::of(system, &version(at), fails == Some(at)));
     Upgrade::new("shop", "1", "2")
         .with_migrations(steps)
         .with_rollback(Obedient(system.clone()))

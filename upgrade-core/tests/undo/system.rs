@@ -162,7 +162,7 @@ pub struct Step {
 }
 
 impl Step {
-    pub fn new(system: &System, version: &str, fails: bool) -> Arc<dyn Migration> {
+    pub fn of(system: &System, version: &str, fails: bool) -> Arc<dyn Migration> {
         Arc::new(Self {
             id: MigrationId::new(version, ""),
             system: system.clone(),

@@ -128,7 +128,8 @@ fn largest(folder: &Path) -> PathBuf {
 
 #[tokio::test]
 async fn a_template_that_is_garbled_or_cut_short_is_built_again() {
-    let damage: [(&str, fn(&Path)); 3] = [
+    type Damage = fn(&Path);
+    let damage: [(&str, Damage); 3] = [
         ("cut short", |data| {
             let file = File::options().write(true).open(largest(data)).unwrap();
             file.set_len(100).unwrap();
@@ -507,7 +508,7 @@ async fn made_outside(environment: &PostgresEnvironment, database: &Database) ->
     findings
         .into_iter()
         .inspect(|finding| assert_eq!(finding.id, "server-object-made"))
-        .map(|finding| finding.subject)
+        .map(|finding| finding.subject.to_string())
         .collect()
 }
 

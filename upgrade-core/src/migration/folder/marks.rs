@@ -23,9 +23,17 @@ pub(super) struct Mark<'a> {
     pub(super) text: &'a str,
 }
 
+/// A tool, its layout if it is read here, and its marks of an up and of a down.
+type Marks = (
+    &'static str,
+    Option<Layout>,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
 /// Tools by what stands behind the dashes of their marks, in lower case and with single blanks. A
 /// `*` at the end stands for anything.
-const MARKS: [(&str, Option<Layout>, &[&str], &[&str]); 11] = [
+const MARKS: [Marks; 11] = [
     (
         "goose",
         Some(Layout::Goose),

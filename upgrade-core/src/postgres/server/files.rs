@@ -310,7 +310,8 @@ mod tests {
 
     #[test]
     fn a_sealed_directory_is_known_by_its_content() {
-        let change: [(&str, fn(&Path)); 5] = [
+        type Change = fn(&Path);
+        let change: [(&str, Change); 5] = [
             ("nothing", |_| {}),
             ("times, as a moved cache has them", |file| {
                 let opened = File::options().write(true).open(file).unwrap();
@@ -333,7 +334,8 @@ mod tests {
 
     #[test]
     fn links_and_special_files_are_neither_copied_nor_taken_nor_read() {
-        let plant: [(&str, fn(&Path, &Path)); 4] = [
+        type Plant = fn(&Path, &Path);
+        let plant: [(&str, Plant); 4] = [
             ("a symbolic link", |secret, at| symlink(secret, at).unwrap()),
             ("a symbolic link", |secret, at| {
                 symlink(secret.parent().unwrap(), at).unwrap();

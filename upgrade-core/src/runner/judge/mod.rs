@@ -208,10 +208,12 @@ impl Facts {
                     }
                 }
                 Ground::Announced(loss) => match loss.subject.object() {
-                    Some(Object::Column(column)) if self.concern(&column.table) => {
-                        if loss.kind != LossKind::Other && self.is_in(&column.name) {
-                            covered.insert(&column.name);
-                        }
+                    Some(Object::Column(column))
+                        if loss.kind != LossKind::Other
+                            && self.concern(&column.table)
+                            && self.is_in(&column.name) =>
+                    {
+                        covered.insert(&column.name);
                     }
                     _ => {}
                 },

@@ -99,18 +99,16 @@ impl State {
                 return invalid(format!("it stands before `{prefix} Up`"));
             }
             Some(Annotation::StatementBegin) => self.block = Some(number),
-            Some(Annotation::StatementEnd) => {
-                if self.block.take().is_none() {
-                    return invalid(format!("no `{prefix} StatementBegin` stands before it"));
-                }
+            Some(Annotation::StatementEnd) if self.block.is_none() => {
+                return invalid(format!("no `{prefix} StatementBegin` stands before it"));
             }
+            Some(Annotation::StatementEnd) => self.block = None,
             Some(Annotation::Other) => {}
             None if line.trim().is_empty() => {}
-            None if self.direction.is_none() => {
-                if rules.strict && !is_comment {
-                    return invalid(format!("it stands before `{prefix} Up`"));
-                }
+            None if self.direction.is_none() && rules.strict && !is_comment => {
+                return invalid(format!("it stands before `{prefix} Up`"));
             }
+            None if self.direction.is_none() => {}
             None if self.block.is_none() && !(is_comment && self.open.is_none()) => {
                 self.open.get_or_insert(number);
             }
