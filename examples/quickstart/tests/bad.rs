@@ -36,6 +36,7 @@ bad! {
     "round-trip-schema-differs" / comment_lost in RoundTrip => [
         ("round-trip-schema-differs", "column public.customers.phone", "0013_phone_as_text.down.sql"),
         ("rows-written-late-lost", "table public.customers", "0013_phone_as_text.down.sql"),
+        ("lost-as-side-effect", "column public.customers.phone", "0013_phone_as_text.up.sql"),
     ];
     "round-trip-schema-differs" / default_lost in RoundTrip => [
         ("round-trip-schema-differs", "column public.orders.status", "0013_orders_start_paid.down.sql"),
@@ -43,6 +44,7 @@ bad! {
     "round-trip-schema-differs" / enum_value_left in RoundTrip => [
         ("round-trip-schema-differs", "type public.order_status", "0013_returned_orders.down.sql"),
         ("rows-written-late-lost", "table public.orders", "0013_returned_orders.down.sql"),
+        ("up-failed", "migration 0013_returned_orders", "0013_returned_orders.up.sql:1"),
     ];
     "round-trip-schema-differs" / foreign_key_changed in RoundTrip => [
         ("round-trip-schema-differs", "constraint public.lines / lines_order_id_fkey", "0013_keep_lines.down.sql"),
@@ -71,6 +73,7 @@ bad! {
     ];
     "round-trip-schema-differs" / trigger_left_disabled in RoundTrip => [
         ("round-trip-schema-differs", "trigger public.orders / orders_touch_updated_at", "0013_round_totals.down.sql"),
+        ("trigger-left-disabled", "trigger public.orders / orders_touch_updated_at", "0013_round_totals.up.sql"),
     ];
     "round-trip-schema-differs" / trigger_lost in RoundTrip => [
         ("round-trip-schema-differs", "trigger public.orders / orders_touch_updated_at", "0013_audit.down.sql"),
@@ -153,11 +156,13 @@ bad! {
     ];
     "no-transaction-several-statements" / two_indexes in Straight => [
         ("no-transaction-several-statements", "0013_two_indexes.up.sql:2", "0013_two_indexes.up.sql:2"),
+        ("up-failed", "migration 0013_two_indexes", "0013_two_indexes.up.sql:2"),
     ];
     "not-re-runnable" / index_by_hand in CrashAt => [
         ("crash-recorded-wrong", "migration 0013_by_sku", "0013_by_sku.up.sql"),
         ("rollback-schema-differs", "index public.lines_by_sku", ""),
         ("not-re-runnable", "migration 0013_by_sku", "0013_by_sku.up.sql:2"),
+        ("crash-half-applied", "migration 0013_by_sku", "0013_by_sku.up.sql"),
     ];
     "order-dependent" / two_types in LateBranch => [
         ("order-dependent", "column public.lines.price", "0013_finer_prices.up.sql"),
@@ -186,6 +191,7 @@ bad! {
     ];
     "unsupported-statement" / psql_only in Straight => [
         ("unsupported-statement", "0013_prices.up.sql:1", "0013_prices.up.sql:1"),
+        ("up-failed", "migration 0013_prices", "0013_prices.up.sql:1"),
     ];
     "up-empty" / comment_only in Straight => [
         ("up-empty", "0013_to_be_done.up.sql", "0013_to_be_done.up.sql"),

@@ -194,6 +194,7 @@ mod tests {
             .iter()
             .filter(|(_, equal, _)| *equal == Equal::Reproducible);
         let blamed: BTreeSet<&str> = again.map(|(_, _, blamed)| blamed.as_str()).collect();
-        assert_eq!(blamed, ["up 1", "up 2"].into());
+        // After a rollback and a second upgrade both may be to blame.
+        assert_eq!(blamed, ["-", "up 1", "up 2"].into());
     }
 }

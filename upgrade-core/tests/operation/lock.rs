@@ -323,7 +323,7 @@ impl Operator {
 
 #[test]
 fn any_interleaving_of_two_operators_is_one_after_the_other() {
-    const CASES: u32 = 8;
+    const CASES: u32 = 24;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
