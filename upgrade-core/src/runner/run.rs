@@ -58,6 +58,9 @@ pub(super) struct Run<'a> {
     pub(super) replaced: u32,
     /// What a rollback of this attempt has not restored, by the subjects of the findings.
     pub(super) drift: BTreeSet<String>,
+    /// Whether the step that is under way has shown that the rest of its attempt has nothing to
+    /// say, although nothing failed.
+    pub(super) leaves_attempt: bool,
     /// Which steps were carried out.
     judged: Judged,
     /// The faults of services that have struck.
@@ -169,6 +172,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             finalized: false,
             replaced: 0,
             drift: BTreeSet::new(),
+            leaves_attempt: false,
             judged: Judged::default(),
             faults: Faults::default(),
             tried: Tried::default(),
@@ -249,6 +253,10 @@ impl Run<'_> {
                 arrived,
             } = self.one(cx, step).await;
             self.judged.carried_out(step);
+            if std::mem::take(&mut self.leaves_attempt) && outcome.is_done() {
+                (ended, left_out) = (Some(step.attempt), true);
+                continue;
+            }
             let on_failure = step.policy.on_failure;
             if outcome.is_done() || (on_failure == OnFailure::Continue && arrived) {
                 continue;

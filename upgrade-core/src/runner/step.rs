@@ -285,11 +285,9 @@ async fn apply(
         }
         Err(error) if is_judgement(&error) => Ok(Verdict::Fail(vec![if after_crash {
             let restored = past::restored(run.plan, step);
-            not_re_runnable(
-                id,
-                &error,
-                restored.is_some_and(|label| run.crashes.is_recovered(label)),
-            )
+            let downs_lead_back = restored.is_some_and(|label| run.crashes.is_recovered(label));
+            run.leaves_attempt = downs_lead_back;
+            not_re_runnable(id, &error, downs_lead_back)
         } else {
             refused("up-failed", id, &error)
         }])),

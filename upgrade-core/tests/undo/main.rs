@@ -13,6 +13,7 @@ mod system;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use system::{Obedient, Step, System};
@@ -172,6 +173,21 @@ async fn nothing_is_rolled_back_after_the_upgrade_is_final() {
     assert!(system.applied().is_empty());
     let ids: BTreeSet<u32> = report.steps.iter().map(|step| step.id.0).collect();
     assert_eq!(ids.len(), report.steps.len(), "one number for each step");
+}
+
+#[tokio::test]
+async fn a_rollback_that_is_late_comes_to_its_end_and_is_a_finding() {
+    let system = System::new(Capabilities::none(), []);
+    let upgrade = of_migrations(&system, 2, Some(1)).with_rollback_within(Duration::ZERO);
+    let report = straight(&system, upgrade).await.unwrap();
+    assert!(report.rollbacks[0].confirmed, "{report}");
+    assert!(system.applied().is_empty());
+    let mut found = report.findings.iter().map(|found| &found.finding);
+    let late = found.find(|finding| finding.id == "rollback-over-budget");
+    assert!(
+        late.is_some_and(|late| late.message.contains("0 ms")),
+        "{report}"
+    );
 }
 
 #[tokio::test]

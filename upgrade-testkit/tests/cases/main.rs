@@ -40,18 +40,26 @@ cases! {
     }
     c03_cic_if_not_exists {
         crash: run([CrashAt]).finds([
-            error("invalid-index-accepted", "index public.chat_inbox_at", ""),
+            error("invalid-index-accepted", "index public.chat_inbox_at", "not valid"),
+            error("rollback-schema-differs", "index public.chat_inbox_at", "was not there before"),
+            warning("crash-half-applied", "migration 0002_idx", ""),
+            warning("crash-recorded-wrong", "migration 0002_idx", ""),
         ]);
     }
     c03d_cic_dropped_first {
         crash: run([CrashAt]).finds([
             warning("not-re-runnable", "migration 0003_idx", "already exists"),
+            warning("crash-half-applied", "migration 0003_idx", ""),
+            warning("crash-recorded-wrong", "migration 0003_idx", ""),
         ]);
     }
     drop {
         round_trip: run([RoundTrip]).finds([
-            error("column-dropped-with-data", "column public.goods.stock", ""),
+            error("column-dropped-with-data", "column public.goods.stock", "20 values"),
+            error("data-changed-through-down", "table public.goods", "`stock`"),
             error("down-failed", "migration 0003_z", "zz"),
+            error("round-trip-schema-differs", "column public.goods.stock", "its default"),
+            error("round-trip-schema-differs", "index public.stray", ""),
         ]);
     }
     leak {
