@@ -42,8 +42,10 @@ const RELATIONS: &str = "
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'v', 'f')";
 
-/// The class of what the server answers when a row breaks a constraint.
-const INTEGRITY: &str = "23";
+/// What the server answers when a value of a row breaks a constraint, or cannot be read as what a
+/// trigger makes of it: the class of integrity violations, that of data exceptions, and what types
+/// of extensions answer to a text that they cannot read. The newer release writes other values.
+const OF_VALUES: [&str; 3] = ["23", "22", "42601"];
 
 /// A table as a release knows it.
 #[derive(Debug)]
@@ -180,7 +182,8 @@ impl Release {
             Err(sqlx::Error::Database(error)) => {
                 let code = error.code();
                 let is_of_row = |code: &str| {
-                    NO_REFUSAL.contains(&code) || (self.is_live && code.starts_with(INTEGRITY))
+                    let of_values = OF_VALUES.iter().any(|class| code.starts_with(class));
+                    NO_REFUSAL.contains(&code) || (self.is_live && of_values)
                 };
                 let counts = !code.is_some_and(|code| is_of_row(&code));
                 Ok(counts.then(|| answer(&*error)))

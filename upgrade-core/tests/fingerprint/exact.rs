@@ -31,6 +31,8 @@ const LITERALS: &[&str] = &[
     "9223372036854775807",
     "-9223372036854775808",
     "NaN",
+    "{1:1}/2",
+    "{2:1}/2",
     "Infinity",
     "-Infinity",
     "-0",
@@ -206,6 +208,8 @@ const NEVER_WRITTEN: &[&str] = &[
     "pg_mcv_list",
     "pg_ndistinct",
     "pg_node_tree",
+    // Some servers are built without it.
+    "xml",
 ];
 
 /// Tries an expression, and answers with the text of its value.

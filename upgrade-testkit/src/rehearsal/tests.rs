@@ -58,6 +58,10 @@ const METHODS: &[Method] = &[
     ("with_expected_changes", |upgrade| {
         upgrade.with_expected_changes([ExpectedChange::new("public.lines", "on purpose")])
     }),
+    (
+        "with_overlapping_releases",
+        Upgrade::with_overlapping_releases,
+    ),
     ("with_findings", |upgrade| {
         upgrade.with_findings([Finding::note("known", "orders", "before")])
     }),

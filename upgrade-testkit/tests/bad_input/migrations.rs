@@ -85,8 +85,9 @@ async fn two_files_with_one_version_are_both_named() {
     let (error, report) = failed(&place, &files, "0001").await;
     let parts = ["duplicate-version", "0002_phone.sql", "0002_mail.sql"];
     says(&error, ErrorKind::Failed, &parts);
+    // The one that is read is judged all the same.
     assert!(
-        report.migrations.iter().all(|one| one.applied == 0),
+        report.migrations.iter().any(|one| one.applied > 0),
         "{report}"
     );
     // In the previous release they are found as well.
