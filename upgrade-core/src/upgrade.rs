@@ -331,7 +331,7 @@ impl Upgrade {
     /// prepared by it, and can be given to a [`Runner`](crate::Runner) afterwards.
     ///
     /// # Errors
-    /// Those of [`Environment::prepare`] and of [`Migration::status`](crate::Migration::status),
+    /// Those of [`Environment::prepare`] and of [`Migration::status`],
     /// and [`ErrorKind::Refused`] for a migration that was begun and did not end.
     pub async fn without_applied(mut self, environment: &dyn Environment) -> Result<Self> {
         let cx = UpgradeContext::new(self.from.clone(), self.to.clone())
@@ -361,7 +361,7 @@ impl Upgrade {
     /// [faults](Self::with_faults) can strike.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when faults were asked for and the
+    /// [`ErrorKind::NotFound`] when faults were asked for and the
     /// environment does not know one of the two releases.
     pub fn outline_in(&self, environment: &dyn Environment) -> Result<Outline> {
         let mut outline = self.outline(environment.capabilities());

@@ -397,7 +397,7 @@ fn a_failure_says_how_to_run_it_again_and_where_it_is_saved() {
     for said in [
         "the history `up 1; write seed 1; down 1` fails (it is saved in `",
         "histories__saves__straight.json` and runs first next time)",
-        "FAILED saves round_trip",
+        "FAILED saves custom",
         "to run it again: UPGRADE_TEST_SEED=7 ",
     ] {
         assert!(printed.contains(said), "no `{said}` in {printed}");

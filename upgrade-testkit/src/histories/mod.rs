@@ -160,9 +160,9 @@ impl Histories {
     /// Runs the saved histories, then new ones, to the first that fails.
     ///
     /// # Errors
-    /// [`ErrorKind::Failed`](upgrade_core::ErrorKind::Failed) with the shortest history that was found to fail, the report of its
+    /// [`ErrorKind::Failed`] with the shortest history that was found to fail, the report of its
     /// run, and where it was saved; the kind of the run's own error where that broke off;
-    /// [`ErrorKind::InvalidInput`](upgrade_core::ErrorKind::InvalidInput) when the saved ones cannot be read, and in a test with several
+    /// [`ErrorKind::InvalidInput`] when the saved ones cannot be read, and in a test with several
     /// scenarios, each of which would search for the same histories.
     pub async fn rehearse(self) -> Result<()> {
         self.check_alone()?;
