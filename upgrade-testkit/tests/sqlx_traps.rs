@@ -224,12 +224,9 @@ async fn t5_undo_looks_at_no_checksum() {
     let new = Migrator::new(after.path()).await.unwrap();
     new.undo(&mut connection, 1).await.unwrap();
     assert!(exists(&mut connection, "notes").await, "undo was `Ok`");
-    let rehearsal = || {
-        let from = format!("folder:{}", before.path().display());
-        rehearsal(after.path()).from(from).reversible()
-    };
-    raises(rehearsal(), "edited-applied-migration", "0002_notes").await;
-    raises(rehearsal(), "down-empty", "0002_notes.down.sql").await;
+    let from = format!("folder:{}", before.path().display());
+    let rehearsal = rehearsal(after.path()).from(from).reversible();
+    raises(rehearsal, "edited-applied-migration", "0002_notes").await;
 }
 
 #[tokio::test]

@@ -122,8 +122,7 @@ async fn engine_until(listener: UnixListener, socket: &Path, starts: usize) {
 }
 
 /// The engine, by a socket of the test's own.
-async fn engine(socket: &Path) {
-    let listener = UnixListener::bind(socket).unwrap();
+async fn engine(listener: UnixListener) {
     let mut connections = JoinSet::new();
     loop {
         let (mut client, _) = listener.accept().await.unwrap();
@@ -158,7 +157,8 @@ async fn an_engine_that_ends_midway_is_named_and_its_next_start_is_swept() {
         assert!(text.contains("swept by the next run"), "{text}");
         assert!(!fixture.left().await.is_empty(), "nobody could remove it");
 
-        let again = tokio::spawn(async move { engine(&socket).await });
+        // Before its client, too.
+        let again = tokio::spawn(engine(UnixListener::bind(&socket).unwrap()));
         let text = said(spawn(
             "sweep",
             fixture.dir.path(),
