@@ -121,6 +121,16 @@ impl Special {
         {
             return None;
         }
+        // A stand-in for a key that is set later has to be a value that no key has.
+        let stands_in = matches!(plan.cells[at], Cell::Drawn)
+            && plan
+                .table
+                .foreign_keys
+                .iter()
+                .any(|key| key.columns.contains(&at));
+        if stands_in {
+            return None;
+        }
         let values = plan.ways[way].values[at].as_ref();
         match self {
             Self::Limits(number) => {
