@@ -415,7 +415,7 @@ impl Rehearsal {
     }
 
     /// Rehearses in environments that `make` makes, such as a
-    /// [`DockerEnvironment`](upgrade_core::environment::DockerEnvironment), instead of databases of
+    /// `DockerEnvironment`, instead of databases of
     /// the pool. It is given the two releases by the names that the environment has to know them
     /// by. The earlier one it has to populate itself: nothing is seeded.
     #[must_use]

@@ -1,7 +1,7 @@
 //! The way to a newer major version of Postgres: check, move, compare, and back.
 //!
 //! Two ways lead there. [`LogicalCopy`] copies one database to a running server of the newer
-//! major; [`PgUpgrade`](pg_upgrade::PgUpgrade) (with the feature `docker`) turns a whole data
+//! major; `PgUpgrade` (with the feature `docker`) turns a whole data
 //! volume into one of the newer major, in an image that has both servers. Both look for
 //! [obstacles](Obstacle) first and change nothing where there is one, both leave the old server's
 //! data as it is, so that it can be started again, and both end where [`compare`] finds the
