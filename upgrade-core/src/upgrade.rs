@@ -376,6 +376,17 @@ impl Upgrade {
     }
 }
 
+/// Whether a script builds an index concurrently.
+fn waits_for_snapshots(script: Option<&str>) -> bool {
+    #[cfg(feature = "postgres")]
+    return script.is_some_and(crate::postgres::sql::builds_concurrently);
+    #[cfg(not(feature = "postgres"))]
+    {
+        let _ = script;
+        false
+    }
+}
+
 fn outlines(migrations: &[Arc<dyn Migration>]) -> Vec<MigrationOutline> {
     migrations
         .iter()
@@ -383,7 +394,7 @@ fn outlines(migrations: &[Arc<dyn Migration>]) -> Vec<MigrationOutline> {
             id: migration.id().clone(),
             reversibility: migration.reversibility(),
             statements: migration.statements(),
-            waits_for_snapshots: migration.waits_for_snapshots(),
+            waits_for_snapshots: waits_for_snapshots(migration.script()),
         })
         .collect()
 }

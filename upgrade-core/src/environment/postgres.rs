@@ -154,7 +154,7 @@ impl DatabaseSource for Existing {
 /// An environment that is one database.
 ///
 /// Over a disposable database ([`DatabaseSource::is_disposable`]) it keeps states as copies of the
-/// database, ends sessions on request, and keeps one of its own open between calls. Over a real one
+/// database, ends sessions on request, and keeps a session open between calls. Over a real one
 /// it does none of that.
 #[derive(Debug)]
 pub struct PostgresEnvironment {

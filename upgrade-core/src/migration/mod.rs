@@ -182,13 +182,6 @@ pub trait Migration: fmt::Debug + Send + Sync + 'static {
     /// rehearsal can interrupt it there. One that cannot be looked into is 1.
     fn statements(&self) -> usize;
 
-    /// Whether one of its statements waits for the snapshots of other sessions, as `create index
-    /// concurrently` does, so that it can be interrupted before its end at any size of its table.
-    /// Default: no.
-    fn waits_for_snapshots(&self) -> bool {
-        false
-    }
-
     /// Where it is written, for whoever has to mend it; empty for one that is no file.
     fn files(&self) -> MigrationFiles;
 
@@ -255,10 +248,6 @@ impl<T: Migration + ?Sized> Migration for Arc<T> {
 
     fn statements(&self) -> usize {
         (**self).statements()
-    }
-
-    fn waits_for_snapshots(&self) -> bool {
-        (**self).waits_for_snapshots()
     }
 
     fn files(&self) -> MigrationFiles {

@@ -419,16 +419,6 @@ impl Migration for SqlMigration {
         }
     }
 
-    fn waits_for_snapshots(&self) -> bool {
-        self.file.up.statements().iter().any(|(_, statement)| {
-            let words = crate::postgres::sql::keywords(statement.text, 6);
-            let is_build = words
-                .first()
-                .is_some_and(|first| first == "CREATE" || first == "REINDEX");
-            is_build && words.iter().any(|word| word == "CONCURRENTLY")
-        })
-    }
-
     fn files(&self) -> MigrationFiles {
         MigrationFiles {
             up: Some(self.file.up.place()),

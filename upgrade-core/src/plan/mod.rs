@@ -99,9 +99,9 @@ pub struct MigrationOutline {
     ///
     /// [`Migration::statements`]: crate::Migration::statements
     pub statements: usize,
-    /// Whether it waits for snapshots of others; see [`Migration::waits_for_snapshots`].
-    ///
-    /// [`Migration::waits_for_snapshots`]: crate::Migration::waits_for_snapshots
+    /// Whether a statement of its script waits for the snapshots of other sessions, as `create
+    /// index concurrently` does, so that it can be interrupted before its end at any size of its
+    /// table.
     pub waits_for_snapshots: bool,
 }
 

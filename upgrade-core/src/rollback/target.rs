@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::Database;
 use crate::postgres::database::Operation;
 
-/// A database that was made by this library belongs to one run. One that was handed over belongs
+/// A database that was made by this library belongs to one run. One that was adopted belongs
 /// to others as well, so a strategy locks it, unless its environment has done so.
 #[derive(Debug, Default)]
 pub(super) struct Target {

@@ -45,7 +45,7 @@ pub(super) async fn compare(
             crash::comparable(run, with, &mut expected, &mut actual);
             let (id, ids) = names(difference);
             let mut findings = differences(&expected, &actual, id, ids);
-            // An index that is there and not valid has a name of its own.
+            // An index that is there and not valid has its own name.
             let invalid = expected.unfinished_findings(&actual);
             findings.retain(|finding| invalid.iter().all(|one| one.subject != finding.subject));
             findings.extend(invalid);

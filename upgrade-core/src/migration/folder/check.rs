@@ -86,7 +86,7 @@ struct Unit {
 }
 
 /// The migrations by the change that they belong to. popx takes a change for each statement, numbers
-/// them behind one time, and often writes the whole way back into one of them; with any other tool
+/// them behind one time, and often writes the whole rollback into one of them; with any other tool
 /// each migration is a change.
 struct Units<'a> {
     layout: Layout,

@@ -46,7 +46,7 @@ impl Closure {
     }
 
     /// Makes sessions read-only, and ends those that are there. `database` is the same one, with
-    /// what allows this: handed over, or locked.
+    /// what allows this: adopted, or locked.
     pub(super) async fn close(&self, database: &Database, within: Duration) -> Result<()> {
         let mut admin = database.connect_maintenance().await?;
         database.guard(&mut admin, "made read-only").await?;

@@ -1,4 +1,4 @@
-//! Accounts of servers: a numeric user of its own for each server that root starts.
+//! Accounts of servers: a separate numeric user for each server that root starts.
 //!
 //! A migration may run programs (`copy .. to program`) as the user of its server. So no two
 //! servers share a user, and the user owns nothing else on the machine: it is a number without an

@@ -10,7 +10,7 @@
 //! the machine ([`sweep`]) removes every directory whose lock nobody holds.
 //!
 //! A migration is a program, and may start others as the user of its server. As root each server
-//! therefore runs under a number of its own that owns nothing else on the machine, without new
+//! therefore runs under its own number, which owns nothing else on the machine, without new
 //! rights, and everything that runs under that number ends with the server. When this process does
 //! not run as root there is no other user to take: **the server, and with it a migration, can do
 //! what the user who runs the process can do**, except by `sudo` and the like.

@@ -7,7 +7,9 @@ pub use split::{
     Placeholder, Statement, StatementKind, first_keyword, first_placeholder, is_empty_script,
     line_of, split,
 };
-pub(crate) use split::{keywords, mentions, same_statements, statement_words, words};
+pub(crate) use split::{
+    builds_concurrently, keywords, mentions, same_statements, statement_words, words,
+};
 
 /// Quotes an identifier for use in a statement; always in double quotes.
 ///

@@ -329,6 +329,18 @@ pub(crate) fn keywords(sql: &str, count: usize) -> Vec<String> {
         .collect()
 }
 
+/// Whether a statement of a script builds an index concurrently, so that it waits for the snapshots
+/// of other sessions.
+pub(crate) fn builds_concurrently(sql: &str) -> bool {
+    split(sql).iter().any(|statement| {
+        let words = keywords(statement.text, 6);
+        let is_build = words
+            .first()
+            .is_some_and(|first| first == "CREATE" || first == "REINDEX");
+        is_build && words.iter().any(|word| word == "CONCURRENTLY")
+    })
+}
+
 /// The words of a statement, in upper case, with names and strings in their quotes as they stand.
 pub(crate) fn words(sql: &str) -> Vec<String> {
     lex(sql)
