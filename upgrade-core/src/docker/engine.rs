@@ -24,6 +24,7 @@ use testcontainers::bollard::query_parameters::{
 use testcontainers::bollard::{Docker, body_full};
 use testcontainers::core::client::docker_client_instance;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tracing::Dispatch;
 use tracing::instrument::{WithDispatch, WithSubscriber as _};
 
@@ -36,6 +37,10 @@ use crate::redact::Secrets;
 
 /// How long an engine may take to say that it is there.
 const PING_WITHIN: Duration = Duration::from_secs(5);
+/// How late the engine may learn from its events that a container was paused or goes on.
+const EVENT_WITHIN: Duration = Duration::from_secs(2);
+/// How often it is asked meanwhile.
+const EVENT_POLL: Duration = Duration::from_millis(20);
 /// How many lines of a container's output an error shows.
 const LOG_LINES: usize = 20;
 /// The version of the interface since Docker 20.10.
@@ -191,14 +196,45 @@ impl Engine {
     }
 
     /// Lets the processes of a container go on; one that is not paused is left as it is.
+    ///
+    /// What the engine says about it is not always so: it notes a pause when it was asked for one,
+    /// and once more when the event of it arrives, which may be after the next pause or unpause.
+    /// So it is asked until it agrees, or for as long as such an event can be late.
     pub(crate) async fn unpause(&self, name: &str) -> Result<()> {
         let _no_pause_under_way = self.pausing.lock().await;
-        let found = self.inspect(name).await?.state.unwrap_or_default();
-        if found.paused != Some(true) {
-            return Ok(());
+        let begun = Instant::now();
+        loop {
+            let gone_on = self.docker.unpause_container(name).await;
+            let Err(refusal) = gone_on else {
+                return Ok(());
+            };
+            let found = self.inspect(name).await?.state.unwrap_or_default();
+            if found.running != Some(true) {
+                return Ok(());
+            }
+            if begun.elapsed() > EVENT_WITHIN {
+                return match found.paused {
+                    Some(true) => Err(refused("unpause", container(name))(refusal)),
+                    _ => Ok(()),
+                };
+            }
+            tokio::time::sleep(EVENT_POLL).await;
         }
-        let gone_on = self.docker.unpause_container(name).await;
-        gone_on.map_err(refused("unpause", container(name)))
+    }
+
+    /// Whether a container is paused, also when the engine learns the last of it.
+    pub(crate) async fn stays_paused(&self, name: &str) -> Result<bool> {
+        let begun = Instant::now();
+        loop {
+            let found = self.inspect(name).await?.state.unwrap_or_default();
+            if found.paused != Some(true) {
+                return Ok(false);
+            }
+            if begun.elapsed() > EVENT_WITHIN {
+                return Ok(true);
+            }
+            tokio::time::sleep(EVENT_POLL).await;
+        }
     }
 
     /// The container's state and network settings.

@@ -274,12 +274,12 @@ async fn a_run_that_was_cancelled_heals_what_it_paused() {
     cancelled.cancellation().cancel();
     for heal_all in [false, true] {
         environment.strike(&cx, &fault).await.unwrap();
-        assert_ne!(fixture.paused(), "");
+        assert_ne!(fixture.paused().await, "");
         match heal_all {
             true => environment.heal_all(&cancelled).await.unwrap(),
             false => environment.heal(&cancelled, &fault).await.unwrap(),
         }
-        assert_eq!(fixture.paused(), "");
+        assert_eq!(fixture.paused().await, "");
         assert_eq!(release(&environment).await, "1");
     }
     Box::new(environment).teardown(&cx).await.unwrap();

@@ -183,7 +183,7 @@ async fn a_snapshot_that_fails_midway_leaves_no_container_paused() {
         text.contains(&format!("could not pause container `{restarts}`")),
         "{text}"
     );
-    assert_eq!(fixture.paused(), "");
+    assert_eq!(fixture.paused().await, "");
     assert_eq!(release(&environment).await, "1");
     Box::new(environment).teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
@@ -208,7 +208,7 @@ async fn a_snapshot_that_is_cut_off_leaves_no_container_paused() {
         {
             cut += 1;
         }
-        assert_eq!(fixture.paused(), "", "after {within:?}");
+        assert_eq!(fixture.paused().await, "", "after {within:?}");
     }
     assert!(cut > 0, "none was cut off");
     assert_eq!(release(&environment).await, "1");

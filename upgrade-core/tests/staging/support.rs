@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use testcontainers::bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
@@ -127,16 +128,19 @@ impl Fixture {
     }
 
     /// The containers of this registry that are paused.
-    pub(crate) fn paused(&self) -> String {
+    /// Which containers are paused, and stay so: the engine may learn late of the last that was
+    /// done to one, and says until then what is not so any more.
+    pub(crate) async fn paused(&self) -> String {
         let label = format!("label={}", self.label());
-        docker(&[
-            "ps",
-            "--quiet",
-            "--filter",
-            &label,
-            "--filter",
-            "status=paused",
-        ])
+        let filters = ["--filter", &label, "--filter", "status=paused"];
+        let begun = Instant::now();
+        loop {
+            let paused = docker(&[["ps", "--quiet"].as_slice(), &filters].concat());
+            if paused.is_empty() || begun.elapsed() > Duration::from_secs(3) {
+                return paused;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await; // poll
+        }
     }
 
     pub(crate) async fn assert_nothing_is_left(&self) {

@@ -34,7 +34,7 @@ impl Frozen {
         for instance in others.flat_map(|(_, instances)| instances) {
             let found = self.engine.inspect(&instance.container).await?;
             let found = found.state.unwrap_or_default();
-            if found.running != Some(true) || found.paused == Some(true) {
+            if found.running != Some(true) || self.engine.stays_paused(&instance.container).await? {
                 continue;
             }
             self.containers.push(instance.container.clone());
