@@ -11,13 +11,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::environment::{Endpoint, Endpoints};
+use crate::endpoint::{Endpoint, Endpoints};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventHub};
+use crate::finding::Finding;
+use crate::ids::{Phase, RunId, Version};
 use crate::redact::Secrets;
 use crate::secret::Secret;
-use crate::validator::Finding;
-use crate::version::{Phase, RunId, Version};
 
 /// The context of a call into one of the four traits. Cheap to clone.
 ///

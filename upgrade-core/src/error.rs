@@ -1,11 +1,14 @@
 //! The one public error of this crate.
 
+use std::any::Any;
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::redact::{Secrets, changed, credentials};
-use crate::report::Report;
-use crate::version::Phase;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Phase;
+use crate::redact::{Secrets, chain, changed, credentials};
 
 /// Any error, boxed, as a source.
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
@@ -14,7 +17,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What kind of thing went wrong, for code that has to decide what to do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// An option, a file or a value is not what it must be.
@@ -64,10 +68,15 @@ struct Inner {
     message: String,
     hint: Option<String>,
     phase: Option<Phase>,
-    context: Vec<(&'static str, String)>,
+    context: Vec<(Cow<'static, str>, String)>,
     source: Option<BoxError>,
-    report: Option<Box<Report>>,
+    attached: Option<Box<dyn Attached>>,
 }
+
+/// What an error can carry beside its own chain, and shows at its end.
+pub(crate) trait Attached: Any + fmt::Debug + fmt::Display + Send + Sync {}
+
+impl<T: Any + fmt::Debug + fmt::Display + Send + Sync> Attached for T {}
 
 impl Error {
     /// An error of a kind. The message is lower case, without a final period, and names the
@@ -80,7 +89,7 @@ impl Error {
             phase: None,
             context: Vec::new(),
             source: None,
-            report: None,
+            attached: None,
         }))
     }
 
@@ -101,7 +110,8 @@ impl Error {
     /// Adds a named fact.
     #[must_use]
     pub fn with_context(mut self, key: &'static str, value: impl fmt::Display) -> Self {
-        self.0.context.push((key, clean(&value.to_string())));
+        let value = clean(&value.to_string());
+        self.0.context.push((Cow::Borrowed(key), value));
         self
     }
 
@@ -112,11 +122,15 @@ impl Error {
         self
     }
 
-    /// Adds everything that was done until then.
-    #[must_use]
-    pub fn with_report(mut self, report: Report) -> Self {
-        self.0.report = Some(Box::new(report));
+    /// Adds something that is shown at the end.
+    pub(crate) fn with_attached(mut self, attached: impl Attached) -> Self {
+        self.0.attached = Some(Box::new(attached));
         self
+    }
+
+    pub(crate) fn attached<T: Any>(&self) -> Option<&T> {
+        let attached: &dyn Any = self.0.attached.as_deref()?;
+        attached.downcast_ref()
     }
 
     /// The same without the secrets of a run.
@@ -143,11 +157,9 @@ impl Error {
     }
 
     /// The named facts, in the order in which they were added.
-    pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0
-            .context
-            .iter()
-            .map(|(key, value)| (*key, value.as_str()))
+    pub fn context(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.0.context.iter();
+        all.map(|(key, value)| (key.as_ref(), value.as_str()))
     }
 
     /// What to do about it.
@@ -171,11 +183,6 @@ impl Error {
             source = cause.source();
         }
         None
-    }
-
-    /// Everything that was done until then, if the error comes from the runner.
-    pub fn report(&self) -> Option<&Report> {
-        self.0.report.as_deref()
     }
 }
 
@@ -206,8 +213,8 @@ impl fmt::Debug for Error {
             write!(f, "\n  caused by: {cause}")?;
             source = cause.source();
         }
-        if let Some(report) = &self.0.report {
-            write!(f, "\n\n{report}")?;
+        if let Some(attached) = &self.0.attached {
+            write!(f, "\n\n{attached}")?;
         }
         Ok(())
     }
@@ -219,6 +226,92 @@ impl StdError for Error {
             .source
             .as_deref()
             .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// An error as data: in events and reports, and as the value with which an implementation says that
+/// what it was given is bad.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Failure {
+    /// What kind of thing went wrong.
+    pub kind: ErrorKind,
+    /// What went wrong, in one line.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The phase in which it happened, if it happened in a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Named facts, in the order in which they were added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<(String, String)>,
+    /// What it came from, the nearest cause first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let causes = std::iter::successors(StdError::source(error), |cause| (*cause).source());
+        Self {
+            kind: error.kind(),
+            message: error.0.message.clone(),
+            hint: error.0.hint.clone(),
+            phase: error.0.phase,
+            context: error
+                .context()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            causes: causes.map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+/// For callers that have no use for the difference.
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let context = failure.context.into_iter();
+        Self(Box::new(Inner {
+            kind: failure.kind,
+            message: failure.message,
+            hint: failure.hint,
+            phase: failure.phase,
+            context: context
+                .map(|(key, value)| (Cow::Owned(key), value))
+                .collect(),
+            source: chain(failure.causes),
+            attached: None,
+        }))
+    }
+}
+
+/// As an [`Error`] of the same content: one line, or by `{:#}` the whole block.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        if !f.alternate() {
+            return Ok(());
+        }
+        if let Some(phase) = self.phase {
+            write!(f, "\n  phase: {phase}")?;
+        }
+        for (key, value) in &self.context {
+            write!(f, "\n  {key}: {value}")?;
+        }
+        self.causes
+            .iter()
+            .try_for_each(|cause| write!(f, "\n  caused by: {cause}"))
     }
 }
 
@@ -318,27 +411,9 @@ impl From<std::io::Error> for Error {
 }
 
 #[cfg(feature = "postgres")]
-impl From<crate::postgres::server::ServerError> for Error {
-    fn from(source: crate::postgres::server::ServerError) -> Self {
-        Self::new(
-            ErrorKind::Unavailable,
-            "there is no Postgres server to work with",
-        )
-        .with_source(source)
-    }
-}
-
-#[cfg(feature = "postgres")]
 impl From<sqlx::Error> for Error {
     fn from(source: sqlx::Error) -> Self {
         Self::new(ErrorKind::Database, "a database call failed").with_source(source)
-    }
-}
-
-#[cfg(feature = "postgres")]
-impl From<crate::migration::folder::FolderError> for Error {
-    fn from(source: crate::migration::folder::FolderError) -> Self {
-        Self::new(ErrorKind::InvalidInput, "the migrations cannot be used").with_source(source)
     }
 }
 

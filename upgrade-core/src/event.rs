@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Plan, StepId};
-use crate::report::{RollbackReport, StepOutcome};
-use crate::validator::Finding;
-use crate::version::{Phase, RunId};
+use crate::finding::Finding;
+use crate::ids::{Phase, RunId, StepId};
+use crate::outcome::{RollbackReport, StepOutcome};
+use crate::plan::Plan;
 
 /// One thing that happened, in the past tense.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,18 +27,23 @@
 pub mod context;
 #[cfg(feature = "docker")]
 pub mod docker;
+mod endpoint;
 pub mod environment;
 mod error;
 pub mod event;
+mod expected;
 pub mod fault;
 pub mod finding;
+mod ids;
 pub mod migration;
 pub mod observation;
+mod outcome;
 pub mod plan;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod redact;
 pub mod report;
+pub mod reporter;
 pub mod rollback;
 pub mod runner;
 pub mod scenario;
@@ -47,13 +52,14 @@ mod subject;
 mod traffic;
 pub mod upgrade;
 pub mod validator;
-mod version;
 pub mod writes;
 
 pub use context::UpgradeContext;
 pub use environment::Environment;
-pub use error::{BoxError, Error, ErrorKind, Result};
+pub use error::{BoxError, Error, ErrorKind, Failure, Result};
 pub use event::{Event, EventSink};
+pub use finding::{Finding, Severity};
+pub use ids::{Phase, RunId, Version};
 pub use migration::Migration;
 pub use observation::Observation;
 pub use plan::Plan;
@@ -65,6 +71,5 @@ pub use secret::Secret;
 pub use subject::{ColumnRef, Object, Subject, TableRef};
 pub use traffic::Traffic;
 pub use upgrade::Upgrade;
-pub use validator::{Finding, Severity, Validator, Verdict, validator_fn};
-pub use version::{Phase, RunId, Version};
+pub use validator::{Validator, Verdict, validator_fn};
 pub use writes::{Writes, writes_fn};

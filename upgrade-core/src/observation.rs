@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 
+use crate::finding::Finding;
 use crate::subject::{Subject, TableRef};
-use crate::validator::Finding;
 
 pub use beside::{Counted, LargeObjects, SequenceState};
 pub use row_diff::{

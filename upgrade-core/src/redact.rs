@@ -171,6 +171,11 @@ pub(crate) fn changed(
         texts.push(without);
         next = error.source();
     }
+    if differs { chain(texts) } else { None }
+}
+
+/// Texts as an error and its causes.
+pub(crate) fn chain(texts: Vec<String>) -> Option<Box<dyn StdError + Send + Sync>> {
     let mut chain = None;
     for text in texts.into_iter().rev() {
         chain = Some(Box::new(Changed {
@@ -178,10 +183,7 @@ pub(crate) fn changed(
             source: chain,
         }));
     }
-    match (differs, chain) {
-        (true, Some(chain)) => Some(chain),
-        _ => None,
-    }
+    chain.map(|chain| chain as Box<dyn StdError + Send + Sync>)
 }
 
 #[cfg(test)]

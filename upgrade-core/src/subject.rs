@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::environment::DATABASE;
+use crate::endpoint::DATABASE;
 
 /// A table of one database of a system.
 ///

@@ -1,7 +1,5 @@
 //! What changes between two releases, as data that the user builds.
 
-mod expected;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +9,16 @@ use crate::context::UpgradeContext;
 use crate::environment::{Capabilities, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Faults;
+use crate::finding::Finding;
+use crate::ids::Version;
 use crate::migration::{Migration, MigrationId, Status};
 use crate::plan::{FaultOutline, MigrationOutline, Outline, StrategyOutline};
 use crate::rollback::{DEFAULT_BUDGET, Rollback};
 use crate::traffic::Traffic;
-use crate::validator::{Finding, Validator};
-use crate::version::Version;
+use crate::validator::Validator;
 use crate::writes::Writes;
 
-pub use expected::{ExpectedChange, MadeBy};
+pub use crate::expected::{ExpectedChange, MadeBy};
 
 /// What changes, `from` one release `to` the next: migrations, and the services that follow them;
 /// what must hold before and after; how to go back.
@@ -364,12 +363,16 @@ impl Upgrade {
     /// [`ErrorKind::NotFound`] when faults were asked for and the
     /// environment does not know one of the two releases.
     pub fn outline_in(&self, environment: &dyn Environment) -> Result<Outline> {
-        let mut outline = self.outline(environment.capabilities());
+        let mut outline = self.outline(Capabilities::of(environment));
         if let Some(faults) = &self.faults {
+            let sites = |release| match environment.service_faults() {
+                Some(service_faults) => service_faults.sites(release),
+                None => Ok(Vec::new()),
+            };
             outline.faults = Some(FaultOutline {
                 faults: faults.clone(),
-                from: environment.fault_sites(&self.from)?,
-                to: environment.fault_sites(&self.to)?,
+                from: sites(&self.from)?,
+                to: sites(&self.to)?,
             });
         }
         Ok(outline)

@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use upgrade_core::event::{Event, EventRecord, EventSink};
-use upgrade_core::report::lines::Lines;
+use upgrade_core::reporter::lines::Lines;
 
 use crate::settings::Settings;
 

@@ -1,16 +1,15 @@
 //! The files that a run leaves: the report of every run, the plan of one that failed.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use upgrade_core::environment::{At, Capabilities, Endpoints, Fault, LogTail};
+use upgrade_core::environment::{At, Capabilities, Endpoints, LogTail};
 use upgrade_core::migration::{
     Checksum, MigrationFiles, MigrationId, Outcome, Reversibility, Status,
 };
-use upgrade_core::observation::{Observation, RowDiff, RowDiffRequest, Scope};
+use upgrade_core::observation::{Observation, Scope};
 use upgrade_core::{Environment, Plan, Report, Runner};
 use upgrade_testkit::Settings;
 use upgrade_testkit::display::CapturedLines;
@@ -26,8 +25,8 @@ impl Environment for Number {
         "number"
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::none()
+    fn is_disposable(&self) -> bool {
+        false
     }
 
     async fn prepare(&self, _cx: &UpgradeContext) -> Result<()> {
@@ -38,14 +37,6 @@ impl Environment for Number {
         Endpoints::default()
     }
 
-    async fn replace(&self, _cx: &UpgradeContext, _to: &Version) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "there are no services"))
-    }
-
-    async fn replace_first(&self, _cx: &UpgradeContext, _count: u32) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "there are no services"))
-    }
-
     async fn observe(&self, _cx: &UpgradeContext, _at: &At, _scope: &Scope) -> Result<Observation> {
         let mut seen = Observation::default();
         let number = self.0.load(Ordering::SeqCst);
@@ -53,41 +44,11 @@ impl Environment for Number {
         Ok(seen)
     }
 
-    async fn watch(&self, _: &UpgradeContext) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "it does not watch"))
-    }
-
-    async fn left_behind(&self, _: &UpgradeContext) -> Result<Vec<Finding>> {
-        Err(Error::new(ErrorKind::Unsupported, "it does not watch"))
-    }
-
-    async fn row_diff(
-        &self,
-        _cx: &UpgradeContext,
-        _from: &At,
-        _to: &At,
-        _requests: &[RowDiffRequest],
-    ) -> Result<BTreeMap<String, RowDiff>> {
-        Err(Error::new(ErrorKind::Unsupported, "there are no rows"))
-    }
-
-    async fn snapshot(&self, _cx: &UpgradeContext, _label: &str) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "nothing is kept"))
-    }
-
-    async fn restore(&self, _cx: &UpgradeContext, _label: &str) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "nothing is kept"))
-    }
-
-    async fn inject(&self, _cx: &UpgradeContext, _fault: Fault) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "nothing goes wrong"))
-    }
-
     async fn logs(&self, _cx: &UpgradeContext, _lines: usize) -> Result<Vec<LogTail>> {
         Ok(Vec::new())
     }
 
-    async fn teardown(self: Box<Self>, _cx: &UpgradeContext) -> Result<()> {
+    async fn teardown(&self, _cx: &UpgradeContext) -> Result<()> {
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use upgrade_benches::machine::Machine;
 use upgrade_benches::sample::{Sample, order, timed};
 use upgrade_core::docker::{Compose as ComposeFile, Stack};
 use upgrade_core::environment::DockerEnvironment;
+use upgrade_core::environment::Snapshots as _;
 use upgrade_core::{BoxError, Environment as _, UpgradeContext};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/staging/compose.yaml");
@@ -121,7 +122,7 @@ fn environment(stack: &Stack) -> DockerEnvironment {
 async fn start(stack: &Stack) -> Result<Duration> {
     let (environment, cx) = (environment(stack), UpgradeContext::new("1", "1"));
     let (time, ()) = timed(environment.prepare(&cx)).await?;
-    Box::new(environment).teardown(&cx).await?;
+    environment.teardown(&cx).await?;
     Ok(time)
 }
 
@@ -131,7 +132,7 @@ async fn go_back(stack: &Stack) -> Result<(Duration, Duration)> {
     let first = environment(stack);
     first.prepare(&cx).await?;
     let (anew, second) = timed(async {
-        Box::new(first).teardown(&cx).await?;
+        first.teardown(&cx).await?;
         let second = environment(stack);
         second.prepare(&cx).await?;
         sql(&second, &cx, ROWS).await?;
@@ -152,11 +153,11 @@ async fn go_back_beside(stack: &Stack) -> Result<Duration> {
 
 /// How long it takes to put a state back that has the rows; the environment ends with it.
 async fn reset(environment: DockerEnvironment, cx: &UpgradeContext) -> Result<Duration> {
-    environment.snapshot(cx, KEPT).await?;
+    environment.take(cx, KEPT).await?;
     sql(&environment, cx, "delete from orders where id % 2 = 0").await?;
     let (reset, ()) = timed(environment.restore(cx, KEPT)).await?;
     let left = sql(&environment, cx, "select id from orders").await?;
-    Box::new(environment).teardown(cx).await?;
+    environment.teardown(cx).await?;
     match left {
         100_000 => Ok(reset),
         other => Err(format!("{other} rows are there after a reset, not 100000").into()),

@@ -12,8 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
+use upgrade_core::environment::Capabilities;
 use upgrade_core::environment::{
-    DATABASE, DatabaseSource, Endpoints, Environment as _, LogTail, PostgresEnvironment,
+    DATABASE, DatabaseSource, Endpoints, LogTail, PostgresEnvironment,
 };
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::migration::{MigrationId, SqlMigration};
@@ -117,7 +118,7 @@ impl Shop {
             let endpoints = Endpoints::default().with(DATABASE, database.endpoint());
             let cx = UpgradeContext::new("nothing", "1").with_endpoints(endpoints);
             for migration in &self.migrations[..APPLIED] {
-                migration.apply(&cx).await?;
+                migration.apply(&cx).await?.into_result()?;
             }
             let mut connection = database.connect().await?;
             Seeder::new(SEED).rows(rows).fill(&mut connection).await?;
@@ -194,7 +195,11 @@ impl Shop {
                 ))
                 .with_rollback(SnapshotSwap::new())
                 .with_rollback(RevertMigrations::new(self.pending().iter().cloned()));
-            let plan = Plan::new(&upgrade.outline(environment.capabilities()), scenario, SEED)?;
+            let plan = Plan::new(
+                &upgrade.outline(Capabilities::of(&environment)),
+                scenario,
+                SEED,
+            )?;
             let report = Runner::new(upgrade, environment).run(&plan).await?;
             if !report.passed {
                 return Err(BoxError::from(format!("the rehearsal failed:\n{report}")));

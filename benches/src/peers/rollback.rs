@@ -142,7 +142,8 @@ impl Side {
         if safety != Safety::Safe {
             return Err(format!("the way back is {safety}").into());
         }
-        let (swap, ()) = timed(rollback.execute(cx, &request)).await?;
+        let (swap, swapped) = timed(rollback.execute(cx, &request)).await?;
+        swapped.into_result()?;
         if is_upgraded(&mut self.database.connect().await?).await? {
             return Err("the swap left the upgraded database in its place".into());
         }

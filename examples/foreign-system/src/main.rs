@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 use upgrade_core::docker::{Compose, Stack};
+use upgrade_core::environment::Capabilities;
 use upgrade_core::environment::DockerEnvironment;
 use upgrade_core::plan::Plan;
-use upgrade_core::report::progress::Progress;
+use upgrade_core::reporter::progress::Progress;
 use upgrade_core::rollback::SnapshotSwap;
 use upgrade_core::{
-    Environment, Error, ErrorKind, Report, Result, Runner, Scenario, Traffic, Upgrade, validator_fn,
+    Error, ErrorKind, Report, Result, Runner, Scenario, Traffic, Upgrade, validator_fn,
 };
 
 use area::Area;
@@ -109,7 +110,7 @@ async fn run(arguments: &Arguments, known: &Known) -> Result<Report> {
         upgrade = upgrade.with_validator(holds).with_traffic(traffic);
     }
     let plan = Plan::new(
-        &upgrade.outline(environment.capabilities()),
+        &upgrade.outline(Capabilities::of(&environment)),
         Scenario::Rolling,
         0,
     )?;

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use upgrade_core::migration::folder::MigrationFolder;
-use upgrade_core::report::progress::Progress;
+use upgrade_core::reporter::progress::Progress;
 use upgrade_core::rollback::SnapshotSwap;
 use upgrade_core::{Report, Result, Scenario};
 use upgrade_testkit::Rehearsal;

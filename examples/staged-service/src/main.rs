@@ -17,15 +17,14 @@ use std::time::Instant;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 use upgrade_core::docker::{Compose, Stack};
+use upgrade_core::environment::Capabilities;
 use upgrade_core::environment::DockerEnvironment;
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::plan::Plan;
-use upgrade_core::report::progress::Progress;
+use upgrade_core::reporter::progress::Progress;
 use upgrade_core::rollback::RevertMigrations;
-use upgrade_core::{
-    Environment, Error, ErrorKind, Report, Result, Runner, Upgrade, validator_fn, writes_fn,
-};
+use upgrade_core::{Error, ErrorKind, Report, Result, Runner, Upgrade, validator_fn, writes_fn};
 
 use check::Losses;
 use load::Load;
@@ -129,7 +128,7 @@ async fn run(arguments: &Arguments, load: &Load, losses: &Losses) -> Result<Repo
         }))
         .with_rollback_within(outcome::ROLLBACK_WITHIN);
 
-    let outline = upgrade.outline(environment.capabilities());
+    let outline = upgrade.outline(Capabilities::of(&environment));
     let plan = Plan::from_steps(
         &outline,
         order::steps(&upgrade, upgrade.rollbacks()[0].name()),

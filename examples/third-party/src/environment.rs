@@ -1,14 +1,15 @@
 //! A copy of a store, made for one run and removed after it.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use upgrade_core::environment::{At, Capabilities, Endpoint, Endpoints, Fault, LogTail};
-use upgrade_core::observation::{Observation, RowDiff, RowDiffRequest, Scope};
-use upgrade_core::{Environment, Error, ErrorKind, Finding, Result, UpgradeContext, Version};
+use upgrade_core::environment::{
+    At, DatabaseFaults, Endpoint, Endpoints, Fault, LogTail, Snapshots,
+};
+use upgrade_core::observation::{Observation, Scope};
+use upgrade_core::{Environment, Error, ErrorKind, Result, UpgradeContext};
 
 use crate::observe::{collections, observe};
 use crate::store::{Image, Lock, STORE, Store, at, files, parse, put, text, to_json};
@@ -95,11 +96,8 @@ impl Environment for KvEnvironment {
         "key-value store"
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::none()
-            .with_disposable()
-            .with_snapshots()
-            .with_faults()
+    fn is_disposable(&self) -> bool {
+        true
     }
 
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
@@ -136,14 +134,6 @@ impl Environment for KvEnvironment {
         }
     }
 
-    async fn replace(&self, _: &UpgradeContext, _: &Version) -> Result<()> {
-        Ok(()) // There are no services.
-    }
-
-    async fn replace_first(&self, _: &UpgradeContext, _: u32) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "there are no services"))
-    }
-
     async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
         match at {
             At::Live => observe(&Store::of(cx)?.read(cx).await?.files, scope),
@@ -155,7 +145,31 @@ impl Environment for KvEnvironment {
         }
     }
 
-    async fn snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+    async fn logs(&self, _: &UpgradeContext, _: usize) -> Result<Vec<LogTail>> {
+        Ok(Vec::new()) // Nothing runs that could write one.
+    }
+
+    async fn teardown(&self, _: &UpgradeContext) -> Result<()> {
+        let made = self.made().take();
+        made.map_or(Ok(()), |made| {
+            let removed = remove(&made.home);
+            drop(made.lease);
+            removed
+        })
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn database_faults(&self) -> Option<&dyn DatabaseFaults> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Snapshots for KvEnvironment {
+    async fn take(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
         let image = Store::of(cx)?.read(cx).await?.settled()?;
         put(&self.label(label)?, Some(&to_json(&image)?))
     }
@@ -167,6 +181,13 @@ impl Environment for KvEnvironment {
             .await?;
         session.replace(cx, &image).await?;
         session.commit()
+    }
+}
+
+#[async_trait]
+impl DatabaseFaults for KvEnvironment {
+    fn supports(&self, fault: Fault) -> bool {
+        matches!(fault, Fault::TerminateSessions | Fault::KillProcess)
     }
 
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
@@ -184,43 +205,6 @@ impl Environment for KvEnvironment {
             }
         }
     }
-
-    async fn row_diff(
-        &self,
-        _: &UpgradeContext,
-        _: &At,
-        _: &At,
-        _: &[RowDiffRequest],
-    ) -> Result<BTreeMap<String, RowDiff>> {
-        Err(undeclared("row diffs"))
-    }
-
-    async fn watch(&self, _: &UpgradeContext) -> Result<()> {
-        Err(undeclared("a watch over sessions"))
-    }
-
-    async fn left_behind(&self, _: &UpgradeContext) -> Result<Vec<Finding>> {
-        Err(undeclared("a watch over sessions"))
-    }
-
-    async fn logs(&self, _: &UpgradeContext, _: usize) -> Result<Vec<LogTail>> {
-        Ok(Vec::new()) // Nothing runs that could write one.
-    }
-
-    async fn teardown(self: Box<Self>, _: &UpgradeContext) -> Result<()> {
-        let made = self.made().take();
-        made.map_or(Ok(()), |made| {
-            let removed = remove(&made.home);
-            drop(made.lease);
-            removed
-        })
-    }
-}
-
-/// What a method of a power that is not declared answers.
-fn undeclared(power: &str) -> Error {
-    let message = format!("the key-value store does not offer {power}");
-    Error::new(ErrorKind::Unsupported, message)
 }
 
 fn lease_of(home: &Path) -> PathBuf {

@@ -54,13 +54,15 @@ impl KvMigration {
         self
     }
 
-    fn failed(&self, what: &str, source: Error) -> Error {
-        // Timeouts and cancellations stay what they are: they say nothing about the migration.
+    /// A migration that cannot be carried out is bad. Timeouts and cancellations stay what they
+    /// are: they say nothing about the migration.
+    fn failed(&self, what: &str, source: Error) -> Result<Outcome> {
         if matches!(source.kind(), ErrorKind::Timeout | ErrorKind::Cancelled) {
-            return source;
+            return Err(source);
         }
         let message = format!("migration `{}` failed at {what}", self.id);
-        Error::new(ErrorKind::Migration, message).with_source(source)
+        let failed = Error::new(ErrorKind::Migration, message).with_source(source);
+        Ok(Outcome::failed(failed))
     }
 
     /// Makes the changes and keeps the record. Whatever ends it early undoes it, as far as the
@@ -72,18 +74,16 @@ impl KvMigration {
         changes: &[Change],
         record: &Record,
     ) -> Result<Outcome> {
-        match self.steps(cx, &mut session, changes, record).await {
-            Ok(()) => {
-                let committed = session.commit();
-                committed.map_err(|source| self.failed("its commit", source))?;
-                Ok(Outcome::Done)
-            }
-            Err(error) => {
-                // The first error is the one to tell.
-                let _ = session.undo();
-                Err(error)
-            }
+        let carried_out = self.steps(cx, &mut session, changes, record).await;
+        if let Ok(Outcome::Done) = carried_out {
+            return match session.commit() {
+                Ok(()) => Ok(Outcome::Done),
+                Err(source) => self.failed("its commit", source),
+            };
         }
+        // The first error is the one to tell.
+        let _ = session.undo();
+        carried_out
     }
 
     async fn steps(
@@ -92,15 +92,18 @@ impl KvMigration {
         session: &mut Session,
         changes: &[Change],
         record: &Record,
-    ) -> Result<()> {
+    ) -> Result<Outcome> {
         cx.reach(0, changes.len()).await?;
         for (done, change) in (1..).zip(changes) {
-            let made = change.make(cx, session).await;
-            made.map_err(|source| self.failed(&format!("change {done}"), source))?;
+            if let Err(source) = change.make(cx, session).await {
+                return self.failed(&format!("change {done}"), source);
+            }
             cx.reach(done, changes.len()).await?;
         }
-        let recorded = session.write(RECORD, Some(&to_json(record)?));
-        recorded.map_err(|source| self.failed("its record", source))
+        match session.write(RECORD, Some(&to_json(record)?)) {
+            Ok(()) => Ok(Outcome::Done),
+            Err(source) => self.failed("its record", source),
+        }
     }
 }
 
@@ -154,8 +157,9 @@ impl Migration for KvMigration {
             Some(recorded) if recorded == self.checksum() => Ok(Outcome::NothingToDo),
             Some(_) => {
                 let message = format!("migration `{}` was applied with other content", self.id);
-                let error = Error::new(ErrorKind::Divergent, message);
-                Err(error.with_hint("write a new migration, and leave this one as it was"))
+                let error = Error::new(ErrorKind::Divergent, message)
+                    .with_hint("write a new migration, and leave this one as it was");
+                Ok(Outcome::failed(error))
             }
         }
     }

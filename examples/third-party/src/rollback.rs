@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use upgrade_core::migration::Outcome;
 use upgrade_core::rollback::{Loss, LossKind, RollbackRequest, Safety};
 use upgrade_core::{
     Error, ErrorKind, Finding, Result, Rollback, TableRef, UpgradeContext, Verdict,
@@ -71,7 +72,7 @@ impl Rollback for RestoreCopy {
         })
     }
 
-    async fn execute(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<()> {
+    async fn execute(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<Outcome> {
         let store = Store::of(cx)?;
         let Some(kept) = Self::kept(&store)? else {
             let refused = Error::new(ErrorKind::Refused, "no copy was kept to go back to");
@@ -80,7 +81,8 @@ impl Rollback for RestoreCopy {
         // An interrupted migration is undone by the session, and so is an interrupted rollback.
         let mut session = store.begin(cx, self.name()).await?;
         session.replace(cx, &kept).await?;
-        session.commit()
+        session.commit()?;
+        Ok(Outcome::Done)
     }
 
     async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {

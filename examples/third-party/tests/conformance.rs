@@ -291,8 +291,8 @@ impl RollbackFixture for Fixture {
 
     async fn upgrade(&self, cx: &UpgradeContext) -> Result<RollbackRequest> {
         let (first, second) = (reversible(), total_to_amount());
-        first.apply(cx).await?;
-        second.apply(cx).await?;
+        first.apply(cx).await?.into_result()?;
+        second.apply(cx).await?.into_result()?;
         write_a_row(cx)?;
         Ok(RollbackRequest::new([
             first.id().clone(),
@@ -302,7 +302,7 @@ impl RollbackFixture for Fixture {
 
     async fn interrupt(&self, cx: &UpgradeContext) -> Result<RollbackRequest> {
         let first = total_to_amount();
-        first.apply(cx).await?;
+        first.apply(cx).await?.into_result()?;
         // A session that is dropped after its first change is what a killed one leaves.
         let mut session = Store::of(cx)?
             .begin(cx, reversible().id().to_string())

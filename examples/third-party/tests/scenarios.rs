@@ -10,7 +10,8 @@ mod support;
 use kv_upgrade::{KvEnvironment, References, RestoreCopy};
 use support::{CUSTOMERS, ORDERS, add, currency, remove, reversible, total_to_amount};
 use tempfile::TempDir;
-use upgrade_core::{Environment as _, Plan, Report, Runner, Scenario, Severity, Upgrade};
+use upgrade_core::environment::Capabilities;
+use upgrade_core::{Plan, Report, Runner, Scenario, Severity, Upgrade};
 
 fn upgrade() -> Upgrade {
     Upgrade::new("shop", "1", "2")
@@ -24,7 +25,7 @@ async fn run(upgrade: Upgrade, scenario: Scenario) -> (Report, Vec<String>) {
     let root = directory.path().join("root");
     support::store(&directory.path().join("given"), ORDERS, CUSTOMERS);
     let environment = KvEnvironment::new(&root, directory.path().join("given"));
-    let outline = upgrade.outline(environment.capabilities());
+    let outline = upgrade.outline(Capabilities::of(&environment));
     let plan = Plan::new(&outline, scenario, 7).unwrap();
     let report = Runner::new(upgrade, environment).run(&plan).await.unwrap();
     let left = std::fs::read_dir(&root)

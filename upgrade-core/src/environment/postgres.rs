@@ -10,17 +10,17 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 use super::{
-    At, Capabilities, DATABASE, EMPTY, Endpoints, Environment, Fault, LogTail, Refusal, Unfilled,
+    At, DATABASE, DatabaseFaults, EMPTY, Endpoints, Environment, Fault, LogTail, Refusal,
+    RowComparison, SessionMonitor, Snapshots, StatementTrial, Unfilled,
 };
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::finding::Finding;
 use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
 use crate::postgres::cluster::{self, ClusterObject};
 use crate::postgres::database::{CopyStrategy, Marker, MarkerKind, close, derived_name};
 use crate::postgres::rowdiff::{self, RowDiffOptions};
 use crate::postgres::{Database, Observer, Release, Watch};
-use crate::validator::Finding;
-use crate::version::Version;
 
 /// How long sessions may take to end where the context has no deadline.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -161,7 +161,6 @@ pub struct PostgresEnvironment {
     name: String,
     source: Box<dyn DatabaseSource>,
     observer: Observer,
-    capabilities: Capabilities,
     state: Mutex<State>,
 }
 
@@ -184,22 +183,10 @@ struct State {
 impl PostgresEnvironment {
     /// An environment over a database from a source.
     pub fn new(name: impl Into<String>, source: impl DatabaseSource) -> Self {
-        let mut capabilities = Capabilities::none();
-        if source.is_disposable() {
-            capabilities = capabilities
-                .with_disposable()
-                .with_snapshots()
-                .with_faults()
-                .with_row_diffs()
-                .with_watches();
-            capabilities.server_faults = source.may_kill_server();
-            capabilities.empty = source.may_be_emptied();
-        }
         Self {
             name: name.into(),
             source: Box::new(source),
             observer: Observer::default(),
-            capabilities,
             state: Mutex::default(),
         }
     }
@@ -256,14 +243,9 @@ impl PostgresEnvironment {
         }
     }
 
-    fn require(&self, has: bool, what: &str) -> Result<()> {
-        if has {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("environment `{}` was made without {what}", self.name),
-        ))
+    /// What it can do over a disposable database alone.
+    fn disposable(&self) -> Option<&Self> {
+        self.source.is_disposable().then_some(self)
     }
 
     /// A session in the database: the one that is kept, if it still lives.
@@ -285,7 +267,7 @@ impl PostgresEnvironment {
     /// Keeps a session for the next call. On a real system none stays open: what is done there
     /// between two steps may need the database without sessions.
     async fn keep(&self, session: PgConnection, of: fn(&mut State) -> &mut Option<PgConnection>) {
-        if !self.capabilities.disposable {
+        if !self.source.is_disposable() {
             return close(session).await;
         }
         if let Some(other) = self.state(|state| of(state).replace(session)) {
@@ -450,8 +432,8 @@ impl Environment for PostgresEnvironment {
         &self.name
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.capabilities
+    fn is_disposable(&self) -> bool {
+        self.source.is_disposable()
     }
 
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
@@ -480,17 +462,6 @@ impl Environment for PostgresEnvironment {
         }
     }
 
-    async fn replace(&self, _: &UpgradeContext, _: &Version) -> Result<()> {
-        Ok(())
-    }
-
-    async fn replace_first(&self, _: &UpgradeContext, _: u32) -> Result<()> {
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            "a database has no instances of services to replace",
-        ))
-    }
-
     async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
         let database = self.at(at)?;
         let observe = async {
@@ -508,173 +479,11 @@ impl Environment for PostgresEnvironment {
         cx.bounded("observe", observe).await?
     }
 
-    async fn row_diff(
-        &self,
-        cx: &UpgradeContext,
-        from: &At,
-        to: &At,
-        requests: &[RowDiffRequest],
-    ) -> Result<BTreeMap<String, RowDiff>> {
-        self.require(self.capabilities.row_diffs, "comparisons of rows")?;
-        let (from, to) = (self.at(from)?, self.at(to)?);
-        let compare = async {
-            let (mut before, mut after) = tokio::try_join!(from.connect(), to.connect())?;
-            let options = RowDiffOptions::default();
-            let found = rowdiff::diff_all(&mut before, &mut after, requests, &options)
-                .await
-                .map_err(|source| {
-                    Error::new(ErrorKind::Database, "the rows could not be compared")
-                        .with_source(source)
-                })?;
-            close(before).await;
-            close(after).await;
-            Ok(found)
-        };
-        cx.bounded("compare rows", compare).await?
-    }
-
-    async fn snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        self.require(self.capabilities.snapshots, "snapshots")?;
-        let live = self.database()?;
-        let number = self.state(|state| state.snapshots.len());
-        let name = self
-            .state(|state| {
-                state
-                    .snapshots
-                    .get(label)
-                    .map(|kept| kept.name().to_owned())
-            })
-            .unwrap_or_else(|| derived_name(live.name(), &format!("s{number}")));
-        // Known before it is made, so that teardown removes also what was made by half.
-        self.state(|state| {
-            state
-                .snapshots
-                .insert(label.to_owned(), live.sibling(&name))
-        });
-        let copied = cx
-            .bounded("take a snapshot", self.keep_state(cx, &live, &name))
-            .await?;
-        if let Err(error) = copied {
-            self.state(|state| state.snapshots.remove(label));
-            return Err(error);
-        }
-        Ok(())
-    }
-
-    async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        self.require(self.capabilities.snapshots, "snapshots")?;
-        if label == EMPTY && self.capabilities.empty {
-            let live = self.database()?;
-            self.leave().await;
-            cx.bounded("empty the database", self.make_anew(&live))
-                .await??;
-            return cx
-                .bounded("set the database up", self.source.set_up(cx, &live))
-                .await?;
-        }
-        let kept = self.at(&At::Snapshot(label.to_owned()))?;
-        cx.bounded("restore a snapshot", self.put_back(cx, &kept))
-            .await?
-    }
-
-    async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
-        self.require(self.capabilities.faults, "faults")?;
-        let live = self.database()?;
-        // What it makes wait has to be struck first.
-        let holds = self.state(|state| state.holds.take());
-        match fault {
-            Fault::HoldSnapshot => {
-                let hold = async {
-                    let mut session = live.connect().await?;
-                    let begin = "begin isolation level repeatable read; select 1";
-                    sqlx::raw_sql(begin).execute(&mut session).await?;
-                    Ok::<_, Error>(session)
-                };
-                let session = cx.bounded("hold a snapshot", hold).await??;
-                self.state(|state| state.holds = Some(session));
-                Ok(())
-            }
-            Fault::TerminateSessions => {
-                let mut admin = self.admin_session(&live).await?;
-                let within = cx.remaining().unwrap_or(PATIENCE);
-                live.terminate_sessions(&mut admin, within).await?;
-                self.keep_admin(admin).await;
-                Ok(())
-            }
-            Fault::KillServer => {
-                self.require(self.capabilities.server_faults, "a server that it may kill")?;
-                cx.bounded("kill the server", self.source.kill_server(cx))
-                    .await?
-            }
-            Fault::KillProcess => {
-                drop(holds);
-                let mut admin = self.admin_session(&live).await?;
-                let gone = until_nothing_runs(&mut admin, &live);
-                cx.bounded("wait for the sessions of a killed process", gone)
-                    .await??;
-                self.keep_admin(admin).await;
-                Ok(())
-            }
-        }
-    }
-
-    async fn watch(&self, cx: &UpgradeContext) -> Result<()> {
-        self.require(self.capabilities.watches, "a watch over sessions")?;
-        let live = self.database()?;
-        let begin = async {
-            let session = self.live_session(&live).await?;
-            let mut admin = self.admin_session(&live).await?;
-            let before = cluster::objects(&mut admin, live.name()).await?;
-            self.keep_admin(admin).await;
-            Ok::<_, Error>((Watch::begin(session, &self.observer).await?, before))
-        };
-        let (begun, before) = cx.bounded("watch sessions", begin).await??;
-        self.state(|state| (state.watch, state.server_watched) = (Some(begun), before));
-        Ok(())
-    }
-
-    async fn left_behind(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
-        self.require(self.capabilities.watches, "a watch over sessions")?;
-        let live = self.database()?;
-        match self.state(|state| state.watch.take()) {
-            Some(watch) => {
-                let ended = cx.bounded("look at sessions", watch.end(&live));
-                let (mut findings, session) = ended.await??;
-                self.keep_live(session).await;
-                findings.extend(
-                    cx.bounded("look at the server", self.new_on_server(&live))
-                        .await??,
-                );
-                Ok(findings)
-            }
-            None => Ok(Vec::new()),
-        }
-    }
-
-    async fn try_statements(&self, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>> {
-        // Only in staging: a real system makes no statement that nobody asked for.
-        if !self.capabilities.snapshots {
-            return Ok(Vec::new());
-        }
-        let is_live = *of == At::Live;
-        let (of, live) = (self.at(of)?, self.database()?);
-        let tried = async {
-            let mut session = of.connect().await?;
-            let release = Release::read(&mut session, &self.observer, is_live).await?;
-            close(session).await;
-            let mut session = live.connect().await?;
-            let refused = release.tried(&mut session).await?;
-            close(session).await;
-            Ok(refused)
-        };
-        cx.bounded("try the statements of a release", tried).await?
-    }
-
     async fn logs(&self, _: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
         Ok(self.source.log_tail(lines))
     }
 
-    async fn teardown(self: Box<Self>, cx: &UpgradeContext) -> Result<()> {
+    async fn teardown(&self, cx: &UpgradeContext) -> Result<()> {
         let State {
             database,
             snapshots,
@@ -683,10 +492,7 @@ impl Environment for PostgresEnvironment {
             admin,
             holds,
             ..
-        } = self
-            .state
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        } = self.state(std::mem::take);
         drop(watch);
         for session in live.into_iter().chain(admin).chain(holds) {
             close(session).await;
@@ -726,5 +532,207 @@ impl Environment for PostgresEnvironment {
             .with_source(error)),
             None => released,
         }
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.disposable().map(|it| it as _)
+    }
+
+    fn row_comparison(&self) -> Option<&dyn RowComparison> {
+        self.disposable().map(|it| it as _)
+    }
+
+    fn database_faults(&self) -> Option<&dyn DatabaseFaults> {
+        self.disposable().map(|it| it as _)
+    }
+
+    fn session_monitor(&self) -> Option<&dyn SessionMonitor> {
+        self.disposable().map(|it| it as _)
+    }
+
+    // A real system makes no statement that nobody asked for.
+    fn statement_trial(&self) -> Option<&dyn StatementTrial> {
+        self.disposable().map(|it| it as _)
+    }
+}
+
+#[async_trait]
+impl Snapshots for PostgresEnvironment {
+    fn has_empty(&self) -> bool {
+        self.source.may_be_emptied()
+    }
+
+    async fn take(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        let live = self.database()?;
+        let number = self.state(|state| state.snapshots.len());
+        let name = self
+            .state(|state| {
+                state
+                    .snapshots
+                    .get(label)
+                    .map(|kept| kept.name().to_owned())
+            })
+            .unwrap_or_else(|| derived_name(live.name(), &format!("s{number}")));
+        // Known before it is made, so that teardown removes also what was made by half.
+        self.state(|state| {
+            state
+                .snapshots
+                .insert(label.to_owned(), live.sibling(&name))
+        });
+        let copied = cx
+            .bounded("take a snapshot", self.keep_state(cx, &live, &name))
+            .await?;
+        if let Err(error) = copied {
+            self.state(|state| state.snapshots.remove(label));
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        if label == EMPTY && self.has_empty() {
+            let live = self.database()?;
+            self.leave().await;
+            cx.bounded("empty the database", self.make_anew(&live))
+                .await??;
+            return cx
+                .bounded("set the database up", self.source.set_up(cx, &live))
+                .await?;
+        }
+        let kept = self.at(&At::Snapshot(label.to_owned()))?;
+        cx.bounded("restore a snapshot", self.put_back(cx, &kept))
+            .await?
+    }
+}
+
+#[async_trait]
+impl RowComparison for PostgresEnvironment {
+    async fn row_diff(
+        &self,
+        cx: &UpgradeContext,
+        from: &At,
+        to: &At,
+        requests: &[RowDiffRequest],
+    ) -> Result<BTreeMap<String, RowDiff>> {
+        let (from, to) = (self.at(from)?, self.at(to)?);
+        let compare = async {
+            let (mut before, mut after) = tokio::try_join!(from.connect(), to.connect())?;
+            let options = RowDiffOptions::default();
+            let found = rowdiff::diff_all(&mut before, &mut after, requests, &options)
+                .await
+                .map_err(|source| {
+                    Error::new(ErrorKind::Database, "the rows could not be compared")
+                        .with_source(source)
+                })?;
+            close(before).await;
+            close(after).await;
+            Ok(found)
+        };
+        cx.bounded("compare rows", compare).await?
+    }
+}
+
+#[async_trait]
+impl DatabaseFaults for PostgresEnvironment {
+    fn supports(&self, fault: Fault) -> bool {
+        fault != Fault::KillServer || self.source.may_kill_server()
+    }
+
+    async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
+        if !self.supports(fault) {
+            let message = format!(
+                "the server of environment `{}` may not be killed",
+                self.name
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        let live = self.database()?;
+        // What it makes wait has to be struck first.
+        let holds = self.state(|state| state.holds.take());
+        match fault {
+            Fault::HoldSnapshot => {
+                let hold = async {
+                    let mut session = live.connect().await?;
+                    let begin = "begin isolation level repeatable read; select 1";
+                    sqlx::raw_sql(begin).execute(&mut session).await?;
+                    Ok::<_, Error>(session)
+                };
+                let session = cx.bounded("hold a snapshot", hold).await??;
+                self.state(|state| state.holds = Some(session));
+                Ok(())
+            }
+            Fault::TerminateSessions => {
+                let mut admin = self.admin_session(&live).await?;
+                let within = cx.remaining().unwrap_or(PATIENCE);
+                live.terminate_sessions(&mut admin, within).await?;
+                self.keep_admin(admin).await;
+                Ok(())
+            }
+            Fault::KillServer => {
+                cx.bounded("kill the server", self.source.kill_server(cx))
+                    .await?
+            }
+            Fault::KillProcess => {
+                drop(holds);
+                let mut admin = self.admin_session(&live).await?;
+                let gone = until_nothing_runs(&mut admin, &live);
+                cx.bounded("wait for the sessions of a killed process", gone)
+                    .await??;
+                self.keep_admin(admin).await;
+                Ok(())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl SessionMonitor for PostgresEnvironment {
+    async fn begin(&self, cx: &UpgradeContext) -> Result<()> {
+        let live = self.database()?;
+        let begin = async {
+            let session = self.live_session(&live).await?;
+            let mut admin = self.admin_session(&live).await?;
+            let before = cluster::objects(&mut admin, live.name()).await?;
+            self.keep_admin(admin).await;
+            Ok::<_, Error>((Watch::begin(session, &self.observer).await?, before))
+        };
+        let (begun, before) = cx.bounded("watch sessions", begin).await??;
+        self.state(|state| (state.watch, state.server_watched) = (Some(begun), before));
+        Ok(())
+    }
+
+    async fn end(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
+        let live = self.database()?;
+        match self.state(|state| state.watch.take()) {
+            Some(watch) => {
+                let ended = cx.bounded("look at sessions", watch.end(&live));
+                let (mut findings, session) = ended.await??;
+                self.keep_live(session).await;
+                findings.extend(
+                    cx.bounded("look at the server", self.new_on_server(&live))
+                        .await??,
+                );
+                Ok(findings)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+#[async_trait]
+impl StatementTrial for PostgresEnvironment {
+    async fn try_statements(&self, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>> {
+        let is_live = *of == At::Live;
+        let (of, live) = (self.at(of)?, self.database()?);
+        let tried = async {
+            let mut session = of.connect().await?;
+            let release = Release::read(&mut session, &self.observer, is_live).await?;
+            close(session).await;
+            let mut session = live.connect().await?;
+            let refused = release.tried(&mut session).await?;
+            close(session).await;
+            Ok(refused)
+        };
+        cx.bounded("try the statements of a release", tried).await?
     }
 }

@@ -1,7 +1,7 @@
 //! What the files show before any of them runs.
 
 use super::FindingKind;
-use crate::validator::Severity::{Error, Note, Warning};
+use crate::finding::Severity::{Error, Note, Warning};
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {

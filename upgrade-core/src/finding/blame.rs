@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::migration::MigrationId;
+use crate::ids::MigrationId;
 
 /// The migration that a finding blames, and the file to open.
 ///

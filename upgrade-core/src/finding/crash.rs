@@ -1,7 +1,7 @@
 //! What is found after a migration was interrupted.
 
 use super::FindingKind;
-use crate::validator::Severity::{Error, Note, Warning};
+use crate::finding::Severity::{Error, Note, Warning};
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {

@@ -1,7 +1,7 @@
 //! What is found on the way back, by the downs or by a kept copy.
 
 use super::FindingKind;
-use crate::validator::Severity::{Error, Note};
+use crate::finding::Severity::{Error, Note};
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {

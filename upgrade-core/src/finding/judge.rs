@@ -1,7 +1,7 @@
 //! What validators find.
 
 use super::FindingKind;
-use crate::validator::Severity::Error;
+use crate::finding::Severity::Error;
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {

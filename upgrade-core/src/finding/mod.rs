@@ -1,112 +1,155 @@
-//! The kinds of findings that this library raises: their stable names, what each breaks and for
-//! whom, how to mend it.
+//! One thing that was seen, and the kinds of them that this library raises: their stable names,
+//! what each breaks and for whom, how to mend it.
 //!
-//! A [`Finding`](crate::Finding) carries its id as text, because a team's own validators raise
-//! ids of their own; those are in no catalogue. Each kind has a page, `docs/findings/<id>.md`,
-//! with an example.
+//! A [`Finding`] carries its id as text, because a team's own validators raise ids of their own;
+//! those are in no catalogue. Each kind has a page, `docs/findings/<id>.md`, with an example.
 
 mod before;
 mod blame;
 mod crash;
 mod down;
 mod judge;
+mod kind;
 mod order;
 mod services;
 mod up;
 
 use std::fmt;
-use std::sync::LazyLock;
 
-use crate::validator::Severity;
+use serde::{Deserialize, Serialize};
+
+use crate::subject::Subject;
 
 pub use blame::Blame;
+pub use kind::{FindingKind, by_topic, catalogue};
 
-/// One kind of finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FindingKind {
-    /// The stable name, such as `round-trip-schema-differs`.
-    pub id: &'static str,
-    /// What it says, in a few words without a period.
-    pub title: &'static str,
-    /// How much it weighs where nothing else is said; what is declared or asked for changes it.
-    pub severity: Severity,
-    /// What breaks and for whom, in a sentence.
-    pub breaks: &'static str,
-    /// How to mend it; reads after "help:".
-    pub mend: &'static str,
+/// How much a [`Finding`] weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth knowing; changes no verdict.
+    Note,
+    /// Worth a person's look; changes no verdict.
+    Warning,
+    /// Makes the verdict a failure.
+    Error,
 }
 
-impl FindingKind {
-    /// The kind of an id; `None` for one that a team's own validator made up.
-    pub fn of(id: &str) -> Option<&'static Self> {
-        let all = catalogue();
-        all.binary_search_by(|kind| kind.id.cmp(id))
-            .ok()
-            .map(|at| &all[at])
-    }
-}
-
-impl fmt::Display for FindingKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}[{}] {}", self.severity, self.id, self.title)
-    }
-}
-
-/// What a kind is about: the moment of an upgrade at which it is found, as a heading.
-const TOPICS: [(&str, &[FindingKind]); 7] = [
-    ("Before anything runs", before::KINDS),
-    ("While going up", up::KINDS),
-    ("In another order", order::KINDS),
-    ("After a crash", crash::KINDS),
-    ("While going back", down::KINDS),
-    ("While services are replaced", services::KINDS),
-    ("From validators", judge::KINDS),
-];
-
-static CATALOGUE: LazyLock<Vec<FindingKind>> = LazyLock::new(|| {
-    let mut all: Vec<FindingKind> = TOPICS
-        .iter()
-        .flat_map(|(_, kinds)| kinds.iter().copied())
-        .collect();
-    all.sort_unstable_by_key(|kind| kind.id);
-    all
-});
-
-/// Every kind, in the order of the ids.
-pub fn catalogue() -> &'static [FindingKind] {
-    &CATALOGUE
-}
-
-/// The same kinds by what they are about: each heading with its kinds, in the order in which an
-/// upgrade meets them.
-pub fn by_topic() -> impl Iterator<Item = (&'static str, &'static [FindingKind])> {
-    TOPICS.iter().copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_found_and_a_made_up_one_is_not() {
-        let kind = FindingKind::of("down-failed").unwrap();
-        assert_eq!(
-            kind.to_string(),
-            "error[down-failed] the way back of a migration failed"
-        );
-        assert!(FindingKind::of("orders-have-no-lines").is_none());
-    }
-
-    #[test]
-    fn ids_are_unique_and_every_text_can_stand_in_a_report() {
-        let all = catalogue();
-        assert!(all.windows(2).all(|pair| pair[0].id < pair[1].id));
-        for kind in all {
-            for text in [kind.title, kind.breaks, kind.mend] {
-                assert!(!text.is_empty() && !text.contains('\n'), "{kind}");
-                assert!(!text.ends_with('.'), "{kind}: `{text}` ends with a period");
-            }
+impl Severity {
+    /// The severity's name as it stands in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
         }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One thing that was seen, as data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The stable name of this kind of finding, such as `round-trip-schema-differs`.
+    pub id: String,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// What it is about: a migration, a table, a file with its line.
+    pub subject: Subject,
+    /// What was seen, in one sentence.
+    pub message: String,
+    /// Proof to read: a unified diff, rows, log lines.
+    pub evidence: Option<String>,
+    /// What to do about it; where nothing is said, a report says what the
+    /// [catalogue] says.
+    pub help: Option<String>,
+    /// The migration that is at fault, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blames: Option<Blame>,
+}
+
+impl Finding {
+    /// A finding that fails the verdict.
+    pub fn error(
+        id: impl Into<String>,
+        subject: impl Into<Subject>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            severity: Severity::Error,
+            subject: subject.into(),
+            message: message.into(),
+            evidence: None,
+            help: None,
+            blames: None,
+        }
+    }
+
+    /// A finding that a person should look at.
+    pub fn warning(
+        id: impl Into<String>,
+        subject: impl Into<Subject>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(id, subject, message)
+        }
+    }
+
+    /// A finding that is only worth knowing.
+    pub fn note(
+        id: impl Into<String>,
+        subject: impl Into<Subject>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Note,
+            ..Self::error(id, subject, message)
+        }
+    }
+
+    /// Adds proof to read.
+    #[must_use]
+    pub fn with_evidence(mut self, evidence: impl Into<String>) -> Self {
+        self.evidence = Some(evidence.into());
+        self
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Names the migration that is at fault. Where a finding names none, the runner does if the
+    /// step leaves no doubt.
+    #[must_use]
+    pub fn with_blame(mut self, blame: Blame) -> Self {
+        self.blames = Some(blame);
+        self
+    }
+
+    /// Whether it makes a verdict a failure.
+    pub fn fails(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}[{}] {}: {}",
+            self.severity, self.id, self.subject, self.message
+        )
     }
 }

@@ -1,7 +1,7 @@
 //! What is found when the same migrations come to a system on another way.
 
 use super::FindingKind;
-use crate::validator::Severity::Error;
+use crate::finding::Severity::Error;
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {

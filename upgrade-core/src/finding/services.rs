@@ -1,7 +1,7 @@
 //! What is found while services are replaced, and by their users.
 
 use super::FindingKind;
-use crate::validator::Severity::{Error, Warning};
+use crate::finding::Severity::{Error, Warning};
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {

@@ -1,7 +1,7 @@
 //! What is found while migrations are applied, and in what they leave.
 
 use super::FindingKind;
-use crate::validator::Severity::{Error, Note, Warning};
+use crate::finding::Severity::{Error, Note, Warning};
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
 use super::process::CommandLine;
-use super::session::{execute, in_session};
+use super::session::{execute, in_session, judged};
 use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -212,17 +212,13 @@ impl Migration for CommandMigration {
     }
 
     async fn apply(&self, cx: &UpgradeContext) -> Result<Outcome> {
-        in_session(cx, &self.id, None, async |session| {
-            self.up(cx, session).await
-        })
-        .await
+        let up = async |session: &mut PgConnection| self.up(cx, session).await;
+        judged(in_session(cx, &self.id, None, up).await)
     }
 
     async fn revert(&self, cx: &UpgradeContext) -> Result<Outcome> {
-        in_session(cx, &self.id, None, async |session| {
-            self.down(cx, session).await
-        })
-        .await
+        let down = async |session: &mut PgConnection| self.down(cx, session).await;
+        judged(in_session(cx, &self.id, None, down).await)
     }
 }
 

@@ -11,6 +11,7 @@ use super::MigrationId;
 use super::history::History;
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::outcome::Outcome;
 use crate::postgres::Database;
 use crate::postgres::database::{NAME_LIMIT, close};
 use crate::postgres::sql;
@@ -62,6 +63,12 @@ pub(super) async fn in_session<T>(
         close(session).await;
     }
     result.map_err(|error| error.with_context("migration", id))
+}
+
+/// Whether what an act came to says that the migration is bad: the server or the command refuses
+/// it, or the one that is applied is another.
+pub(super) fn judged(result: Result<Outcome>) -> Result<Outcome> {
+    Outcome::judged(result, &[ErrorKind::Migration, ErrorKind::Divergent])
 }
 
 async fn session(

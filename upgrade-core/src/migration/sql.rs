@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 
 use super::folder::{MigrationFile, MigrationFolder, MigrationKind, Script, TransactionMode};
 use super::history::{AppliedRow, History, HistoryError};
-use super::session::{Sent, execute, failed, in_session};
+use super::session::{Sent, execute, failed, in_session, judged};
 use super::traces::{self, Traces};
 use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
@@ -446,7 +446,7 @@ impl Migration for SqlMigration {
             self.begin_session(session).await?;
             self.up(cx, session).await
         };
-        in_session(cx, &self.id, Some(&self.history), up).await
+        judged(in_session(cx, &self.id, Some(&self.history), up).await)
     }
 
     async fn revert(&self, cx: &UpgradeContext) -> Result<Outcome> {
@@ -454,6 +454,6 @@ impl Migration for SqlMigration {
             self.begin_session(session).await?;
             self.down(cx, session).await
         };
-        in_session(cx, &self.id, Some(&self.history), down).await
+        judged(in_session(cx, &self.id, Some(&self.history), down).await)
     }
 }

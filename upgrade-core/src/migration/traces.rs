@@ -10,8 +10,8 @@ use super::MigrationId;
 use super::folder::Script;
 use crate::context::UpgradeContext;
 use crate::finding::Blame;
+use crate::finding::Finding;
 use crate::postgres::sql::keywords;
-use crate::validator::Finding;
 
 /// What is set in this session, and what a `reset` would bring back; the role is no setting on
 /// that list.

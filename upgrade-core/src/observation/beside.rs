@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Observation;
+use crate::finding::{Finding, Severity};
 use crate::subject::{Subject, TableRef};
-use crate::validator::{Finding, Severity};
 
 /// Where a sequence stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Observation;
 use super::schema::facts;
-use crate::validator::Finding;
+use crate::finding::Finding;
 
 /// What protected data and protects it no more.
 const PROTECTION: &str = "protection-lost";

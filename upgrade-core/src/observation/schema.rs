@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Observation, unified};
-use crate::validator::Finding;
+use crate::finding::Finding;
 
 /// The longest value that stands in a message; a longer one is in the evidence only.
 const SHOWN: usize = 60;

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::{Action, Equal, OnFailure, Outline, Plan, Step, Victim};
-use crate::environment::EMPTY;
+use crate::environment::contract::EMPTY;
 use crate::error::{Error, ErrorKind, Result};
-use crate::migration::MigrationId;
-use crate::version::Version;
+use crate::ids::MigrationId;
+use crate::ids::Version;
 
 impl Plan {
     /// Checks that every step can be carried out for an upgrade in an environment: its number, what

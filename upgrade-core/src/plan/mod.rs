@@ -16,13 +16,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::environment::Capabilities;
+use crate::environment::capabilities::Capabilities;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::{Faults, ServiceFault, Site, Spared};
-use crate::migration::{MigrationId, Reversibility};
+use crate::ids::{MigrationId, Phase, Version};
+use crate::migration::contract::Reversibility;
 use crate::scenario::Scenario;
-use crate::version::{Phase, Version};
 
+pub use crate::ids::StepId;
 pub use history::{History, HistoryStep};
 pub use policy::{Difference, OnFailure, Policy};
 pub use steps::PlannedStep;
@@ -113,17 +114,6 @@ pub struct StrategyOutline {
     pub name: String,
     /// Whether it can only undo migrations that are reversible.
     pub requires_reversible: bool,
-}
-
-/// The number of a step in its plan, counted from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct StepId(pub u32);
-
-impl fmt::Display for StepId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// What will be done.

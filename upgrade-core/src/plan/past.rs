@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Action, BASELINE, Equal, Plan, Step};
-use crate::version::Phase;
+use crate::ids::Phase;
 
 /// The steps before one in its attempt, in order.
 pub(crate) fn before<'p>(
@@ -138,10 +138,10 @@ mod tests {
 
     use super::*;
     use crate::environment::Capabilities;
+    use crate::ids::Version;
     use crate::migration::{MigrationId, Reversibility};
     use crate::plan::{MigrationOutline, Outline, StrategyOutline};
     use crate::scenario::Scenario;
-    use crate::version::Version;
 
     fn outline() -> Outline {
         let migration = |version: &str| MigrationOutline {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Equal, PlannedStep};
-use crate::version::Phase;
+use crate::ids::Phase;
 
 /// What the runner does beside a step, and when the step fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use super::planner::plan_steps;
 use super::{Action, Outline, Plan, Policy};
 use crate::error::Result;
-use crate::version::Phase;
+use crate::ids::Phase;
 
 /// One step of an order of the user's own; see [`Plan::from_steps`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,10 +83,10 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::environment::Capabilities;
-    use crate::migration::MigrationId;
+    use crate::ids::MigrationId;
+    use crate::ids::Version;
     use crate::plan::Equal;
     use crate::upgrade::Upgrade;
-    use crate::version::Version;
 
     fn replace(version: &str) -> Action {
         let version = Version::new(version);

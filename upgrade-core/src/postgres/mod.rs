@@ -39,8 +39,8 @@ impl UpgradeContext {
     pub fn database(&self) -> Result<Database> {
         let endpoint = self.endpoint(DATABASE)?;
         let database = Database::from_url(endpoint.url())?;
-        Ok(match endpoint.operation() {
-            Some(operation) => database.under(std::sync::Arc::clone(operation)),
+        Ok(match endpoint.held() {
+            Some(operation) => database.under(operation),
             None => database,
         })
     }

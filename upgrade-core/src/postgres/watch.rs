@@ -15,7 +15,7 @@ use super::database::Database;
 use super::fingerprint::{TableName, Tables};
 use super::sql::quote_ident;
 use crate::error::{Error, ErrorKind, Result};
-use crate::validator::Finding;
+use crate::finding::Finding;
 
 /// A session that has ended is on the server's list a moment longer.
 const A_MOMENT: Duration = Duration::from_millis(500);

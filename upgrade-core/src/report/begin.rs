@@ -1,9 +1,9 @@
 //! What the report of a run begins with.
 
 use super::{CrashReport, FORMAT, MigrationReport, Report};
+use crate::ids::RunId;
 use crate::plan::Plan;
 use crate::upgrade::Upgrade;
-use crate::version::RunId;
 
 impl Report {
     /// A report of a run in which nothing was done yet.

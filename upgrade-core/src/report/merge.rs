@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{FoundIn, Report};
+use crate::finding::Severity;
 use crate::plan::StepId;
-use crate::validator::Severity;
 
 /// Findings with one id, subject and message.
 pub(super) struct Group<'a> {

@@ -5,28 +5,25 @@
 //! failed; `{:#}` shows every step.
 
 mod begin;
-pub mod lines;
 mod log;
 mod merge;
-#[cfg(feature = "progress")]
-pub mod progress;
 mod schema;
-mod text;
+pub(crate) mod text;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::environment::LogTail;
-use crate::migration::MigrationId;
-use crate::plan::StepId;
-use crate::rollback::Safety;
+use crate::endpoint::LogTail;
+use crate::error::Error;
+use crate::finding::{Finding, Severity};
+use crate::ids::{MigrationId, Phase, RunId, StepId, Version};
 use crate::scenario::Scenario;
-use crate::validator::{Finding, Severity};
-use crate::version::{Phase, RunId, Version};
+
+pub use crate::outcome::{RollbackReport, StepOutcome, TrafficReport};
 
 /// The version of the JSON format.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The record of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,30 +122,6 @@ pub struct StepReport {
     pub within_ms: u64,
 }
 
-/// How a step ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum StepOutcome {
-    /// As it should.
-    Done,
-    /// Something was found wanting.
-    Failed,
-    /// There was too little to judge, for this reason.
-    Inconclusive(String),
-    /// It could not be told, for this reason.
-    Error(String),
-    /// It was not begun, because an earlier step did not end as it should.
-    Skipped,
-}
-
-impl StepOutcome {
-    /// Whether this is [`StepOutcome::Done`].
-    pub fn is_done(&self) -> bool {
-        matches!(self, Self::Done)
-    }
-}
-
 /// What was done with one migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -219,76 +192,6 @@ pub struct CrashReport {
     pub rolled_back: u32,
 }
 
-/// One rollback, measured against its budget.
-///
-/// The budget holds the sum of four parts: until it was seen that something is wrong, until the
-/// way back was found to be there, until it was taken, until the old state was proven.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct RollbackReport {
-    /// The step.
-    pub step: StepId,
-    /// The way back.
-    pub strategy: String,
-    /// The last migration that was applied or begun; `None` when there was none.
-    pub boundary: Option<MigrationId>,
-    /// How many migrations were undone.
-    pub migrations: u32,
-    /// Whether the runner decided on it because a step had failed.
-    pub automatic: bool,
-    /// What was said beforehand.
-    pub safety: Safety,
-    /// How long it took to see that something is wrong, in milliseconds; 0 where the plan says so.
-    pub detect_ms: u64,
-    /// How long the check took, in milliseconds.
-    pub decide_ms: u64,
-    /// How long the way back took, in milliseconds.
-    pub act_ms: u64,
-    /// How long the proof took, in milliseconds.
-    pub verify_ms: u64,
-    /// The budget, in milliseconds.
-    pub within_ms: u64,
-    /// Whether the old state was proven.
-    pub confirmed: bool,
-}
-
-/// What became of users' requests while one step was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct TrafficReport {
-    /// The step.
-    pub step: StepId,
-    /// Its phase.
-    pub phase: Phase,
-    /// The name of the requests.
-    pub name: String,
-    /// How many were made.
-    pub requests: u64,
-    /// How many were not answered, or by an error.
-    pub lost: u64,
-    /// How many were answered wrongly.
-    pub wrong: u64,
-    /// How many were answered, and late.
-    pub slow: u64,
-    /// Half of the answers took no longer, in milliseconds.
-    pub median_ms: u64,
-    /// 99 of 100 answers took no longer, in milliseconds.
-    pub p99_ms: u64,
-    /// The longest that an answer took, in milliseconds.
-    pub longest_ms: u64,
-    /// The longest time in which no user got a good answer, in milliseconds.
-    pub longest_gap_ms: u64,
-    /// How long requests were made, in milliseconds.
-    pub window_ms: u64,
-}
-
-impl RollbackReport {
-    /// The sum of the four parts, in milliseconds: what the budget is compared with.
-    pub fn total_ms(&self) -> u64 {
-        self.detect_ms + self.decide_ms + self.act_ms + self.verify_ms
-    }
-}
-
 impl Report {
     /// The report as JSON.
     pub fn to_json(&self) -> String {
@@ -308,6 +211,19 @@ impl Report {
             .iter()
             .filter(|rollback| rollback.confirmed)
             .count()
+    }
+}
+
+impl Error {
+    /// Adds everything that was done until then.
+    #[must_use]
+    pub fn with_report(self, report: Report) -> Self {
+        self.with_attached(report)
+    }
+
+    /// Everything that was done until then, if the error comes from a run.
+    pub fn report(&self) -> Option<&Report> {
+        self.attached()
     }
 }
 

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::lines::step_line;
 use super::merge::{Group, groups};
 use super::{Report, RollbackReport, StepOutcome, StepReport, log, schema};
 use crate::finding::FindingKind;
+use crate::finding::{Finding, Severity};
+use crate::reporter::lines::step_line;
 use crate::rollback::{Loss, Safety};
-use crate::validator::{Finding, Severity};
 
 pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(
@@ -110,13 +110,13 @@ fn help(finding: &Finding) -> Option<&str> {
 fn undecided(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for step in &report.steps {
         let (verdict, reason) = match &step.outcome {
-            StepOutcome::Error(reason) => ("could not tell", reason),
-            StepOutcome::Inconclusive(reason) => ("inconclusive", reason),
+            StepOutcome::Error(failure) => ("could not tell", format!("{failure:#}")),
+            StepOutcome::Inconclusive(reason) => ("inconclusive", reason.clone()),
             StepOutcome::Done | StepOutcome::Failed | StepOutcome::Skipped => continue,
         };
         let (id, phase, title) = (step.id, step.phase, &step.title);
         writeln!(f, "\n{verdict}: step {id} ({phase}): {title}")?;
-        indented(f, reason)?;
+        indented(f, &reason)?;
     }
     Ok(())
 }
@@ -268,7 +268,7 @@ fn traffic(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// How a rollback ended, and what was said beforehand if that was not *safe*.
-pub(super) fn how_it_ended(rollback: &RollbackReport) -> String {
+pub(crate) fn how_it_ended(rollback: &RollbackReport) -> String {
     let proof = if rollback.confirmed {
         "the old state is proven"
     } else {
@@ -313,13 +313,13 @@ mod tests {
     use super::*;
     use crate::environment::LogTail;
     use crate::finding::Blame;
-    use crate::migration::MigrationId;
+    use crate::ids::MigrationId;
+    use crate::ids::{Phase, RunId, Version};
     use crate::plan::StepId;
     use crate::report::{FORMAT, FoundIn, MigrationReport, TrafficReport};
     use crate::rollback::LossKind;
     use crate::scenario::Scenario;
     use crate::subject::TableRef;
-    use crate::version::{Phase, RunId, Version};
 
     const COMPARE: &str = "compare schema and rows with `baseline`";
 

@@ -11,6 +11,7 @@ use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::migration::{Migration, Reversibility};
 use crate::observation::{Observation, Scope};
+use crate::outcome::Outcome;
 use crate::postgres::database::close;
 use crate::postgres::{Database, Observer};
 use crate::subject::TableRef;
@@ -163,7 +164,7 @@ impl Rollback for RevertMigrations {
         })
     }
 
-    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<()> {
+    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome> {
         if self.baseline().is_none() {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -178,11 +179,9 @@ impl Rollback for RevertMigrations {
         guard().await?;
         // Nothing is begun that cannot be ended.
         if let Safety::Unsafe { boundary, reason } = self.check(cx, request).await? {
-            return Err(Error::new(
-                ErrorKind::Rollback,
-                format!("no way back across {boundary}"),
-            )
-            .with_context("reason", reason));
+            let message = format!("no way back across {boundary}");
+            let refused = Error::new(ErrorKind::Rollback, message).with_context("reason", reason);
+            return Ok(Outcome::failed(refused));
         }
         let begun = cx
             .bounded("measure what users wrote", self.observe(cx))
@@ -197,16 +196,16 @@ impl Rollback for RevertMigrations {
             };
             // Each is an act of its own: the lock may have been lost during the one before.
             guard().await?;
-            migration.revert(cx).await.map_err(|source| {
-                Error::new(
-                    ErrorKind::Rollback,
-                    format!("migration `{id}` was not reverted"),
-                )
-                .with_source(source)
-                .with_hint("those after it are; mend its down and call it again")
-            })?;
+            let reverted = migration.revert(cx).await.and_then(Outcome::into_result);
+            if let Err(source) = reverted {
+                let message = format!("migration `{id}` was not reverted");
+                let failed = Error::new(ErrorKind::Rollback, message)
+                    .with_source(source)
+                    .with_hint("those after it are; mend its down and call it again");
+                return Ok(Outcome::failed(failed));
+            }
         }
-        Ok(())
+        Ok(Outcome::Done)
     }
 
     async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
@@ -215,7 +214,7 @@ impl Rollback for RevertMigrations {
             Some(baseline) => {
                 let written = begun.map(|begun| rows_written(&baseline, &begun));
                 let written = written.unwrap_or_default();
-                super::confirm(cx, &self.observer, &baseline, &written).await
+                super::confirm::confirm(cx, &self.observer, &baseline, &written).await
             }
             None => Ok(Verdict::Inconclusive(
                 "nothing was measured before the upgrade".to_owned(),

@@ -16,6 +16,7 @@ use super::{Loss, LossKind, Rollback, RollbackRequest, Safety};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, Scope};
+use crate::outcome::Outcome;
 use crate::postgres::database::settled::{joined, settled};
 use crate::postgres::database::{CopyStrategy, Leftover, Marker, MarkerKind, close, derived_name};
 use crate::postgres::sql::quote_ident;
@@ -304,8 +305,9 @@ impl Rollback for SnapshotSwap {
         })
     }
 
-    async fn execute(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<()> {
-        cx.bounded("swap the databases", self.swap(cx)).await?
+    async fn execute(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<Outcome> {
+        let swapped = cx.bounded("swap the databases", self.swap(cx)).await?;
+        Outcome::judged(swapped.map(|()| Outcome::Done), &[ErrorKind::Rollback])
     }
 
     async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
@@ -314,7 +316,8 @@ impl Rollback for SnapshotSwap {
                 "nothing was measured before the upgrade".to_owned(),
             ));
         };
-        let verdict = super::confirm(cx, &self.observer, &kept.baseline, &BTreeMap::new()).await?;
+        let verdict =
+            super::confirm::confirm(cx, &self.observer, &kept.baseline, &BTreeMap::new()).await?;
         if verdict.is_pass() {
             let live = self.target.locked(cx)?;
             let mut admin = live.connect_maintenance().await?;

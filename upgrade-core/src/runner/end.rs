@@ -5,16 +5,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::limit::within_reach;
-use super::record::recorded;
-use super::run::Run;
 use crate::context::UpgradeContext;
 use crate::environment::Environment;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::event::{Event, millis};
+use crate::ids::Phase;
 use crate::plan::{Action, Plan};
 use crate::report::{Report, StepOutcome};
-use crate::version::Phase;
+use crate::runner::deadline::within_reach;
+use crate::runner::record::recorded;
+use crate::runner::state::Run;
 
 /// How many lines of each log a report keeps. Its text shows the few of them that matter.
 const LOG_LINES: usize = 200;
@@ -89,7 +89,7 @@ pub(super) async fn teardown(
     let error = result.err().map(|error| error.with_phase(Phase::Teardown));
     let outcome = match &error {
         None => StepOutcome::Done,
-        Some(error) => StepOutcome::Error(format!("{error:?}")),
+        Some(error) => StepOutcome::Error(Box::new(Failure::from(error))),
     };
     cx.emit(Event::StepFinished {
         step: step.id,

@@ -1,28 +1,21 @@
 //! Carries out a plan through the four traits. The same runner serves tests and real systems.
+//!
+//! - `run`: the loop over the steps, and `state`, what it remembers between them.
+//! - `steps`: what each kind of step does.
+//! - `compare`: two states of the system, read and set against each other.
+//! - `judge`: from differences to findings, without reading anything.
+//! - `deadline`, `observations`, `record`, `end`: the time of every call, what need not be observed
+//!   twice, what the report says, what is done at the end.
 
-mod blame;
 mod compare;
-mod crash;
-mod downs;
-mod empty;
+mod deadline;
 mod end;
-mod faults;
 mod judge;
-mod limit;
-mod look;
-mod losses;
-mod order;
+mod observations;
 mod record;
-mod rollback;
-mod rows;
 mod run;
-mod services;
-mod statements;
-mod step;
-mod traffic;
-mod unfilled;
-mod unjudged;
-mod watch;
+mod state;
+mod steps;
 
 use std::any::Any;
 use std::fmt;

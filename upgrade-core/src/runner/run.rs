@@ -1,101 +1,27 @@
-//! The loop over the steps of a plan, and what it remembers.
+//! The loop over the steps of a plan.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::crash::Crashes;
-use super::faults::{self, Faults};
-use super::limit::{said, within_reach};
-use super::look::Looks;
+use super::deadline::{said, within_reach};
+use super::judge::blame;
 use super::record::recorded;
-use super::rows::OwnRows;
-use super::statements::Tried;
-use super::traffic::Flow;
-use super::unfilled::UnfilledTables;
-use super::unjudged::Judged;
-use super::{Runner, blame, end, rollback, step};
+use super::state::Run;
+use super::steps::requests::Flow;
+use super::steps::{self, rollback, service_faults};
+use super::{Runner, end};
 use crate::context::UpgradeContext;
-use crate::environment::{EMPTY, Environment};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Failure, Result};
 use crate::event::{Event, EventHub, millis};
-use crate::migration::{Migration, MigrationId, Status};
-use crate::observation::Observation;
+use crate::finding::Finding;
+use crate::outcome::StepOutcome;
 use crate::plan::{Action, OnFailure, Plan, Step};
-use crate::report::{FoundIn, MigrationReport, Report, StepOutcome};
-use crate::upgrade::Upgrade;
-use crate::validator::{Finding, Verdict};
-use crate::version::Phase;
-
-/// What a run remembers between its steps.
-pub(super) struct Run<'a> {
-    pub(super) upgrade: &'a Upgrade,
-    pub(super) environment: &'a dyn Environment,
-    pub(super) plan: &'a Plan,
-    pub(super) observations: BTreeMap<String, Observation>,
-    pub(super) looks: Looks,
-    /// The states that are kept.
-    pub(super) snapshots: BTreeMap<String, KeptState>,
-    /// What crashes have left.
-    pub(super) crashes: Crashes,
-    /// The migration that was interrupted last, until it is applied or undone.
-    pub(super) crashed: Option<MigrationId>,
-    /// The way back that is prepared, until it is given up, and how many migrations were applied
-    /// when it was.
-    pub(super) prepared: Option<(String, usize)>,
-    /// The migrations that are applied, or begun, now; oldest first.
-    pub(super) applied: Vec<MigrationId>,
-    /// Those of them that were there before this run applied them: it never rolls them back.
-    pub(super) foreign: BTreeSet<MigrationId>,
-    /// Whether the upgrade is final: nothing is rolled back any more.
-    pub(super) finalized: bool,
-    /// How many instances of services are those of the new release.
-    pub(super) replaced: u32,
-    /// What a rollback of this attempt has not restored, by the subjects of the findings.
-    pub(super) drift: BTreeSet<String>,
-    /// Whether the step that is under way has shown that the rest of its attempt has nothing to
-    /// say, although nothing failed.
-    pub(super) leaves_attempt: bool,
-    /// Which steps were carried out.
-    judged: Judged,
-    /// The faults of services that have struck.
-    pub(super) faults: Faults,
-    /// Which statements of either release were refused.
-    pub(super) tried: Tried,
-    /// The rows that ups were seen to insert.
-    pub(super) own_rows: OwnRows,
-    /// The changes of [`Upgrade::expected_changes`] that were seen to happen, by their place.
-    pub(super) happened: BTreeSet<usize>,
-    /// The tables that should have rows and have none.
-    pub(super) unfilled: UnfilledTables,
-    pub(super) report: Report,
-}
-
-/// What is remembered of a state that is kept.
-#[derive(Debug, Clone, Default)]
-pub(super) struct KeptState {
-    /// The migrations that are applied in it, or begun; oldest first.
-    applied: Vec<MigrationId>,
-    /// Those of them that this run did not apply.
-    foreign: BTreeSet<MigrationId>,
-    /// The migration that was interrupted, if that is how the state came about.
-    crashed: Option<MigrationId>,
-    /// How many instances of services are those of the new release.
-    replaced: u32,
-}
-
-impl Run<'_> {
-    /// The migrations that are applied in a state that is kept.
-    pub(super) fn applied_in(&self, label: &str) -> &[MigrationId] {
-        let kept = self.snapshots.get(label);
-        kept.map_or(&[], |kept| kept.applied.as_slice())
-    }
-}
+use crate::report::{FoundIn, Report};
+use crate::validator::Verdict;
 
 /// How a step ended: a verdict, or an error that says why there is none.
 pub(super) type StepResult = Result<Verdict>;
@@ -157,36 +83,14 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
             run: cx.run_id().clone(),
             plan: plan.clone(),
         });
-        let mut run = Run {
-            upgrade: &upgrade,
-            environment: environment.as_ref(),
-            plan,
-            observations: BTreeMap::new(),
-            looks: Looks::default(),
-            snapshots: [(EMPTY.to_owned(), KeptState::default())].into(),
-            crashes: Crashes::default(),
-            crashed: None,
-            prepared: None,
-            applied: Vec::new(),
-            foreign: BTreeSet::new(),
-            finalized: false,
-            replaced: 0,
-            drift: BTreeSet::new(),
-            leaves_attempt: false,
-            judged: Judged::default(),
-            faults: Faults::default(),
-            tried: Tried::default(),
-            own_rows: OwnRows::default(),
-            happened: BTreeSet::new(),
-            unfilled: UnfilledTables::default(),
-            report: Report::begin(&upgrade, environment.name(), cx.run_id(), plan, reproduce),
-        };
+        let report = Report::begin(&upgrade, environment.name(), cx.run_id(), plan, reproduce);
+        let mut run = Run::new(&upgrade, environment.as_ref(), plan, report);
         let error = run.steps(&cx).await;
         run.report.unjudged = run.judged.unjudged(plan);
         if error.is_some() || run.report.steps.iter().any(|step| !step.outcome.is_done()) {
             end::collect_logs(&mut run, &cx).await;
         }
-        if environment.capabilities().disposable {
+        if environment.is_disposable() {
             end::give_up_copies(&run, &cx).await;
         }
         let mut report = run.report;
@@ -263,7 +167,7 @@ impl Run<'_> {
             }
             ended = Some(step.attempt);
             self.judged.ended(step);
-            faults::heal_all(self, cx).await;
+            service_faults::heal_all(self, cx).await;
             if on_failure == OnFailure::RollBack {
                 rollback::automatic(self, cx, step, began.elapsed()).await;
             }
@@ -272,78 +176,6 @@ impl Run<'_> {
             }
         }
         None
-    }
-
-    /// Whether a way back runs the downs.
-    pub(super) fn goes_by_downs(&self, strategy: &str) -> bool {
-        let mut all = self.upgrade.rollbacks().iter();
-        all.any(|rollback| rollback.name() == strategy && rollback.requires_reversible())
-    }
-
-    /// Whether every migration is applied.
-    pub(super) fn is_at_head(&self) -> bool {
-        let all = self.upgrade.migrations();
-        let done = |migration: &Arc<dyn Migration>| self.applied.contains(migration.id());
-        !all.is_empty() && all.iter().all(done)
-    }
-
-    /// Remembers what belongs to the state that was kept now.
-    pub(super) fn keep(&mut self, label: &str) {
-        let state = KeptState {
-            applied: self.applied.clone(),
-            foreign: self.foreign.clone(),
-            crashed: self.crashed.clone(),
-            replaced: self.replaced,
-        };
-        self.snapshots.insert(label.to_owned(), state);
-        self.looks.keep(label);
-    }
-
-    /// Goes back to what belongs to the state that was put back now.
-    pub(super) fn put_back(&mut self, label: &str) {
-        let kept = self.snapshots.get(label).cloned().unwrap_or_default();
-        (self.applied, self.foreign) = (kept.applied, kept.foreign);
-        (self.crashed, self.replaced) = (kept.crashed, kept.replaced);
-        self.finalized = false;
-        self.drift.clear();
-    }
-
-    /// A migration that is about to be applied. One that the system has applied, or begun, before
-    /// this run did is not this run's to roll back.
-    pub(super) async fn begin(
-        &mut self,
-        cx: &UpgradeContext,
-        id: &MigrationId,
-    ) -> Result<Arc<dyn Migration>> {
-        let migration = step::migration(self, id)?;
-        if !self.applied.contains(id) {
-            if migration.status(cx).await? != Status::Pending {
-                self.foreign.insert(id.clone());
-            }
-            self.applied.push(id.clone());
-        }
-        Ok(migration)
-    }
-
-    /// Refuses to undo what this run did not do.
-    pub(super) fn not_ours(&self, migrations: &[MigrationId]) -> Option<Finding> {
-        let is_ours = |id: &&MigrationId| self.applied.contains(id) && !self.foreign.contains(*id);
-        let id = migrations.iter().find(|id| !is_ours(id))?;
-        let message = "was not applied by this run, and a run undoes only what it did itself";
-        Some(
-            Finding::error("rollback-unsafe", format!("migration {id}"), message)
-                .with_help("plan without what the system has applied: `Upgrade::without_applied`"),
-        )
-    }
-
-    /// What was observed under a label.
-    pub(super) fn observed(&self, label: &str) -> Result<&Observation> {
-        self.observations.get(label).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Internal,
-                format!("no state was observed as `{label}`"),
-            )
-        })
     }
 
     /// Whether a step may be left out without a word: a crash that cannot be timed, and the ways
@@ -394,7 +226,7 @@ impl Run<'_> {
             .with_attempt(step.attempt);
         let flow = Flow::begin(self, &cx, step);
         // On the heap: a step is as large as the largest of what it may do.
-        let performing = Box::pin(step::perform(self, &cx, step)).instrument(span);
+        let performing = Box::pin(steps::perform(self, &cx, step)).instrument(span);
         let result = AssertUnwindSafe(within_reach(&cx, &title, performing))
             .catch_unwind()
             .await
@@ -455,7 +287,10 @@ impl Run<'_> {
                     self.found(cx, step, finding);
                 }
                 let error = error.with_phase(step.phase).with_context("step", step.id);
-                return (StepOutcome::Error(format!("{error:?}")), Some(error));
+                return (
+                    StepOutcome::Error(Box::new(Failure::from(&error))),
+                    Some(error),
+                );
             }
         };
         let fails = findings.iter().any(Finding::fails);
@@ -483,28 +318,5 @@ impl Run<'_> {
             title: step.action.to_string(),
             finding,
         });
-    }
-
-    /// The context of a call: where we are, how long it may take, what can be reached.
-    pub(super) fn context(
-        &self,
-        cx: &UpgradeContext,
-        phase: Phase,
-        within: Duration,
-    ) -> UpgradeContext {
-        let deadline = Instant::now() + within;
-        cx.clone()
-            .with_upgraded(self.is_at_head() && self.crashed.is_none())
-            .with_phase(phase)
-            .with_deadline(deadline)
-            .with_endpoints(self.environment.endpoints())
-    }
-
-    /// The report of a migration.
-    pub(super) fn migration_report(&mut self, id: &MigrationId) -> Option<&mut MigrationReport> {
-        self.report
-            .migrations
-            .iter_mut()
-            .find(|migration| migration.id == *id)
     }
 }

@@ -4,12 +4,13 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
-use super::{Finding, Validator, Verdict};
+use super::{Validator, Verdict};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::finding::Finding;
+use crate::ids::Phase;
 use crate::postgres::BOOKKEEPING;
 use crate::postgres::database::close;
-use crate::version::Phase;
 
 /// How many of the rows stand in the evidence of a finding.
 const SHOWN: usize = 10;

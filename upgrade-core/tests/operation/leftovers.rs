@@ -51,6 +51,8 @@ async fn what_a_killed_tool_leaves_is_listed_refused_adopted_and_removed() {
         next.adopt(&cx, kept).await.unwrap();
         next.execute(&cx, &RollbackRequest::default())
             .await
+            .unwrap()
+            .into_result()
             .unwrap();
         // Killed once more, before it has confirmed.
         drop(next);

@@ -8,6 +8,7 @@ use proptest::test_runner::{Config, TestRunner};
 use sqlx::migrate::Migrate as _;
 use sqlx::{AssertSqlSafe, Connection as _};
 use tokio::time::Instant;
+use upgrade_core::environment::{DatabaseFaults as _, Snapshots as _};
 use upgrade_core::environment::{Existing, Fault, PostgresEnvironment};
 use upgrade_core::migration::folder::{Layout, MigrationFolder};
 use upgrade_core::migration::{SqlMigration, Status};
@@ -89,19 +90,26 @@ async fn a_second_operation_is_refused_and_the_first_goes_on() {
     let cx = cx.with_endpoints(first.endpoints());
     let rollback = SnapshotSwap::new().handed_over(name);
     rollback.prepare(&cx).await.unwrap();
-    migration("sqlx").apply(&cx).await.unwrap();
+    migration("sqlx")
+        .apply(&cx)
+        .await
+        .unwrap()
+        .into_result()
+        .unwrap();
     rollback
         .execute(&cx, &RollbackRequest::default())
         .await
+        .unwrap()
+        .into_result()
         .unwrap();
     assert!(rollback.confirm(&cx).await.unwrap().is_pass());
     // The name belongs to another database now, and is locked as before.
     let refused = environment(&database).prepare(&second).await.unwrap_err();
     is_taken(&refused, &cx);
-    Box::new(first).teardown(&cx).await.unwrap();
+    first.teardown(&cx).await.unwrap();
     let next = environment(&database);
     next.prepare(&second).await.unwrap();
-    Box::new(next).teardown(&second).await.unwrap();
+    next.teardown(&second).await.unwrap();
 }
 
 /// Ends the session that holds the lock of a run.
@@ -145,23 +153,28 @@ async fn who_has_lost_the_lock_does_nothing_more() {
     let environment = PostgresEnvironment::new("shop", Existing::disposable(handed_over));
     let cx = UpgradeContext::new("1", "2");
     environment.prepare(&cx).await.unwrap();
-    environment.snapshot(&cx, "a").await.unwrap();
+    environment.take(&cx, "a").await.unwrap();
     let cx = cx.with_endpoints(environment.endpoints());
     let swap = SnapshotSwap::new().handed_over(database.name());
     let revert = RevertMigrations::new([migration("sqlx")]).handed_over(database.name());
     swap.prepare(&cx).await.unwrap();
     revert.prepare(&cx).await.unwrap();
-    migration("sqlx").apply(&cx).await.unwrap();
+    migration("sqlx")
+        .apply(&cx)
+        .await
+        .unwrap()
+        .into_result()
+        .unwrap();
     let request = RollbackRequest::new([migration("sqlx").id().clone()]);
 
     let before = state(&database).await;
     lose_lock(&cx).await;
     let mut service = database.connect().await.unwrap();
-    says(swap.execute(&cx, &request).await, "swap");
+    says(swap.execute(&cx, &request).await.map(drop), "swap");
     says(swap.finalize(&cx).await, "finalize");
-    says(revert.execute(&cx, &request).await, "revert");
+    says(revert.execute(&cx, &request).await.map(drop), "revert");
     says(environment.restore(&cx, "a").await, "restore");
-    says(environment.snapshot(&cx, "b").await, "snapshot");
+    says(environment.take(&cx, "b").await, "snapshot");
     says(
         environment.inject(&cx, Fault::TerminateSessions).await,
         "terminate",
@@ -177,7 +190,7 @@ async fn who_has_lost_the_lock_does_nothing_more() {
     swap.prepare(&cx).await.unwrap();
     let before = state(&database).await;
     lose_lock(&cx).await;
-    says(swap.execute(&cx, &request).await, "swap");
+    says(swap.execute(&cx, &request).await.map(drop), "swap");
     assert_eq!(state(&database).await, before);
 }
 
@@ -240,7 +253,12 @@ async fn migrations_wait_for_their_tool_and_the_tool_for_them() {
             "{tool}"
         );
         service.close().await.unwrap();
-        migration(tool).apply(&cx).await.unwrap();
+        migration(tool)
+            .apply(&cx)
+            .await
+            .unwrap()
+            .into_result()
+            .unwrap();
         assert_eq!(migration(tool).status(&cx).await.unwrap(), Status::Applied);
     }
 }
@@ -295,7 +313,12 @@ impl Operator {
             2 => {
                 let rollback = self.rollback.as_ref().unwrap();
                 if back {
-                    rollback.execute(&self.cx, &request).await.unwrap();
+                    rollback
+                        .execute(&self.cx, &request)
+                        .await
+                        .unwrap()
+                        .into_result()
+                        .unwrap();
                     assert!(rollback.confirm(&self.cx).await.unwrap().is_pass());
                 } else {
                     // PASSED is true of the database that it is said of.
@@ -307,7 +330,7 @@ impl Operator {
             _ => {
                 self.rollback = None;
                 let environment = self.environment.take().unwrap();
-                Box::new(environment).teardown(&self.cx).await.unwrap();
+                environment.teardown(&self.cx).await.unwrap();
                 *self = Self {
                     passed: self.passed + 1,
                     refused: self.refused,

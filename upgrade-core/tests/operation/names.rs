@@ -66,7 +66,7 @@ async fn every_name_is_reached_by_observers_migrations_commands_and_rollbacks() 
         );
         let command = CommandLine::new("sh").with_args(["-c", &script]);
         let migration = CommandMigration::new("1", "reach", command);
-        migration.apply(&cx).await.unwrap();
+        migration.apply(&cx).await.unwrap().into_result().unwrap();
         let mut session = database.connect().await.unwrap();
         let reached: String = sqlx::query_scalar("select name::text from reached")
             .fetch_one(&mut session)
@@ -76,12 +76,17 @@ async fn every_name_is_reached_by_observers_migrations_commands_and_rollbacks() 
         assert_eq!(reached, name);
 
         let request = RollbackRequest::new([migration.id().clone()]);
-        rollback.execute(&cx, &request).await.unwrap();
+        rollback
+            .execute(&cx, &request)
+            .await
+            .unwrap()
+            .into_result()
+            .unwrap();
         assert!(rollback.confirm(&cx).await.unwrap().is_pass(), "{name}");
         rollback.finalize(&cx).await.unwrap();
         let after = environment.observe(&cx, &At::Live, &Scope::All).await;
         assert_eq!(after.unwrap(), before.unwrap());
-        Box::new(environment).teardown(&cx).await.unwrap();
+        environment.teardown(&cx).await.unwrap();
         assert!(
             beside(&database).await.contains(&format!("{name} open")),
             "{name}"

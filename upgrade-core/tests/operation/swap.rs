@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use tokio::time::Instant;
+use upgrade_core::migration::Outcome;
 use upgrade_core::postgres::Database;
 use upgrade_core::rollback::{RollbackRequest, SnapshotSwap};
 use upgrade_core::{ErrorKind, Rollback as _, UpgradeContext};
@@ -59,6 +60,8 @@ async fn arrives(database: &Database, cx: &UpgradeContext, rollback: &SnapshotSw
     rollback
         .execute(cx, &RollbackRequest::default())
         .await
+        .unwrap()
+        .into_result()
         .unwrap();
     assert!(rollback.confirm(cx).await.unwrap().is_pass());
     assert!(is_open(database).await);
@@ -80,7 +83,7 @@ async fn a_swap_dropped_at_any_point_leaves_no_database_closed() {
         is_open(&database).await;
         arrives(&database, &cx, &rollback).await;
         if let Some(ended) = ended {
-            ended.unwrap();
+            ended.unwrap().into_result().unwrap();
             break;
         }
         points += 1;
@@ -185,7 +188,11 @@ async fn what_the_server_would_refuse_is_refused_before_a_session_is_ended() {
             (database, cx, rollback)
         };
         let call = async |cx: &UpgradeContext, rollback: &SnapshotSwap| match prepared {
-            true => rollback.execute(cx, &RollbackRequest::default()).await,
+            true => {
+                let request = RollbackRequest::default();
+                let executed = rollback.execute(cx, &request).await;
+                executed.and_then(Outcome::into_result).map(drop)
+            }
             false => rollback.prepare(cx).await,
         };
 
@@ -299,6 +306,8 @@ async fn a_swap_goes_through_a_storm_of_connections() {
     rollback
         .execute(&cx, &RollbackRequest::default())
         .await
+        .unwrap()
+        .into_result()
         .unwrap();
     for service in services {
         service.abort();

@@ -2,6 +2,7 @@
 //! rows that are a migration's own, names that moved.
 
 use async_trait::async_trait;
+use upgrade_core::migration::Outcome;
 use upgrade_core::rollback::{Loss, LossKind, RollbackRequest, Safety, SnapshotSwap};
 use upgrade_core::{
     Finding, Report, Result, Rollback, Scenario, Severity, TableRef, UpgradeContext, Verdict,
@@ -76,7 +77,7 @@ impl Rollback for Announcing {
         })
     }
 
-    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<()> {
+    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome> {
         self.0.execute(cx, request).await
     }
 

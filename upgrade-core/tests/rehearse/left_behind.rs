@@ -1,6 +1,7 @@
 //! What the watch tells of sessions, its own role's and those of others.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use upgrade_core::environment::SessionMonitor as _;
 use upgrade_core::environment::{Existing, PostgresEnvironment};
 use upgrade_core::postgres::Database;
 use upgrade_core::{Environment, Finding, Severity, UpgradeContext};
@@ -29,7 +30,7 @@ async fn told(shop: &Shop, grant: &str) -> Vec<Finding> {
     let cx = UpgradeContext::new("1", "2");
     let environment = PostgresEnvironment::new("watched", Existing::disposable(database.clone()));
     environment.prepare(&cx).await.unwrap();
-    environment.watch(&cx).await.unwrap();
+    environment.begin(&cx).await.unwrap();
     let taken =
         "begin; lock table t in access share mode; select pg_advisory_lock(hashtext(current_user))";
     let mut sessions = Vec::new();
@@ -38,7 +39,7 @@ async fn told(shop: &Shop, grant: &str) -> Vec<Finding> {
         run(&mut session, taken).await;
         sessions.push(session);
     }
-    let told = environment.left_behind(&cx).await.unwrap();
+    let told = environment.end(&cx).await.unwrap();
     for session in sessions {
         session.close().await.unwrap();
     }
@@ -86,7 +87,7 @@ async fn transactions_of_users_who_go_on_are_not_left_behind() {
     let cx = UpgradeContext::new("1", "2");
     let environment = PostgresEnvironment::new("watched", Existing::disposable(database.clone()));
     environment.prepare(&cx).await.unwrap();
-    environment.watch(&cx).await.unwrap();
+    environment.begin(&cx).await.unwrap();
     // They come after the watch has begun, and are in a transaction at nearly every look.
     let mut users = tokio::task::JoinSet::new();
     for _ in 0..3 {
@@ -99,7 +100,7 @@ async fn transactions_of_users_who_go_on_are_not_left_behind() {
             }
         });
     }
-    let told = environment.left_behind(&cx).await.unwrap();
+    let told = environment.end(&cx).await.unwrap();
     assert_eq!(count(&told, "transaction-left-open"), 0, "{told:#?}");
     users.shutdown().await;
 }

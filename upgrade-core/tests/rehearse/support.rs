@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgConnectOptions;
+use upgrade_core::environment::Capabilities;
 use upgrade_core::environment::{
     DATABASE, DatabaseSource, Endpoints, LogTail, PostgresEnvironment,
 };
@@ -19,9 +20,7 @@ use upgrade_core::postgres::server::{
 };
 use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
 use upgrade_core::validator::Invariant;
-use upgrade_core::{
-    Environment, Migration, Plan, Report, Result, Runner, Scenario, Upgrade, UpgradeContext,
-};
+use upgrade_core::{Migration, Plan, Report, Result, Runner, Scenario, Upgrade, UpgradeContext};
 
 /// A server of the test's own.
 pub(crate) struct Shop {
@@ -151,7 +150,12 @@ impl Shop {
             .with_rollback(SnapshotSwap::new())
             .with_rollback(RevertMigrations::new(pending.iter().cloned()));
         let upgrade = change(upgrade);
-        let plan = Plan::new(&upgrade.outline(environment.capabilities()), scenario, 7).unwrap();
+        let plan = Plan::new(
+            &upgrade.outline(Capabilities::of(&environment)),
+            scenario,
+            7,
+        )
+        .unwrap();
         Runner::new(upgrade, environment).run(&plan).await.unwrap()
     }
 
@@ -200,7 +204,7 @@ impl DatabaseSource for Fresh {
             .clone()
             .with_endpoints(Endpoints::default().with(DATABASE, self.database.endpoint()));
         for migration in &self.applied {
-            migration.apply(&cx).await?;
+            migration.apply(&cx).await?.into_result()?;
         }
         let mut connection = cx.connect().await?;
         sqlx::raw_sql(self.rows).execute(&mut connection).await?;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use upgrade_core::finding::Finding;
 use upgrade_core::report::Report;
-use upgrade_core::validator::Finding;
 use upgrade_core::{
     Error, ErrorKind, Scenario, Severity, Traffic, UpgradeContext, Verdict, validator_fn,
 };

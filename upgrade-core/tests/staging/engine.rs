@@ -10,6 +10,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use upgrade_core::docker::{Image, Mount, Service, Stack, Volume, sweep};
 use upgrade_core::environment::DockerEnvironment;
+use upgrade_core::environment::Services as _;
+use upgrade_core::migration::Outcome;
 use upgrade_core::{Environment, ErrorKind, Version};
 
 use super::support::{Fixture, api, context, database, docker, release, stack};
@@ -72,9 +74,13 @@ async fn be_a_child(does: &str, dir: &Path) {
         }
         "run" => {
             environment.prepare(&cx).await.unwrap();
-            environment.replace(&cx, &Version::new("2")).await.unwrap();
+            environment
+                .replace(&cx, &Version::new("2"))
+                .await
+                .and_then(Outcome::into_result)
+                .unwrap();
             assert_eq!(release(&environment).await, "2");
-            Box::new(environment).teardown(&cx).await.unwrap();
+            environment.teardown(&cx).await.unwrap();
         }
         "sweep" => println!("swept {}", sweep(dir).await.unwrap().len()),
         other => panic!("{other}"),

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use upgrade_core::docker::{Healthcheck, Image, Mount, Service, Stack, Strategy, sweep};
+use upgrade_core::environment::Services as _;
+use upgrade_core::migration::Outcome;
 use upgrade_core::{Environment, ErrorKind, Version};
 
 use super::support::{Fixture, IMAGE, api, context, environment, release, stack};
@@ -46,7 +48,7 @@ async fn failure(stack: Stack) -> (ErrorKind, String) {
     let text = whole(&error);
     // Nothing is left although nobody calls teardown.
     fixture.assert_nothing_is_left().await;
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     (error.kind(), text)
 }
 
@@ -174,11 +176,12 @@ async fn what_gives_a_container_the_machine_is_refused_in_every_release() {
         let error = environment
             .replace(&cx, &Version::new("2"))
             .await
+            .and_then(Outcome::into_result)
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
         assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(release(&environment).await, "1", "nothing was changed");
-        Box::new(environment).teardown(&cx).await.unwrap();
+        environment.teardown(&cx).await.unwrap();
     }
     let allowed = privileged(&|api| {
         api.mounts.push(mount("/etc"));
@@ -187,7 +190,7 @@ async fn what_gives_a_container_the_machine_is_refused_in_every_release() {
     let allowed = allowed.with_host_path("/etc").with_capability("SYS_PTRACE");
     let environment = fixture.environment().with_release("1", allowed);
     environment.prepare(&cx).await.unwrap();
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -211,15 +214,20 @@ async fn a_release_that_does_not_come_up_can_be_left_again_and_tried_again() {
             let error = environment
                 .replace(&cx, &Version::new("2"))
                 .await
+                .and_then(Outcome::into_result)
                 .unwrap_err();
             let text = whole(&error);
             assert!(text.contains("exited with code 3"), "{strategy:?}: {text}");
         }
-        environment.replace(&cx, &Version::new("1")).await.unwrap();
+        environment
+            .replace(&cx, &Version::new("1"))
+            .await
+            .and_then(Outcome::into_result)
+            .unwrap();
         for _ in 0..3 {
             assert_eq!(release(&environment).await, "1", "{strategy:?}");
         }
-        Box::new(environment).teardown(&cx).await.unwrap();
+        environment.teardown(&cx).await.unwrap();
         fixture.assert_nothing_is_left().await;
     }
 }
@@ -234,7 +242,7 @@ async fn a_prepare_that_is_cut_off_leaves_nothing() {
         if prepare.await.is_ok() {
             assert!(environment.endpoints().get("api").is_some());
         }
-        Box::new(environment).teardown(&cx).await.unwrap();
+        environment.teardown(&cx).await.unwrap();
         if fixture.dir.path().join("registry.id").exists() {
             // The engine may still be at what it was asked for when the owner went.
             settle(&fixture).await;

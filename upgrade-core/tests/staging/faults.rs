@@ -6,7 +6,9 @@ use sqlx::Connection as _;
 use tokio::time::timeout;
 use upgrade_core::docker::{Mount, Stack, Volume};
 use upgrade_core::environment::{DATABASE, DockerEnvironment};
+use upgrade_core::environment::{ServiceFaults as _, Snapshots as _};
 use upgrade_core::fault::{FaultKind, Faults, ServiceFault};
+use upgrade_core::migration::Outcome;
 use upgrade_core::{Environment, ErrorKind, UpgradeContext, Version};
 
 use super::support::{
@@ -52,7 +54,11 @@ async fn paused(environment: &DockerEnvironment, cx: &UpgradeContext) {
     assert!(query.await.is_err(), "nobody answers");
     let again = environment.strike(cx, &fault).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Refused, "{again}");
-    environment.heal(cx, &fault).await.unwrap();
+    environment
+        .heal(cx, &fault)
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     let mut session = connect(environment).await;
     assert_eq!(number(&mut session).await.unwrap(), 1);
     session.close().await.unwrap();
@@ -65,7 +71,11 @@ async fn ended(environment: &DockerEnvironment, cx: &UpgradeContext, kind: Fault
     assert!(number(&mut session).await.is_err(), "its session has ended");
     let refused = sql(environment, "select 1::text").await;
     assert!(refused.is_err(), "{kind}: {refused:?}");
-    environment.heal(cx, &fault).await.unwrap();
+    environment
+        .heal(cx, &fault)
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     let mut session = timeout(SOON, connect(environment)).await.unwrap();
     assert_eq!(number(&mut session).await.unwrap(), 1, "{kind}");
     session.close().await.unwrap();
@@ -83,13 +93,17 @@ async fn cut_off(fixture: &Fixture, environment: &DockerEnvironment, cx: &Upgrad
     environment.strike(cx, &fault).await.unwrap();
     assert_eq!(asked_from_inside(fixture).await, "", "it finds nobody");
     assert!(sql(environment, "select 1::text").await.is_err());
-    environment.heal(cx, &fault).await.unwrap();
+    environment
+        .heal(cx, &fault)
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     assert_eq!(asked_from_inside(fixture).await, "1");
     assert_eq!(sql(environment, "select 'a'").await.unwrap(), "a");
 }
 
 async fn slowed_down(environment: &DockerEnvironment, cx: &UpgradeContext) {
-    let sites = environment.fault_sites(&Version::new("1")).unwrap();
+    let sites = environment.sites(&Version::new("1")).unwrap();
     let site = sites
         .iter()
         .find(|site| site.kind == FaultKind::SlowNetwork)
@@ -109,7 +123,11 @@ async fn slowed_down(environment: &DockerEnvironment, cx: &UpgradeContext) {
     let before = took().await;
     environment.strike(cx, &fault).await.unwrap();
     let slow = took().await;
-    environment.heal(cx, &fault).await.unwrap();
+    environment
+        .heal(cx, &fault)
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     let after = took().await;
     assert!(
         slow > Duration::from_millis(400) && slow > before * 3 && slow > after * 3,
@@ -149,7 +167,7 @@ async fn each_fault_does_what_it_says_and_is_healed() {
     // Neither a snapshot nor a teardown is hindered by what nobody healed.
     let pause = ServiceFault::new(FaultKind::Pause, "db");
     environment.strike(&cx, &pause).await.unwrap();
-    environment.snapshot(&cx, "a").await.unwrap();
+    environment.take(&cx, "a").await.unwrap();
     let cut = ServiceFault::new(FaultKind::Partition, "api");
     environment.strike(&cx, &cut).await.unwrap();
     environment.restore(&cx, "a").await.unwrap();
@@ -157,7 +175,7 @@ async fn each_fault_does_what_it_says_and_is_healed() {
     for fault in [pause, cut] {
         environment.strike(&cx, &fault).await.unwrap();
     }
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -182,9 +200,13 @@ async fn one_of_two_containers_is_hit_and_the_other_answers() {
     let fault = ServiceFault::new(FaultKind::Kill, "api").of_replica(2);
     environment.strike(&cx, &fault).await.unwrap();
     assert_eq!(hosts().await, 1);
-    environment.heal(&cx, &fault).await.unwrap();
+    environment
+        .heal(&cx, &fault)
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     assert_eq!(hosts().await, 2);
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -225,7 +247,11 @@ async fn a_full_disk_refuses_rows_until_it_is_healed() {
         .unwrap_err();
     let code = error.as_database_error().unwrap().code().unwrap();
     assert_eq!(code, "53100", "{error}");
-    environment.heal(&cx, &fault).await.unwrap();
+    environment
+        .heal(&cx, &fault)
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     sqlx::raw_sql(insert).execute(&mut session).await.unwrap();
     assert_eq!(number(&mut session).await.unwrap(), 200);
     session.close().await.unwrap();
@@ -234,7 +260,7 @@ async fn a_full_disk_refuses_rows_until_it_is_healed() {
     let error = environment.strike(&cx, &kill).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("volume `data`"), "{error}");
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -243,7 +269,7 @@ fn faults_are_drawn_for_the_services_that_can_bear_them() {
     let environment = DockerEnvironment::new("shop")
         .with_release("1", small())
         .with_database("db");
-    let sites = environment.fault_sites(&Version::new("1")).unwrap();
+    let sites = environment.sites(&Version::new("1")).unwrap();
     let closed = |kind, service: &str| {
         let mut of = sites
             .iter()
@@ -277,11 +303,16 @@ async fn a_run_that_was_cancelled_heals_what_it_paused() {
         assert_ne!(fixture.paused().await, "");
         match heal_all {
             true => environment.heal_all(&cancelled).await.unwrap(),
-            false => environment.heal(&cancelled, &fault).await.unwrap(),
+            false => environment
+                .heal(&cancelled, &fault)
+                .await
+                .and_then(Outcome::into_result)
+                .map(drop)
+                .unwrap(),
         }
         assert_eq!(fixture.paused().await, "");
         assert_eq!(release(&environment).await, "1");
     }
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }

@@ -110,7 +110,7 @@ async fn no_packet_leaves() {
     };
     assert!(!seen.contains("inside"), "{seen}");
     assert_eq!(seen.matches("connection").count(), 1, "{seen}");
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -151,8 +151,8 @@ async fn nothing_outside_can_be_reached_but_what_is_allowed() {
     let answer = ask(&open, "1.1.1.1", port).await;
     assert!(!answer.contains("connected"), "{answer}");
 
-    Box::new(open).teardown(&cx).await.unwrap();
-    Box::new(closed).teardown(&cx).await.unwrap();
+    open.teardown(&cx).await.unwrap();
+    closed.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -174,13 +174,13 @@ async fn two_environments_have_the_same_ports_and_share_nothing() {
     let other = get(&addresses[1], "/").await.unwrap();
     let host = other.split(' ').nth(1).unwrap();
     assert!(ask(&one, host, 8080).await.contains("refused"));
-    Box::new(one).teardown(&cx).await.unwrap();
+    one.teardown(&cx).await.unwrap();
     assert_eq!(
         &get(&addresses[1], "/").await.unwrap(),
         &other,
         "the other one lives"
     );
-    Box::new(two).teardown(&cx).await.unwrap();
+    two.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -235,7 +235,7 @@ async fn another_environments_relay_cannot_be_used() {
     };
     assert_eq!(read("-open-").await.unwrap(), "outside");
     assert_eq!(read("-closed-").await.unwrap(), "nothing");
-    Box::new(open).teardown(&cx).await.unwrap();
-    Box::new(closed).teardown(&cx).await.unwrap();
+    open.teardown(&cx).await.unwrap();
+    closed.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }

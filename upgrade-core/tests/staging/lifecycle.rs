@@ -10,6 +10,8 @@ use upgrade_core::docker::{
     remove, sweep,
 };
 use upgrade_core::environment::{DATABASE, Fault};
+use upgrade_core::environment::{DatabaseFaults as _, Services as _};
+use upgrade_core::migration::Outcome;
 use upgrade_core::{Environment, ErrorKind, Version};
 
 use super::support::{
@@ -61,7 +63,7 @@ async fn everything_answers_when_prepare_returns_and_nothing_is_left_after_teard
             .any(|line| line.contains("ready to accept")),
         "{logs:?}"
     );
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -108,9 +110,17 @@ async fn replaced(
     let before = fixture.left().await;
     let stop = Arc::new(AtomicBool::new(false));
     let asks = tokio::spawn(traffic(address(&environment, "api"), Arc::clone(&stop)));
-    environment.replace(&cx, &Version::new("2")).await.unwrap();
+    environment
+        .replace(&cx, &Version::new("2"))
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     let between = fixture.left().await;
-    environment.replace(&cx, &Version::new("2")).await.unwrap();
+    environment
+        .replace(&cx, &Version::new("2"))
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     assert_eq!(fixture.left().await, between, "again it changes nothing");
     assert_eq!(between.len(), before.len());
     let database = |left: &[String]| left.iter().find(|name| name.contains("-db-")).cloned();
@@ -121,9 +131,13 @@ async fn replaced(
     stop.store(true, Ordering::Relaxed);
     let seen = asks.await.unwrap();
     // And back.
-    environment.replace(&cx, &Version::new("1")).await.unwrap();
+    environment
+        .replace(&cx, &Version::new("1"))
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     assert_eq!(release(&environment).await, "1");
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
     seen
 }
@@ -200,7 +214,11 @@ async fn a_release_may_add_and_drop_services_and_wait_for_jobs() {
     environment.prepare(&cx).await.unwrap();
     let api = address(&environment, "api");
     assert!(get(&api, "/").await.unwrap().ends_with(" first"));
-    environment.replace(&cx, &Version::new("2")).await.unwrap();
+    environment
+        .replace(&cx, &Version::new("2"))
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     assert!(
         fixture
             .left()
@@ -209,7 +227,11 @@ async fn a_release_may_add_and_drop_services_and_wait_for_jobs() {
             .any(|name| name.contains("-worker-"))
     );
     assert!(get(&api, "/").await.unwrap().ends_with(" first,second"));
-    environment.replace(&cx, &Version::new("1")).await.unwrap();
+    environment
+        .replace(&cx, &Version::new("1"))
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     assert!(
         !fixture
             .left()
@@ -217,7 +239,7 @@ async fn a_release_may_add_and_drop_services_and_wait_for_jobs() {
             .iter()
             .any(|name| name.contains("-worker-"))
     );
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -241,7 +263,7 @@ async fn a_service_is_given_its_files_limits_and_hosts() {
             .unwrap()
             .contains("refused")
     );
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -276,6 +298,7 @@ async fn an_image_is_built_from_its_folder() {
     let error = environment
         .replace(&cx, &Version::new("2"))
         .await
+        .and_then(Outcome::into_result)
         .unwrap_err();
     let text = error.source().unwrap().to_string();
     assert!(
@@ -283,7 +306,7 @@ async fn an_image_is_built_from_its_folder() {
         "{text}"
     );
     assert_eq!(release(&environment).await, "1", "it runs on");
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -306,7 +329,7 @@ async fn a_killed_server_comes_back_with_what_it_had_committed() {
             .unwrap(),
         "1"
     );
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -352,11 +375,13 @@ async fn another_database_server_is_no_replacement() {
     let error = environment
         .replace(&cx, &Version::new("2"))
         .await
+        .and_then(Outcome::into_result)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     let error = environment
         .replace(&cx, &Version::new("3"))
         .await
+        .and_then(Outcome::into_result)
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("it knows 1, 2"), "{error}");

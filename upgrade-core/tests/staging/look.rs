@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use upgrade_core::docker::{Image, LogQuery, Service, Stack};
+use upgrade_core::environment::Capabilities;
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::{
@@ -50,7 +51,7 @@ async fn logs_are_read_by_service_by_number_and_by_time() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("it has talker"), "{error}");
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -112,7 +113,7 @@ async fn what_containers_use_grows_with_what_they_do() {
     let killed = killed.unwrap();
     assert!(killed.out_of_memory, "{killed:?}");
     assert_eq!(killed.exit_code, Some(137));
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -133,7 +134,7 @@ async fn the_report_of_a_failure_says_how_each_container_was() {
                 "is closed",
             )]))
         }));
-    let outline = upgrade.outline(environment.capabilities());
+    let outline = upgrade.outline(Capabilities::of(&environment));
     let plan = Plan::new(&outline, Scenario::Control, 1).unwrap();
     let report = Runner::new(upgrade, environment).run(&plan).await.unwrap();
     assert!(!report.passed);

@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use upgrade_core::docker::{Condition, Image, Ready, Service, Stack};
+use upgrade_core::environment::Capabilities;
 use upgrade_core::environment::DockerEnvironment;
+use upgrade_core::finding::Finding;
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::plan::Plan;
 use upgrade_core::report::{Report, StepOutcome};
 use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
-use upgrade_core::validator::Finding;
 use upgrade_core::{
-    Environment as _, Error, ErrorKind, Result, Runner, Scenario, Traffic, Upgrade, UpgradeContext,
-    Verdict, validator_fn,
+    Error, ErrorKind, Result, Runner, Scenario, Traffic, Upgrade, UpgradeContext, Verdict,
+    validator_fn,
 };
 
 use crate::support::*;
@@ -139,7 +140,7 @@ async fn rehearse(
     scenario: Scenario,
 ) -> Report {
     rehearse_as(environment, migrations, back, |upgrade, environment| {
-        let outline = upgrade.outline(environment.capabilities());
+        let outline = upgrade.outline(Capabilities::of(environment));
         (upgrade, Plan::new(&outline, scenario, 1).unwrap())
     })
     .await
@@ -208,7 +209,7 @@ async fn a_good_upgrade_loses_no_request_and_no_order_from_any_mixture() {
         shop("2", "select note from orders limit 1", NEW),
     );
     let environment = system(&fixture, old, new);
-    assert_eq!(environment.capabilities().instances, 2);
+    assert_eq!(Capabilities::of(&environment).instances, 2);
     let declared = [
         EXPAND[0],
         (

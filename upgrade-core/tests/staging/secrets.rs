@@ -8,6 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 use upgrade_core::docker::{Condition, Healthcheck, Image, Service, ServiceFile, Stack};
+use upgrade_core::environment::Capabilities;
 use upgrade_core::environment::DockerEnvironment;
 use upgrade_core::event::EventRecord;
 use upgrade_core::migration::folder::MigrationFolder;
@@ -187,7 +188,7 @@ async fn no_secret_is_in_what_a_run_says() {
         let (output, _guard) = listen();
         let environment = shop(&fixture);
         let upgrade = Upgrade::new("shop", "1", "2").with_migrations(migrations);
-        let outline = upgrade.outline(environment.capabilities());
+        let outline = upgrade.outline(Capabilities::of(&environment));
         let plan = Plan::new(&outline, Scenario::Straight, 1).unwrap();
         let events = Arc::clone(&output);
         let runner = Runner::new(upgrade, environment).with_sink(move |record: &EventRecord| {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use upgrade_core::docker::{Condition, Image, Mount, Ready, Restart, Service};
 use upgrade_core::environment::At;
 use upgrade_core::environment::EMPTY;
+use upgrade_core::environment::{Services as _, Snapshots as _};
+use upgrade_core::migration::Outcome;
 use upgrade_core::observation::Scope;
 use upgrade_core::{Environment, ErrorKind, Version};
 
@@ -39,7 +41,7 @@ async fn a_restore_brings_back_rows_files_and_the_release() {
     .await
     .unwrap();
     get(&api, "/note/kept").await.unwrap();
-    environment.snapshot(&cx, "before").await.unwrap();
+    environment.take(&cx, "before").await.unwrap();
     let before = environment
         .observe(&cx, &At::Live, &Scope::All)
         .await
@@ -52,7 +54,11 @@ async fn a_restore_brings_back_rows_files_and_the_release() {
 
     sql(&environment, "insert into t values (2)").await.unwrap();
     get(&api, "/note/lost").await.unwrap();
-    environment.replace(&cx, &Version::new("2")).await.unwrap();
+    environment
+        .replace(&cx, &Version::new("2"))
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     assert!(get(&api, "/").await.unwrap().ends_with(" kept,lost"));
 
     for _ in 0..2 {
@@ -77,7 +83,7 @@ async fn a_restore_brings_back_rows_files_and_the_release() {
     environment.restore(&cx, EMPTY).await.unwrap();
     let tables = "select count(*)::text from pg_tables where schemaname = 'public'";
     assert_eq!(sql(&environment, tables).await.unwrap(), "0");
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -102,12 +108,16 @@ async fn a_restore_leaves_a_service_running_that_keeps_nothing() {
     )
     .await
     .unwrap();
-    environment.snapshot(&cx, "before").await.unwrap();
+    environment.take(&cx, "before").await.unwrap();
     let proxy = get(&address(&environment, "proxy"), "/").await.unwrap();
     let api = get(&address(&environment, "api"), "/").await.unwrap();
 
     sql(&environment, "delete from t").await.unwrap();
-    environment.replace(&cx, &Version::new("2")).await.unwrap();
+    environment
+        .replace(&cx, &Version::new("2"))
+        .await
+        .and_then(Outcome::into_result)
+        .unwrap();
     environment.restore(&cx, "before").await.unwrap();
     let rows = sql(&environment, "select count(*)::text from t").await;
     assert_eq!(rows.unwrap(), "1");
@@ -116,7 +126,7 @@ async fn a_restore_leaves_a_service_running_that_keeps_nothing() {
     assert_eq!(same, proxy);
     let other = get(&address(&environment, "api"), "/").await.unwrap();
     assert!(other.starts_with("1 ") && other != api, "{other}");
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -144,10 +154,10 @@ async fn services_that_write_all_the_time_do_not_hinder_a_snapshot() {
     )
     .await
     .unwrap();
-    environment.snapshot(&cx, "a").await.unwrap();
+    environment.take(&cx, "a").await.unwrap();
     environment.restore(&cx, "a").await.unwrap();
-    environment.snapshot(&cx, "b").await.unwrap();
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.take(&cx, "b").await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -177,7 +187,7 @@ async fn a_snapshot_that_fails_midway_leaves_no_container_paused() {
     while docker(&["inspect", "--format", format, &restarts]) != "true true" {
         tokio::time::sleep(Duration::from_millis(20)).await; // poll
     }
-    let error = environment.snapshot(&cx, "midway").await.unwrap_err();
+    let error = environment.take(&cx, "midway").await.unwrap_err();
     let text = format!("{error:?}");
     assert!(
         text.contains(&format!("could not pause container `{restarts}`")),
@@ -185,7 +195,7 @@ async fn a_snapshot_that_fails_midway_leaves_no_container_paused() {
     );
     assert_eq!(fixture.paused().await, "");
     assert_eq!(release(&environment).await, "1");
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
 
@@ -202,7 +212,7 @@ async fn a_snapshot_that_is_cut_off_leaves_no_container_paused() {
             .clone()
             .with_deadline(tokio::time::Instant::now() + within);
         if environment
-            .snapshot(&limited, &format!("a{step}"))
+            .take(&limited, &format!("a{step}"))
             .await
             .is_err()
         {
@@ -212,6 +222,6 @@ async fn a_snapshot_that_is_cut_off_leaves_no_container_paused() {
     }
     assert!(cut > 0, "none was cut off");
     assert_eq!(release(&environment).await, "1");
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
-use upgrade_core::environment::{At, Capabilities, Endpoint, Endpoints, Fault, LogTail};
+use upgrade_core::environment::{
+    At, Capabilities, Endpoint, Endpoints, LogTail, Services, Snapshots,
+};
 use upgrade_core::migration::{
     Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status,
 };
-use upgrade_core::observation::{Observation, RowDiff, RowDiffRequest, Scope, TableState};
+use upgrade_core::observation::{Observation, Scope, TableState};
 use upgrade_core::rollback::{Rollback, RollbackRequest, Safety};
-use upgrade_core::{
-    Environment, Error, ErrorKind, Finding, Result, UpgradeContext, Verdict, Version,
-};
+use upgrade_core::{Environment, Error, ErrorKind, Result, UpgradeContext, Verdict, Version};
 
 #[derive(Debug, Default)]
 pub struct State {
@@ -59,18 +59,14 @@ impl System {
     }
 }
 
-fn unsupported<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, "not in memory"))
-}
-
 #[async_trait]
 impl Environment for System {
     fn name(&self) -> &str {
         "memory"
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.powers
+    fn is_disposable(&self) -> bool {
+        self.powers.disposable
     }
 
     async fn prepare(&self, _: &UpgradeContext) -> Result<()> {
@@ -79,16 +75,6 @@ impl Environment for System {
 
     fn endpoints(&self) -> Endpoints {
         Endpoints::default().with("memory", Endpoint::new("memory:///"))
-    }
-
-    async fn replace(&self, _: &UpgradeContext, to: &Version) -> Result<()> {
-        self.call(format!("replace by {to}"));
-        self.state().release = to.to_string();
-        Ok(())
-    }
-
-    async fn replace_first(&self, _: &UpgradeContext, _: u32) -> Result<()> {
-        unsupported()
     }
 
     async fn observe(&self, _: &UpgradeContext, _: &At, _: &Scope) -> Result<Observation> {
@@ -107,36 +93,6 @@ impl Environment for System {
         Ok(seen)
     }
 
-    async fn row_diff(
-        &self,
-        _: &UpgradeContext,
-        _: &At,
-        _: &At,
-        _: &[RowDiffRequest],
-    ) -> Result<BTreeMap<String, RowDiff>> {
-        unsupported()
-    }
-
-    async fn snapshot(&self, _: &UpgradeContext, _: &str) -> Result<()> {
-        Ok(())
-    }
-
-    async fn restore(&self, _: &UpgradeContext, _: &str) -> Result<()> {
-        unsupported()
-    }
-
-    async fn inject(&self, _: &UpgradeContext, _: Fault) -> Result<()> {
-        unsupported()
-    }
-
-    async fn watch(&self, _: &UpgradeContext) -> Result<()> {
-        unsupported()
-    }
-
-    async fn left_behind(&self, _: &UpgradeContext) -> Result<Vec<Finding>> {
-        unsupported()
-    }
-
     async fn logs(&self, cx: &UpgradeContext, _: usize) -> Result<Vec<LogTail>> {
         cx.bounded("read the logs", async {
             vec![LogTail {
@@ -147,9 +103,37 @@ impl Environment for System {
         .await
     }
 
-    async fn teardown(self: Box<Self>, _: &UpgradeContext) -> Result<()> {
+    async fn teardown(&self, _: &UpgradeContext) -> Result<()> {
         self.call("teardown");
         Ok(())
+    }
+
+    fn services(&self) -> Option<&dyn Services> {
+        self.powers.services.then_some(self as _)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.powers.snapshots.then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl Services for System {
+    async fn replace(&self, _: &UpgradeContext, to: &Version) -> Result<Outcome> {
+        self.call(format!("replace by {to}"));
+        self.state().release = to.to_string();
+        Ok(Outcome::Done)
+    }
+}
+
+#[async_trait]
+impl Snapshots for System {
+    async fn take(&self, _: &UpgradeContext, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    async fn restore(&self, _: &UpgradeContext, _: &str) -> Result<()> {
+        Err(Error::new(ErrorKind::Internal, "nothing is restored here"))
     }
 }
 
@@ -208,7 +192,8 @@ impl Migration for Step {
         }
         self.system.call(format!("apply {version}"));
         if self.fails {
-            return Err(Error::new(ErrorKind::Migration, "it fails over rows"));
+            let refused = Error::new(ErrorKind::Migration, "it fails over rows");
+            return Ok(Outcome::failed(refused));
         }
         self.system.state().applied.insert(version.to_owned());
         Ok(Outcome::Done)
@@ -247,12 +232,12 @@ impl Rollback for Obedient {
         Ok(Safety::Safe)
     }
 
-    async fn execute(&self, _: &UpgradeContext, request: &RollbackRequest) -> Result<()> {
+    async fn execute(&self, _: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome> {
         for id in request.applied.iter().rev() {
             self.0.call(format!("undo {}", id.version()));
             self.0.state().applied.remove(id.version());
         }
-        Ok(())
+        Ok(Outcome::Done)
     }
 
     async fn confirm(&self, _: &UpgradeContext) -> Result<Verdict> {

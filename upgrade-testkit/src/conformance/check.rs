@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 
 use tokio::time::{Instant, sleep, timeout};
-use upgrade_core::{Error, ErrorKind, Observation, Result, UpgradeContext};
+use upgrade_core::migration::Outcome;
+use upgrade_core::{Error, ErrorKind, Failure, Observation, Result, UpgradeContext};
 
 use super::outcome::{ClauseFailed, ClauseOutcome, ClauseResult};
 use super::run::{DEADLINE, MARGIN};
@@ -24,6 +25,17 @@ macro_rules! given {
     };
 }
 pub(super) use given;
+
+/// The facet, or the clause ends here as not applicable.
+macro_rules! facet {
+    ($clause:expr, $facet:expr, $none:expr) => {
+        match $facet {
+            Some(facet) => facet,
+            None => return $clause.not_applicable($none),
+        }
+    };
+}
+pub(super) use facet;
 
 impl Clause {
     pub(super) fn failed(
@@ -86,6 +98,19 @@ impl Clause {
         match result {
             Ok(value) => Err(self.failed(format!("{call} is an error"), format!("Ok({value:?})"))),
             Err(error) => Ok(error),
+        }
+    }
+
+    /// Whether an act that must not fail has done anything.
+    pub(super) fn done(self, call: &str, result: Result<Outcome>) -> Result<bool, ClauseFailed> {
+        self.ok(call, result.and_then(Outcome::into_result))
+    }
+
+    /// An act that must fail, and say so with a value.
+    pub(super) fn bad(self, call: &str, result: Result<Outcome>) -> Result<Failure, ClauseFailed> {
+        match self.ok(call, result)? {
+            Outcome::Failed(failure) => Ok(*failure),
+            outcome => Err(self.failed(format!("{call} has failed"), format!("{outcome:?}"))),
         }
     }
 

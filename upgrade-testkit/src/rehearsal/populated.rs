@@ -220,7 +220,7 @@ pub(super) async fn migrate(
     let cx = UpgradeContext::new("nothing", "the previous release").with_endpoints(endpoints);
     let migrations: Vec<_> = migrations.into_iter().collect();
     for migration in migrations {
-        migration.apply(&cx).await?;
+        migration.apply(&cx).await?.into_result()?;
     }
     Ok(())
 }

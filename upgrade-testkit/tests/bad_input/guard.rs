@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use upgrade_core::environment::{Capabilities, DatabaseFaults as _, Snapshots as _};
 use upgrade_core::environment::{
     DATABASE, Endpoints, Environment, Existing, Fault, PostgresEnvironment,
 };
+use upgrade_core::migration::Outcome;
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::observation::Scope;
@@ -113,7 +115,11 @@ impl Production {
         let upgrade = Upgrade::new("shop", "1", "2")
             .with_migrations(migrations.iter().cloned())
             .with_rollback(rollback);
-        let plan = Plan::new(&upgrade.outline(environment.capabilities()), scenario, 1)?;
+        let plan = Plan::new(
+            &upgrade.outline(Capabilities::of(&environment)),
+            scenario,
+            1,
+        )?;
         Runner::new(upgrade, environment).run(&plan).await
     }
 
@@ -189,12 +195,14 @@ async fn a_database_of_somebody_else_is_not_reverted_before_it_is_handed_over() 
         .with_endpoints(Endpoints::default().with(DATABASE, database.endpoint()));
     let reverting = RevertMigrations::new(migrations.iter().cloned()).handed_over("shop");
     reverting.prepare(&cx).await.unwrap();
-    migrations[0].apply(&cx).await.unwrap();
+    let applied = migrations[0].apply(&cx).await.unwrap();
+    assert_eq!(applied, Outcome::Done);
     let request = RollbackRequest::new([migrations[0].id().clone()]);
     let other = RevertMigrations::new(migrations.iter().cloned());
     let error = other.execute(&cx, &request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
-    reverting.execute(&cx, &request).await.unwrap();
+    let reverted = reverting.execute(&cx, &request).await.unwrap();
+    assert_eq!(reverted, Outcome::Done);
     assert!(reverting.confirm(&cx).await.unwrap().is_pass());
 }
 
@@ -217,7 +225,7 @@ async fn staging_powers_do_not_reach_a_database_of_somebody_else() {
     environment.prepare(&cx).await.unwrap();
     let before = production.state().await;
     for refused in [
-        environment.snapshot(&cx, "a").await,
+        environment.take(&cx, "a").await,
         environment.inject(&cx, Fault::TerminateSessions).await,
     ] {
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Refused);
@@ -225,7 +233,7 @@ async fn staging_powers_do_not_reach_a_database_of_somebody_else() {
     let none = environment.restore(&cx, "a").await.unwrap_err();
     assert_eq!(none.kind(), ErrorKind::NotFound);
     assert_eq!(production.state().await, before);
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     assert_eq!(production.state().await, before);
 }
 
@@ -237,10 +245,10 @@ async fn a_restore_puts_rows_comment_and_owner_back_and_leaves_nothing() {
     let environment = PostgresEnvironment::new("shop", Existing::disposable(handed_over));
     let cx = UpgradeContext::new("1", "2");
     environment.prepare(&cx).await.unwrap();
-    environment.snapshot(&cx, "a").await.unwrap();
+    environment.take(&cx, "a").await.unwrap();
     production.run("shop", "drop table orders").await;
     environment.restore(&cx, "a").await.unwrap();
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     let after = production.state().await;
     assert_eq!(after.0, before.0);
     let names = |state: &[(i64, String, Option<String>)]| -> Vec<(String, Option<String>)> {

@@ -7,29 +7,28 @@ use async_trait::async_trait;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::yield_now;
 use upgrade_core::environment::{
-    At, Capabilities, DATABASE, EMPTY, Endpoint, Endpoints, Fault, LogTail,
+    At, Capabilities, DATABASE, DatabaseFaults, Endpoint, Endpoints, LogTail, RowComparison,
+    ServiceFaults, Services, SessionMonitor, Snapshots, StatementTrial, Unfilled,
 };
-use upgrade_core::fault::{FaultKind, ServiceFault, Site};
+use upgrade_core::fault::ServiceFault;
 use upgrade_core::observation::{
-    ColumnValue, RowChange, RowChangeKind, RowDiff, RowDiffRequest, Scope, TableState,
+    ColumnValue, RowChange, RowChangeKind, RowDiff, Scope, TableState,
 };
-use upgrade_core::{
-    Environment, Error, ErrorKind, Finding, Observation, Result, UpgradeContext, Version,
-};
+use upgrade_core::{Environment, Error, ErrorKind, Observation, Result, UpgradeContext, Version};
 use upgrade_testkit::conformance::{Case, EnvironmentFixture, Hold};
 
 use crate::memory::{Server, Tables, deaf, lock, populated, row};
 
 /// Of the service.
-const INSTANCES: u16 = 2;
+pub(crate) const INSTANCES: u16 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
     None,
     NoName,
-    SilentWithoutPower,
     KillsUndeclared,
-    WatchesUndeclared,
+    CapabilitiesComeLate,
+    FilledIsUnfilled,
     EndpointsTooEarly,
     Unpopulated,
     DeadEndpoint,
@@ -37,11 +36,9 @@ pub(crate) enum Bug {
     LeaksWhenPrepareFails,
     RegistersTooLate,
     SharesOneDatabase,
-    RefusesToReplaceNothing,
     ReplacesNothing,
     ReplacesTwice,
     ReplacesByAnything,
-    RollsWithoutInstances,
     RollsOneTooMany,
     RollsOnlyForward,
     ObservationsDiffer,
@@ -65,10 +62,10 @@ pub(crate) enum Bug {
     FaultsAreIgnored,
     FaultMovesTheSystem,
     DoesNotWaitForProcesses,
+    HeldSnapshotLocks,
     KillIsIgnored,
     KilledServerMoves,
     KillLosesARow,
-    StrikesUndeclared,
     SitesComeLate,
     StrikesNothing,
     HealsNothing,
@@ -80,6 +77,8 @@ pub(crate) enum Bug {
     FindsItself,
     WatchSeesNothing,
     WatchNeverEnds,
+    TryingWrites,
+    TryingIsRandom,
     LogsAreWhole,
     LogsDieWithTheSystem,
     LeaksSnapshots,
@@ -95,45 +94,47 @@ pub(crate) enum Bug {
 const GIVEN: &str = "memory://given";
 
 #[derive(Debug, Default)]
-struct Made {
+pub(crate) struct Made {
     asked: bool,
-    live: Option<String>,
-    snapshots: BTreeMap<String, String>,
+    pub(crate) live: Option<String>,
+    pub(crate) snapshots: BTreeMap<String, String>,
     observed: u32,
     emptied: bool,
     /// The instances that do not answer, and their release.
-    struck: BTreeMap<ServiceFault, Version>,
+    pub(crate) struck: BTreeMap<ServiceFault, Version>,
     /// The sessions that held something when the watch began.
-    watch: Option<BTreeSet<String>>,
-    held_by_watch: Option<OwnedMutexGuard<()>>,
+    pub(crate) watch: Option<BTreeSet<String>>,
+    pub(crate) held: Option<OwnedMutexGuard<()>>,
+    /// How often statements were tried.
+    pub(crate) tried: u32,
 }
 
 #[derive(Debug)]
-struct InMemory {
-    server: Arc<Server>,
-    powers: Capabilities,
-    bug: Bug,
+pub(crate) struct InMemory {
+    pub(crate) server: Arc<Server>,
+    pub(crate) powers: Capabilities,
+    pub(crate) bug: Bug,
     fails: bool,
-    made: Mutex<Made>,
+    pub(crate) made: Mutex<Made>,
 }
 
-fn unsupported(power: &str) -> Error {
+pub(crate) fn unsupported(power: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("it has no {power}"))
 }
 
 impl InMemory {
-    fn live(&self) -> Result<String> {
+    pub(crate) fn live(&self) -> Result<String> {
         let live = lock(&self.made).live.clone();
         live.ok_or_else(|| Error::new(ErrorKind::Environment, "it is not prepared"))
     }
 
-    fn label(&self, label: &str) -> Result<String> {
+    pub(crate) fn label(&self, label: &str) -> Result<String> {
         let url = lock(&self.made).snapshots.get(label).cloned();
         url.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no label `{label}`")))
     }
 
     /// Has an instance answer again.
-    fn mend(&self, fault: &ServiceFault) -> Result<()> {
+    pub(crate) fn mend(&self, fault: &ServiceFault) -> Result<()> {
         let database = self.server.get(&self.live()?)?;
         let Some(release) = lock(&self.made).struck.remove(fault) else {
             return Ok(());
@@ -145,7 +146,7 @@ impl InMemory {
     }
 
     /// The tables of a state.
-    fn at(&self, at: &At) -> Result<String> {
+    pub(crate) fn at(&self, at: &At) -> Result<String> {
         match at {
             At::Snapshot(label) => self.label(label),
             _ => self.live(),
@@ -153,7 +154,7 @@ impl InMemory {
     }
 
     /// What is there before the first migration: no tables.
-    async fn empty(&self, cx: &UpgradeContext) -> Result<()> {
+    pub(crate) async fn empty(&self, cx: &UpgradeContext) -> Result<()> {
         let (again, labels) = {
             let mut made = lock(&self.made);
             let labels = match self.bug {
@@ -184,7 +185,8 @@ impl InMemory {
         let unstable = {
             let mut made = lock(&self.made);
             made.observed += 1;
-            self.bug == Bug::ObservationsDiffer && made.observed == 2 && made.snapshots.is_empty()
+            let alone = made.snapshots.is_empty() && made.tried == 0;
+            self.bug == Bug::ObservationsDiffer && made.observed == 2 && alone
         };
         for (name, rows) in tables.iter().filter(|(name, _)| *name != "audit") {
             if !matches!(scope, Scope::Columns(_)) {
@@ -228,7 +230,7 @@ impl InMemory {
 }
 
 /// The rows in which two tables differ, all of them by their key.
-fn differing(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> RowDiff {
+pub(crate) fn differing(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> RowDiff {
     let mut found = RowDiff::new(old.len() as u64, new.len() as u64);
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     for key in keys {
@@ -259,8 +261,8 @@ impl Environment for InMemory {
         }
     }
 
-    fn capabilities(&self) -> Capabilities {
-        self.powers
+    fn is_disposable(&self) -> bool {
+        self.bug != Bug::CapabilitiesComeLate || lock(&self.made).live.is_some()
     }
 
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
@@ -316,50 +318,11 @@ impl Environment for InMemory {
         }
     }
 
-    async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<()> {
-        if !self.powers.services {
-            return match self.bug {
-                Bug::RefusesToReplaceNothing => Err(unsupported("services")),
-                _ => Ok(()),
-            };
+    fn unfilled(&self) -> Vec<Unfilled> {
+        match self.bug {
+            Bug::FilledIsUnfilled => vec![Unfilled::new("orders", "nobody wrote", "write")],
+            _ => Vec::new(),
         }
-        let known = to == cx.from() || to == cx.to();
-        if !known && self.bug != Bug::ReplacesByAnything {
-            let message = format!("there is no release `{to}`");
-            return Err(Error::new(ErrorKind::NotFound, message));
-        }
-        let database = self.server.get(&self.live()?)?;
-        if self.bug == Bug::ReplacesNothing {
-            return Ok(());
-        }
-        let all = vec![to.clone(); usize::from(INSTANCES)];
-        let before = std::mem::replace(&mut *lock(&database.releases), all);
-        if self.bug == Bug::ReplacesTwice && before.iter().all(|release| release == to) {
-            database.disturb().await;
-        }
-        Ok(())
-    }
-
-    async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<()> {
-        if !self.powers.services {
-            return match self.bug {
-                Bug::RollsWithoutInstances => Ok(()),
-                _ => Err(unsupported("instances")),
-            };
-        }
-        let database = self.server.get(&self.live()?)?;
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let mut releases = lock(&database.releases);
-        let is_first = releases.iter().all(|release| release == cx.from());
-        for (index, release) in releases.iter_mut().enumerate() {
-            match self.bug {
-                Bug::RollsOneTooMany if is_first => *release = cx.to().clone(),
-                Bug::RollsOnlyForward if index >= count => {}
-                _ if index < count => *release = cx.to().clone(),
-                _ => *release = cx.from().clone(),
-            }
-        }
-        Ok(())
     }
 
     async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
@@ -386,223 +349,6 @@ impl Environment for InMemory {
         Ok(self.measure(&database.read(cx).await?, scope))
     }
 
-    fn fault_sites(&self, release: &Version) -> Result<Vec<Site>> {
-        if !["1", "2"].contains(&release.as_str()) {
-            let message = format!("there is no release `{release}`");
-            return Err(Error::new(ErrorKind::NotFound, message));
-        }
-        if self.bug == Bug::SitesComeLate && lock(&self.made).live.is_none() {
-            return Ok(Vec::new());
-        }
-        Ok(match self.powers.service_faults {
-            true => vec![
-                Site::open(FaultKind::Kill, "api", INSTANCES.into()),
-                Site::open(FaultKind::FullDisk, "api", INSTANCES.into()).closed("no disk"),
-            ],
-            false => Vec::new(),
-        })
-    }
-
-    async fn strike(&self, _: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
-        if self.bug == Bug::StrikesUndeclared {
-            return Ok(());
-        }
-        if !self.powers.service_faults || fault.kind != FaultKind::Kill {
-            return Err(unsupported("such a fault"));
-        }
-        let place = usize::try_from(fault.replica).unwrap_or(0).wrapping_sub(1);
-        let database = self.server.get(&self.live()?)?;
-        let mut made = lock(&self.made);
-        if made.struck.contains_key(fault) && self.bug != Bug::StrikesTwice {
-            return Err(Error::new(ErrorKind::Refused, "it has struck already"));
-        }
-        let mut releases = lock(&database.releases);
-        let Some(release) = releases.get(place).cloned() else {
-            return match self.bug {
-                Bug::StrikesAnybody | Bug::StrikesTwice => Ok(()),
-                _ => Err(Error::new(ErrorKind::NotFound, "no such instance")),
-            };
-        };
-        if self.bug != Bug::StrikesNothing {
-            releases.remove(place);
-        }
-        made.struck.insert(fault.clone(), release);
-        Ok(())
-    }
-
-    async fn heal(&self, _: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
-        match self.bug {
-            Bug::HealsNothing => Ok(()),
-            _ => self.mend(fault),
-        }
-    }
-
-    async fn watch(&self, _: &UpgradeContext) -> Result<()> {
-        if !self.powers.watches && self.bug != Bug::WatchesUndeclared {
-            return Err(unsupported("a watch"));
-        }
-        let database = self.server.get(&self.live()?)?;
-        let mut made = lock(&self.made);
-        if self.bug == Bug::WatchHolds {
-            made.held_by_watch = Arc::clone(&database.writer).try_lock_owned().ok();
-        }
-        if self.bug != Bug::WatchGoesOn || made.watch.is_none() {
-            made.watch = Some(database.holding());
-        }
-        Ok(())
-    }
-
-    async fn left_behind(&self, _: &UpgradeContext) -> Result<Vec<Finding>> {
-        if !self.powers.watches && self.bug != Bug::WatchesUndeclared {
-            return Err(unsupported("a watch"));
-        }
-        let holding = self.server.get(&self.live()?)?.holding();
-        let watch = match self.bug {
-            Bug::WatchNeverEnds => lock(&self.made).watch.clone(),
-            _ => lock(&self.made).watch.take(),
-        };
-        let Some(before) = watch else {
-            return Ok(Vec::new());
-        };
-        let mut left: Vec<&str> = match self.bug {
-            Bug::WatchSeesNothing => Vec::new(),
-            _ => holding.difference(&before).map(String::as_str).collect(),
-        };
-        if self.bug == Bug::FindsItself && holding.is_empty() {
-            left.push("of the watch");
-        }
-        let told = |session| Finding::error("session-holds", session, "holds the rows");
-        Ok(left.into_iter().map(told).collect())
-    }
-
-    async fn row_diff(
-        &self,
-        cx: &UpgradeContext,
-        from: &At,
-        to: &At,
-        requests: &[RowDiffRequest],
-    ) -> Result<BTreeMap<String, RowDiff>> {
-        if !self.powers.row_diffs {
-            return Err(unsupported("row diffs"));
-        }
-        let from = match self.at(from) {
-            Err(_) if self.bug == Bug::DiffOfUnknownLabelIsEmpty => return Ok(BTreeMap::new()),
-            url => self.server.get(&url?)?,
-        };
-        let to = self.server.get(&self.at(to)?)?;
-        if self.bug == Bug::DiffingWrites {
-            let audit = |tables: &mut Tables| drop(tables.insert("audit".into(), row("a", "1")));
-            to.write(cx, audit).await?;
-        }
-        let (before, after) = (from.read(cx).await?, to.read(cx).await?);
-        let none = BTreeMap::new();
-        let diff = |request: &RowDiffRequest| {
-            let old = before.get(&request.table).unwrap_or(&none);
-            let new = after.get(request.name_after()).unwrap_or(&none);
-            let mut found = differing(old, new);
-            if self.bug == Bug::DiffMiscounts && found.added > 0 {
-                found.added += 1;
-            }
-            if self.bug == Bug::DiffsEverything && before == after {
-                found = differing(old, &none);
-            }
-            (request.table.clone(), found)
-        };
-        Ok(requests.iter().map(diff).collect())
-    }
-
-    async fn snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        if !self.powers.snapshots {
-            return match self.bug {
-                Bug::SilentWithoutPower => Ok(()),
-                _ => Err(unsupported("snapshots")),
-            };
-        }
-        let earlier = self.label(label);
-        if earlier.is_ok() && self.bug == Bug::KeepsTheFirstLabel {
-            return Ok(());
-        }
-        let tables = self.server.get(&self.live()?)?.read(cx).await?;
-        match earlier {
-            Ok(url) => self.server.put(&url, tables),
-            Err(_) => {
-                let url = self.server.create("-snapshot", tables);
-                lock(&self.made).snapshots.insert(label.to_owned(), url);
-            }
-        }
-        Ok(())
-    }
-
-    async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        if !self.powers.snapshots {
-            return Err(unsupported("snapshots"));
-        }
-        let struck: Vec<ServiceFault> = lock(&self.made).struck.keys().cloned().collect();
-        for fault in struck {
-            if self.bug != Bug::RestoreKeepsFaults {
-                self.mend(&fault)?;
-            }
-        }
-        if label == EMPTY && (self.powers.empty || self.bug == Bug::EmptiesUndeclared) {
-            return self.empty(cx).await;
-        }
-        let url = match self.label(label) {
-            Err(_) if self.bug == Bug::RestoresAnything => return Ok(()),
-            url => url?,
-        };
-        let mut tables = self.server.get(&url)?.read(cx).await?;
-        if self.bug == Bug::RestoreForgetsARow {
-            tables.entry("orders".to_owned()).or_default().remove("o2");
-        }
-        if self.bug == Bug::RestoreDropsTheLabel {
-            lock(&self.made).snapshots.remove(label);
-            self.server.remove(&url);
-        }
-        let live = self.server.get(&self.live()?)?;
-        live.write(cx, |live| *live = tables).await
-    }
-
-    async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
-        let server = fault == Fault::KillServer;
-        if self.bug == Bug::KillsUndeclared && server {
-            return Ok(());
-        }
-        if !self.powers.faults || (server && !self.powers.server_faults) {
-            return Err(unsupported("such a fault"));
-        }
-        let live = self.live()?;
-        let database = self.server.get(&live)?;
-        if fault == Fault::KillProcess {
-            return match self.bug {
-                Bug::DoesNotWaitForProcesses => Ok(()),
-                _ => database.write(cx, |_| {}).await,
-            };
-        }
-        let ignored = match fault {
-            Fault::KillServer => self.bug == Bug::KillIsIgnored,
-            _ => self.bug == Bug::FaultsAreIgnored,
-        };
-        if !ignored {
-            database.terminate_sessions();
-        }
-        if self.bug == Bug::KillLosesARow && server {
-            let lose = |tables: &mut Tables| {
-                tables.entry("orders".to_owned()).or_default().remove("o2");
-            };
-            database.write(cx, lose).await?;
-        }
-        let moves = match fault {
-            Fault::KillServer => self.bug == Bug::KilledServerMoves,
-            _ => self.bug == Bug::FaultMovesTheSystem,
-        };
-        if moves {
-            let other = format!("{live}-moved");
-            self.server.move_to(&live, &other);
-            lock(&self.made).live = Some(other);
-        }
-        Ok(())
-    }
-
     async fn logs(&self, _cx: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
         let database = self.server.get(&self.live()?)?;
         if self.bug == Bug::LogsDieWithTheSystem && *lock(&database.crashed) {
@@ -619,7 +365,7 @@ impl Environment for InMemory {
         }])
     }
 
-    async fn teardown(self: Box<Self>, cx: &UpgradeContext) -> Result<()> {
+    async fn teardown(&self, cx: &UpgradeContext) -> Result<()> {
         if self.bug == Bug::TeardownIsCancelled && cx.cancellation().is_cancelled() {
             return Ok(());
         }
@@ -642,6 +388,34 @@ impl Environment for InMemory {
         }
         Ok(())
     }
+
+    fn services(&self) -> Option<&dyn Services> {
+        self.powers.services.then_some(self as _)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.powers.snapshots.then_some(self as _)
+    }
+
+    fn row_comparison(&self) -> Option<&dyn RowComparison> {
+        self.powers.row_comparison.then_some(self as _)
+    }
+
+    fn database_faults(&self) -> Option<&dyn DatabaseFaults> {
+        self.powers.faults.then_some(self as _)
+    }
+
+    fn service_faults(&self) -> Option<&dyn ServiceFaults> {
+        self.powers.service_faults.then_some(self as _)
+    }
+
+    fn session_monitor(&self) -> Option<&dyn SessionMonitor> {
+        self.powers.session_monitor.then_some(self as _)
+    }
+
+    fn statement_trial(&self) -> Option<&dyn StatementTrial> {
+        self.powers.session_monitor.then_some(self as _)
+    }
 }
 
 pub(crate) struct Fixture {
@@ -657,10 +431,10 @@ impl Fixture {
             .with_snapshots()
             .with_faults()
             .with_instances(INSTANCES.into())
-            .with_row_diffs()
+            .with_row_comparison()
             .with_server_faults()
             .with_service_faults()
-            .with_watches()
+            .with_session_monitor()
             .with_empty();
         Self::with(powers, bug)
     }
@@ -668,6 +442,11 @@ impl Fixture {
     /// With snapshots, and no way to empty it.
     pub(crate) fn never_empty(bug: Bug) -> Self {
         Self::with(Capabilities::none().with_snapshots(), bug)
+    }
+
+    /// With faults, but for those of the server.
+    pub(crate) fn never_killed(bug: Bug) -> Self {
+        Self::with(Capabilities::none().with_faults(), bug)
     }
 
     /// Without any.

@@ -2,6 +2,7 @@
 //! and each implementation that breaks one promise fails the clause of that promise and no other.
 
 mod environment;
+mod facets;
 mod memory;
 mod migration;
 mod rollback;
@@ -103,6 +104,8 @@ macro_rules! each_bug_fails_its_clause {
 
 each_bug_fails_its_clause!(broken_environments, environment, environment::Fixture::full, {
     NoName => [the_name_can_be_read],
+    CapabilitiesComeLate => [capabilities_stay_as_they_are],
+    FilledIsUnfilled => [unfilled_tables_have_no_rows],
     EndpointsTooEarly => [no_endpoints_before_prepare],
     Unpopulated => [prepare_makes_a_populated_system],
     DeadEndpoint => [prepared_endpoints_can_be_reached],
@@ -135,6 +138,7 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
     FaultsAreIgnored => [terminated_sessions_release_what_they_hold],
     FaultMovesTheSystem => [after_a_fault_the_system_is_where_it_was],
     DoesNotWaitForProcesses => [a_killed_process_is_waited_for],
+    HeldSnapshotLocks => [a_held_snapshot_hinders_nobody],
     KillIsIgnored => [a_killed_server_releases_what_was_held],
     KilledServerMoves => [a_killed_server_answers_where_it_did],
     KillLosesARow => [a_killed_server_keeps_what_was_committed],
@@ -144,11 +148,13 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
     StrikesAnybody => [a_fault_that_cannot_strike_is_refused],
     StrikesTwice => [a_fault_that_cannot_strike_is_refused],
     RestoreKeepsFaults => [a_restore_heals],
-    WatchHolds => [a_watch_holds_nothing],
-    WatchGoesOn => [watching_again_begins_anew],
-    FindsItself => [nothing_is_left_behind_without_a_change],
+    WatchHolds => [a_session_monitor_holds_nothing],
+    WatchGoesOn => [monitoring_again_begins_anew],
+    FindsItself => [nothing_is_left_in_sessions_without_a_change],
     WatchSeesNothing => [what_a_session_holds_is_found],
-    WatchNeverEnds => [left_behind_ends_the_watch],
+    WatchNeverEnds => [the_end_of_monitoring_is_its_end],
+    TryingWrites => [trying_statements_changes_no_row],
+    TryingIsRandom => [the_same_statements_are_refused_again],
     LogsAreWhole => [logs_are_no_longer_than_asked],
     LogsDieWithTheSystem => [logs_are_available_after_a_crash],
     LeaksSnapshots => [teardown_leaves_nothing],
@@ -165,13 +171,8 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
     IgnoresCancellation => [cancellation_ends_a_call],
 });
 
-each_bug_fails_its_clause!(broken_plain_environments, environment, environment::Fixture::plain, {
-    SilentWithoutPower => [undeclared_power_is_unsupported],
-    KillsUndeclared => [undeclared_power_is_unsupported],
-    StrikesUndeclared => [undeclared_power_is_unsupported],
-    WatchesUndeclared => [undeclared_power_is_unsupported],
-    RollsWithoutInstances => [undeclared_power_is_unsupported],
-    RefusesToReplaceNothing => [replace_without_services_agrees],
+each_bug_fails_its_clause!(broken_when_never_killed, environment, environment::Fixture::never_killed, {
+    KillsUndeclared => [a_fault_that_is_not_supported_is_unsupported],
 });
 
 each_bug_fails_its_clause!(broken_when_never_empty, environment, environment::Fixture::never_empty, {
@@ -247,7 +248,7 @@ each_bug_fails_its_clause!(broken_rollbacks, rollback, rollback::Fixture::new, {
 fn every_clause_is_failed_by_a_bug() {
     let environments = [
         broken_environments::COVERED,
-        broken_plain_environments::COVERED,
+        broken_when_never_killed::COVERED,
         broken_when_never_empty::COVERED,
     ]
     .concat();
@@ -278,11 +279,13 @@ fn without_powers_only_the_clauses_of_powers_do_not_apply() {
         "instances",
         "snapshots",
         "empty",
-        "faults",
+        "database faults",
+        "held snapshots",
         "server faults",
         "service faults",
-        "watches",
-        "row diffs",
+        "session monitor",
+        "statement trial",
+        "row comparison",
     ];
     let expected: Vec<&str> = conformance::environment::CLAUSES
         .iter()
@@ -338,7 +341,8 @@ fn every_clause_that_is_written_is_listed_once() {
             "environment/snapshot.rs",
             "environment/teardown.rs",
             "environment/time.rs",
-            "environment/watch.rs"
+            "environment/sessions.rs",
+            "environment/statements.rs"
         ),
         conformance::environment::CLAUSES,
     );

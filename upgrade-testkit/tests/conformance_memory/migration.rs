@@ -57,11 +57,9 @@ struct AddParcels {
     applied_here: AtomicBool,
 }
 
-fn failed(what: &str) -> Error {
-    Error::new(
-        ErrorKind::Migration,
-        format!("migration `0002_parcels` failed: {what}"),
-    )
+fn failed(what: &str) -> Outcome {
+    let message = format!("migration `0002_parcels` failed: {what}");
+    Outcome::failed(Error::new(ErrorKind::Migration, message))
 }
 
 impl AddParcels {
@@ -175,10 +173,8 @@ impl Migration for AddParcels {
         if let Some(recorded) = before.get(RECORD).and_then(|record| record.get("0002")) {
             let same = *recorded == self.fingerprint();
             if !same && self.bug != Bug::DivergentIsNothingToDo {
-                return Err(Error::new(
-                    ErrorKind::Divergent,
-                    "migration `0002_parcels` was applied with another content",
-                ));
+                let message = "migration `0002_parcels` was applied with another content";
+                return Ok(Outcome::failed(Error::new(ErrorKind::Divergent, message)));
             }
             if self.bug != Bug::AppliesTwice {
                 return Ok(Outcome::NothingToDo);
@@ -206,7 +202,7 @@ impl Migration for AddParcels {
                 }
                 _ => {}
             }
-            return Err(failed("relation `parcel` does not exist"));
+            return Ok(failed("relation `parcel` does not exist"));
         }
         cx.reach(2, 2).await?;
         database.write(cx, |tables| *tables = after).await?;
@@ -229,7 +225,7 @@ impl Migration for AddParcels {
         }
         let fails = self.content == Content::FailingRevert;
         if fails && self.bug != Bug::PendingAfterFailedRevert {
-            return Err(failed("the table is in use"));
+            return Ok(failed("the table is in use"));
         }
         let bug = self.bug;
         let undo = |tables: &mut crate::memory::Tables| {
@@ -248,11 +244,10 @@ impl Migration for AddParcels {
             }
         };
         database.write(cx, undo).await?;
-        if fails {
-            Err(failed("the table is in use"))
-        } else {
-            Ok(Outcome::Done)
-        }
+        Ok(match fails {
+            true => failed("the table is in use"),
+            false => Outcome::Done,
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tokio::task::yield_now;
 use upgrade_core::environment::DATABASE;
 use upgrade_core::migration::MigrationId;
+use upgrade_core::migration::Outcome;
 use upgrade_core::rollback::{RollbackRequest, Safety};
 use upgrade_core::{Error, ErrorKind, Finding, Result, Rollback, UpgradeContext, Verdict};
 use upgrade_testkit::conformance::{Case, Hold, RollbackFixture};
@@ -129,14 +130,15 @@ impl Rollback for KeptCopy {
         })
     }
 
-    async fn execute(&self, cx: &UpgradeContext, _request: &RollbackRequest) -> Result<()> {
+    async fn execute(&self, cx: &UpgradeContext, _request: &RollbackRequest) -> Result<Outcome> {
         let database = self.open(cx)?;
         if self.bug == Bug::WithoutPrepare && !lock(&self.progress).asked {
-            return database.write(cx, |tables| *tables = populated()).await;
+            database.write(cx, |tables| *tables = populated()).await?;
+            return Ok(Outcome::Done);
         }
         let mut tables = self.kept()?.read(cx).await?;
         let live = database.read(cx).await?;
-        let refused = |what: &str| Err(Error::new(ErrorKind::Rollback, what));
+        let refused = |what: &str| Ok(Outcome::failed(Error::new(ErrorKind::Rollback, what)));
         if live.contains_key("boundary") && self.bug != Bug::CrossesTheUnsafe {
             return refused("the way back ends at table `boundary`");
         }
@@ -166,7 +168,7 @@ impl Rollback for KeptCopy {
         let mut progress = lock(&self.progress);
         progress.arrived = true;
         progress.began = false;
-        Ok(())
+        Ok(Outcome::Done)
     }
 
     async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {

@@ -46,7 +46,7 @@ impl RollbackFixture for Swap {
     }
 
     async fn upgrade(&self, cx: &UpgradeContext) -> Result<RollbackRequest> {
-        plain().apply(cx).await?;
+        plain().apply(cx).await?.into_result()?;
         write(cx).await?;
         Ok(request())
     }
@@ -96,7 +96,7 @@ impl RollbackFixture for Revert {
     }
 
     async fn upgrade(&self, cx: &UpgradeContext) -> Result<RollbackRequest> {
-        plain().apply(cx).await?;
+        plain().apply(cx).await?.into_result()?;
         Ok(request())
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use upgrade_core::environment::{DatabaseSource, Environment as _, LogTail, PostgresEnvironment};
+use upgrade_core::environment::{SessionMonitor as _, Snapshots as _};
 use upgrade_core::postgres::Database;
 use upgrade_core::{Result, RunId, UpgradeContext};
 use upgrade_testkit::pool::{Keep, Outcome, Pool, PoolError, TestDatabase};
@@ -500,11 +501,11 @@ impl DatabaseSource for Handed {
 /// What a migration makes outside of its database, as `server-object-made` names it.
 async fn made_outside(environment: &PostgresEnvironment, database: &Database) -> Vec<String> {
     let cx = UpgradeContext::new("1", "2");
-    environment.watch(&cx).await.unwrap();
+    environment.begin(&cx).await.unwrap();
     let sql = "create role app; create role idle; grant select on orders to app; \
          select pg_create_physical_replication_slot('feed')";
     run(database, sql).await;
-    let findings = environment.left_behind(&cx).await.unwrap();
+    let findings = environment.end(&cx).await.unwrap();
     findings
         .into_iter()
         .inspect(|finding| assert_eq!(finding.id, "server-object-made"))
@@ -530,7 +531,7 @@ async fn what_a_migration_makes_outside_of_its_database_is_reported_and_not_in_t
     let environment = PostgresEnvironment::new("alone", Handed(test));
     let cx = UpgradeContext::new("1", "2");
     environment.prepare(&cx).await.unwrap();
-    environment.snapshot(&cx, "before").await.unwrap();
+    environment.take(&cx, "before").await.unwrap();
     for _ in 0..2 {
         let expected = ["replication slot `feed`", "role `app`", "role `idle`"];
         assert_eq!(made_outside(&environment, &database).await, expected);
@@ -545,5 +546,5 @@ async fn what_a_migration_makes_outside_of_its_database_is_reported_and_not_in_t
     assert_eq!(count_outside(&database).await, 3);
     run(&other, "grant select on orders to app").await;
     drop(other);
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
+use upgrade_core::environment::Snapshots as _;
 use upgrade_core::environment::{Environment as _, Existing, PostgresEnvironment};
 use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
 use upgrade_core::postgres::server::{LocalServer, Profile, ServerOptions};
@@ -329,7 +330,7 @@ async fn a_comment_of_a_migration_does_not_make_a_database_somebody_else_s() {
     let source = Existing::disposable(database.database().clone());
     let environment = PostgresEnvironment::new("commented", source);
     environment.prepare(&cx).await.unwrap();
-    environment.snapshot(&cx, "before").await.unwrap();
+    environment.take(&cx, "before").await.unwrap();
     run(
         &database,
         &format!("comment on database {name} is 'orders'"),
@@ -339,7 +340,7 @@ async fn a_comment_of_a_migration_does_not_make_a_database_somebody_else_s() {
     environment.restore(&cx, "before").await.unwrap();
     assert_eq!(marker(comment(&mut admin).await), Some(MarkerKind::Test));
     run(&database, &format!("comment on database {name} is null")).await;
-    Box::new(environment).teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
     database.release(Outcome::Passed).await.unwrap();
     drop(pool);
     assert!(names(&mut admin, "upgrade\\_test\\_%").await.is_empty());

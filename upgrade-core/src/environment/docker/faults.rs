@@ -1,44 +1,48 @@
 //! Faults of single containers.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::DockerEnvironment;
+use super::{DockerEnvironment, ServiceFaults, came_up};
 use crate::context::UpgradeContext;
 use crate::docker::staging::sites;
 use crate::error::Result;
 use crate::fault::{ServiceFault, Site};
-use crate::version::Version;
+use crate::ids::Version;
+use crate::outcome::Outcome;
 
-impl DockerEnvironment {
+#[async_trait]
+impl ServiceFaults for DockerEnvironment {
     /// What the stack and this machine allow; the engine is not asked.
-    pub(super) fn sites_of(&self, release: &Version) -> Result<Vec<Site>> {
+    fn sites(&self, release: &Version) -> Result<Vec<Site>> {
         Ok(sites(&self.stack(release)?))
     }
 
-    pub(super) async fn begin_fault(
-        &self,
-        cx: &UpgradeContext,
-        fault: &ServiceFault,
-    ) -> Result<()> {
-        let staging = &self.running()?.staging;
+    async fn strike(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
+        let staging = &Arc::clone(&self.running()?.staging);
         cx.bounded(&format!("have `{fault}` strike"), staging.disturb(fault))
             .await?
     }
 
-    pub(super) async fn end_fault(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
-        let staging = &self.running()?.staging;
-        uncancelled(cx)
+    async fn heal(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<Outcome> {
+        let staging = &Arc::clone(&self.running()?.staging);
+        let healed = uncancelled(cx)
             .bounded(&format!("heal `{fault}`"), staging.heal(fault))
-            .await?
+            .await?;
+        came_up(healed)
     }
+}
 
+impl DockerEnvironment {
     /// Heals every fault that is not healed yet, also in a run that was cancelled: a container that
     /// stays paused would be in the way of the rollback.
     ///
     /// # Errors
     /// What the engine refuses, and when a container does not get ready again.
     pub async fn heal_all(&self, cx: &UpgradeContext) -> Result<()> {
-        let staging = &self.running()?.staging;
+        let staging = &Arc::clone(&self.running()?.staging);
         uncancelled(cx)
             .bounded("heal all faults", staging.heal_all())
             .await?

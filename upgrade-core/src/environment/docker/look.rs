@@ -1,5 +1,7 @@
 //! What the services print and use.
 
+use std::sync::Arc;
+
 use super::DockerEnvironment;
 use crate::context::UpgradeContext;
 use crate::docker::{LogQuery, ResourceUse};
@@ -17,7 +19,7 @@ impl DockerEnvironment {
         service: &str,
         query: &LogQuery,
     ) -> Result<Vec<LogTail>> {
-        let staging = &self.running()?.staging;
+        let staging = &Arc::clone(&self.running()?.staging);
         cx.bounded("read the logs", staging.logs_of(service, query))
             .await?
     }
@@ -28,7 +30,7 @@ impl DockerEnvironment {
     /// # Errors
     /// What the engine refuses.
     pub async fn usage(&self, cx: &UpgradeContext) -> Result<Vec<ResourceUse>> {
-        let staging = &self.running()?.staging;
+        let staging = &Arc::clone(&self.running()?.staging);
         cx.bounded("measure the containers", staging.usage())
             .await?
     }

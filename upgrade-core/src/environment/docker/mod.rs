@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -18,19 +18,20 @@ use self::database::{Login, POSTGRES, StackDatabase};
 pub use self::shared::SharedEnvironment;
 use super::postgres::PostgresEnvironment;
 use super::{
-    At, Capabilities, DATABASE, DatabaseSource, Endpoint, Endpoints, Environment, Fault, LogTail,
-    Refusal,
+    At, DATABASE, DatabaseFaults, DatabaseSource, Endpoint, Endpoints, Environment, Fault,
+    Instances, LogTail, Refusal, RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots,
+    StatementTrial,
 };
 use crate::context::UpgradeContext;
 use crate::docker::staging::{self, Frozen, Kept, Staging, StagingOptions};
 use crate::docker::{Port, Ready, Stack, Strategy};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fault::{ServiceFault, Site};
+use crate::finding::Finding;
+use crate::ids::Version;
 use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
+use crate::outcome::Outcome;
 use crate::postgres::{Database, Observer};
 use crate::redact::server_log;
-use crate::validator::Finding;
-use crate::version::Version;
 
 /// A staging environment in containers: the services of each release, and the database that they
 /// share.
@@ -69,7 +70,7 @@ pub struct DockerEnvironment {
     populate: Option<Populate>,
     observer: Observer,
     options: StagingOptions,
-    running: OnceLock<Running>,
+    running: Mutex<Option<Arc<Running>>>,
     state: Mutex<State>,
 }
 
@@ -78,7 +79,7 @@ pub struct DockerEnvironment {
 struct Running {
     staging: Arc<Staging>,
     endpoints: Endpoints,
-    database: Option<PostgresEnvironment>,
+    database: Option<Arc<PostgresEnvironment>>,
 }
 
 #[derive(Debug)]
@@ -113,7 +114,7 @@ impl DockerEnvironment {
             populate: None,
             observer: Observer::default(),
             options: StagingOptions::default(),
-            running: OnceLock::new(),
+            running: Mutex::default(),
             state: Mutex::new(State {
                 runs: Runs::One(Version::new("")),
                 snapshots: BTreeMap::new(),
@@ -221,15 +222,18 @@ impl DockerEnvironment {
     /// # Errors
     /// [`ErrorKind::Environment`] when it does not run, [`ErrorKind::Io`] when that cannot be
     /// noted, and then everything is removed.
-    pub fn keep(mut self, period: Duration) -> Result<String> {
+    pub fn keep(self, period: Duration) -> Result<String> {
         self.running()?;
-        let running = self.running.take();
-        let staging = running.and_then(|running| {
-            drop(running.database);
-            Arc::into_inner(running.staging)
-        });
-        let staging = staging.ok_or_else(still_held)?;
+        let staging = self.leave().ok_or_else(still_held)?;
         staging.keep_until(SystemTime::now() + period)
+    }
+
+    /// The containers, which this environment knows no more; `None` while a call uses them.
+    fn leave(&self) -> Option<Staging> {
+        let running = Arc::into_inner(self.slot().take()?)?;
+        // The database holds on to the containers; with them it goes.
+        drop(running.database);
+        Arc::into_inner(running.staging)
     }
 
     /// The services of a release; the port of the database is open, whether production publishes it
@@ -264,7 +268,7 @@ impl DockerEnvironment {
     }
 
     /// How many instances are replaced one by one between two of the releases, at most.
-    fn instances(&self) -> u32 {
+    fn number_of_instances(&self) -> u32 {
         let all: Vec<&Stack> = self.releases.values().collect();
         let pairs = all
             .iter()
@@ -291,8 +295,12 @@ impl DockerEnvironment {
         })
     }
 
-    fn running(&self) -> Result<&Running> {
-        self.running.get().ok_or_else(|| {
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Running>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> Result<Arc<Running>> {
+        self.slot().clone().ok_or_else(|| {
             Error::new(
                 ErrorKind::Environment,
                 format!("environment `{}` does not run yet", self.name),
@@ -302,14 +310,19 @@ impl DockerEnvironment {
     }
 
     /// The database, as an environment of its own.
-    fn postgres(&self) -> Result<&PostgresEnvironment> {
-        self.running()?.database.as_ref().ok_or_else(|| {
+    fn postgres(&self) -> Result<Arc<PostgresEnvironment>> {
+        self.running()?.database.clone().ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
                 format!("environment `{}` has no database", self.name),
             )
             .with_hint("name its service by `with_database`")
         })
+    }
+
+    /// What it can do with a database alone.
+    fn with_a_database(&self) -> Option<&Self> {
+        self.database.is_some().then_some(self)
     }
 
     fn state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -339,7 +352,7 @@ impl DockerEnvironment {
                     service: service.clone(),
                     database,
                 };
-                Some(self.over(source))
+                Some(Arc::new(self.over(source)))
             }
             _ => None,
         };
@@ -396,7 +409,7 @@ impl DockerEnvironment {
         let staging = &self.running()?.staging;
         let runs = self.state(|state| state.runs.clone());
         let volumes = staging.keep_volumes(self.database_service()).await?;
-        self.postgres()?.snapshot(cx, label).await?;
+        self.postgres()?.take(cx, label).await?;
         let snapshot = Snapshot {
             runs,
             volumes: Arc::new(volumes),
@@ -443,6 +456,11 @@ impl DockerEnvironment {
     }
 }
 
+/// Containers that do not get ready are a defect of their release.
+fn came_up(result: Result<()>) -> Result<Outcome> {
+    Outcome::judged(result.map(|()| Outcome::Done), &[ErrorKind::Environment])
+}
+
 fn still_held() -> Error {
     Error::new(
         ErrorKind::Internal,
@@ -468,58 +486,23 @@ impl Environment for DockerEnvironment {
         &self.name
     }
 
-    fn capabilities(&self) -> Capabilities {
-        let services = Capabilities::none()
-            .with_disposable()
-            .with_instances(self.instances())
-            .with_service_faults();
-        match self.database {
-            None => services,
-            Some(_) => services
-                .with_snapshots()
-                .with_faults()
-                .with_server_faults()
-                .with_watches()
-                .with_empty()
-                .with_row_diffs(),
-        }
+    fn is_disposable(&self) -> bool {
+        true
     }
 
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
-        if self.running.get().is_some() {
+        if self.slot().is_some() {
             return Ok(());
         }
         let running = cx.bounded("start the services", self.start(cx)).await??;
         self.state(|state| state.runs = Runs::One(cx.from().clone()));
-        // Only the runner calls, one call at a time.
-        let _ = self.running.set(running);
+        *self.slot() = Some(Arc::new(running));
         Ok(())
     }
 
     fn endpoints(&self) -> Endpoints {
-        let running = self.running.get();
+        let running = self.slot().clone();
         running.map_or_else(Endpoints::default, |running| running.endpoints.clone())
-    }
-
-    async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<()> {
-        let stack = self.stack_beside(to)?;
-        let staging = &self.running()?.staging;
-        cx.bounded("replace the services", staging.move_to(&stack))
-            .await??;
-        self.state(|state| state.runs = Runs::One(to.clone()));
-        Ok(())
-    }
-
-    async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<()> {
-        let staging = &self.running()?.staging;
-        let (from, to) = (self.stack(cx.from())?, self.stack_beside(cx.to())?);
-        let most = usize::try_from(count).unwrap_or(usize::MAX);
-        let moving = staging.move_between(&from, &to, most);
-        cx.bounded("replace the first instances of the services", moving)
-            .await??;
-        let runs = Runs::Both(cx.from().clone(), cx.to().clone(), most);
-        self.state(|state| state.runs = runs);
-        Ok(())
     }
 
     async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
@@ -529,18 +512,113 @@ impl Environment for DockerEnvironment {
         }
     }
 
-    async fn row_diff(
-        &self,
-        cx: &UpgradeContext,
-        from: &At,
-        to: &At,
-        requests: &[RowDiffRequest],
-    ) -> Result<BTreeMap<String, RowDiff>> {
-        self.postgres()?.row_diff(cx, from, to, requests).await
+    async fn logs(&self, cx: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
+        let running = self.slot().clone();
+        match running {
+            Some(running) => {
+                let reading = running.staging.logs(lines);
+                let mut logs = cx.bounded("read the logs", reading).await?;
+                // What a server logs of statements and rows is as open as its own.
+                let of_database = format!("{}.", self.database_service());
+                let tails = logs.iter_mut();
+                for tail in tails.filter(|tail| tail.source.starts_with(&of_database)) {
+                    let text = server_log(&tail.lines.join("\n"));
+                    tail.lines = text.lines().map(str::to_owned).collect();
+                }
+                Ok(logs)
+            }
+            None => Ok(Vec::new()),
+        }
     }
 
-    async fn snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        let (staging, database) = (&self.running()?.staging, self.database_service());
+    async fn teardown(&self, _: &UpgradeContext) -> Result<()> {
+        if self.slot().is_none() {
+            return Ok(());
+        }
+        match self.leave() {
+            Some(staging) => staging.end().await,
+            None => Err(still_held()),
+        }
+    }
+
+    fn services(&self) -> Option<&dyn Services> {
+        Some(self)
+    }
+
+    fn service_faults(&self) -> Option<&dyn ServiceFaults> {
+        Some(self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.with_a_database().map(|it| it as _)
+    }
+
+    fn row_comparison(&self) -> Option<&dyn RowComparison> {
+        self.with_a_database().map(|it| it as _)
+    }
+
+    fn database_faults(&self) -> Option<&dyn DatabaseFaults> {
+        self.with_a_database().map(|it| it as _)
+    }
+
+    fn session_monitor(&self) -> Option<&dyn SessionMonitor> {
+        self.with_a_database().map(|it| it as _)
+    }
+
+    fn statement_trial(&self) -> Option<&dyn StatementTrial> {
+        self.with_a_database().map(|it| it as _)
+    }
+}
+
+#[async_trait]
+impl Services for DockerEnvironment {
+    async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome> {
+        let stack = self.stack_beside(to)?;
+        let staging = &Arc::clone(&self.running()?.staging);
+        let moving = staging.move_to(&stack);
+        let moved = cx.bounded("replace the services", moving).await?;
+        if moved.is_ok() {
+            self.state(|state| state.runs = Runs::One(to.clone()));
+        }
+        came_up(moved)
+    }
+
+    fn instances(&self) -> Option<&dyn Instances> {
+        (self.number_of_instances() > 0).then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl Instances for DockerEnvironment {
+    fn count(&self) -> u32 {
+        self.number_of_instances()
+    }
+
+    async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<Outcome> {
+        let staging = &Arc::clone(&self.running()?.staging);
+        let (from, to) = (self.stack(cx.from())?, self.stack_beside(cx.to())?);
+        let most = usize::try_from(count).unwrap_or(usize::MAX);
+        let moving = staging.move_between(&from, &to, most);
+        let moved = cx
+            .bounded("replace the first instances of the services", moving)
+            .await?;
+        if moved.is_ok() {
+            let runs = Runs::Both(cx.from().clone(), cx.to().clone(), most);
+            self.state(|state| state.runs = runs);
+        }
+        came_up(moved)
+    }
+}
+
+#[async_trait]
+impl Snapshots for DockerEnvironment {
+    fn has_empty(&self) -> bool {
+        true
+    }
+
+    async fn take(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        let (running, database) = (self.running()?, self.database_service());
+        let staging = &running.staging;
         // A kept state is one without faults.
         self.heal_all(cx).await?;
         // Frozen, nobody writes into a volume, and nobody comes back while the database is copied.
@@ -565,71 +643,52 @@ impl Environment for DockerEnvironment {
     }
 
     async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        let staging = &self.running()?.staging;
+        let staging = &Arc::clone(&self.running()?.staging);
         let healed = staging.heal_before_anew(self.database_service());
         cx.bounded("heal all faults", healed).await??;
         cx.bounded("put the services back", self.put_back(cx, label))
             .await?
     }
+}
+
+#[async_trait]
+impl RowComparison for DockerEnvironment {
+    async fn row_diff(
+        &self,
+        cx: &UpgradeContext,
+        from: &At,
+        to: &At,
+        requests: &[RowDiffRequest],
+    ) -> Result<BTreeMap<String, RowDiff>> {
+        self.postgres()?.row_diff(cx, from, to, requests).await
+    }
+}
+
+#[async_trait]
+impl DatabaseFaults for DockerEnvironment {
+    fn supports(&self, _: Fault) -> bool {
+        true
+    }
 
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
         self.postgres()?.inject(cx, fault).await
     }
+}
 
-    fn fault_sites(&self, release: &Version) -> Result<Vec<Site>> {
-        self.sites_of(release)
+#[async_trait]
+impl SessionMonitor for DockerEnvironment {
+    async fn begin(&self, cx: &UpgradeContext) -> Result<()> {
+        self.postgres()?.begin(cx).await
     }
 
-    async fn strike(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
-        self.begin_fault(cx, fault).await
+    async fn end(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
+        self.postgres()?.end(cx).await
     }
+}
 
-    async fn heal(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
-        self.end_fault(cx, fault).await
-    }
-
-    async fn watch(&self, cx: &UpgradeContext) -> Result<()> {
-        self.postgres()?.watch(cx).await
-    }
-
-    async fn left_behind(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
-        self.postgres()?.left_behind(cx).await
-    }
-
+#[async_trait]
+impl StatementTrial for DockerEnvironment {
     async fn try_statements(&self, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>> {
         self.postgres()?.try_statements(cx, of).await
-    }
-
-    async fn logs(&self, cx: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
-        match self.running.get() {
-            Some(running) => {
-                let reading = running.staging.logs(lines);
-                let mut logs = cx.bounded("read the logs", reading).await?;
-                // What a server logs of statements and rows is as open as its own.
-                let of_database = format!("{}.", self.database_service());
-                let tails = logs.iter_mut();
-                for tail in tails.filter(|tail| tail.source.starts_with(&of_database)) {
-                    let text = server_log(&tail.lines.join("\n"));
-                    tail.lines = text.lines().map(str::to_owned).collect();
-                }
-                Ok(logs)
-            }
-            None => Ok(Vec::new()),
-        }
-    }
-
-    async fn teardown(mut self: Box<Self>, _: &UpgradeContext) -> Result<()> {
-        let Some(Running {
-            staging, database, ..
-        }) = self.running.take()
-        else {
-            return Ok(());
-        };
-        // The database holds on to the containers; with them it goes.
-        drop(database);
-        match Arc::into_inner(staging) {
-            Some(staging) => staging.end().await,
-            None => Err(still_held()),
-        }
     }
 }

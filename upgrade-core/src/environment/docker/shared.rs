@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use super::database::{Login, mark};
-use super::{DockerEnvironment, Environment};
+use super::{DockerEnvironment, Environment, Snapshots};
 use crate::context::UpgradeContext;
 use crate::docker::engine::Engine;
 use crate::docker::lease::Lease;
@@ -54,7 +54,7 @@ impl SharedEnvironment {
     /// # Errors
     /// What the engine refuses.
     pub async fn leave(self, cx: &UpgradeContext) -> Result<()> {
-        Box::new(self.environment).teardown(cx).await
+        self.environment.teardown(cx).await
     }
 }
 
@@ -189,15 +189,15 @@ impl DockerEnvironment {
                 let environment = self.over(Filled(database));
                 environment.prepare(cx).await?;
                 environment.knows(FIRST, kept);
-                Some(environment)
+                Some(Arc::new(environment))
             }
             _ => None,
         };
-        let _ = self.running.set(super::Running {
+        *self.slot() = Some(Arc::new(super::Running {
             staging,
             endpoints,
             database,
-        });
+        }));
         Ok(true)
     }
 
@@ -207,7 +207,7 @@ impl DockerEnvironment {
         let running = self.running()?;
         let mut kept = None;
         if let Some(database) = &running.database {
-            self.snapshot(cx, FIRST).await?;
+            self.take(cx, FIRST).await?;
             kept = database.kept(FIRST).map(|kept| kept.name().to_owned());
         }
         let (entry, containers) = running.staging.whereabouts().await;

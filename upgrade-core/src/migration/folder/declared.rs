@@ -7,7 +7,7 @@
 
 use super::file::{MigrationFile, Script};
 use super::problem::{FolderProblem, ProblemKind};
-use crate::upgrade::{ExpectedChange, MadeBy};
+use crate::expected::{ExpectedChange, MadeBy};
 
 /// What such a comment begins with, behind the dashes.
 const MARK: &str = "upgrade:";

@@ -168,3 +168,10 @@ fn names(versions: &[String]) -> String {
         versions => versions.join(", "),
     }
 }
+
+impl From<FolderError> for crate::Error {
+    fn from(source: FolderError) -> Self {
+        let message = "the migrations cannot be used";
+        Self::new(crate::ErrorKind::InvalidInput, message).with_source(source)
+    }
+}

@@ -3,8 +3,8 @@
 use super::super::{Moment, Victim, again};
 use super::draft::Draft;
 use super::{Action, BASELINE, Equal, HEAD};
-use crate::migration::MigrationId;
-use crate::version::Phase;
+use crate::ids::MigrationId;
+use crate::ids::Phase;
 
 impl Draft<'_> {
     /// Every migration crashes at every boundary and within its longest statement. From there on

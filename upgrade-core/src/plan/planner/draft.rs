@@ -7,8 +7,8 @@ use super::{
     Action, BASELINE, Equal, MigrationOutline, Outline, Plan, Scenario, StrategyOutline, WRITTEN,
     can_cross,
 };
-use crate::migration::MigrationId;
-use crate::version::Phase;
+use crate::ids::MigrationId;
+use crate::ids::Phase;
 
 pub(super) struct Draft<'a> {
     pub(super) outline: &'a Outline,

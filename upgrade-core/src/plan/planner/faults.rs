@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::draft::Draft;
 use super::{Action, Scenario};
 use crate::fault::{Site, Spared};
+use crate::ids::Phase;
 use crate::plan::FaultOutline;
-use crate::version::Phase;
 
 /// How long users go on with a fault, in milliseconds.
 const LASTS_MS: u64 = 2_000;

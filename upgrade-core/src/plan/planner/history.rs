@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::HistoryStep;
 use super::draft::Draft;
 use super::{Action, BASELINE, Equal, History};
-use crate::version::Phase;
+use crate::ids::Phase;
 
 impl Draft<'_> {
     /// One attempt, so that nothing is judged after something was found: the shortest history that

@@ -2,8 +2,8 @@
 
 use super::draft::Draft;
 use super::{Action, BASELINE, Equal, HEAD, MigrationOutline};
-use crate::environment::EMPTY;
-use crate::version::Phase;
+use crate::environment::contract::EMPTY;
+use crate::ids::Phase;
 
 /// How many of the latest releases are tried; each costs two ways to the head.
 const RELEASES: usize = 5;

@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::{BASELINE, Equal, WRITTEN};
-use crate::version::Phase;
+use crate::ids::Phase;
 
 impl Draft<'_> {
     /// Up to the head, which tells what the ups change; then up to every boundary and back, by

@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::{Action, BASELINE, Equal, WRITTEN};
-use crate::version::Phase;
+use crate::ids::Phase;
 
 impl Draft<'_> {
     /// The schema first, then the instances one by one, with a judgement whenever another one has

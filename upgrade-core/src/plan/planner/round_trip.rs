@@ -2,7 +2,7 @@
 
 use super::draft::Draft;
 use super::{BASELINE, Equal, HEAD, MigrationOutline, WRITTEN, all_reversible};
-use crate::version::Phase;
+use crate::ids::Phase;
 
 impl Draft<'_> {
     /// Each migration up, down, up from the state before it; then all up, all down, all up. A

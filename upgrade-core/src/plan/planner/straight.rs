@@ -2,8 +2,8 @@
 
 use super::draft::{Draft, ids};
 use super::{Action, BASELINE, Equal};
-use crate::migration::Reversibility;
-use crate::version::Phase;
+use crate::ids::Phase;
+use crate::migration::contract::Reversibility;
 
 impl Draft<'_> {
     pub(super) fn control(&mut self) {

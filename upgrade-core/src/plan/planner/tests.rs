@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::environment::Capabilities;
+use crate::ids::Version;
 use crate::migration::{MigrationId, Reversibility};
-use crate::version::Version;
 
 fn outline(reversible: &[bool]) -> Outline {
     Outline {

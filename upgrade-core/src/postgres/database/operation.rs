@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{Database, close, known};
 use crate::error::{Error, ErrorKind, Result};
-use crate::version::RunId;
+use crate::ids::RunId;
 
 /// How long the lock may be taken before it is refused: a session whose client is gone ends within
 /// a moment.

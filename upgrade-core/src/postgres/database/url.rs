@@ -57,7 +57,7 @@ impl Database {
     pub fn endpoint(&self) -> Endpoint {
         let endpoint = Endpoint::new(Secret::new(self.url()));
         match &self.operation {
-            Some(operation) => endpoint.with_operation(operation.clone()),
+            Some(operation) => endpoint.with_held(operation.clone()),
             None => endpoint,
         }
     }

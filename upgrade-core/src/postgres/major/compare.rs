@@ -1,10 +1,10 @@
 //! The same database on two majors, side by side.
 
 use crate::error::Result;
+use crate::finding::Finding;
 use crate::observation::{Observation, Scope};
 use crate::postgres::database::close;
 use crate::postgres::{Database, Observer};
-use crate::validator::Finding;
 
 const DIFFERS: &str = "major-differs";
 

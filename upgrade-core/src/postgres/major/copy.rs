@@ -11,13 +11,13 @@ use super::tools::Tools;
 use super::{compare, roles, rows};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::finding::Finding;
 use crate::postgres::catalog::server_major;
 use crate::postgres::database::settled::settled;
 use crate::postgres::database::{UNFINISHED_LIMIT, close};
 use crate::postgres::sql::quote_ident;
 use crate::postgres::{Database, Observer};
 use crate::rollback::{Loss, LossKind, Safety};
-use crate::validator::Finding;
 
 /// Takes away what 17.12 keeps among the options of each column, a stamp that only it understands:
 /// the tools of other versions write it down like an option that somebody has set.

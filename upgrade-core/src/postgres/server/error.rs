@@ -227,6 +227,13 @@ fn list(attempts: &[Attempt]) -> String {
         .collect()
 }
 
+impl From<ServerError> for crate::Error {
+    fn from(source: ServerError) -> Self {
+        let message = "there is no Postgres server to work with";
+        Self::new(crate::ErrorKind::Unavailable, message).with_source(source)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;

@@ -1,45 +1,49 @@
 //! From differences, through what excuses each of them, to findings. Nothing here reads a system,
 //! and nothing here reads a sentence: what a difference is about is a table or a column.
 
-use std::collections::BTreeSet;
-
-use super::rows::Counts;
-use crate::rollback::{Loss, LossKind};
-use crate::subject::{LARGE_OBJECTS, Object, TableRef};
-use crate::upgrade::ExpectedChange;
-use crate::validator::{Finding, Severity};
-
+pub(in crate::runner) mod blame;
+mod counts;
 #[cfg(test)]
 mod tests;
+pub(in crate::runner) mod unjudged;
+
+use std::collections::BTreeSet;
+
+use crate::expected::ExpectedChange;
+use crate::finding::{Finding, Severity};
+use crate::rollback::{Loss, LossKind};
+use crate::subject::{LARGE_OBJECTS, Object, TableRef};
+
+pub(in crate::runner) use self::counts::Counts;
 
 /// One difference between two states.
 #[derive(Debug, Clone)]
-pub(super) struct Difference {
+pub(in crate::runner) struct Difference {
     /// What is reported if nothing excuses it.
-    pub(super) finding: Finding,
+    pub(in crate::runner) finding: Finding,
     /// What is known of it; `None` if it is not about rows, so that nothing can excuse it.
-    pub(super) facts: Option<Facts>,
+    pub(in crate::runner) facts: Option<Facts>,
 }
 
 /// What is known of a difference in the rows of a table.
 #[derive(Debug, Clone)]
-pub(super) struct Facts {
+pub(in crate::runner) struct Facts {
     /// The table, by each name that it has in the states that are compared: in the earlier state
     /// first, in the later one last.
-    pub(super) names: Vec<TableRef>,
+    pub(in crate::runner) names: Vec<TableRef>,
     /// The column, if the difference is that this column is missing.
-    pub(super) column: Option<String>,
+    pub(in crate::runner) column: Option<String>,
     /// How many rows differ in which way; `None` where rows cannot be told apart.
-    pub(super) counts: Option<Counts>,
+    pub(in crate::runner) counts: Option<Counts>,
     /// Columns without which nothing differs; none where that is not known.
-    pub(super) only_in: BTreeSet<String>,
+    pub(in crate::runner) only_in: BTreeSet<String>,
     /// Columns that differ as well, in a way that needs no excuse.
-    pub(super) also_in: BTreeSet<String>,
+    pub(in crate::runner) also_in: BTreeSet<String>,
 }
 
 /// What may excuse a difference.
 #[derive(Debug, Clone)]
-pub(super) enum Ground<'a> {
+pub(in crate::runner) enum Ground<'a> {
     /// A change that is declared, with its place among those of the upgrade.
     Declared(usize, &'a ExpectedChange),
     /// A loss that a rollback announced before it ran.
@@ -56,9 +60,9 @@ pub(super) enum Ground<'a> {
 
 /// The findings, and the places of the declarations that excuse any of them.
 #[derive(Debug, Default)]
-pub(super) struct Judged {
-    pub(super) findings: Vec<Finding>,
-    pub(super) used: BTreeSet<usize>,
+pub(in crate::runner) struct Judged {
+    pub(in crate::runner) findings: Vec<Finding>,
+    pub(in crate::runner) used: BTreeSet<usize>,
 }
 
 /// What a ground makes of a difference.
@@ -71,7 +75,7 @@ enum Excuse {
 }
 
 /// What becomes of differences on these grounds. Each difference gets the best of its excuses.
-pub(super) fn judge(differences: Vec<Difference>, grounds: &[Ground<'_>]) -> Judged {
+pub(in crate::runner) fn judge(differences: Vec<Difference>, grounds: &[Ground<'_>]) -> Judged {
     let mut judged = Judged::default();
     for Difference { mut finding, facts } in differences {
         let excuse = facts.and_then(|facts| {
@@ -95,7 +99,7 @@ pub(super) fn judge(differences: Vec<Difference>, grounds: &[Ground<'_>]) -> Jud
 impl Difference {
     /// A difference that is reported so. Nothing but a subject that is a table or a column makes it
     /// one of rows.
-    pub(super) fn of(finding: Finding) -> Self {
+    pub(in crate::runner) fn of(finding: Finding) -> Self {
         let facts = finding.subject.object().map(|object| match object {
             Object::Table(table) => Facts::of(table.clone()),
             Object::Column(column) => Facts {
@@ -108,12 +112,12 @@ impl Difference {
     }
 
     /// All of these.
-    pub(super) fn all(findings: impl IntoIterator<Item = Finding>) -> Vec<Self> {
+    pub(in crate::runner) fn all(findings: impl IntoIterator<Item = Finding>) -> Vec<Self> {
         findings.into_iter().map(Self::of).collect()
     }
 
     /// The same difference, of this number of rows.
-    pub(super) fn with_counts(mut self, counts: Counts) -> Self {
+    pub(in crate::runner) fn with_counts(mut self, counts: Counts) -> Self {
         if let Some(facts) = &mut self.facts {
             facts.counts = Some(counts);
         }
@@ -121,7 +125,7 @@ impl Difference {
     }
 
     /// The same difference, of a table that has this name as well.
-    pub(super) fn also_named(mut self, name: &str) -> Self {
+    pub(in crate::runner) fn also_named(mut self, name: &str) -> Self {
         if let Some(facts) = &mut self.facts {
             facts.names.push(TableRef::new(name));
         }
@@ -130,7 +134,7 @@ impl Difference {
 
     /// The table, by its name in observations of the earlier state, if the difference is in rows
     /// that both states could have.
-    pub(super) fn table(&self) -> Option<String> {
+    pub(in crate::runner) fn table(&self) -> Option<String> {
         let facts = self.facts.as_ref()?;
         facts.column.is_none().then(|| facts.names[0].key())
     }
@@ -170,7 +174,7 @@ impl Facts {
     }
 
     /// Whether a table is the one of the difference.
-    pub(super) fn concern(&self, table: &TableRef) -> bool {
+    pub(in crate::runner) fn concern(&self, table: &TableRef) -> bool {
         self.names.contains(table)
     }
 

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::expected::MadeBy;
 use crate::subject::Subject;
-use crate::upgrade::MadeBy;
 
 /// Names of which some begin, end or are contained in others.
 const TABLES: [&str; 5] = [

@@ -1,13 +1,13 @@
 //! Clauses on the empty system: what there is before the first migration.
 
-use upgrade_core::environment::EMPTY;
+use upgrade_core::environment::{EMPTY, Snapshots};
 use upgrade_core::{Environment, Observation, UpgradeContext};
 
 use super::{EnvironmentFixture, live, prepared};
-use crate::conformance::check::Clause;
+use crate::conformance::check::{Clause, facet};
 use crate::conformance::{ClauseFailed, ClauseResult};
 
-const NONE: &str = "it does not declare that it can be emptied";
+const NONE: &str = "it cannot be emptied";
 
 /// The empty system can be restored although it was never taken, and nothing of the populated one
 /// is in it.
@@ -17,13 +17,11 @@ const NONE: &str = "it does not declare that it can be emptied";
 pub async fn the_empty_system_has_nothing_in_it(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("the_empty_system_has_nothing_in_it");
     prepared(clause, fixture, async |environment, cx| {
-        if !can(environment) {
-            return clause.not_applicable(NONE);
-        }
+        let snapshots = facet!(clause, with_empty(environment), NONE);
         let before = live(clause, environment, cx).await?;
         let populated = before.tables.iter().filter(|(_, table)| table.rows > 0);
         let populated: Vec<&String> = populated.map(|(name, _)| name).collect();
-        let empty = emptied(clause, environment, cx).await?;
+        let empty = emptied(clause, environment, snapshots, cx).await?;
         let left: Vec<&String> = populated
             .into_iter()
             .filter(|name| empty.tables.contains_key(*name))
@@ -48,11 +46,9 @@ pub async fn the_empty_system_can_be_restored_again(
 ) -> ClauseResult {
     let clause = Clause("the_empty_system_can_be_restored_again");
     prepared(clause, fixture, async |environment, cx| {
-        if !can(environment) {
-            return clause.not_applicable(NONE);
-        }
-        let first = emptied(clause, environment, cx).await?;
-        let second = emptied(clause, environment, cx).await?;
+        let snapshots = facet!(clause, with_empty(environment), NONE);
+        let first = emptied(clause, environment, snapshots, cx).await?;
+        let second = emptied(clause, environment, snapshots, cx).await?;
         clause.same_observation("the observation after the first", &first, &second)?;
         clause.holds()
     })
@@ -66,13 +62,11 @@ pub async fn the_empty_system_can_be_restored_again(
 pub async fn emptying_keeps_the_labels(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("emptying_keeps_the_labels");
     prepared(clause, fixture, async |environment, cx| {
-        if !can(environment) {
-            return clause.not_applicable(NONE);
-        }
+        let snapshots = facet!(clause, with_empty(environment), NONE);
         let kept = live(clause, environment, cx).await?;
-        clause.ok("`snapshot`", environment.snapshot(cx, "kept").await)?;
-        emptied(clause, environment, cx).await?;
-        let restored = environment.restore(cx, "kept").await;
+        clause.ok("`take`", snapshots.take(cx, "kept").await)?;
+        emptied(clause, environment, snapshots, cx).await?;
+        let restored = snapshots.restore(cx, "kept").await;
         clause.ok("`restore` of a label after the empty one", restored)?;
         let cx = cx.clone().with_endpoints(environment.endpoints());
         let seen = live(clause, environment, &cx).await?;
@@ -84,18 +78,20 @@ pub async fn emptying_keeps_the_labels(fixture: &dyn EnvironmentFixture) -> Clau
     .await
 }
 
-fn can(environment: &dyn Environment) -> bool {
-    let powers = environment.capabilities();
-    powers.snapshots && powers.empty
+fn with_empty(environment: &dyn Environment) -> Option<&dyn Snapshots> {
+    environment
+        .snapshots()
+        .filter(|snapshots| snapshots.has_empty())
 }
 
 /// Empties the system, and tells what is there then.
 async fn emptied(
     clause: Clause,
     environment: &dyn Environment,
+    snapshots: &dyn Snapshots,
     cx: &UpgradeContext,
 ) -> Result<Observation, ClauseFailed> {
-    let restored = environment.restore(cx, EMPTY).await;
+    let restored = snapshots.restore(cx, EMPTY).await;
     clause.ok(&format!("`restore` of `{EMPTY}`"), restored)?;
     let cx = cx.clone().with_endpoints(environment.endpoints());
     live(clause, environment, &cx).await

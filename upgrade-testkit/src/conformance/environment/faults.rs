@@ -1,14 +1,14 @@
 //! Clauses on what goes wrong: sessions that are terminated, parts that crash, their logs.
 
 use tokio::time::timeout;
-use upgrade_core::environment::{Endpoints, Fault, LogTail};
-use upgrade_core::{Environment, UpgradeContext};
+use upgrade_core::environment::{DatabaseFaults, Endpoints, Fault, LogTail};
+use upgrade_core::{Environment, ErrorKind, UpgradeContext};
 
 use super::{EnvironmentFixture, live, prepared};
-use crate::conformance::check::{Clause, given};
+use crate::conformance::check::{Clause, facet, given};
 use crate::conformance::{ClauseFailed, ClauseResult, DEADLINE, MARGIN};
 
-const NONE: &str = "it does not declare faults";
+const NONE: &str = "it has no faults of its database";
 
 /// Sessions that were terminated hold nothing any more.
 ///
@@ -19,11 +19,9 @@ pub async fn terminated_sessions_release_what_they_hold(
 ) -> ClauseResult {
     let clause = Clause("terminated_sessions_release_what_they_hold");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().faults {
-            return clause.not_applicable(NONE);
-        }
+        let faults = facet!(clause, environment.database_faults(), NONE);
         let hold = clause.fixture("hold", fixture.hold(cx).await)?;
-        let struck = environment.inject(cx, Fault::TerminateSessions).await;
+        let struck = faults.inject(cx, Fault::TerminateSessions).await;
         clause.ok("`inject`", struck)?;
         let read = read_in_time(clause, environment, cx, "every session is terminated").await;
         drop(hold);
@@ -42,10 +40,15 @@ pub async fn after_a_fault_the_system_is_where_it_was(
 ) -> ClauseResult {
     let clause = Clause("after_a_fault_the_system_is_where_it_was");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().faults {
-            return clause.not_applicable(NONE);
-        }
-        is_where_it_was(clause, fixture, environment, cx, Fault::TerminateSessions).await?;
+        let faults = facet!(clause, environment.database_faults(), NONE);
+        is_where_it_was(
+            clause,
+            fixture,
+            (environment, faults),
+            cx,
+            Fault::TerminateSessions,
+        )
+        .await?;
         clause.holds()
     })
     .await
@@ -58,11 +61,9 @@ pub async fn after_a_fault_the_system_is_where_it_was(
 pub async fn a_killed_process_is_waited_for(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("a_killed_process_is_waited_for");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().faults {
-            return clause.not_applicable(NONE);
-        }
+        let faults = facet!(clause, environment.database_faults(), NONE);
         let hold = clause.fixture("hold", fixture.hold(cx).await)?;
-        let mut struck = environment.inject(cx, Fault::KillProcess);
+        let mut struck = faults.inject(cx, Fault::KillProcess);
         // Long enough for one that does not wait to show it.
         if let Ok(early) = timeout(DEADLINE, &mut struck).await {
             drop(hold);
@@ -80,6 +81,64 @@ pub async fn a_killed_process_is_waited_for(fixture: &dyn EnvironmentFixture) ->
             ));
         };
         clause.ok("`inject`", struck)?;
+        clause.holds()
+    })
+    .await
+}
+
+/// A fault that is not supported is `Unsupported`.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn a_fault_that_is_not_supported_is_unsupported(
+    fixture: &dyn EnvironmentFixture,
+) -> ClauseResult {
+    let clause = Clause("a_fault_that_is_not_supported_is_unsupported");
+    prepared(clause, fixture, async |environment, cx| {
+        let faults = facet!(clause, environment.database_faults(), NONE);
+        let all = [
+            Fault::TerminateSessions,
+            Fault::KillProcess,
+            Fault::KillServer,
+            Fault::HoldSnapshot,
+        ];
+        let unsupported: Vec<Fault> = all.into_iter().filter(|it| !faults.supports(*it)).collect();
+        if unsupported.is_empty() {
+            return clause.not_applicable("it supports every fault");
+        }
+        for fault in unsupported {
+            let injected = faults.inject(cx, fault).await;
+            let call = format!("`inject` of {fault:?}");
+            clause.kind(&call, injected, &[ErrorKind::Unsupported])?;
+        }
+        clause.holds()
+    })
+    .await
+}
+
+/// A session that holds a snapshot open hinders no reader and no writer, and the next fault ends it.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn a_held_snapshot_hinders_nobody(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("a_held_snapshot_hinders_nobody");
+    prepared(clause, fixture, async |environment, cx| {
+        let faults = facet!(clause, environment.database_faults(), NONE);
+        if !faults.supports(Fault::HoldSnapshot) {
+            return clause.not_applicable("it holds no snapshot open");
+        }
+        let held = faults.inject(cx, Fault::HoldSnapshot).await;
+        clause.ok("`inject` of a held snapshot", held)?;
+        let Ok(changed) = timeout(MARGIN, fixture.disturb(cx)).await else {
+            return Err(clause.failed(
+                format!("a row can be changed within {MARGIN:?} while a snapshot is held"),
+                "the change still waits",
+            ));
+        };
+        clause.fixture("disturb", changed)?;
+        read_in_time(clause, environment, cx, "a snapshot is held").await?;
+        let ended = faults.inject(cx, Fault::TerminateSessions).await;
+        clause.ok("`inject`", ended)?;
         clause.holds()
     })
     .await
@@ -153,12 +212,12 @@ pub(super) async fn read_in_time(
 pub(super) async fn is_where_it_was(
     clause: Clause,
     fixture: &dyn EnvironmentFixture,
-    environment: &dyn Environment,
+    (environment, faults): (&dyn Environment, &dyn DatabaseFaults),
     cx: &UpgradeContext,
     fault: Fault,
 ) -> Result<(), ClauseFailed> {
     let before = answering(fixture, cx.endpoints()).await;
-    clause.ok("`inject`", environment.inject(cx, fault).await)?;
+    clause.ok("`inject`", faults.inject(cx, fault).await)?;
     let endpoints = environment.endpoints();
     // Their URLs may hold a password.
     clause.that(

@@ -8,10 +8,11 @@ mod replace;
 mod row_diff;
 mod server_faults;
 mod service_faults;
+mod sessions;
 mod snapshot;
+mod statements;
 mod teardown;
 mod time;
-mod watch;
 
 use async_trait::async_trait;
 use upgrade_core::environment::{At, Endpoint};
@@ -26,10 +27,11 @@ pub use replace::*;
 pub use row_diff::*;
 pub use server_faults::*;
 pub use service_faults::*;
+pub use sessions::*;
 pub use snapshot::*;
+pub use statements::*;
 pub use teardown::*;
 pub use time::*;
-pub use watch::*;
 
 use super::check::Clause;
 use super::macros::{list_clauses, run_clauses};
@@ -98,7 +100,7 @@ pub trait EnvironmentFixture: Send + Sync {
 
     /// Asks every instance of the services which release it is; of services that are the same in
     /// both releases, none. Not applicable without
-    /// [`Capabilities::services`](upgrade_core::environment::Capabilities::services).
+    /// [services](upgrade_core::Environment::services).
     ///
     /// One that a fault keeps from answering is left out, or an error.
     ///
@@ -122,15 +124,15 @@ macro_rules! for_each_environment_clause {
         $($callback)+! {
             $($arguments)*
             the_name_can_be_read: "required",
-            undeclared_power_is_unsupported: "a power that is not declared",
+            capabilities_stay_as_they_are: "required",
             no_endpoints_before_prepare: "required",
             prepare_makes_a_populated_system: "required",
             prepared_endpoints_can_be_reached: "required",
+            unfilled_tables_have_no_rows: "required",
             prepare_twice_changes_nothing: "required",
             a_failed_prepare_leaves_nothing_after_teardown: "fixture: failing",
             a_cancelled_prepare_leaves_nothing_after_teardown: "required",
             two_environments_share_no_state: "required",
-            replace_without_services_agrees: "no services",
             replace_brings_the_release: "services",
             replace_again_changes_nothing: "services",
             replace_by_an_unknown_release_is_not_found: "services",
@@ -149,13 +151,15 @@ macro_rules! for_each_environment_clause {
             the_empty_system_has_nothing_in_it: "empty",
             the_empty_system_can_be_restored_again: "empty",
             emptying_keeps_the_labels: "empty",
-            row_diff_numbers_are_exact: "row diffs",
-            row_diff_of_an_unchanged_system_is_empty: "row diffs",
-            row_diff_changes_nothing: "row diffs",
-            row_diff_of_an_unknown_label_is_not_found: "row diffs",
-            terminated_sessions_release_what_they_hold: "faults",
-            after_a_fault_the_system_is_where_it_was: "faults",
-            a_killed_process_is_waited_for: "faults",
+            row_diff_numbers_are_exact: "row comparison",
+            row_diff_of_an_unchanged_system_is_empty: "row comparison",
+            row_diff_changes_nothing: "row comparison",
+            row_diff_of_an_unknown_label_is_not_found: "row comparison",
+            terminated_sessions_release_what_they_hold: "database faults",
+            after_a_fault_the_system_is_where_it_was: "database faults",
+            a_killed_process_is_waited_for: "database faults",
+            a_fault_that_is_not_supported_is_unsupported: "database faults",
+            a_held_snapshot_hinders_nobody: "held snapshots",
             a_killed_server_releases_what_was_held: "server faults",
             a_killed_server_answers_where_it_did: "server faults",
             a_killed_server_keeps_what_was_committed: "server faults",
@@ -163,11 +167,13 @@ macro_rules! for_each_environment_clause {
             a_fault_is_there_until_it_is_healed: "service faults",
             a_fault_that_cannot_strike_is_refused: "service faults",
             a_restore_heals: "service faults",
-            a_watch_holds_nothing: "watches",
-            watching_again_begins_anew: "watches",
-            nothing_is_left_behind_without_a_change: "watches",
-            what_a_session_holds_is_found: "watches",
-            left_behind_ends_the_watch: "watches",
+            a_session_monitor_holds_nothing: "session monitor",
+            monitoring_again_begins_anew: "session monitor",
+            nothing_is_left_in_sessions_without_a_change: "session monitor",
+            what_a_session_holds_is_found: "session monitor",
+            the_end_of_monitoring_is_its_end: "session monitor",
+            trying_statements_changes_no_row: "statement trial",
+            the_same_statements_are_refused_again: "statement trial",
             logs_are_no_longer_than_asked: "required",
             logs_are_available_after_a_crash: "fixture: crash",
             teardown_leaves_nothing: "required",

@@ -125,7 +125,7 @@ pub async fn observing_an_unknown_label_is_not_found(
     prepared(clause, fixture, async |environment, cx| {
         let at = At::Snapshot("never taken".to_owned());
         let seen = environment.observe(cx, &at, &Scope::All).await;
-        let kinds: &[ErrorKind] = if environment.capabilities().snapshots {
+        let kinds: &[ErrorKind] = if environment.snapshots().is_some() {
             &[ErrorKind::NotFound]
         } else {
             &[ErrorKind::NotFound, ErrorKind::Unsupported]

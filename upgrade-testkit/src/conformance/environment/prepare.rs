@@ -1,8 +1,7 @@
 //! Clauses on what an environment declares and on making the system.
 
 use upgrade_core::ErrorKind;
-use upgrade_core::environment::{At, Fault};
-use upgrade_core::fault::{FaultKind, ServiceFault};
+use upgrade_core::environment::Capabilities;
 
 use super::{EnvironmentFixture, begin, live, prepared};
 use crate::conformance::ClauseResult;
@@ -22,59 +21,36 @@ pub async fn the_name_can_be_read(fixture: &dyn EnvironmentFixture) -> ClauseRes
     clause.holds()
 }
 
-/// A method of a power that is not declared answers with `Unsupported`.
+/// What the environment can do is known before `prepare`, and stays so.
 ///
 /// # Errors
 /// When the clause does not hold.
-pub async fn undeclared_power_is_unsupported(fixture: &dyn EnvironmentFixture) -> ClauseResult {
-    let clause = Clause("undeclared_power_is_unsupported");
+pub async fn capabilities_stay_as_they_are(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("capabilities_stay_as_they_are");
+    let new = clause.fixture("make", fixture.make().await)?;
+    let before = Capabilities::of(&new);
+    // Whether that succeeds, another clause asks.
+    let _ = new.teardown(&fixture.context()).await;
+    prepared(clause, fixture, async |environment, _| {
+        let after = Capabilities::of(environment);
+        clause.equal("the capabilities before `prepare`", &before, &after)?;
+        clause.holds()
+    })
+    .await
+}
+
+/// A table that is said to have no rows has none.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn unfilled_tables_have_no_rows(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("unfilled_tables_have_no_rows");
     prepared(clause, fixture, async |environment, cx| {
-        let powers = environment.capabilities();
-        let all = [
-            powers.snapshots,
-            powers.faults,
-            powers.server_faults,
-            powers.service_faults,
-            powers.watches,
-            powers.row_diffs,
-            powers.instances > 0,
-        ];
-        if !all.contains(&false) {
-            return clause.not_applicable("it declares every power that a method may lack");
-        }
-        let unsupported = &[ErrorKind::Unsupported];
-        if !powers.snapshots {
-            let kept = environment.snapshot(cx, "kept").await;
-            clause.kind("`snapshot`", kept, unsupported)?;
-            let restored = environment.restore(cx, "kept").await;
-            clause.kind("`restore`", restored, unsupported)?;
-        }
-        if powers.instances == 0 {
-            let replaced = environment.replace_first(cx, 1).await;
-            clause.kind("`replace_first`", replaced, unsupported)?;
-        }
-        if !powers.faults {
-            let struck = environment.inject(cx, Fault::TerminateSessions).await;
-            clause.kind("`inject`", struck, unsupported)?;
-        }
-        if !powers.server_faults {
-            let killed = environment.inject(cx, Fault::KillServer).await;
-            clause.kind("`inject` of a killed server", killed, unsupported)?;
-        }
-        if !powers.service_faults {
-            let fault = ServiceFault::new(FaultKind::Kill, "any");
-            let struck = environment.strike(cx, &fault).await;
-            clause.kind("`strike`", struck, unsupported)?;
-        }
-        if !powers.watches {
-            let watched = environment.watch(cx).await;
-            clause.kind("`watch`", watched, unsupported)?;
-            let left = environment.left_behind(cx).await;
-            clause.kind("`left_behind`", left, unsupported)?;
-        }
-        if !powers.row_diffs {
-            let found = environment.row_diff(cx, &At::Live, &At::Live, &[]).await;
-            clause.kind("`row_diff`", found, unsupported)?;
+        let seen = live(clause, environment, cx).await?;
+        for unfilled in environment.unfilled() {
+            let table = unfilled.table;
+            let rows = seen.tables.get(&table).map_or(0, |table| table.rows);
+            clause.equal(&format!("the rows of `{table}`"), &0, &rows)?;
         }
         clause.holds()
     })

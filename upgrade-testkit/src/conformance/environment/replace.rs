@@ -1,29 +1,14 @@
 //! Clauses on replacing the services.
 
+use upgrade_core::environment::{Instances, Services};
 use upgrade_core::{Environment, ErrorKind, UpgradeContext, Version};
 
 use super::{EnvironmentFixture, prepared};
-use crate::conformance::check::{Clause, given};
+use crate::conformance::check::{Clause, facet, given};
 use crate::conformance::{Case, ClauseFailed, ClauseResult};
 
-const NONE: &str = "it does not declare services";
+const NONE: &str = "it has no services";
 const AT_ONCE: &str = "it replaces all instances at once";
-
-/// An environment without services has none to replace, and agrees.
-///
-/// # Errors
-/// When the clause does not hold.
-pub async fn replace_without_services_agrees(fixture: &dyn EnvironmentFixture) -> ClauseResult {
-    let clause = Clause("replace_without_services_agrees");
-    prepared(clause, fixture, async |environment, cx| {
-        if environment.capabilities().services {
-            return clause.not_applicable("it declares services");
-        }
-        replace(clause, environment, cx).await?;
-        clause.holds()
-    })
-    .await
-}
 
 /// When `replace` returns, the services of that release answer.
 ///
@@ -32,13 +17,11 @@ pub async fn replace_without_services_agrees(fixture: &dyn EnvironmentFixture) -
 pub async fn replace_brings_the_release(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("replace_brings_the_release");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().services {
-            return clause.not_applicable(NONE);
-        }
+        let services = facet!(clause, environment.services(), NONE);
         let before = given!(clause.fixture("releases", fixture.releases(cx).await)?);
         let old = vec![cx.from().clone(); before.len().max(1)];
         clause.equal("the releases after `prepare`", &old, &before)?;
-        let cx = replace(clause, environment, cx).await?;
+        let cx = replace(clause, environment, services, cx).await?;
         let after = given!(clause.fixture("releases", fixture.releases(&cx).await)?);
         let new = vec![cx.to().clone(); after.len().max(1)];
         clause.equal("the releases after `replace`", &new, &after)?;
@@ -55,12 +38,12 @@ pub async fn replace_brings_the_release(fixture: &dyn EnvironmentFixture) -> Cla
 pub async fn replace_first_brings_so_many(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("replace_first_brings_so_many");
     prepared(clause, fixture, async |environment, cx| {
-        let instances = environment.capabilities().instances;
-        if instances == 0 {
-            return clause.not_applicable(AT_ONCE);
-        }
+        let services = facet!(clause, environment.services(), NONE);
+        let all = facet!(clause, services.instances(), AT_ONCE);
+        let instances = all.count();
         for count in 1..=instances {
-            let new = given!(so_many_are_new(clause, fixture, environment, cx, count).await?);
+            let new =
+                given!(so_many_are_new(clause, fixture, (environment, all), cx, count).await?);
             clause.equal("the instances of the later release", &count, &new)?;
         }
         clause.holds()
@@ -76,12 +59,12 @@ pub async fn replace_first_brings_so_many(fixture: &dyn EnvironmentFixture) -> C
 pub async fn replace_first_goes_both_ways(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("replace_first_goes_both_ways");
     prepared(clause, fixture, async |environment, cx| {
-        let instances = environment.capabilities().instances;
-        if instances == 0 {
-            return clause.not_applicable(AT_ONCE);
-        }
+        let services = facet!(clause, environment.services(), NONE);
+        let all = facet!(clause, services.instances(), AT_ONCE);
+        let instances = all.count();
         for count in [instances + 1, instances - 1, 0] {
-            let new = given!(so_many_are_new(clause, fixture, environment, cx, count).await?);
+            let new =
+                given!(so_many_are_new(clause, fixture, (environment, all), cx, count).await?);
             let expected = count.min(instances);
             clause.equal("the instances of the later release", &expected, &new)?;
         }
@@ -94,12 +77,11 @@ pub async fn replace_first_goes_both_ways(fixture: &dyn EnvironmentFixture) -> C
 async fn so_many_are_new(
     clause: Clause,
     fixture: &dyn EnvironmentFixture,
-    environment: &dyn Environment,
+    (environment, all): (&dyn Environment, &dyn Instances),
     cx: &UpgradeContext,
     count: u32,
 ) -> Result<Case<u32>, ClauseFailed> {
-    let replaced = environment.replace_first(cx, count).await;
-    clause.ok("`replace_first`", replaced)?;
+    clause.done("`replace_first`", all.replace_first(cx, count).await)?;
     let cx = cx.clone().with_endpoints(environment.endpoints());
     Ok(
         match clause.fixture("releases", fixture.releases(&cx).await)? {
@@ -119,12 +101,10 @@ async fn so_many_are_new(
 pub async fn replace_again_changes_nothing(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("replace_again_changes_nothing");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().services {
-            return clause.not_applicable(NONE);
-        }
-        let cx = replace(clause, environment, cx).await?;
+        let services = facet!(clause, environment.services(), NONE);
+        let cx = replace(clause, environment, services, cx).await?;
         let before = clause.fixture("state", fixture.state(&cx).await)?;
-        let again = replace(clause, environment, &cx).await?;
+        let again = replace(clause, environment, services, &cx).await?;
         clause.that(
             again.endpoints() == cx.endpoints(),
             "the endpoints stay",
@@ -146,11 +126,9 @@ pub async fn replace_by_an_unknown_release_is_not_found(
 ) -> ClauseResult {
     let clause = Clause("replace_by_an_unknown_release_is_not_found");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().services {
-            return clause.not_applicable(NONE);
-        }
+        let services = facet!(clause, environment.services(), NONE);
         let unknown = Version::new("no-such-release");
-        let replaced = environment.replace(cx, &unknown).await;
+        let replaced = services.replace(cx, &unknown).await;
         clause.kind("`replace`", replaced, &[ErrorKind::NotFound])?;
         clause.holds()
     })
@@ -161,8 +139,9 @@ pub async fn replace_by_an_unknown_release_is_not_found(
 async fn replace(
     clause: Clause,
     environment: &dyn Environment,
+    services: &dyn Services,
     cx: &UpgradeContext,
 ) -> Result<UpgradeContext, ClauseFailed> {
-    clause.ok("`replace`", environment.replace(cx, cx.to()).await)?;
+    clause.done("`replace`", services.replace(cx, cx.to()).await)?;
     Ok(cx.clone().with_endpoints(environment.endpoints()))
 }

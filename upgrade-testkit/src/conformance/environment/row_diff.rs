@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use upgrade_core::environment::At;
+use upgrade_core::environment::{At, RowComparison, Snapshots};
 use upgrade_core::observation::{Columns, Reading, RowDiff, RowDiffRequest};
 use upgrade_core::{Environment, ErrorKind, Observation, UpgradeContext};
 
 use super::{EnvironmentFixture, live, prepared};
-use crate::conformance::check::Clause;
+use crate::conformance::check::{Clause, facet};
 use crate::conformance::{ClauseFailed, ClauseResult};
 
-const NONE: &str = "it does not declare snapshots and row diffs";
+const NONE: &str = "it has no snapshots, or does not compare rows";
 
 /// The numbers of a row diff are exact: they lead from the number of rows of the one state to that
 /// of the other, and a table whose rows differ has one that is named.
@@ -20,12 +20,11 @@ const NONE: &str = "it does not declare snapshots and row diffs";
 pub async fn row_diff_numbers_are_exact(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("row_diff_numbers_are_exact");
     prepared(clause, fixture, async |environment, cx| {
-        if !can(environment) {
-            return clause.not_applicable(NONE);
-        }
-        let before = keep(clause, environment, cx).await?;
+        let snapshots = facet!(clause, environment.snapshots(), NONE);
+        let rows = facet!(clause, environment.row_comparison(), NONE);
+        let before = keep(clause, environment, snapshots, cx).await?;
         clause.fixture("disturb", fixture.disturb(cx).await)?;
-        let found = since(clause, environment, cx, &before).await?;
+        let found = since(clause, rows, cx, &before).await?;
         clause.equal(
             "the tables that were compared",
             &before.tables.keys().collect::<Vec<_>>(),
@@ -62,11 +61,10 @@ pub async fn row_diff_of_an_unchanged_system_is_empty(
 ) -> ClauseResult {
     let clause = Clause("row_diff_of_an_unchanged_system_is_empty");
     prepared(clause, fixture, async |environment, cx| {
-        if !can(environment) {
-            return clause.not_applicable(NONE);
-        }
-        let before = keep(clause, environment, cx).await?;
-        let found = since(clause, environment, cx, &before).await?;
+        let snapshots = facet!(clause, environment.snapshots(), NONE);
+        let rows = facet!(clause, environment.row_comparison(), NONE);
+        let before = keep(clause, environment, snapshots, cx).await?;
+        let found = since(clause, rows, cx, &before).await?;
         let differing: Vec<_> = found.iter().filter(|(_, diff)| !diff.is_empty()).collect();
         clause.equal("the tables that differ", &Vec::new(), &differing)?;
         clause.holds()
@@ -81,13 +79,12 @@ pub async fn row_diff_of_an_unchanged_system_is_empty(
 pub async fn row_diff_changes_nothing(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("row_diff_changes_nothing");
     prepared(clause, fixture, async |environment, cx| {
-        if !can(environment) {
-            return clause.not_applicable(NONE);
-        }
-        let kept = keep(clause, environment, cx).await?;
+        let snapshots = facet!(clause, environment.snapshots(), NONE);
+        let rows = facet!(clause, environment.row_comparison(), NONE);
+        let kept = keep(clause, environment, snapshots, cx).await?;
         clause.fixture("disturb", fixture.disturb(cx).await)?;
         let before = clause.fixture("state", fixture.state(cx).await)?;
-        since(clause, environment, cx, &kept).await?;
+        since(clause, rows, cx, &kept).await?;
         let after = clause.fixture("state", fixture.state(cx).await)?;
         clause.same_text("the state before `row_diff`", &before, &after)?;
         clause.holds()
@@ -104,12 +101,10 @@ pub async fn row_diff_of_an_unknown_label_is_not_found(
 ) -> ClauseResult {
     let clause = Clause("row_diff_of_an_unknown_label_is_not_found");
     prepared(clause, fixture, async |environment, cx| {
-        if !can(environment) {
-            return clause.not_applicable(NONE);
-        }
+        let rows = facet!(clause, environment.row_comparison(), NONE);
         let requests = requests(&live(clause, environment, cx).await?);
         let never = At::Snapshot("never taken".to_owned());
-        let found = environment.row_diff(cx, &never, &At::Live, &requests).await;
+        let found = rows.row_diff(cx, &never, &At::Live, &requests).await;
         clause.kind(
             "`row_diff` of an unknown label",
             found,
@@ -120,33 +115,27 @@ pub async fn row_diff_of_an_unknown_label_is_not_found(
     .await
 }
 
-fn can(environment: &dyn Environment) -> bool {
-    let powers = environment.capabilities();
-    powers.snapshots && powers.row_diffs
-}
-
 /// Keeps the present state, and tells what it is.
 async fn keep(
     clause: Clause,
     environment: &dyn Environment,
+    snapshots: &dyn Snapshots,
     cx: &UpgradeContext,
 ) -> Result<Observation, ClauseFailed> {
     let seen = live(clause, environment, cx).await?;
-    clause.ok("`snapshot`", environment.snapshot(cx, "kept").await)?;
+    clause.ok("`take`", snapshots.take(cx, "kept").await)?;
     Ok(seen)
 }
 
 /// The rows in which the system differs from what was kept, in all columns of all tables.
 async fn since(
     clause: Clause,
-    environment: &dyn Environment,
+    rows: &dyn RowComparison,
     cx: &UpgradeContext,
     kept: &Observation,
 ) -> Result<BTreeMap<String, RowDiff>, ClauseFailed> {
     let at = At::Snapshot("kept".to_owned());
-    let found = environment
-        .row_diff(cx, &at, &At::Live, &requests(kept))
-        .await;
+    let found = rows.row_diff(cx, &at, &At::Live, &requests(kept)).await;
     clause.ok("`row_diff`", found)
 }
 

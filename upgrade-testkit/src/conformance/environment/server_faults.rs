@@ -1,14 +1,14 @@
 //! Clauses on a server that is killed.
 
-use upgrade_core::environment::Fault;
+use upgrade_core::environment::{DatabaseFaults, Fault};
 use upgrade_core::{Environment, UpgradeContext};
 
 use super::faults::{is_where_it_was, read_in_time};
 use super::{EnvironmentFixture, prepared};
-use crate::conformance::check::Clause;
+use crate::conformance::check::{Clause, facet};
 use crate::conformance::{ClauseFailed, ClauseResult};
 
-const NONE: &str = "it does not declare server faults";
+const NONE: &str = "its server cannot be killed";
 
 /// No session of a killed server holds anything any more.
 ///
@@ -19,11 +19,9 @@ pub async fn a_killed_server_releases_what_was_held(
 ) -> ClauseResult {
     let clause = Clause("a_killed_server_releases_what_was_held");
     prepared(clause, fixture, async |environment, cx| {
-        if !can(environment) {
-            return clause.not_applicable(NONE);
-        }
+        let faults = facet!(clause, of_server(environment), NONE);
         let hold = clause.fixture("hold", fixture.hold(cx).await)?;
-        let killed = kill(clause, environment, cx).await;
+        let killed = kill(clause, faults, cx).await;
         let read = match killed {
             Ok(()) => read_in_time(clause, environment, cx, "the server was killed").await,
             failed => failed,
@@ -44,10 +42,15 @@ pub async fn a_killed_server_answers_where_it_did(
 ) -> ClauseResult {
     let clause = Clause("a_killed_server_answers_where_it_did");
     prepared(clause, fixture, async |environment, cx| {
-        if !can(environment) {
-            return clause.not_applicable(NONE);
-        }
-        is_where_it_was(clause, fixture, environment, cx, Fault::KillServer).await?;
+        let faults = facet!(clause, of_server(environment), NONE);
+        is_where_it_was(
+            clause,
+            fixture,
+            (environment, faults),
+            cx,
+            Fault::KillServer,
+        )
+        .await?;
         clause.holds()
     })
     .await
@@ -62,12 +65,10 @@ pub async fn a_killed_server_keeps_what_was_committed(
 ) -> ClauseResult {
     let clause = Clause("a_killed_server_keeps_what_was_committed");
     prepared(clause, fixture, async |environment, cx| {
-        if !can(environment) {
-            return clause.not_applicable(NONE);
-        }
+        let faults = facet!(clause, of_server(environment), NONE);
         clause.fixture("disturb", fixture.disturb(cx).await)?;
         let before = clause.fixture("state", fixture.state(cx).await)?;
-        kill(clause, environment, cx).await?;
+        kill(clause, faults, cx).await?;
         let cx = cx.clone().with_endpoints(environment.endpoints());
         let after = clause.fixture("state", fixture.state(&cx).await)?;
         clause.same_text("the state before the server was killed", &before, &after)?;
@@ -76,16 +77,17 @@ pub async fn a_killed_server_keeps_what_was_committed(
     .await
 }
 
-fn can(environment: &dyn Environment) -> bool {
-    let powers = environment.capabilities();
-    powers.faults && powers.server_faults
+fn of_server(environment: &dyn Environment) -> Option<&dyn DatabaseFaults> {
+    environment
+        .database_faults()
+        .filter(|faults| faults.supports(Fault::KillServer))
 }
 
 async fn kill(
     clause: Clause,
-    environment: &dyn Environment,
+    faults: &dyn DatabaseFaults,
     cx: &UpgradeContext,
 ) -> Result<(), ClauseFailed> {
-    let killed = environment.inject(cx, Fault::KillServer).await;
+    let killed = faults.inject(cx, Fault::KillServer).await;
     clause.ok("`inject` of a killed server", killed)
 }

@@ -1,13 +1,14 @@
 //! Clauses on faults of single containers.
 
+use upgrade_core::environment::ServiceFaults;
 use upgrade_core::fault::{FaultKind, ServiceFault, Site};
-use upgrade_core::{Environment, ErrorKind, UpgradeContext, Version};
+use upgrade_core::{ErrorKind, UpgradeContext, Version};
 
 use super::{EnvironmentFixture, prepared};
-use crate::conformance::check::{Clause, given};
+use crate::conformance::check::{Clause, facet, given};
 use crate::conformance::{Case, ClauseFailed, ClauseResult};
 
-const NONE: &str = "it does not declare faults of services";
+const NONE: &str = "it has no faults of services";
 const NOBODY: &str = "no service can be killed";
 const LABEL: &str = "before a fault";
 
@@ -19,21 +20,23 @@ pub async fn fault_sites_are_known_beforehand(fixture: &dyn EnvironmentFixture) 
     let clause = Clause("fault_sites_are_known_beforehand");
     let new = clause.fixture("make", fixture.make().await)?;
     let release = fixture.context().from().clone();
-    let before = clause.ok("`fault_sites` before `prepare`", new.fault_sites(&release));
-    let unknown = new.fault_sites(&Version::new("no such release"));
+    let sites = |release| {
+        let faults = new.service_faults();
+        faults.map_or(Ok(Vec::new()), |faults| faults.sites(release))
+    };
+    let before = clause.ok("`sites` before `prepare`", sites(&release));
+    let unknown = sites(&Version::new("no such release"));
     // Whether that can be done without `prepare` is another clause's matter.
     let _ = new.teardown(&fixture.context()).await;
     let before = before?;
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().service_faults {
-            return clause.not_applicable(NONE);
-        }
+        let faults = facet!(clause, environment.service_faults(), NONE);
         clause.kind(
-            "`fault_sites` of an unknown release",
+            "`sites` of an unknown release",
             unknown,
             &[ErrorKind::NotFound],
         )?;
-        let after = clause.ok("`fault_sites`", environment.fault_sites(cx.from()))?;
+        let after = clause.ok("`sites`", faults.sites(cx.from()))?;
         clause.equal("the sites before `prepare`", &after, &before)?;
         clause.holds()
     })
@@ -47,20 +50,21 @@ pub async fn fault_sites_are_known_beforehand(fixture: &dyn EnvironmentFixture) 
 pub async fn a_fault_is_there_until_it_is_healed(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("a_fault_is_there_until_it_is_healed");
     prepared(clause, fixture, async |environment, cx| {
-        let kills = given!(kills(clause, environment, cx)?);
+        let faults = facet!(clause, environment.service_faults(), NONE);
+        let kills = given!(kills(clause, faults, cx)?);
         let before = given!(clause.fixture("releases", fixture.releases(cx).await)?);
         let state = clause.fixture("state", fixture.state(cx).await)?;
         let mut seen = false;
         for fault in &kills {
-            strike(clause, environment, cx, fault).await?;
+            strike(clause, faults, cx, fault).await?;
             seen |= match fixture.releases(cx).await {
                 Ok(Case::Given(found)) => found.len() < before.len(),
                 // It is so much there that nobody can be asked.
                 _ => true,
             };
-            clause.ok(
+            clause.done(
                 &format!("`heal` of `{fault}`"),
-                environment.heal(cx, fault).await,
+                faults.heal(cx, fault).await,
             )?;
             answers(clause, fixture, cx, &before, "healed").await?;
         }
@@ -86,13 +90,14 @@ pub async fn a_fault_that_cannot_strike_is_refused(
 ) -> ClauseResult {
     let clause = Clause("a_fault_that_cannot_strike_is_refused");
     prepared(clause, fixture, async |environment, cx| {
-        let kills = given!(kills(clause, environment, cx)?);
-        let sites = clause.ok("`fault_sites`", environment.fault_sites(cx.from()))?;
+        let faults = facet!(clause, environment.service_faults(), NONE);
+        let kills = given!(kills(clause, faults, cx)?);
+        let sites = clause.ok("`sites`", faults.sites(cx.from()))?;
         let replicas = |service: &str| sites.iter().find(|site| site.service == service);
         for fault in &kills {
             let most = replicas(&fault.service).map_or(0, |site| site.replicas);
             let nobody = fault.clone().of_replica(most + 1);
-            let struck = environment.strike(cx, &nobody).await;
+            let struck = faults.strike(cx, &nobody).await;
             clause.kind(
                 &format!("`strike` of `{nobody}`"),
                 struck,
@@ -101,18 +106,18 @@ pub async fn a_fault_that_cannot_strike_is_refused(
         }
         for site in sites.iter().filter(|site| site.closed.is_some()) {
             let fault = ServiceFault::new(site.kind, &site.service);
-            let struck = environment.strike(cx, &fault).await;
+            let struck = faults.strike(cx, &fault).await;
             let call = format!("`strike` of `{fault}`, which is closed");
             clause.kind(&call, struck, &[ErrorKind::Unsupported])?;
         }
         let Some(fault) = kills.first() else {
             return clause.not_applicable(NOBODY);
         };
-        strike(clause, environment, cx, fault).await?;
-        let again = environment.strike(cx, fault).await;
-        let healed = environment.heal(cx, fault).await;
+        strike(clause, faults, cx, fault).await?;
+        let again = faults.strike(cx, fault).await;
+        let healed = faults.heal(cx, fault).await;
         clause.kind("a second `strike`", again, &[ErrorKind::Refused])?;
-        clause.ok("`heal`", healed)?;
+        clause.done("`heal`", healed)?;
         clause.holds()
     })
     .await
@@ -125,16 +130,15 @@ pub async fn a_fault_that_cannot_strike_is_refused(
 pub async fn a_restore_heals(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("a_restore_heals");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().snapshots {
-            return clause.not_applicable("it does not declare snapshots");
-        }
-        let kills = given!(kills(clause, environment, cx)?);
+        let snapshots = facet!(clause, environment.snapshots(), "it has no snapshots");
+        let faults = facet!(clause, environment.service_faults(), NONE);
+        let kills = given!(kills(clause, faults, cx)?);
         let before = given!(clause.fixture("releases", fixture.releases(cx).await)?);
-        clause.ok("`snapshot`", environment.snapshot(cx, LABEL).await)?;
+        clause.ok("`take`", snapshots.take(cx, LABEL).await)?;
         for fault in &kills {
-            strike(clause, environment, cx, fault).await?;
+            strike(clause, faults, cx, fault).await?;
         }
-        clause.ok("`restore`", environment.restore(cx, LABEL).await)?;
+        clause.ok("`restore`", snapshots.restore(cx, LABEL).await)?;
         let cx = cx.clone().with_endpoints(environment.endpoints());
         answers(clause, fixture, &cx, &before, "restored").await?;
         clause.holds()
@@ -145,13 +149,10 @@ pub async fn a_restore_heals(fixture: &dyn EnvironmentFixture) -> ClauseResult {
 /// A fault for each service of the earlier release whose first container can be killed.
 fn kills(
     clause: Clause,
-    environment: &dyn Environment,
+    faults: &dyn ServiceFaults,
     cx: &UpgradeContext,
 ) -> Result<Case<Vec<ServiceFault>>, ClauseFailed> {
-    if !environment.capabilities().service_faults {
-        return Ok(Case::not_applicable(NONE));
-    }
-    let sites = clause.ok("`fault_sites`", environment.fault_sites(cx.from()))?;
+    let sites = clause.ok("`sites`", faults.sites(cx.from()))?;
     let can =
         |site: &&Site| site.kind == FaultKind::Kill && site.closed.is_none() && site.replicas > 0;
     let kills = sites.iter().filter(can);
@@ -166,11 +167,11 @@ fn kills(
 
 async fn strike(
     clause: Clause,
-    environment: &dyn Environment,
+    faults: &dyn ServiceFaults,
     cx: &UpgradeContext,
     fault: &ServiceFault,
 ) -> Result<(), ClauseFailed> {
-    let struck = environment.strike(cx, fault).await;
+    let struck = faults.strike(cx, fault).await;
     clause.ok(&format!("`strike` of `{fault}`"), struck)
 }
 

@@ -1,14 +1,14 @@
 //! Clauses on keeping states and putting them back.
 
-use upgrade_core::environment::{At, EMPTY};
+use upgrade_core::environment::{At, EMPTY, Snapshots};
 use upgrade_core::observation::Scope;
 use upgrade_core::{Environment, ErrorKind, Observation, UpgradeContext};
 
 use super::{EnvironmentFixture, live, prepared};
-use crate::conformance::check::Clause;
+use crate::conformance::check::{Clause, facet};
 use crate::conformance::{ClauseFailed, ClauseResult};
 
-const NONE: &str = "it does not declare snapshots";
+const NONE: &str = "it has no snapshots";
 
 /// A kept state can be observed, and is what it was when it was kept.
 ///
@@ -17,10 +17,8 @@ const NONE: &str = "it does not declare snapshots";
 pub async fn a_snapshot_can_be_observed(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("a_snapshot_can_be_observed");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().snapshots {
-            return clause.not_applicable(NONE);
-        }
-        let kept = keep(clause, environment, cx).await?;
+        let snapshots = facet!(clause, environment.snapshots(), NONE);
+        let kept = keep(clause, environment, snapshots, cx).await?;
         clause.fixture("disturb", fixture.disturb(cx).await)?;
         let at = At::Snapshot("kept".to_owned());
         let seen = environment.observe(cx, &at, &Scope::All).await;
@@ -40,12 +38,10 @@ pub async fn a_label_that_is_taken_again_is_overwritten(
 ) -> ClauseResult {
     let clause = Clause("a_label_that_is_taken_again_is_overwritten");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().snapshots {
-            return clause.not_applicable(NONE);
-        }
-        keep(clause, environment, cx).await?;
+        let snapshots = facet!(clause, environment.snapshots(), NONE);
+        keep(clause, environment, snapshots, cx).await?;
         clause.fixture("disturb", fixture.disturb(cx).await)?;
-        let second = keep(clause, environment, cx).await?;
+        let second = keep(clause, environment, snapshots, cx).await?;
         let at = At::Snapshot("kept".to_owned());
         let seen = environment.observe(cx, &at, &Scope::All).await;
         let seen = clause.ok("`observe` of the label", seen)?;
@@ -64,12 +60,10 @@ pub async fn restore_equals_the_observation_at_the_snapshot(
 ) -> ClauseResult {
     let clause = Clause("restore_equals_the_observation_at_the_snapshot");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().snapshots {
-            return clause.not_applicable(NONE);
-        }
-        let kept = keep(clause, environment, cx).await?;
+        let snapshots = facet!(clause, environment.snapshots(), NONE);
+        let kept = keep(clause, environment, snapshots, cx).await?;
         clause.fixture("disturb", fixture.disturb(cx).await)?;
-        clause.ok("`restore`", environment.restore(cx, "kept").await)?;
+        clause.ok("`restore`", snapshots.restore(cx, "kept").await)?;
         let cx = cx.clone().with_endpoints(environment.endpoints());
         let seen = live(clause, environment, &cx).await?;
         clause.same_observation("the observation at the snapshot", &kept, &seen)?;
@@ -85,16 +79,14 @@ pub async fn restore_equals_the_observation_at_the_snapshot(
 pub async fn a_label_can_be_restored_again(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("a_label_can_be_restored_again");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().snapshots {
-            return clause.not_applicable(NONE);
-        }
-        keep(clause, environment, cx).await?;
-        clause.ok("`restore`", environment.restore(cx, "kept").await)?;
+        let snapshots = facet!(clause, environment.snapshots(), NONE);
+        keep(clause, environment, snapshots, cx).await?;
+        clause.ok("`restore`", snapshots.restore(cx, "kept").await)?;
         let cx = cx.clone().with_endpoints(environment.endpoints());
         // Against what the first one came to: whether that is right, another clause asks.
         let first = live(clause, environment, &cx).await?;
         clause.fixture("disturb", fixture.disturb(&cx).await)?;
-        clause.ok("`restore` again", environment.restore(&cx, "kept").await)?;
+        clause.ok("`restore` again", snapshots.restore(&cx, "kept").await)?;
         let cx = cx.with_endpoints(environment.endpoints());
         let second = live(clause, environment, &cx).await?;
         clause.same_observation("the observation after the first", &first, &second)?;
@@ -113,13 +105,11 @@ pub async fn restoring_an_unknown_label_is_not_found(
 ) -> ClauseResult {
     let clause = Clause("restoring_an_unknown_label_is_not_found");
     prepared(clause, fixture, async |environment, cx| {
-        if !environment.capabilities().snapshots {
-            return clause.not_applicable(NONE);
-        }
-        let restored = environment.restore(cx, "never taken").await;
+        let snapshots = facet!(clause, environment.snapshots(), NONE);
+        let restored = snapshots.restore(cx, "never taken").await;
         clause.kind("`restore`", restored, &[ErrorKind::NotFound])?;
-        if !environment.capabilities().empty {
-            let emptied = environment.restore(cx, EMPTY).await;
+        if !snapshots.has_empty() {
+            let emptied = snapshots.restore(cx, EMPTY).await;
             let call = format!("`restore` of `{EMPTY}`");
             clause.kind(&call, emptied, &[ErrorKind::NotFound])?;
         }
@@ -132,9 +122,10 @@ pub async fn restoring_an_unknown_label_is_not_found(
 async fn keep(
     clause: Clause,
     environment: &dyn Environment,
+    snapshots: &dyn Snapshots,
     cx: &UpgradeContext,
 ) -> Result<Observation, ClauseFailed> {
     let kept = live(clause, environment, cx).await?;
-    clause.ok("`snapshot`", environment.snapshot(cx, "kept").await)?;
+    clause.ok("`take`", snapshots.take(cx, "kept").await)?;
     Ok(kept)
 }

@@ -72,13 +72,12 @@ async fn left_by(
 ) -> Result<Vec<String>, ClauseFailed> {
     let before = clause.fixture("leftovers", fixture.leftovers().await)?;
     let (environment, cx) = begin(clause, fixture).await?;
-    let kept = if environment.capabilities().snapshots {
-        environment.snapshot(&cx, "kept").await
-    } else {
-        Ok(())
+    let kept = match environment.snapshots() {
+        Some(snapshots) => snapshots.take(&cx, "kept").await,
+        None => Ok(()),
     };
     let torn_down = environment.teardown(&end(&cx)).await;
-    clause.ok("`snapshot`", kept)?;
+    clause.ok("`take`", kept)?;
     clause.ok("`teardown`", torn_down)?;
     let after = clause.fixture("leftovers", fixture.leftovers().await)?;
     Ok(new_in(&after, &before))

@@ -52,11 +52,7 @@ pub async fn a_failed_apply_is_never_applied(fixture: &dyn MigrationFixture) -> 
     let migration = fixture.failing();
     let before = clause.fixture("state", fixture.state(&cx).await)?;
     let failed = migration.apply(&cx).await;
-    clause.kind(
-        "`apply` of the failing one",
-        failed,
-        &[ErrorKind::Migration],
-    )?;
+    clause.bad("`apply` of the failing one", failed)?;
     match status(clause, &migration, &cx).await? {
         Status::Dirty => {}
         Status::Pending => {
@@ -84,11 +80,9 @@ pub async fn divergent_content_is_not_applied(fixture: &dyn MigrationFixture) ->
     apply(clause, &fixture.migration(), &cx).await?;
     let before = seen(clause, fixture, &cx).await?;
     let refused = fixture.edited().apply(&cx).await;
-    clause.kind(
-        "`apply` of edited content",
-        refused,
-        &[ErrorKind::Divergent],
-    )?;
+    let failure = clause.bad("`apply` of edited content", refused)?;
+    let kind = "the kind of the failure";
+    clause.equal(kind, &ErrorKind::Divergent, &failure.kind)?;
     let after = seen(clause, fixture, &cx).await?;
     clause.same_text("the system before the edited one", &before, &after)?;
     clause.holds()

@@ -21,7 +21,7 @@ pub async fn execute_arrives_where_prepare_was(fixture: &dyn RollbackFixture) ->
     let prepared = prepared(clause, fixture).await?;
     let request = prepared.upgrade(clause, fixture).await?;
     let executed = prepared.rollback.execute(&prepared.cx, &request).await;
-    clause.ok("`execute`", executed)?;
+    clause.done("`execute`", executed)?;
     prepared.arrived(clause, fixture).await?;
     clause.holds()
 }
@@ -37,7 +37,7 @@ pub async fn execute_arrives_from_an_interrupted_migration(
     let prepared = prepared(clause, fixture).await?;
     let request = clause.fixture("interrupt", fixture.interrupt(&prepared.cx).await)?;
     let executed = prepared.rollback.execute(&prepared.cx, &request).await;
-    clause.ok("`execute`", executed)?;
+    clause.done("`execute`", executed)?;
     prepared.arrived(clause, fixture).await?;
     clause.holds()
 }
@@ -57,11 +57,11 @@ pub async fn an_interrupted_execute_can_be_called_again(
         let (rollback, cx) = (&prepared.rollback, &prepared.cx);
         if let Some(result) = for_polls(polls, rollback.execute(cx, &request)).await {
             // It has fewer waits than that.
-            clause.ok("`execute`", result)?;
+            clause.done("`execute`", result)?;
             break;
         }
         let again = rollback.execute(cx, &request).await;
-        clause.ok(&format!("`execute`, interrupted at wait {polls},"), again)?;
+        clause.done(&format!("`execute`, interrupted at wait {polls},"), again)?;
         prepared.arrived(clause, fixture).await?;
     }
     clause.holds()
@@ -97,13 +97,13 @@ pub async fn another_system_is_left_alone(fixture: &dyn RollbackFixture) -> Clau
     let this = prepared(clause, fixture).await?;
     let request = this.upgrade(clause, fixture).await?;
     let (rollback, cx) = (&this.rollback, &this.cx);
-    clause.ok("`execute`", rollback.execute(cx, &request).await)?;
+    clause.done("`execute`", rollback.execute(cx, &request).await)?;
     clause.ok("`finalize`", rollback.finalize(cx).await)?;
 
     let after = clause.fixture("state", fixture.state(&other.cx).await)?;
     clause.same_text("the state of the other system", &before, &after)?;
     let executed = other.rollback.execute(&other.cx, &request_of_other).await;
-    clause.ok("`execute` in the other system", executed)?;
+    clause.done("`execute` in the other system", executed)?;
     other.arrived(clause, fixture).await?;
     clause.holds()
 }

@@ -36,7 +36,7 @@ pub async fn confirm_passes_after_execute(fixture: &dyn RollbackFixture) -> Clau
         let prepared = prepared(clause, fixture).await?;
         let request = prepared.upgrade(clause, fixture).await?;
         let (rollback, cx) = (&prepared.rollback, &prepared.cx);
-        clause.ok("`execute`", rollback.execute(cx, &request).await)?;
+        clause.done("`execute`", rollback.execute(cx, &request).await)?;
         if written {
             clause.fixture("write", fixture.write(cx).await)?;
         }

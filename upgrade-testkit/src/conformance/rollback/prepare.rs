@@ -59,7 +59,7 @@ pub async fn prepare_again_replaces_what_was_kept(fixture: &dyn RollbackFixture)
     )?;
     prepared.state = clause.fixture("state", fixture.state(&prepared.cx).await)?;
     let request = prepared.upgrade(clause, fixture).await?;
-    clause.ok(
+    clause.done(
         "`execute`",
         prepared.rollback.execute(&prepared.cx, &request).await,
     )?;
@@ -128,7 +128,7 @@ pub async fn what_is_called_unsafe_is_refused(fixture: &dyn RollbackFixture) -> 
         safety.to_string(),
     )?;
     let before = clause.fixture("state", fixture.state(cx).await)?;
-    clause.error("`execute`", rollback.execute(cx, &request).await)?;
+    clause.bad("`execute`", rollback.execute(cx, &request).await)?;
     let after = clause.fixture("state", fixture.state(cx).await)?;
     clause.same_text("the state before `execute`", &before, &after)?;
     clause.holds()

@@ -1,0 +1,236 @@
+//! What some systems can do and others cannot: one trait each, so that the type says what is there.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::contract::At;
+use super::statements::Refusal;
+use crate::context::UpgradeContext;
+use crate::error::Result;
+use crate::fault::{ServiceFault, Site};
+use crate::finding::Finding;
+use crate::ids::Version;
+use crate::observation::{RowDiff, RowDiffRequest};
+use crate::outcome::Outcome;
+
+/// Services that are replaced in an upgrade.
+#[async_trait]
+pub trait Services: Send + Sync {
+    /// Replaces the services by those of a release.
+    ///
+    /// # Behavior
+    /// - When it is [`Outcome::Done`], the services of that release answer.
+    /// - Called again with the same release it changes nothing.
+    /// - Services that do not come up are [`Outcome::Failed`].
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a release that it does not know, and any other
+    /// kind where it could not tell whether the services are good.
+    async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome>;
+
+    /// The instances that can be replaced one by one; `None`, the default, where all are replaced
+    /// at once.
+    fn instances(&self) -> Option<&dyn Instances> {
+        None
+    }
+}
+
+/// Instances of services that can be replaced one by one, so that two releases run side by side.
+#[async_trait]
+pub trait Instances: Send + Sync {
+    /// How many there are, known before anything is made; at least 1.
+    fn count(&self) -> u32;
+
+    /// Has both releases run side by side: the first `count` instances those of
+    /// [`cx.to()`](UpgradeContext::to), all others those of [`cx.from()`](UpgradeContext::from).
+    ///
+    /// # Behavior
+    /// - When it is [`Outcome::Done`], all instances answer, and users are led to all of them.
+    /// - From any other number it goes there instance by instance, up or down; the others stay as
+    ///   they are.
+    /// - With 0 it is as after [`Services::replace`] by the old release, and with
+    ///   [`count`](Self::count) or more as after that by the new one.
+    ///
+    /// # Errors
+    /// As [`Services::replace`].
+    async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<Outcome>;
+}
+
+/// States of the system that are kept under labels.
+#[async_trait]
+pub trait Snapshots: Send + Sync {
+    /// Whether the label [`EMPTY`](super::EMPTY) can be restored although it was never taken;
+    /// `false` by default.
+    fn has_empty(&self) -> bool {
+        false
+    }
+
+    /// Keeps the state of the system under a label.
+    ///
+    /// # Behavior
+    /// - Sessions of users may be disconnected.
+    /// - A label that is taken again is overwritten.
+    ///
+    /// # Errors
+    /// Any kind; a label that is new is not known then.
+    async fn take(&self, cx: &UpgradeContext, label: &str) -> Result<()>;
+
+    /// Puts the system back into the state that a label keeps.
+    ///
+    /// # Behavior
+    /// - Afterwards an observation equals the one made when it was taken.
+    /// - The label is kept, and can be restored again.
+    /// - Where it [has](Self::has_empty) the label [`EMPTY`](super::EMPTY), no row is left after
+    ///   that, no table that had rows, and every label.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a label that was never taken.
+    async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()>;
+}
+
+/// The rows in which two states of the system differ.
+#[async_trait]
+pub trait RowComparison: Send + Sync {
+    /// Names the rows in which tables differ between two states; the answer is by the tables'
+    /// names at `from`.
+    ///
+    /// # Behavior
+    /// - Its numbers are exact: they lead from the number of rows at `from` to that at `to`.
+    /// - Where nothing was changed, no row differs.
+    /// - It changes nothing.
+    /// - [`At::Snapshot`] with a label that was never taken is
+    ///   [`NotFound`](crate::ErrorKind::NotFound).
+    ///
+    /// # Errors
+    /// [`Database`](crate::ErrorKind::Database) when a table cannot be read.
+    async fn row_diff(
+        &self,
+        cx: &UpgradeContext,
+        from: &At,
+        to: &At,
+        requests: &[RowDiffRequest],
+    ) -> Result<BTreeMap<String, RowDiff>>;
+}
+
+/// Faults of sessions and of the server of the database.
+#[async_trait]
+pub trait DatabaseFaults: Send + Sync {
+    /// Whether a fault can be injected, known before anything is made.
+    fn supports(&self, fault: Fault) -> bool;
+
+    /// Makes something go wrong, on purpose.
+    ///
+    /// # Behavior
+    /// - When it returns, no session that was hit holds anything any more, and the system can be
+    ///   reached again at the same endpoints.
+    /// - What was committed before a server was killed is there.
+    /// - A killed process is waited for until its sessions have ended.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for one that it does not
+    /// [support](Self::supports).
+    async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()>;
+}
+
+/// Something that goes wrong, on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Fault {
+    /// Every session of the database is terminated, the migrating one among them.
+    TerminateSessions,
+    /// The server is killed with all its processes, and started again on the data it left. What it
+    /// had committed is there; unlogged tables are empty, as after any crash.
+    KillServer,
+    /// The migrating process is killed. The runner lets go of it, so that its connections are
+    /// closed without a word; what the environment does is to wait until its sessions have ended
+    /// by themselves. A statement that runs goes on until its end before the server notices.
+    KillProcess,
+    /// A session keeps a snapshot of the database open until the next fault has struck, so that what
+    /// waits for old snapshots waits: a concurrent build of an index, say, can be struck before its
+    /// end, however small its table is.
+    HoldSnapshot,
+}
+
+/// Faults of single containers of services.
+#[async_trait]
+pub trait ServiceFaults: Send + Sync {
+    /// Where each kind of [fault](crate::fault) of a service can be injected in a release and, where
+    /// it cannot, why. It is asked before anything is made, for the plan.
+    ///
+    /// # Behavior
+    /// - It says the same before and after [`prepare`](super::Environment::prepare).
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a release that it does not know.
+    fn sites(&self, release: &Version) -> Result<Vec<Site>>;
+
+    /// Injects a fault of one container, until it is [healed](Self::heal).
+    ///
+    /// # Behavior
+    /// - It stays until `heal`, a snapshot, a restore or a teardown, which heal what is not healed.
+    /// - A replacement does not heal: a release may be rolled out while a container is frozen. A
+    ///   container that is replaced takes its fault along.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) with the reason where the site is closed;
+    /// [`NotFound`](crate::ErrorKind::NotFound) where there is no such container;
+    /// [`Refused`](crate::ErrorKind::Refused) for one that has a fault already.
+    async fn strike(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()>;
+
+    /// Undoes a fault, and waits until its container is ready again.
+    ///
+    /// # Behavior
+    /// - One that is healed already, or whose container is gone, is left alone.
+    /// - A container that does not get ready again is [`Outcome::Failed`].
+    ///
+    /// # Errors
+    /// Any kind, when it could not tell whether the container is ready.
+    async fn heal(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<Outcome>;
+}
+
+/// What sessions hold and wait for while a migration runs.
+#[async_trait]
+pub trait SessionMonitor: Send + Sync {
+    /// Begins to monitor sessions, before a migration.
+    ///
+    /// # Behavior
+    /// - It holds nothing that a migration could wait for.
+    /// - Called again, it begins anew.
+    ///
+    /// # Errors
+    /// [`Database`](crate::ErrorKind::Database) when the sessions cannot be read.
+    async fn begin(&self, cx: &UpgradeContext) -> Result<()>;
+
+    /// Answers with what sessions hold since [`begin`](Self::begin), now that the migration has
+    /// ended, well or not: locks, transactions, statements that do not work any more.
+    ///
+    /// # Behavior
+    /// - Without a change in between, there is nothing.
+    /// - What a session still holds is found, as an error.
+    /// - It ends the monitoring: what is taken afterwards is not reported.
+    ///
+    /// # Errors
+    /// [`Database`](crate::ErrorKind::Database) when the sessions cannot be read.
+    async fn end(&self, cx: &UpgradeContext) -> Result<Vec<Finding>>;
+}
+
+/// The statements of a release, tried on the live system.
+#[async_trait]
+pub trait StatementTrial: Send + Sync {
+    /// Tries the statements that a release makes on its tables: it reads, adds, changes and removes
+    /// rows. The release is the one whose tables, columns and rows the state `of` has;
+    /// [`At::Live`] is the live system itself.
+    ///
+    /// # Behavior
+    /// - It answers with the statements that are refused, in a fixed order; what is refused only
+    ///   because a row is in the way is not among them.
+    /// - Afterwards an observation equals the one before, but for sequences that have gone on.
+    /// - A table that the live system does not have is left out.
+    ///
+    /// # Errors
+    /// [`Database`](crate::ErrorKind::Database) when the tables cannot be read.
+    async fn try_statements(&self, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>>;
+}

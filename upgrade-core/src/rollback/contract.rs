@@ -1,0 +1,182 @@
+//! The trait, and what its implementations are held to.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::loss::Loss;
+use crate::context::UpgradeContext;
+use crate::error::Result;
+use crate::ids::MigrationId;
+use crate::outcome::Outcome;
+use crate::validator::contract::Verdict;
+
+/// The time that a rollback may take where nothing else is said.
+pub const DEFAULT_BUDGET: Duration = Duration::from_secs(300);
+
+/// What has to be undone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RollbackRequest {
+    /// The migrations that were applied, or begun, since the baseline; oldest first.
+    pub applied: Vec<MigrationId>,
+}
+
+impl RollbackRequest {
+    /// A request to undo these migrations, oldest first.
+    pub fn new(applied: impl IntoIterator<Item = MigrationId>) -> Self {
+        Self {
+            applied: applied.into_iter().collect(),
+        }
+    }
+}
+
+/// Whether there is a way back, said before anything moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Safety {
+    /// Nothing that the system acknowledged would be lost.
+    Safe,
+    /// It would arrive, but this would be lost.
+    SafeWithLoss {
+        /// What is lost.
+        losses: Vec<Loss>,
+    },
+    /// There is no way back across this boundary.
+    Unsafe {
+        /// The migration, or whatever else, that cannot be crossed.
+        boundary: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Safety {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Safe => f.write_str("safe"),
+            Self::SafeWithLoss { losses } => write!(f, "with losses: {}", Loss::list(losses)),
+            Self::Unsafe { boundary, reason } => {
+                write!(f, "no way back across {boundary}: {reason}")
+            }
+        }
+    }
+}
+
+/// A strategy for going back.
+///
+/// The order of calls in a run is [`prepare`](Self::prepare), then any number of
+/// [`check`](Self::check), then either [`execute`](Self::execute) and
+/// [`confirm`](Self::confirm), or [`finalize`](Self::finalize).
+///
+/// # Contract
+///
+/// - It reaches the system only through the endpoints of the context.
+/// - It destroys only what the library made, or what was handed over by name.
+/// - Every wait ends at the context's deadline and on its cancellation.
+#[async_trait]
+pub trait Rollback: fmt::Debug + Send + Sync + 'static {
+    /// The name that a person reads in plans and reports.
+    fn name(&self) -> &str;
+
+    /// Whether every migration that it undoes must be
+    /// [reversible](crate::migration::Reversibility::Reversible). The planner offers it only then.
+    fn requires_reversible(&self) -> bool;
+
+    /// Keeps what [`execute`](Self::execute) and [`confirm`](Self::confirm) will need; called
+    /// before the first change.
+    ///
+    /// # Behavior
+    /// - It changes nothing that an observation would see. Sessions may be ended.
+    /// - Called again it replaces what it kept.
+    ///
+    /// # Errors
+    /// Any kind; nothing is kept then.
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()>;
+
+    /// Says whether the way back is there.
+    ///
+    /// # Behavior
+    /// - It changes nothing.
+    /// - What it calls [`Safety::Unsafe`], [`execute`](Self::execute) refuses.
+    /// - A [`Loss`] of a table or a column that it names is expected when users have written
+    ///   meanwhile; anything else that is lost then is a finding.
+    ///
+    /// # Errors
+    /// Any kind, when it could not tell.
+    async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety>;
+
+    /// Goes back.
+    ///
+    /// # Behavior
+    /// - Also from a migration that was interrupted in the middle.
+    /// - Others have sessions in the system, services and the environment among them: those that
+    ///   are in its way it ends itself.
+    /// - Interrupted itself, it can be called again and arrives.
+    /// - Where it does not arrive it is [`Outcome::Failed`], with how far it came and what to do.
+    /// - Without [`prepare`](Self::prepare) it is [`Refused`](crate::ErrorKind::Refused), and
+    ///   nothing is changed.
+    ///
+    /// # Errors
+    /// Any kind, when it could not tell whether it arrived.
+    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome>;
+
+    /// Judges whether the system is where it was at [`prepare`](Self::prepare), by schema and
+    /// rows.
+    ///
+    /// # Behavior
+    /// - Before [`execute`](Self::execute), on a system that has changed, it is
+    ///   [`Verdict::Fail`].
+    /// - What was kept aside until now may be dropped when it passes.
+    /// - A finding about the rows of a table has the id `rollback-lost-rows` or
+    ///   `rollback-changed-rows` and a [`TableRef`](crate::TableRef) as its subject; nothing else
+    ///   is excused by what an upgrade declares, or by what users wrote.
+    ///
+    /// # Errors
+    /// Any kind, when it could not tell.
+    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict>;
+
+    /// Gives up what was kept: from here on there is no way back.
+    ///
+    /// # Behavior
+    /// - Called twice, or with nothing kept, it does nothing.
+    ///
+    /// # Errors
+    /// Any kind, with what is left.
+    async fn finalize(&self, cx: &UpgradeContext) -> Result<()>;
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<T: Rollback + ?Sized> Rollback for Arc<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn requires_reversible(&self) -> bool {
+        (**self).requires_reversible()
+    }
+
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
+        (**self).prepare(cx).await
+    }
+
+    async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety> {
+        (**self).check(cx, request).await
+    }
+
+    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome> {
+        (**self).execute(cx, request).await
+    }
+
+    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
+        (**self).confirm(cx).await
+    }
+
+    async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
+        (**self).finalize(cx).await
+    }
+}

@@ -1,0 +1,228 @@
+//! What a run remembers between its steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::compare::rows::OwnRows;
+use super::judge::unjudged::Judged;
+use super::observations::Looks;
+use super::steps;
+use super::steps::crash::Crashes;
+use super::steps::service_faults::Faults;
+use super::steps::statements::Tried;
+use super::steps::unfilled::UnfilledTables;
+use crate::context::UpgradeContext;
+use crate::environment::{EMPTY, Environment};
+use crate::error::{Error, ErrorKind, Result};
+use crate::finding::Finding;
+use crate::ids::{MigrationId, Phase};
+use crate::migration::{Migration, Status};
+use crate::observation::Observation;
+use crate::plan::Plan;
+use crate::report::{MigrationReport, Report};
+use crate::upgrade::Upgrade;
+
+/// What a run remembers between its steps.
+pub(super) struct Run<'a> {
+    pub(super) upgrade: &'a Upgrade,
+    pub(super) environment: &'a dyn Environment,
+    pub(super) plan: &'a Plan,
+    pub(super) observations: BTreeMap<String, Observation>,
+    pub(super) looks: Looks,
+    /// The states that are kept.
+    pub(super) snapshots: BTreeMap<String, KeptState>,
+    /// What crashes have left.
+    pub(super) crashes: Crashes,
+    /// The migration that was interrupted last, until it is applied or undone.
+    pub(super) crashed: Option<MigrationId>,
+    /// The way back that is prepared, until it is given up, and how many migrations were applied
+    /// when it was.
+    pub(super) prepared: Option<(String, usize)>,
+    /// The migrations that are applied, or begun, now; oldest first.
+    pub(super) applied: Vec<MigrationId>,
+    /// Those of them that were there before this run applied them: it never rolls them back.
+    pub(super) foreign: BTreeSet<MigrationId>,
+    /// Whether the upgrade is final: nothing is rolled back any more.
+    pub(super) finalized: bool,
+    /// How many instances of services are those of the new release.
+    pub(super) replaced: u32,
+    /// What a rollback of this attempt has not restored, by the subjects of the findings.
+    pub(super) drift: BTreeSet<String>,
+    /// Whether the step that is under way has shown that the rest of its attempt has nothing to
+    /// say, although nothing failed.
+    pub(super) leaves_attempt: bool,
+    /// Which steps were carried out.
+    pub(super) judged: Judged,
+    /// The faults of services that have struck.
+    pub(super) faults: Faults,
+    /// Which statements of either release were refused.
+    pub(super) tried: Tried,
+    /// The rows that ups were seen to insert.
+    pub(super) own_rows: OwnRows,
+    /// The changes of [`Upgrade::expected_changes`] that were seen to happen, by their place.
+    pub(super) happened: BTreeSet<usize>,
+    /// The tables that should have rows and have none.
+    pub(super) unfilled: UnfilledTables,
+    pub(super) report: Report,
+}
+
+/// What is remembered of a state that is kept.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KeptState {
+    /// The migrations that are applied in it, or begun; oldest first.
+    applied: Vec<MigrationId>,
+    /// Those of them that this run did not apply.
+    foreign: BTreeSet<MigrationId>,
+    /// The migration that was interrupted, if that is how the state came about.
+    crashed: Option<MigrationId>,
+    /// How many instances of services are those of the new release.
+    replaced: u32,
+}
+
+impl<'a> Run<'a> {
+    /// Nothing was done yet.
+    pub(super) fn new(
+        upgrade: &'a Upgrade,
+        environment: &'a dyn Environment,
+        plan: &'a Plan,
+        report: Report,
+    ) -> Self {
+        Self {
+            upgrade,
+            environment,
+            plan,
+            observations: BTreeMap::new(),
+            looks: Looks::default(),
+            snapshots: [(EMPTY.to_owned(), KeptState::default())].into(),
+            crashes: Crashes::default(),
+            crashed: None,
+            prepared: None,
+            applied: Vec::new(),
+            foreign: BTreeSet::new(),
+            finalized: false,
+            replaced: 0,
+            drift: BTreeSet::new(),
+            leaves_attempt: false,
+            judged: Judged::default(),
+            faults: Faults::default(),
+            tried: Tried::default(),
+            own_rows: OwnRows::default(),
+            happened: BTreeSet::new(),
+            unfilled: UnfilledTables::default(),
+            report,
+        }
+    }
+
+    /// Whether a way back runs the downs.
+    pub(super) fn goes_by_downs(&self, strategy: &str) -> bool {
+        let mut all = self.upgrade.rollbacks().iter();
+        all.any(|rollback| rollback.name() == strategy && rollback.requires_reversible())
+    }
+
+    /// Whether every migration is applied.
+    pub(super) fn is_at_head(&self) -> bool {
+        let all = self.upgrade.migrations();
+        let done = |migration: &Arc<dyn Migration>| self.applied.contains(migration.id());
+        !all.is_empty() && all.iter().all(done)
+    }
+
+    /// Remembers what belongs to the state that was kept now.
+    pub(super) fn keep(&mut self, label: &str) {
+        let state = KeptState {
+            applied: self.applied.clone(),
+            foreign: self.foreign.clone(),
+            crashed: self.crashed.clone(),
+            replaced: self.replaced,
+        };
+        self.snapshots.insert(label.to_owned(), state);
+        self.looks.keep(label);
+    }
+
+    /// Goes back to what belongs to the state that was put back now.
+    pub(super) fn put_back(&mut self, label: &str) {
+        let kept = self.snapshots.get(label).cloned().unwrap_or_default();
+        (self.applied, self.foreign) = (kept.applied, kept.foreign);
+        (self.crashed, self.replaced) = (kept.crashed, kept.replaced);
+        self.finalized = false;
+        self.drift.clear();
+    }
+
+    /// A migration that is about to be applied. One that the system has applied, or begun, before
+    /// this run did is not this run's to roll back.
+    pub(super) async fn begin(
+        &mut self,
+        cx: &UpgradeContext,
+        id: &MigrationId,
+    ) -> Result<Arc<dyn Migration>> {
+        let migration = steps::migration(self, id)?;
+        if !self.applied.contains(id) {
+            if migration.status(cx).await? != Status::Pending {
+                self.foreign.insert(id.clone());
+            }
+            self.applied.push(id.clone());
+        }
+        Ok(migration)
+    }
+
+    /// Refuses to undo what this run did not do.
+    pub(super) fn not_ours(&self, migrations: &[MigrationId]) -> Option<Finding> {
+        let is_ours = |id: &&MigrationId| self.applied.contains(id) && !self.foreign.contains(*id);
+        let id = migrations.iter().find(|id| !is_ours(id))?;
+        let message = "was not applied by this run, and a run undoes only what it did itself";
+        Some(
+            Finding::error("rollback-unsafe", format!("migration {id}"), message)
+                .with_help("plan without what the system has applied: `Upgrade::without_applied`"),
+        )
+    }
+
+    /// The services, snapshots, ... of the environment: a plan that was checked takes only what the
+    /// environment has.
+    pub(super) fn has<'e, F: ?Sized>(&self, facet: Option<&'e F>) -> Result<&'e F> {
+        facet.ok_or_else(|| {
+            let message = "the environment has not what the plan takes";
+            Error::new(ErrorKind::Unsupported, message).with_hint("plan again")
+        })
+    }
+
+    /// What was observed under a label.
+    pub(super) fn observed(&self, label: &str) -> Result<&Observation> {
+        self.observations.get(label).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Internal,
+                format!("no state was observed as `{label}`"),
+            )
+        })
+    }
+
+    /// The context of a call: where we are, how long it may take, what can be reached.
+    pub(super) fn context(
+        &self,
+        cx: &UpgradeContext,
+        phase: Phase,
+        within: Duration,
+    ) -> UpgradeContext {
+        let deadline = Instant::now() + within;
+        cx.clone()
+            .with_upgraded(self.is_at_head() && self.crashed.is_none())
+            .with_phase(phase)
+            .with_deadline(deadline)
+            .with_endpoints(self.environment.endpoints())
+    }
+
+    /// The report of a migration.
+    pub(super) fn migration_report(&mut self, id: &MigrationId) -> Option<&mut MigrationReport> {
+        self.report
+            .migrations
+            .iter_mut()
+            .find(|migration| migration.id == *id)
+    }
+
+    /// The migrations that are applied in a state that is kept.
+    pub(super) fn applied_in(&self, label: &str) -> &[MigrationId] {
+        let kept = self.snapshots.get(label);
+        kept.map_or(&[], |kept| kept.applied.as_slice())
+    }
+}

@@ -1,0 +1,227 @@
+//! What each kind of step does.
+
+pub(in crate::runner) mod crash;
+mod migrate;
+mod no_tables;
+mod order;
+pub(in crate::runner) mod requests;
+pub(in crate::runner) mod rollback;
+pub(in crate::runner) mod service_faults;
+mod services;
+mod sessions;
+pub(in crate::runner) mod statements;
+pub(in crate::runner) mod unfilled;
+mod validate;
+
+use self::migrate::{apply, revert};
+use self::validate::validate;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::context::UpgradeContext;
+use crate::environment::At;
+use crate::error::{Error, ErrorKind, Result};
+use crate::finding::Blame;
+use crate::finding::Finding;
+use crate::migration::{Migration, MigrationId};
+use crate::observation::Scope;
+use crate::plan::{Action, Step};
+use crate::rollback::{Loss, Rollback, RollbackRequest, Safety};
+use crate::runner::compare;
+use crate::runner::run::{StepResult, verdict};
+use crate::runner::state::Run;
+use crate::validator::Verdict;
+
+pub(in crate::runner) async fn perform(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    step: &Step,
+) -> StepResult {
+    if !matches!(step.action, Action::Validate) {
+        run.faults.moved_on();
+    }
+    match &step.action {
+        Action::Provision => provision(run, cx).await,
+        Action::Snapshot { label } => {
+            run.has(run.environment.snapshots())?
+                .take(cx, label)
+                .await?;
+            run.keep(label);
+            Ok(Verdict::Pass)
+        }
+        Action::Restore { label } => {
+            let snapshots = run.has(run.environment.snapshots())?;
+            snapshots.restore(cx, label).await?;
+            run.put_back(label);
+            Ok(Verdict::Pass)
+        }
+        Action::Observe { label } => {
+            let observation = run.look(cx, &At::Live, &Scope::All).await?;
+            run.looks.observe(label);
+            if run.observations.is_empty() {
+                run.report.rows = observation.rows();
+                run.report.tables = observation.tables.len() as u64;
+            }
+            run.observations.insert(label.clone(), observation);
+            Ok(Verdict::Pass)
+        }
+        Action::Compare { with, equal } => compare::compare(run, cx, step, with, *equal).await,
+        Action::Validate => {
+            let verdict = validate(run, cx).await;
+            service_faults::judge(run, cx, &verdict);
+            verdict
+        }
+        Action::Inspect { irreversible } => {
+            let mut findings = run.upgrade.findings().to_vec();
+            for (id, reason) in irreversible {
+                let file = migration(run, id)?.files().up;
+                let migration = id.clone();
+                findings.push(
+                    Finding::error("down-missing", format!("migration {id}"), reason.clone())
+                        .with_help("write its down, or do not ask for `reversible`")
+                        .with_blame(Blame { migration, file }),
+                );
+            }
+            Ok(verdict(findings))
+        }
+        Action::PrepareRollback { strategy } => {
+            way_back(run, strategy)?.prepare(cx).await?;
+            run.prepared = Some((strategy.clone(), run.applied.len()));
+            Ok(Verdict::Pass)
+        }
+        Action::CheckRollback { strategy, applied } => {
+            let request = RollbackRequest::new(applied.iter().cloned());
+            let safety = way_back(run, strategy)?.check(cx, &request).await?;
+            Ok(match safety {
+                Safety::Safe => Verdict::Pass,
+                Safety::SafeWithLoss { losses } => Verdict::Fail(vec![Finding::warning(
+                    "rollback-loses",
+                    strategy.clone(),
+                    format!("would lose {}", Loss::list(&losses)),
+                )]),
+                Safety::Unsafe { boundary, reason } => {
+                    Verdict::Fail(vec![Finding::error("rollback-unsafe", boundary, reason)])
+                }
+            })
+        }
+        Action::Apply { migration } => {
+            let before = unfilled::before(run, cx, migration).await?;
+            statements::before(run, cx).await?;
+            let watches = sessions::begin(run, cx, step).await?;
+            let applied = apply(run, cx, step, migration).await;
+            let applied = sessions::end(run, cx, watches, applied).await?;
+            if let Some(before) = before {
+                let migration = self::migration(run, migration)?;
+                unfilled::after(run, cx, &*migration, &before).await?;
+            }
+            let applied = no_tables::after_apply(run, cx, applied).await?;
+            if !matches!(&applied, Verdict::Fail(found) if found.iter().any(Finding::fails)) {
+                statements::after(run, cx).await?;
+            }
+            Ok(applied)
+        }
+        Action::Crash {
+            migration,
+            moment,
+            victim,
+        } => crash::crash(run, cx, migration, *moment, *victim).await,
+        Action::Settle {
+            migration,
+            before,
+            after,
+            label,
+        } => crash::settle(run, cx, migration, (before, after), label).await,
+        Action::ApplyAgain { migration } => order::again(run, cx, migration, true).await,
+        Action::RevertAgain { migration } => order::again(run, cx, migration, false).await,
+        Action::MergeLate { migration, with } => order::merge_late(run, cx, migration, with).await,
+        Action::Revert { migration } => {
+            let watches = sessions::begin(run, cx, step).await?;
+            let reverted = revert(run, cx, step, migration).await;
+            sessions::end(run, cx, watches, reverted).await
+        }
+        Action::Write { seed } => {
+            let cx = cx.clone().with_seed(*seed);
+            for writes in run.upgrade.writes() {
+                match writes.write(&cx).await {
+                    Ok(()) => {}
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Cancelled) =>
+                    {
+                        return Err(error);
+                    }
+                    // Without what users write, this attempt proves nothing; others may.
+                    Err(error) => {
+                        let refused = statements::of_new_release(run, &cx).await?;
+                        if !refused.is_empty() {
+                            return Ok(Verdict::Fail(refused));
+                        }
+                        return Ok(Verdict::Inconclusive(format!(
+                            "users could not write: {error:?}"
+                        )));
+                    }
+                }
+            }
+            Ok(Verdict::Pass)
+        }
+        Action::Replace { version } => {
+            let new = version == &run.plan.to;
+            let count = if new { u32::MAX } else { 0 };
+            services::replace(run, cx, services::To::Release(version, count)).await
+        }
+        Action::ReplaceFirst { count, .. } => {
+            services::replace(run, cx, services::To::First(*count)).await
+        }
+        Action::Strike { fault, for_ms } => {
+            service_faults::strike(run, cx, fault, Duration::from_millis(*for_ms)).await
+        }
+        Action::Heal { fault } => service_faults::heal(run, cx, fault).await,
+        Action::RollBack { strategy, applied } => {
+            rollback::planned(run, cx, step, strategy, applied).await
+        }
+        Action::Finalize { strategy } => {
+            // From here on nothing may be rolled back, also where it does not come to its end.
+            (run.prepared, run.finalized) = (None, true);
+            way_back(run, strategy)?.finalize(cx).await?;
+            Ok(Verdict::Pass)
+        }
+        // The loop leaves it to the end of the run.
+        Action::Teardown => Ok(Verdict::Pass),
+    }
+}
+
+/// The way back of a name.
+pub(in crate::runner) fn way_back(run: &Run<'_>, strategy: &str) -> Result<Arc<dyn Rollback>> {
+    run.upgrade
+        .rollbacks()
+        .iter()
+        .find(|rollback| rollback.name() == strategy)
+        .cloned()
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("the plan names a way back `{strategy}` that the upgrade does not have"),
+            )
+            .with_hint("plan again")
+        })
+}
+
+pub(in crate::runner) fn migration(run: &Run<'_>, id: &MigrationId) -> Result<Arc<dyn Migration>> {
+    let upgrade = run.upgrade;
+    let all = upgrade.released().iter().chain(upgrade.migrations());
+    all.into_iter()
+        .find(|migration| migration.id() == id)
+        .cloned()
+        .ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("the plan names a migration `{id}` that the upgrade does not have"),
+            )
+            .with_hint("plan again")
+        })
+}
+
+async fn provision(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResult {
+    run.environment.prepare(cx).await?;
+    unfilled::report(run, cx);
+    Ok(Verdict::Pass)
+}

@@ -1,0 +1,103 @@
+//! From the services of one release to those of another, and back.
+
+use crate::context::UpgradeContext;
+use crate::error::{Failure, Result};
+use crate::finding::Finding;
+use crate::ids::Version;
+use crate::outcome::Outcome;
+use crate::runner::deadline::in_time;
+use crate::runner::run::StepResult;
+use crate::runner::state::Run;
+use crate::validator::Verdict;
+
+/// What services are replaced by.
+pub(in crate::runner) enum To<'a> {
+    /// Those of a release, which has so many instances of the new one.
+    Release(&'a Version, u32),
+    /// So many instances of the new release, and else those of the old one.
+    First(u32),
+}
+
+/// Services that do not come up are a defect of the upgrade, not of the run.
+pub(in crate::runner) async fn replace(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    to: To<'_>,
+) -> StepResult {
+    let before = run.replaced;
+    let (subject, count) = match &to {
+        To::Release(version, count) => (format!("release {version}"), *count),
+        To::First(count) if *count < before => (format!("release {}", run.plan.from), *count),
+        To::First(count) => (format!("release {}", run.plan.to), *count),
+    };
+    // Should it stop on the way, some of them are of the new release.
+    run.replaced = before.max(count);
+    let services = run.has(run.environment.services())?;
+    let replaced = match to {
+        To::Release(version, _) => services.replace(cx, version).await,
+        To::First(count) => {
+            let instances = run.has(services.instances())?;
+            instances.replace_first(cx, count).await
+        }
+    };
+    match in_time(replaced)? {
+        Outcome::Done | Outcome::NothingToDo => {
+            run.replaced = count;
+            Ok(Verdict::Pass)
+        }
+        Outcome::Failed(failure) => Ok(Verdict::Fail(vec![
+            Finding::error("services-not-up", subject, why(&failure))
+                .with_evidence(format!("{failure:#}")),
+        ])),
+    }
+}
+
+/// Back to the services of the old release, if any instance is of the new one, and by `data` to
+/// the old schema and rows.
+///
+/// The services go first: those of the old release have run on the new schema before, so that
+/// users are served all the time. Where they do not start there, they go last.
+pub(in crate::runner) async fn go_back<F>(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    data: F,
+) -> Result<Outcome>
+where
+    F: Future<Output = Result<Outcome>>,
+{
+    if run.replaced == 0 {
+        return in_time(data.await);
+    }
+    let old = run.plan.from.clone();
+    let services = run.has(run.environment.services())?;
+    let first = in_time(services.replace(cx, &old).await)?;
+    let gone_back = in_time(data.await)?;
+    if let Outcome::Failed(_) = gone_back {
+        return Ok(gone_back);
+    }
+    if let Outcome::Failed(refused) = first {
+        if let failed @ Outcome::Failed(_) = in_time(services.replace(cx, &old).await)? {
+            return Ok(failed);
+        }
+        let refused_by = why(&refused);
+        let message = format!("start only after the schema has gone back: {refused_by}");
+        cx.notice(
+            Finding::error("services-not-up", format!("release {old}"), message)
+                .with_evidence(format!("{refused:#}"))
+                .with_help("users are without an answer until then; the old release must start on the new schema, too"),
+        );
+    }
+    run.replaced = 0;
+    Ok(Outcome::Done)
+}
+
+/// The first line of what it came from. The evidence has the others.
+pub(in crate::runner) fn why(failure: &Failure) -> String {
+    let cause = failure.causes.first().cloned();
+    let cause = cause.unwrap_or_else(|| failure.to_string());
+    let first = cause.lines().next().unwrap_or_default();
+    first
+        .strip_suffix("; its last lines:")
+        .unwrap_or(first)
+        .to_owned()
+}
