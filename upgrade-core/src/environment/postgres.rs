@@ -18,7 +18,7 @@ use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
 use crate::postgres::cluster::{self, ClusterObject};
 use crate::postgres::database::{CopyStrategy, Marker, MarkerKind, close, derived_name};
 use crate::postgres::rowdiff::{self, RowDiffOptions};
-use crate::postgres::{Database, Observer, Release, Watch};
+use crate::postgres::{Database, LockQueue, Observer, Release, Watch};
 use crate::validator::Finding;
 use crate::version::Version;
 
@@ -170,6 +170,7 @@ struct State {
     database: Option<Database>,
     snapshots: BTreeMap<String, Database>,
     watch: Option<Watch>,
+    lock_queue: Option<LockQueue>,
     /// What was on the server before the first migration, and before the one that is monitored.
     server_before: BTreeSet<ClusterObject>,
     server_watched: BTreeSet<ClusterObject>,
@@ -629,18 +630,27 @@ impl Environment for PostgresEnvironment {
             Ok::<_, Error>((Watch::begin(session, &self.observer).await?, before))
         };
         let (begun, before) = cx.bounded("watch sessions", begin).await??;
-        self.state(|state| (state.watch, state.server_watched) = (Some(begun), before));
+        let queue = LockQueue::begin(&live, cx.run_id());
+        self.state(|state| {
+            (state.watch, state.server_watched) = (Some(begun), before);
+            state.lock_queue = Some(queue);
+        });
         Ok(())
     }
 
     async fn left_behind(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
         self.require(self.capabilities.watches, "a watch over sessions")?;
         let live = self.database()?;
+        let waited = match self.state(|state| state.lock_queue.take()) {
+            Some(queue) => queue.end().await,
+            None => Vec::new(),
+        };
         match self.state(|state| state.watch.take()) {
             Some(watch) => {
                 let ended = cx.bounded("look at sessions", watch.end(&live));
                 let (mut findings, session) = ended.await??;
                 self.keep_live(session).await;
+                findings.extend(waited);
                 findings.extend(
                     cx.bounded("look at the server", self.new_on_server(&live))
                         .await??,

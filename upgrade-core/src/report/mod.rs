@@ -25,6 +25,9 @@ use crate::scenario::Scenario;
 use crate::validator::{Finding, Severity};
 use crate::version::{Phase, RunId, Version};
 
+#[cfg(feature = "postgres")]
+pub(crate) use text::seconds;
+
 /// The version of the JSON format.
 pub const FORMAT: u32 = 1;
 
