@@ -83,6 +83,8 @@ enum Cause {
 struct Queue {
     /// The session of the migration, when it was last observed in this queue.
     migration: Session,
+    /// What the migration ran meanwhile, each statement with the number of observations.
+    statements: BTreeMap<String, u32>,
     /// The longest wait of the migration itself.
     waited_ms: u64,
     /// The sessions that were at the head of the queue, each with the number of observations.
@@ -142,12 +144,15 @@ impl Seen {
                 .unwrap_or_else(|| now - first.get(&key(wait)).unwrap_or(&now))
         };
         let migrating = self.migrating(&waits, &sessions);
+        // How many sessions are in each queue now, behind the migration.
+        let mut behind: BTreeMap<At, usize> = BTreeMap::new();
         for pid in &migrating {
             let (Some(wait), Some(session)) = (waits.get(pid), sessions.get(pid)) else {
                 continue;
             };
             let waited = age(&self.first, wait);
             let at = (Cause::Waits, *pid, spelled(wait, &wait.mode), self.of(wait));
+            behind.insert(at.clone(), 0);
             let queue = self.queue(at, session);
             queue.waited_ms = queue.waited_ms.max(waited);
             for head in heads(*pid, &waits) {
@@ -159,8 +164,6 @@ impl Seen {
             }
             self.waited.insert(*pid, now);
         }
-        // How many wait in each queue now.
-        let mut behind: BTreeMap<At, usize> = BTreeMap::new();
         for (pid, wait) in &waits {
             let is_user = sessions.get(pid).is_none_or(|session| session.is_client());
             if migrating.contains(pid) || !is_user {
@@ -200,6 +203,9 @@ impl Seen {
         for (at, count) in behind {
             if let Some(queue) = self.queues.get_mut(&at) {
                 queue.behind = queue.behind.max(count);
+                if let Some(statement) = queue.migration.statement() {
+                    *queue.statements.entry(statement).or_default() += 1;
+                }
             }
         }
     }
@@ -244,6 +250,7 @@ impl Seen {
     fn queue(&mut self, at: At, session: &Session) -> &mut Queue {
         let queue = self.queues.entry(at).or_insert_with(|| Queue {
             migration: session.clone(),
+            statements: BTreeMap::new(),
             waited_ms: 0,
             heads: BTreeMap::new(),
             behind: 0,
@@ -315,8 +322,10 @@ impl Seen {
             false => Finding::note("lock-queue", of.as_str(), message),
         };
         let finding = finding.with_help(help);
-        match queue.migration.statement() {
-            Some(statement) => finding.with_evidence(format!("{migration} was at `{statement}`")),
+        match queue.statements.iter().max_by_key(|(_, times)| *times) {
+            Some((statement, _)) => {
+                finding.with_evidence(format!("meanwhile it ran `{statement}`"))
+            }
             None => finding,
         }
     }

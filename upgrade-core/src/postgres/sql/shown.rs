@@ -5,7 +5,7 @@ use super::lex::{TokenKind, lex};
 /// A statement on one line, of at most `limit` characters, without comments and with `?` in place
 /// of every value: strings, dollar-quoted bodies and numbers. Names stay, in their quotes.
 ///
-/// The text may end anywhere, as the server keeps only the beginning of a long statement.
+/// Without the semicolon at its end. The text may end anywhere, as the server keeps only the beginning of a long statement.
 pub(crate) fn without_values(sql: &str, limit: usize) -> String {
     let mut shown = String::new();
     for token in lex(sql) {
@@ -33,7 +33,7 @@ pub(crate) fn without_values(sql: &str, limit: usize) -> String {
             break;
         }
     }
-    let shown = shown.trim_end();
+    let shown = shown.trim_end_matches([' ', ';']);
     match shown.char_indices().nth(limit) {
         Some((end, _)) => format!("{} ..", shown[..end].trim_end()),
         None => shown.to_owned(),
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn values_are_left_out_and_names_stay() {
         for (sql, shown) in [
-            ("select 1", "select ?"),
+            ("select 1;", "select ?"),
             (
                 "SELECT  name,\n\tage2 from \"My Table\" -- of bob\nwhere id = 17",
                 "SELECT name, age2 from \"My Table\" where id = ?",

@@ -73,7 +73,7 @@ fn the_head_of_the_queue_is_named_and_those_behind_the_migration_are_counted() {
     assert!(finding.help.as_ref().unwrap().contains("`lock_timeout`"));
     assert_eq!(
         finding.evidence.as_deref(),
-        Some("migration 0002_note was at `alter table ride add column note text`")
+        Some("meanwhile it ran `alter table ride add column note text`")
     );
 }
 
@@ -89,6 +89,10 @@ fn a_migration_that_waits_alone_is_a_note() {
         "note[lock-queue] table public.ride: migration 0002_note waited 450 ms for SHARE UPDATE \
          EXCLUSIVE behind session 9 (active, in a transaction for 3.00 s, `select ?`); no other \
          session waited behind it"
+    );
+    assert_eq!(
+        finding.evidence.as_deref(),
+        Some("meanwhile it ran `select ?`")
     );
 }
 
