@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::queue::{Look, Seen};
+use self::queue::{Sample, Seen};
 use super::database::{Database, close};
 use super::sql::quote_literal;
 use crate::event::millis;
@@ -45,7 +45,7 @@ const APPLICATION: &str = "upgrade lock queue";
 ///
 /// `pg_blocking_pids` holds up the lock manager for a moment, so only those who wait are looked up.
 /// Servers before version 14 do not have `waitstart`.
-const LOOK: &str = "
+const SAMPLE: &str = "
     with waits as (
         select l.pid, l.locktype, l.mode, l.database,
             coalesce(l.relation, (select t.relation from pg_catalog.pg_locks t
@@ -128,7 +128,7 @@ fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
 async fn observe(live: Database, stop: CancellationToken, seen: Arc<Mutex<Seen>>) {
     let began = Instant::now();
     let application = quote_literal(&lock(&seen).prefix);
-    let look = LOOK.replace("$APPLICATION", &application);
+    let sample = SAMPLE.replace("$APPLICATION", &application);
     let mut pause = SHORT;
     while !stopped(&stop, pause).await {
         let opening = tokio::select! {
@@ -138,7 +138,7 @@ async fn observe(live: Database, stop: CancellationToken, seen: Arc<Mutex<Seen>>
         match opening {
             Ok(Ok(mut session)) => {
                 loop {
-                    match timeout(WITHIN, at_once(&mut session, &look)).await {
+                    match timeout(WITHIN, sampled(&mut session, &sample)).await {
                         Ok(Ok(now)) => lock(&seen).add(&now, millis(began.elapsed())),
                         // A limit of time; a server that shuts down ends the session next.
                         Ok(Err(sqlx::Error::Database(error))) => {
@@ -175,7 +175,7 @@ async fn open(live: &Database) -> Result<PgConnection, sqlx::Error> {
     Ok(session)
 }
 
-async fn at_once(session: &mut PgConnection, sql: &str) -> Result<Look, sqlx::Error> {
+async fn sampled(session: &mut PgConnection, sql: &str) -> Result<Sample, sqlx::Error> {
     let row = session
         .fetch_one(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())))
         .await?;
@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that accepts connections and says nothing, and a database on it.
+    /// A server that accepts connections and never answers, and a database on it.
     fn mute() -> (TcpListener, Database) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_says_nothing_is_waited_for_no_longer_than_the_migration() {
+    async fn a_server_that_does_not_answer_is_waited_for_no_longer_than_the_migration() {
         let (listener, live) = mute();
         let queue = LockQueue::begin(&live, &RunId::generate());
         let mut opened = false;

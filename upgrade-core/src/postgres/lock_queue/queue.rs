@@ -37,7 +37,7 @@ const STOPS_WRITERS: usize = 4;
 
 /// One observation.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Look {
+pub(super) struct Sample {
     waits: Vec<Wait>,
     sessions: Vec<Session>,
 }
@@ -106,7 +106,7 @@ pub(super) struct Seen {
     /// What a lock that is on no relation is attributed to.
     database: String,
     queues: BTreeMap<At, Queue>,
-    /// When each wait was first observed, for servers that do not say it.
+    /// When each wait was first observed, for servers that do not report it.
     first: BTreeMap<(i32, String, String), u64>,
     /// When each session of the migration was last observed waiting.
     waited: BTreeMap<i32, u64>,
@@ -124,15 +124,16 @@ impl Seen {
     }
 
     /// Adds an observation that was made so many milliseconds after the beginning.
-    pub(super) fn add(&mut self, look: &Look, now: u64) {
+    pub(super) fn add(&mut self, sample: &Sample, now: u64) {
         // A lock that was granted just now has no blockers any more.
-        let waits: BTreeMap<i32, &Wait> = look
+        let waits: BTreeMap<i32, &Wait> = sample
             .waits
             .iter()
             .filter(|wait| !wait.blockers.is_empty())
             .map(|wait| (wait.pid, wait))
             .collect();
-        let sessions: BTreeMap<i32, &Session> = look.sessions.iter().map(|s| (s.pid, s)).collect();
+        let sessions: BTreeMap<i32, &Session> =
+            sample.sessions.iter().map(|s| (s.pid, s)).collect();
         let key = |wait: &Wait| (wait.pid, wait.kind.clone(), wait.mode.clone());
         let keys: BTreeSet<_> = waits.values().map(|wait| key(wait)).collect();
         self.first.retain(|key, _| keys.contains(key));
@@ -177,12 +178,12 @@ impl Seen {
             };
             let mut waited = age(&self.first, wait);
             let at = match waits.get(&migration) {
-                Some(own) => (
-                    Cause::Waits,
-                    migration,
-                    spelled(own, &own.mode),
-                    self.of(own),
-                ),
+                Some(own) => {
+                    // What it waited before, while the migration worked, has another cause.
+                    waited = waited.min(age(&self.first, own));
+                    let lock = spelled(own, &own.mode);
+                    (Cause::Waits, migration, lock, self.of(own))
+                }
                 // Tools and services wait their turn to migrate behind such a lock.
                 None if gate.kind == "advisory" => continue,
                 None => {
@@ -367,7 +368,7 @@ impl Session {
     }
 }
 
-/// The session as a person would look for it on the server.
+/// The session by what identifies it on the server: number, application, state, statement.
 impl fmt::Display for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();

@@ -5,15 +5,15 @@ use super::*;
 const APPLICATION: &str = "upgrade r1 0002_note";
 
 /// What was seen in these observations, 25 ms apart: sessions, then waits.
-fn seen(looks: &[(Value, Value)]) -> Vec<Finding> {
+fn seen(samples: &[(Value, Value)]) -> Vec<Finding> {
     let mut seen = Seen {
         prefix: "upgrade r1 ".to_owned(),
         ..Seen::new(&RunId::generate(), "shop")
     };
-    for (number, (sessions, waits)) in looks.iter().enumerate() {
-        let look = json!({ "sessions": sessions, "waits": waits });
-        let look = serde_json::from_value(look).unwrap();
-        seen.add(&look, 25 * number as u64);
+    for (number, (sessions, waits)) in samples.iter().enumerate() {
+        let sample = json!({ "sessions": sessions, "waits": waits });
+        let sample = serde_json::from_value(sample).unwrap();
+        seen.add(&sample, 25 * number as u64);
     }
     seen.findings()
 }
@@ -97,7 +97,7 @@ fn a_migration_that_waits_alone_is_a_note() {
 }
 
 #[test]
-fn a_migration_that_holds_the_lock_is_told_from_one_that_waits() {
+fn a_migration_that_holds_the_lock_is_no_queue_behind_others() {
     let sessions = || json!([session(9, ""), session(1, APPLICATION), session(2, "")]);
     let held = |waited| {
         let wait = wait(2, "AccessShareLock", Some(waited), &[1]);
@@ -122,6 +122,18 @@ fn a_migration_that_holds_the_lock_is_told_from_one_that_waits() {
         panic!("one finding")
     };
     assert!(finding.message.contains("waited 700 ms for"), "{finding}");
+    // It held the lock first, and waits for another one now.
+    let then = json!([
+        wait(1, "AccessExclusiveLock", Some(10), &[9]),
+        wait(2, "AccessShareLock", Some(825), &[1]),
+    ]);
+    let [finding] = &seen(&[(sessions(), held(800)), (sessions(), then)])[..] else {
+        panic!("one finding")
+    };
+    assert!(
+        finding.message.contains("held ACCESS EXCLUSIVE"),
+        "{finding}"
+    );
 }
 
 #[test]
@@ -186,13 +198,13 @@ fn a_server_that_keeps_no_time_of_waits_is_measured_from_outside() {
     let waits = || json!([wait(1, "AccessExclusiveLock", None, &[9])]);
     let nothing = || (sessions(), json!([]));
     let waiting = || (sessions(), waits());
-    let looks = |count: usize| vec![waiting(); count];
-    let [finding] = &seen(&looks(11))[..] else {
+    let samples = |count: usize| vec![waiting(); count];
+    let [finding] = &seen(&samples(11))[..] else {
         panic!("one finding")
     };
     assert!(finding.message.contains("waited 250 ms"), "{finding}");
     // Two waits are not one.
-    let two = [looks(6), vec![nothing()], looks(6)].concat();
+    let two = [samples(6), vec![nothing()], samples(6)].concat();
     assert_eq!(seen(&two), []);
 }
 
@@ -256,14 +268,14 @@ fn heads_that_cannot_be_seen_or_that_change_are_described_as_far_as_possible() {
 #[test]
 fn the_longest_queues_are_reported_and_the_others_counted() {
     let sessions = || json!([session(9, ""), session(1, APPLICATION)]);
-    let looks: Vec<(Value, Value)> = (0..8)
+    let samples: Vec<(Value, Value)> = (0..8)
         .map(|number| {
             let wait = wait(1, "AccessExclusiveLock", Some(300 + number), &[9]);
             let relation = json!(format!("table public.t{number}"));
             (sessions(), json!([with(wait, "relation", relation)]))
         })
         .collect();
-    let found = seen(&looks);
+    let found = seen(&samples);
     assert_eq!(found.len(), FINDINGS);
     assert_eq!(found[0].subject, "table public.t7");
     let evidence = found[4].evidence.as_deref().unwrap();
