@@ -110,6 +110,13 @@ pub(super) const KINDS: &[FindingKind] = &[
         mend: "grant `pg_read_all_stats` to the role that migrates",
     },
     FindingKind {
+        id: "lock-queue",
+        title: "sessions waited for a lock because of a migration",
+        severity: Warning,
+        breaks: "every request that needs the table stops until the migration has its lock and is done, and the requests that pile up use up the connections of the services",
+        mend: "set a short `lock_timeout` and try again where the migration waits for others; take smaller steps and weaker locks where it works for long itself",
+    },
+    FindingKind {
         id: "invalid-index-accepted",
         title: "an index that is not valid counts as made",
         severity: Error,

@@ -12,6 +12,7 @@ pub mod container;
 pub mod database;
 pub mod fingerprint;
 mod large_objects;
+mod lock_queue;
 pub mod major;
 mod observe;
 pub mod rowdiff;
@@ -23,6 +24,7 @@ mod watch;
 use sqlx::postgres::PgConnection;
 
 pub use database::Database;
+pub(crate) use lock_queue::LockQueue;
 pub use observe::{BOOKKEEPING, Observer};
 pub(crate) use statements::Release;
 pub(crate) use watch::Watch;

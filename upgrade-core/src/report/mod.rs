@@ -22,6 +22,9 @@ use crate::scenario::Scenario;
 
 pub use crate::outcome::{RollbackReport, StepOutcome, TrafficReport};
 
+#[cfg(feature = "postgres")]
+pub(crate) use text::seconds;
+
 /// The version of the JSON format.
 pub const FORMAT: u32 = 2;
 

@@ -12,6 +12,7 @@ mod crash;
 mod declared;
 mod layouts;
 mod left_behind;
+mod lock_queue;
 mod looks;
 mod pages;
 mod releases;

@@ -51,17 +51,27 @@ impl Case {
 
 impl Shop {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Profile::ThrowAway).await
+    }
+
+    pub(crate) async fn start_with(profile: Profile) -> Self {
         let options = ProviderOptions::from_env().unwrap();
         let Found::Binaries(binaries) = discover(&ServerRequirement::any(), &options).unwrap()
         else {
             panic!("these tests need a server of their own: unset UPGRADE_PG_URL");
         };
-        let options = ServerOptions::new(Profile::ThrowAway);
+        let options = ServerOptions::new(profile);
         let server = LocalServer::start(&binaries, options).await.unwrap();
         Self {
             server,
             next: AtomicU32::new(0),
         }
+    }
+
+    /// Kills the server with all its processes, and starts it on what that left.
+    pub(crate) async fn kill_and_start_again(&self) {
+        self.server.kill().await.unwrap();
+        self.server.restart().await.unwrap();
     }
 
     pub(crate) fn connect_options(&self) -> PgConnectOptions {

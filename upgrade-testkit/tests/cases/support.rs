@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use upgrade_testkit::prelude::*;
 use upgrade_testkit::upgrade_core::Report;
 
+use crate::users;
+
 /// What has to be found: id, weight, what it is about, and a text that its message or its evidence
 /// contains.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +58,8 @@ pub(crate) struct Run {
     expected: Vec<Expected>,
     /// What a run says that cannot be judged.
     inconclusive: Option<&'static str>,
+    /// The table that users read, behind a report that takes long.
+    read: Option<&'static str>,
 }
 
 pub(crate) fn run(scenarios: impl Into<Vec<Scenario>>) -> Run {
@@ -65,6 +69,7 @@ pub(crate) fn run(scenarios: impl Into<Vec<Scenario>>) -> Run {
         reversible: false,
         expected: Vec::new(),
         inconclusive: None,
+        read: None,
     }
 }
 
@@ -77,6 +82,12 @@ impl Run {
 
     pub(crate) fn reversible(mut self) -> Self {
         self.reversible = true;
+        self
+    }
+
+    /// Users read a table while migrations are applied, and before them a report that takes long.
+    pub(crate) fn behind_a_reader_of(mut self, table: &'static str) -> Self {
+        self.read = Some(table);
         self
     }
 
@@ -146,6 +157,12 @@ impl Run {
             .seed(seed)
             .scenario(scenario)
             .without_template();
+        let rehearsal = match self.read {
+            Some(table) => rehearsal
+                .traffic(users::long_report(table))
+                .traffic(users::readers(table)),
+            None => rehearsal,
+        };
         Ok(if self.reversible {
             rehearsal.reversible()
         } else {

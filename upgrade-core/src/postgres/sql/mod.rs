@@ -1,8 +1,10 @@
 //! SQL as text: quoting names and values, cutting scripts into statements.
 
 mod lex;
+mod shown;
 mod split;
 
+pub(crate) use shown::without_values;
 pub use split::{
     Placeholder, Statement, StatementKind, first_keyword, first_placeholder, is_empty_script,
     line_of, split,

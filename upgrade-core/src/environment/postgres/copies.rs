@@ -1,0 +1,183 @@
+//! States of the database as copies of it, and how the rows of two of them differ.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use sqlx::postgres::PgConnection;
+
+use super::{PATIENCE, PostgresEnvironment, fresh_name};
+use crate::context::UpgradeContext;
+use crate::environment::{At, EMPTY, RowComparison, Snapshots};
+use crate::error::{Error, ErrorKind, Result};
+use crate::observation::{RowDiff, RowDiffRequest};
+use crate::postgres::Database;
+use crate::postgres::cluster;
+use crate::postgres::database::{Marker, MarkerKind, close, derived_name};
+use crate::postgres::rowdiff::{self, RowDiffOptions};
+
+#[async_trait]
+impl Snapshots for PostgresEnvironment {
+    fn has_empty(&self) -> bool {
+        self.source.may_be_emptied()
+    }
+
+    async fn take(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        let live = self.database()?;
+        let number = self.state(|state| state.snapshots.len());
+        let name = self
+            .state(|state| {
+                state
+                    .snapshots
+                    .get(label)
+                    .map(|kept| kept.name().to_owned())
+            })
+            .unwrap_or_else(|| derived_name(live.name(), &format!("s{number}")));
+        // Known before it is made, so that teardown removes also what was made by half.
+        self.state(|state| {
+            state
+                .snapshots
+                .insert(label.to_owned(), live.sibling(&name))
+        });
+        let copied = cx
+            .bounded("take a snapshot", self.keep_state(cx, &live, &name))
+            .await?;
+        if let Err(error) = copied {
+            self.state(|state| state.snapshots.remove(label));
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        if label == EMPTY && self.has_empty() {
+            let live = self.database()?;
+            self.leave().await;
+            cx.bounded("empty the database", self.make_anew(&live))
+                .await??;
+            return cx
+                .bounded("set the database up", self.source.set_up(cx, &live))
+                .await?;
+        }
+        let kept = self.at(&At::Snapshot(label.to_owned()))?;
+        cx.bounded("restore a snapshot", self.put_back(cx, &kept))
+            .await?
+    }
+}
+
+#[async_trait]
+impl RowComparison for PostgresEnvironment {
+    async fn row_diff(
+        &self,
+        cx: &UpgradeContext,
+        from: &At,
+        to: &At,
+        requests: &[RowDiffRequest],
+    ) -> Result<BTreeMap<String, RowDiff>> {
+        let (from, to) = (self.at(from)?, self.at(to)?);
+        let compare = async {
+            let (mut before, mut after) = tokio::try_join!(from.connect(), to.connect())?;
+            let options = RowDiffOptions::default();
+            let found = rowdiff::diff_all(&mut before, &mut after, requests, &options)
+                .await
+                .map_err(|source| {
+                    Error::new(ErrorKind::Database, "the rows could not be compared")
+                        .with_source(source)
+                })?;
+            close(before).await;
+            close(after).await;
+            Ok(found)
+        };
+        cx.bounded("compare rows", compare).await?
+    }
+}
+
+impl PostgresEnvironment {
+    /// Ends the session in the database, before that is copied or replaced.
+    async fn leave(&self) {
+        drop(self.state(|state| state.holds.take()));
+        if let Some(session) = self.state(|state| state.live.take()) {
+            close(session).await;
+        }
+    }
+
+    async fn copy(
+        &self,
+        cx: &UpgradeContext,
+        admin: &mut PgConnection,
+        from: &Database,
+        to: &str,
+    ) -> Result<Database> {
+        // What is overwritten is only ever a copy that this environment made.
+        from.sibling(to).drop(admin).await?;
+        let live = self.database()?;
+        let marker = Marker::new(MarkerKind::Kept, cx.run_id().as_str()).beside(&live);
+        let within = cx.remaining().unwrap_or(PATIENCE);
+        from.copy(admin, to, &marker, self.source.copy_strategy(), within)
+            .await
+    }
+
+    /// Keeps a copy of the database under another name.
+    async fn keep_state(&self, cx: &UpgradeContext, live: &Database, to: &str) -> Result<()> {
+        self.leave().await;
+        let mut admin = self.admin_session(live).await?;
+        self.copy(cx, &mut admin, live, to).await?;
+        self.keep_admin(admin).await;
+        Ok(())
+    }
+
+    /// Makes a database anew, without anything in it.
+    async fn make_anew(&self, live: &Database) -> Result<()> {
+        let mut admin = live.connect_maintenance().await?;
+        live.guard(&mut admin, "emptied").await?;
+        let comment = lasting_comment(live, &mut admin).await?;
+        live.drop(&mut admin).await?;
+        self.clear_server(&mut admin, live).await?;
+        live.create(&mut admin, &Marker::new(MarkerKind::Kept, live.name()))
+            .await?;
+        let comment = live.comment_sql(comment.as_deref());
+        live.act(&mut admin, "mark", &comment).await?;
+        live.replaced().await?;
+        close(admin).await;
+        Ok(())
+    }
+
+    /// Removes what migrations have made on the server outside of the database, which is dropped.
+    async fn clear_server(&self, admin: &mut PgConnection, live: &Database) -> Result<()> {
+        if !self.source.may_clear_server() {
+            return Ok(());
+        }
+        let before = self.state(|state| state.server_before.clone());
+        cluster::remove_new(admin, live.name(), &before).await
+    }
+
+    /// Puts a copy of what was kept in the place of the database. The copy comes first: should it
+    /// fail, for want of disk space say, nothing has changed.
+    async fn put_back(&self, cx: &UpgradeContext, kept: &Database) -> Result<()> {
+        let live = self.database()?;
+        self.leave().await;
+        let mut admin = self.admin_session(&live).await?;
+        if live.exists(&mut admin).await? {
+            live.guard(&mut admin, "put back").await?;
+        }
+        let comment = lasting_comment(&live, &mut admin).await?;
+        let fresh = self.copy(cx, &mut admin, kept, &fresh_name(&live)).await?;
+        live.drop(&mut admin).await?;
+        self.clear_server(&mut admin, &live).await?;
+        let live = fresh.rename(&mut admin, live.name()).await?;
+        let comment = live.comment_sql(comment.as_deref());
+        live.act(&mut admin, "mark", &comment).await?;
+        live.is_no_copy(&mut admin).await?;
+        live.replaced().await?;
+        self.keep_admin(admin).await;
+        Ok(())
+    }
+}
+
+/// What is written on a database that takes the place of this one: our marker, also where a
+/// migration has written something else over it.
+async fn lasting_comment(live: &Database, admin: &mut PgConnection) -> Result<Option<String>> {
+    match live.marker(admin).await? {
+        Some(marker) => Ok(Some(marker.to_comment())),
+        None => live.comment(admin).await,
+    }
+}

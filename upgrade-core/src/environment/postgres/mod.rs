@@ -1,0 +1,313 @@
+//! A system that is one Postgres database, wherever that comes from.
+
+mod copies;
+mod faults;
+mod sessions;
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+
+use super::{
+    At, DATABASE, DatabaseFaults, Endpoints, Environment, LogTail, RowComparison, SessionMonitor,
+    Snapshots, StatementTrial, Unfilled,
+};
+use crate::context::UpgradeContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::observation::{Observation, Scope};
+use crate::postgres::cluster::{self, ClusterObject};
+use crate::postgres::database::{close, derived_name};
+use crate::postgres::{Database, LockQueue, Observer, Watch};
+
+pub use self::source::{DatabaseSource, Existing};
+
+/// How long sessions may take to end where the context has no deadline.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An environment that is one database.
+///
+/// Over a disposable database ([`DatabaseSource::is_disposable`]) it keeps states as copies of the
+/// database, ends sessions on request, and keeps a session open between calls. Over a real one
+/// it does none of that.
+#[derive(Debug)]
+pub struct PostgresEnvironment {
+    name: String,
+    source: Box<dyn DatabaseSource>,
+    observer: Observer,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    database: Option<Database>,
+    snapshots: BTreeMap<String, Database>,
+    watch: Option<Watch>,
+    lock_queue: Option<LockQueue>,
+    /// What was on the server before the first migration, and before the one that is monitored.
+    server_before: BTreeSet<ClusterObject>,
+    server_watched: BTreeSet<ClusterObject>,
+    /// A session in the database, and one in the server's maintenance database, for the next call
+    /// that needs one: a new one takes some milliseconds, and knows nothing of the catalog yet.
+    live: Option<PgConnection>,
+    admin: Option<PgConnection>,
+    /// The session that keeps a snapshot open, until the next fault has struck.
+    holds: Option<PgConnection>,
+}
+
+impl PostgresEnvironment {
+    /// An environment over a database from a source.
+    pub fn new(name: impl Into<String>, source: impl DatabaseSource) -> Self {
+        Self {
+            name: name.into(),
+            source: Box::new(source),
+            observer: Observer::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Observes in another way than by default.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Observer) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The database that keeps a state.
+    #[cfg(feature = "docker")]
+    pub(super) fn kept(&self, label: &str) -> Option<Database> {
+        self.state(|state| state.snapshots.get(label).cloned())
+    }
+
+    /// Whether the database is there.
+    #[cfg(feature = "docker")]
+    pub(super) async fn exists(&self) -> Result<bool> {
+        let live = self.database()?;
+        let mut admin = self.admin_session(&live).await?;
+        let exists = live.exists(&mut admin).await?;
+        self.keep_admin(admin).await;
+        Ok(exists)
+    }
+
+    /// Tells where a state is kept that another process has kept.
+    #[cfg(feature = "docker")]
+    pub(super) fn knows(&self, label: &str, kept: Database) {
+        self.state(|state| state.snapshots.insert(label.to_owned(), kept));
+    }
+
+    fn state<T>(&self, read: impl FnOnce(&mut State) -> T) -> T {
+        read(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn database(&self) -> Result<Database> {
+        self.state(|state| state.database.clone()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Environment,
+                format!("environment `{}` has no database yet", self.name),
+            )
+            .with_hint("call `prepare` first")
+        })
+    }
+
+    fn at(&self, at: &At) -> Result<Database> {
+        match at {
+            At::Live => self.database(),
+            At::Snapshot(label) => self
+                .state(|state| state.snapshots.get(label).cloned())
+                .ok_or_else(|| unknown(label)),
+        }
+    }
+
+    /// What it can do over a disposable database alone.
+    fn disposable(&self) -> Option<&Self> {
+        self.source.is_disposable().then_some(self)
+    }
+
+    /// A session in the database: the one that is kept, if it still lives.
+    async fn live_session(&self, live: &Database) -> Result<PgConnection> {
+        match alive(self.state(|state| state.live.take())).await {
+            Some(session) => Ok(session),
+            None => live.connect().await,
+        }
+    }
+
+    /// A session in the maintenance database: the one that is kept, if it still lives.
+    async fn admin_session(&self, live: &Database) -> Result<PgConnection> {
+        match alive(self.state(|state| state.admin.take())).await {
+            Some(session) => Ok(session),
+            None => live.connect_maintenance().await,
+        }
+    }
+
+    /// Keeps a session for the next call. On a real system none stays open: what is done there
+    /// between two steps may need the database without sessions.
+    async fn keep(&self, session: PgConnection, of: fn(&mut State) -> &mut Option<PgConnection>) {
+        if !self.source.is_disposable() {
+            return close(session).await;
+        }
+        if let Some(other) = self.state(|state| of(state).replace(session)) {
+            close(other).await;
+        }
+    }
+
+    async fn keep_live(&self, session: PgConnection) {
+        self.keep(session, |state| &mut state.live).await;
+    }
+
+    async fn keep_admin(&self, session: PgConnection) {
+        self.keep(session, |state| &mut state.admin).await;
+    }
+}
+
+/// The session, if it still lives: it may have been ended, or its server killed.
+async fn alive(session: Option<PgConnection>) -> Option<PgConnection> {
+    let mut session = session?;
+    session.ping().await.ok()?;
+    Some(session)
+}
+
+/// The name under which a copy is made that then takes the place of the database.
+fn fresh_name(live: &Database) -> String {
+    derived_name(live.name(), "back")
+}
+
+fn unknown(label: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("no state was kept as `{label}`"),
+    )
+}
+
+#[async_trait]
+impl Environment for PostgresEnvironment {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_disposable(&self) -> bool {
+        self.source.is_disposable()
+    }
+
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
+        if self.state(|state| state.database.is_some()) {
+            return Ok(());
+        }
+        let database = cx.bounded("provision", self.source.provision(cx)).await??;
+        self.state(|state| state.database = Some(database.clone()));
+        if self.source.is_disposable() {
+            let mut admin = self.admin_session(&database).await?;
+            let before = cluster::objects(&mut admin, database.name()).await?;
+            self.state(|state| state.server_before = before);
+            self.keep_admin(admin).await;
+        }
+        Ok(())
+    }
+
+    fn unfilled(&self) -> Vec<Unfilled> {
+        self.source.unfilled()
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        match self.state(|state| state.database.clone()) {
+            Some(database) => Endpoints::default().with(DATABASE, database.endpoint()),
+            None => Endpoints::default(),
+        }
+    }
+
+    async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
+        let database = self.at(at)?;
+        let observe = async {
+            let mut session = match at {
+                At::Live => self.live_session(&database).await?,
+                At::Snapshot(_) => database.connect().await?,
+            };
+            let observation = self.observer.observe(&mut session, scope).await?;
+            match at {
+                At::Live => self.keep_live(session).await,
+                At::Snapshot(_) => close(session).await,
+            }
+            Ok(observation)
+        };
+        cx.bounded("observe", observe).await?
+    }
+
+    async fn logs(&self, _: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
+        Ok(self.source.log_tail(lines))
+    }
+
+    async fn teardown(&self, cx: &UpgradeContext) -> Result<()> {
+        let State {
+            database,
+            snapshots,
+            watch,
+            live,
+            admin,
+            holds,
+            ..
+        } = self.state(std::mem::take);
+        drop(watch);
+        for session in live.into_iter().chain(admin).chain(holds) {
+            close(session).await;
+        }
+        let Some(database) = database else {
+            return self.source.release(cx, None).await;
+        };
+        let mut failed = None;
+        if !snapshots.is_empty() {
+            let mut admin = database.connect_maintenance().await?;
+            if database.exists(&mut admin).await? {
+                let fresh = database.sibling(fresh_name(&database));
+                for copy in snapshots.values().chain([&fresh]) {
+                    if let Err(error) = copy.drop(&mut admin).await {
+                        failed.get_or_insert(error);
+                    }
+                }
+            } else {
+                // A restore was interrupted: the copies are all that there is.
+                failed = Some(Error::new(
+                    ErrorKind::NotFound,
+                    format!("database `{}` is gone, so its copies stay", database.name()),
+                ));
+            }
+            close(admin).await;
+        }
+        let copies = database.name().to_owned();
+        let released = self.source.release(cx, Some(database)).await;
+        match failed {
+            Some(error) => Err(Error::new(
+                ErrorKind::Environment,
+                format!(
+                    "environment `{}` left a snapshot behind, whose name begins with `{copies}_`",
+                    self.name
+                ),
+            )
+            .with_source(error)),
+            None => released,
+        }
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.disposable().map(|it| it as _)
+    }
+
+    fn row_comparison(&self) -> Option<&dyn RowComparison> {
+        self.disposable().map(|it| it as _)
+    }
+
+    fn database_faults(&self) -> Option<&dyn DatabaseFaults> {
+        self.disposable().map(|it| it as _)
+    }
+
+    fn session_monitor(&self) -> Option<&dyn SessionMonitor> {
+        self.disposable().map(|it| it as _)
+    }
+
+    // A real system makes no statement that nobody asked for.
+    fn statement_trial(&self) -> Option<&dyn StatementTrial> {
+        self.disposable().map(|it| it as _)
+    }
+}

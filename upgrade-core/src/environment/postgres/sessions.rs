@@ -1,0 +1,96 @@
+//! What a migration leaves in sessions and on the server, whom it made wait, and which statements of
+//! a release it breaks.
+
+use async_trait::async_trait;
+
+use super::PostgresEnvironment;
+use crate::context::UpgradeContext;
+use crate::environment::{At, Refusal, SessionMonitor, StatementTrial};
+use crate::error::{Error, Result};
+use crate::finding::Finding;
+use crate::postgres::cluster::{self, ClusterObject};
+use crate::postgres::database::close;
+use crate::postgres::{Database, LockQueue, Release, Watch};
+
+#[async_trait]
+impl SessionMonitor for PostgresEnvironment {
+    async fn begin(&self, cx: &UpgradeContext) -> Result<()> {
+        let live = self.database()?;
+        let begin = async {
+            let session = self.live_session(&live).await?;
+            let mut admin = self.admin_session(&live).await?;
+            let before = cluster::objects(&mut admin, live.name()).await?;
+            self.keep_admin(admin).await;
+            Ok::<_, Error>((Watch::begin(session, &self.observer).await?, before))
+        };
+        let (begun, before) = cx.bounded("watch sessions", begin).await??;
+        let queue = LockQueue::begin(&live, cx.run_id());
+        self.state(|state| {
+            (state.watch, state.server_watched) = (Some(begun), before);
+            state.lock_queue = Some(queue);
+        });
+        Ok(())
+    }
+
+    async fn end(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
+        let live = self.database()?;
+        let waited = match self.state(|state| state.lock_queue.take()) {
+            Some(queue) => queue.end().await,
+            None => Vec::new(),
+        };
+        match self.state(|state| state.watch.take()) {
+            Some(watch) => {
+                let ended = cx.bounded("look at sessions", watch.end(&live));
+                let (mut findings, session) = ended.await??;
+                self.keep_live(session).await;
+                findings.extend(waited);
+                findings.extend(
+                    cx.bounded("look at the server", self.new_on_server(&live))
+                        .await??,
+                );
+                Ok(findings)
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+#[async_trait]
+impl StatementTrial for PostgresEnvironment {
+    async fn try_statements(&self, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>> {
+        let is_live = *of == At::Live;
+        let (of, live) = (self.at(of)?, self.database()?);
+        let tried = async {
+            let mut session = of.connect().await?;
+            let release = Release::read(&mut session, &self.observer, is_live).await?;
+            close(session).await;
+            let mut session = live.connect().await?;
+            let refused = release.tried(&mut session).await?;
+            close(session).await;
+            Ok(refused)
+        };
+        cx.bounded("try the statements of a release", tried).await?
+    }
+}
+
+impl PostgresEnvironment {
+    /// What appeared on the server since the watch began, as findings.
+    async fn new_on_server(&self, live: &Database) -> Result<Vec<Finding>> {
+        let before = self.state(|state| std::mem::take(&mut state.server_watched));
+        let alone = self.source.may_clear_server();
+        let mut admin = self.admin_session(live).await?;
+        let new = cluster::new_objects(&mut admin, live.name(), &before, alone).await?;
+        self.keep_admin(admin).await;
+        let lasts = match self.source.may_clear_server() {
+            true => {
+                "no down of a database's schema and no copy of a database brings it back or takes it away"
+            }
+            false => "nothing removes it: the server may be somebody else's as well",
+        };
+        let finding = |object: &ClusterObject| {
+            let said = format!("{object} appeared on the server while a migration ran; {lasts}");
+            Finding::note("server-object-made", object.to_string(), said)
+        };
+        Ok(new.iter().map(finding).collect())
+    }
+}
