@@ -32,6 +32,9 @@ mod error;
 pub mod event;
 pub mod fault;
 pub mod finding;
+#[cfg(feature = "postgres")]
+#[doc(hidden)]
+pub mod lease;
 pub mod migration;
 pub mod observation;
 pub mod plan;
