@@ -269,13 +269,13 @@ impl UpgradeContext {
 
     /// The same context, in an attempt of the plan.
     #[must_use]
-    pub fn with_attempt(self, attempt: u32) -> Self {
+    pub(crate) fn with_attempt(self, attempt: u32) -> Self {
         self.change(|inner| inner.attempt = attempt)
     }
 
     /// The same context, with the system at `to`, or not.
     #[must_use]
-    pub fn with_upgraded(self, upgraded: bool) -> Self {
+    pub(crate) fn with_upgraded(self, upgraded: bool) -> Self {
         self.change(|inner| inner.upgraded = upgraded)
     }
 
@@ -313,15 +313,6 @@ impl UpgradeContext {
     #[must_use]
     pub fn with_cancellation(self, token: CancellationToken) -> Self {
         self.change(|inner| inner.cancellation = token)
-    }
-
-    /// The same context between other releases.
-    #[must_use]
-    pub fn with_releases(self, from: Version, to: Version) -> Self {
-        self.change(|inner| {
-            inner.from = from;
-            inner.to = to;
-        })
     }
 
     /// The same context with a value for the harness that made it.

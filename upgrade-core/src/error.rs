@@ -167,11 +167,6 @@ impl Error {
         self.0.hint.as_deref()
     }
 
-    /// Whether the same call may succeed later without a change by a person.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
-    }
-
     /// The code of the server's error that is the cause, such as `53100` for a full disk.
     #[cfg(feature = "postgres")]
     pub fn sqlstate(&self) -> Option<&str> {

@@ -74,7 +74,7 @@ impl ExpectedChange {
     }
 
     /// Whether it is made in this direction.
-    pub fn is_made_by(&self, direction: MadeBy) -> bool {
+    pub(crate) fn is_made_by(&self, direction: MadeBy) -> bool {
         self.made_by == MadeBy::Either || self.made_by == direction
     }
 }

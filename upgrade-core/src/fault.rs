@@ -1,9 +1,9 @@
 //! What goes wrong in one container of a system on purpose, drawn from a seed.
 //!
 //! [`Faults`] says which kinds may strike and how probable each is. An environment says where each
-//! kind can strike and, where it cannot, why ([`Site`]). [`Faults::draw`] turns both and a seed
-//! into [`DrawnFaults`], which is data: printed before anything is done, and the same for the same
-//! input.
+//! kind can strike and, where it cannot, why ([`Site`]). [`Faults::draw_at`] turns both and a seed
+//! into the fault of one step, and [`Faults::spared`] names what no fault strikes; both are data, and
+//! the same for the same input.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -165,9 +165,9 @@ impl Site {
 /// # fn main() -> upgrade_core::Result<()> {
 /// let faults = Faults::all().without("slow_network")?;
 /// let sites = [Site::open(FaultKind::Pause, "api", 2)];
-/// let drawn = faults.draw(7, 10, &sites);
-/// assert_eq!(drawn, faults.draw(7, 10, &sites));
-/// println!("{drawn}");
+/// let fault = faults.draw_at(7, 1, &sites);
+/// assert_eq!(fault, faults.draw_at(7, 1, &sites));
+/// println!("{}", faults.spared(&sites));
 /// # Ok(())
 /// # }
 /// ```
@@ -216,24 +216,10 @@ impl Faults {
         Ok(self)
     }
 
-    /// Draws what strikes at each of so many steps, counted from 1. At most one fault strikes at a
-    /// step; of several that were drawn, the first in the order of [`FaultKind::ALL`] does.
+    /// What strikes at one step, counted from 1. Of several kinds that were drawn, the first in the
+    /// order of [`FaultKind::ALL`] does.
     ///
     /// Each kind is drawn for itself: switching one off moves no other to another container.
-    pub fn draw(&self, seed: u64, steps: u32, sites: &[Site]) -> DrawnFaults {
-        let at = |step| {
-            let fault = self.draw_at(seed, step, sites)?;
-            Some(Drawn { step, fault })
-        };
-        DrawnFaults {
-            seed,
-            steps,
-            drawn: (1..=steps).filter_map(at).collect(),
-            spared: self.spared(sites),
-        }
-    }
-
-    /// What strikes at one step, as [`draw`](Self::draw) has it.
     pub fn draw_at(&self, seed: u64, step: u32, sites: &[Site]) -> Option<ServiceFault> {
         self.0.iter().find_map(|(kind, probability)| {
             let of_kind = sites.iter().filter(|site| site.kind == *kind);
@@ -268,39 +254,6 @@ impl Faults {
     }
 }
 
-/// What strikes when, and what does not, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct DrawnFaults {
-    /// The seed that it was drawn from.
-    pub seed: u64,
-    /// For how many steps.
-    pub steps: u32,
-    /// What strikes, in the order of the steps.
-    pub drawn: Vec<Drawn>,
-    /// What does not.
-    #[serde(flatten)]
-    pub spared: Spared,
-}
-
-impl DrawnFaults {
-    /// What strikes at a step.
-    pub fn at(&self, step: u32) -> Option<&ServiceFault> {
-        let found = self.drawn.iter().find(|drawn| drawn.step == step);
-        found.map(|drawn| &drawn.fault)
-    }
-}
-
-/// A fault and its step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Drawn {
-    /// The step, counted from 1.
-    pub step: u32,
-    /// The fault.
-    pub fault: ServiceFault,
-}
-
 /// What no fault strikes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -321,19 +274,6 @@ pub struct Closed {
     pub service: String,
     /// Why.
     pub reason: String,
-}
-
-impl fmt::Display for DrawnFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "faults of {} steps, seed {}", self.steps, self.seed)?;
-        for Drawn { step, fault } in &self.drawn {
-            writeln!(f, "  {step:>4}  {fault}")?;
-        }
-        if self.drawn.is_empty() {
-            writeln!(f, "        none")?;
-        }
-        self.spared.fmt(f)
-    }
 }
 
 impl fmt::Display for Spared {
@@ -378,6 +318,8 @@ fn below(count: u32, drawn: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn sites() -> Vec<Site> {
@@ -393,31 +335,37 @@ mod tests {
         FaultKind::ALL.into_iter().flat_map(of).collect()
     }
 
+    /// What strikes at each of so many steps.
+    fn drawn(faults: &Faults, seed: u64, steps: u32) -> Vec<Option<ServiceFault>> {
+        (1..=steps)
+            .map(|step| faults.draw_at(seed, step, &sites()))
+            .collect()
+    }
+
     #[test]
     fn the_same_seed_draws_the_same_and_another_one_something_else() {
         let faults = Faults::all();
-        let drawn = faults.draw(1, 50, &sites());
-        assert_eq!(drawn, faults.draw(1, 50, &sites()));
-        assert_ne!(drawn.drawn, faults.draw(2, 50, &sites()).drawn);
-        let kinds = drawn.drawn.iter().map(|drawn| drawn.fault.kind);
-        assert!(kinds.collect::<std::collections::BTreeSet<_>>().len() > 3);
-        let replicas = drawn.drawn.iter().map(|drawn| drawn.fault.replica);
-        let replicas = replicas.collect::<std::collections::BTreeSet<_>>();
+        let all = drawn(&faults, 1, 50);
+        assert_eq!(all, drawn(&faults, 1, 50));
+        assert_ne!(all, drawn(&faults, 2, 50));
+        let kinds: BTreeSet<_> = all.iter().flatten().map(|fault| fault.kind).collect();
+        assert!(kinds.len() > 3);
+        let replicas: BTreeSet<_> = all.iter().flatten().map(|fault| fault.replica).collect();
         assert!(replicas.into_iter().eq([1, 2, 3]));
     }
 
     #[test]
     fn what_is_off_or_closed_never_strikes_and_is_said() {
         let faults = Faults::all().without("kill").unwrap();
-        let drawn = faults.draw(1, 200, &sites());
-        let all = drawn.drawn.iter().map(|drawn| &drawn.fault);
+        let all = drawn(&faults, 1, 200);
+        let all = all.iter().flatten();
         assert!(all.clone().all(|fault| fault.kind != FaultKind::Kill));
         let on_the_database = all.filter(|fault| fault.service == "db");
         assert!(on_the_database.clone().count() > 0);
         for fault in on_the_database {
             assert_eq!(fault.kind, FaultKind::FullDisk);
         }
-        let text = drawn.to_string();
+        let text = faults.spared(&sites()).to_string();
         assert!(text.contains("kill: switched off"), "{text}");
         assert!(
             text.contains("pause db: not here, it holds the data"),
@@ -428,21 +376,16 @@ mod tests {
 
     #[test]
     fn the_probability_is_kept_and_one_kind_does_not_move_another() {
-        let only = Faults::none().with(FaultKind::Pause, 0.5).unwrap();
-        let drawn = only.draw(3, 1000, &sites());
-        assert!((430..570).contains(&drawn.drawn.len()), "{drawn}");
-        let never = Faults::none().with(FaultKind::Pause, 0.0).unwrap();
-        assert!(never.draw(3, 1000, &sites()).drawn.is_empty());
-        let always = Faults::none().with(FaultKind::Pause, 1.0).unwrap();
-        assert_eq!(always.draw(3, 1000, &sites()).drawn.len(), 1000);
+        let pause = |probability| Faults::none().with(FaultKind::Pause, probability).unwrap();
+        let strikes = |faults: &Faults| drawn(faults, 3, 1000).iter().flatten().count();
+        let half = pause(0.5);
+        assert!((430..570).contains(&strikes(&half)), "{}", strikes(&half));
+        assert_eq!((strikes(&pause(0.0)), strikes(&pause(1.0))), (0, 1000));
         // `partition` comes later in the order, so it leaves every pause where it was.
-        let more = only.clone().with(FaultKind::Partition, 0.5).unwrap();
-        let with_more = more.draw(3, 1000, &sites());
-        assert!(drawn.drawn.iter().all(|one| with_more.drawn.contains(one)));
-        assert_eq!(
-            with_more.at(drawn.drawn[0].step),
-            Some(&drawn.drawn[0].fault)
-        );
+        let more = half.clone().with(FaultKind::Partition, 0.5).unwrap();
+        for (one, with_more) in drawn(&half, 3, 1000).iter().zip(drawn(&more, 3, 1000)) {
+            assert!(one.is_none() || *one == with_more, "{one:?} {with_more:?}");
+        }
     }
 
     #[test]
@@ -453,12 +396,5 @@ mod tests {
         let error = Faults::all().without("netem").unwrap_err();
         assert!(error.to_string().contains("slow_network"), "{error}");
         assert!(Faults::none().with(FaultKind::Kill, f64::NAN).is_err());
-    }
-
-    #[test]
-    fn what_was_drawn_is_read_back() {
-        let drawn = Faults::all().draw(1, 20, &sites());
-        let json = serde_json::to_string(&drawn).unwrap();
-        assert_eq!(serde_json::from_str::<DrawnFaults>(&json).unwrap(), drawn);
     }
 }

@@ -35,6 +35,9 @@ mod expected;
 pub mod fault;
 pub mod finding;
 mod ids;
+#[cfg(feature = "postgres")]
+#[doc(hidden)]
+pub mod lease;
 pub mod migration;
 pub mod observation;
 mod outcome;

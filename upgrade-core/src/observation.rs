@@ -91,7 +91,7 @@ impl TableState {
     /// The name of a column in a later state of the same table, if it is there: the one that it
     /// was given, else its own. A column that was made anew under the old name of one that was
     /// renamed is another column.
-    pub fn column_later<'s>(&self, column: &'s str, later: &'s Self) -> Option<&'s str> {
+    pub(crate) fn column_later<'s>(&self, column: &'s str, later: &'s Self) -> Option<&'s str> {
         if self.identity.is_some()
             && self.identity == later.identity
             && let Some(known_by) = self.column_identities.get(column)
@@ -215,7 +215,7 @@ impl Observation {
     /// The table of `other` that is the table `name` of this observation: the one that the system
     /// knows by the same number, else the one of the same name. One that was made anew under the
     /// old name of a table that was renamed is another table.
-    pub fn counterpart<'s>(
+    pub(crate) fn counterpart<'s>(
         &self,
         name: &str,
         other: &'s Self,

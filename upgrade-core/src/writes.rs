@@ -58,7 +58,7 @@ impl Writes {
     }
 
     /// Whether they suit any schema.
-    pub fn suits_any_release(&self) -> bool {
+    pub(crate) fn suits_any_release(&self) -> bool {
         self.any_release
     }
 

@@ -37,7 +37,7 @@ struct Shared {
 
 impl Lease {
     /// Registers an owner under a name that nobody else has.
-    pub(crate) fn take(
+    pub(crate) async fn take(
         engine: &Engine,
         registry: &Registry,
         name: &str,
@@ -55,10 +55,11 @@ impl Lease {
             (REGISTRY_LABEL, registry.id().to_owned()),
             (ENTRY_LABEL, name.to_owned()),
         ];
+        let entry = registry.register(name, &owner, shared.is_some()).await?;
         Ok(Self {
             engine: engine.clone(),
             labels: labels.map(|(key, value)| (key.to_owned(), value)).into(),
-            entry: Mutex::new(Some(registry.register(name, &owner, shared.is_some())?)),
+            entry: Mutex::new(Some(entry)),
             shared: shared.map(|linger| Shared {
                 registry: registry.clone(),
                 name: name.to_owned(),

@@ -10,8 +10,8 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -19,9 +19,13 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::error::{DockerError, Result};
+use crate::lease::{FileLease, Mode, kept_seconds, kept_until};
 
 const ID_FILE: &str = "registry.id";
 const ENTRY_SUFFIX: &str = ".jsonl";
+
+/// How long a sweep or a list may hold an entry that is being registered.
+const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where containers are registered unless another folder is given: below `XDG_RUNTIME_DIR`, else
 /// below the temporary folder, for this user alone.
@@ -131,7 +135,7 @@ impl Record {
                     record.resources.insert(resource);
                 }
                 Line::KeptUntil(seconds) => {
-                    record.kept_until = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+                    record.kept_until = kept_until(seconds);
                 }
             }
         }
@@ -187,39 +191,25 @@ impl Registry {
     /// Registers an owner of things that do not exist yet. The entry is held until it is released
     /// or its owner ends.
     /// One that is `shared` is held together with those who [join](Self::join).
-    pub(crate) fn register(&self, name: &str, owner: &Owner, shared: bool) -> Result<Entry> {
+    pub(crate) async fn register(&self, name: &str, owner: &Owner, shared: bool) -> Result<Entry> {
         let path = self.path_of(name);
-        loop {
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .append(true)
-                .open(&path)
-                .map_err(failed("create", &path))?;
-            let locked = match shared {
-                true => file.lock_shared(),
-                false => file.lock(),
-            };
-            locked.map_err(failed("lock", &path))?;
-            // A sweep between the two calls above took the empty entry for an abandoned one and
-            // unlinked it: a lock on a file without a name protects nothing.
-            if file.metadata().map_err(failed("read", &path))?.nlink() == 0 {
-                continue;
-            }
-            let mut entry = Entry {
-                path,
-                file,
-                record: None,
-            };
-            entry.write(&Line::Owner(owner.clone()))?;
-            entry.record = Some(Record {
-                name: name.to_owned(),
-                owner: owner.clone(),
-                resources: BTreeSet::new(),
-                kept_until: None,
-            });
-            return Ok(entry);
-        }
+        let mode = match shared {
+            true => Mode::Shared,
+            false => Mode::Exclusive,
+        };
+        let lease = FileLease::take(&path, mode, REGISTER_WITHIN).await;
+        let mut entry = Entry {
+            lease: lease.map_err(failed("lock", &path))?,
+            record: None,
+        };
+        entry.write(&Line::Owner(owner.clone()))?;
+        entry.record = Some(Record {
+            name: name.to_owned(),
+            owner: owner.clone(),
+            resources: BTreeSet::new(),
+            kept_until: None,
+        });
+        Ok(entry)
     }
 
     /// The entries whose owner is gone and that nobody keeps, in the order of their names; they are
@@ -250,38 +240,24 @@ impl Registry {
 
     /// Takes an entry over; `None` if it is gone or its owner lives.
     pub(crate) fn take(&self, name: &str) -> Result<Option<Entry>> {
-        self.hold(name, File::try_lock)
+        self.hold(name, Mode::Exclusive)
     }
 
     /// Holds a shared entry together with its owners; `None` if it is gone or about to go.
     pub(crate) fn join(&self, name: &str) -> Result<Option<Entry>> {
-        self.hold(name, File::try_lock_shared)
+        self.hold(name, Mode::Shared)
     }
 
-    fn hold(
-        &self,
-        name: &str,
-        lock: fn(&File) -> std::result::Result<(), TryLockError>,
-    ) -> Result<Option<Entry>> {
+    fn hold(&self, name: &str, mode: Mode) -> Result<Option<Entry>> {
         let path = self.path_of(name);
-        let mut file = match OpenOptions::new().read(true).append(true).open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed("open", &path)(error)),
-        };
-        match lock(&file) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
-        }
-        if file.metadata().map_err(failed("read", &path))?.nlink() == 0 {
+        let lease = FileLease::try_existing(&path, mode).map_err(failed("lock", &path))?;
+        let Some(mut lease) = lease else {
             return Ok(None);
-        }
-        let text = read_all(&mut file).map_err(failed("read", &path))?;
+        };
+        let bytes = lease.read().map_err(failed("read", &path))?;
         Ok(Some(Entry {
-            record: Record::read(name, &text),
-            path,
-            file,
+            record: Record::read(name, &String::from_utf8_lossy(&bytes)),
+            lease,
         }))
     }
 
@@ -303,9 +279,7 @@ impl Registry {
 /// A locked entry. Dropped without [`Entry::release`] it stays behind, unlocked, for the next sweep.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    path: PathBuf,
-    /// Held for its lock.
-    file: File,
+    lease: FileLease,
     record: Option<Record>,
 }
 
@@ -331,8 +305,7 @@ impl Entry {
 
     /// Has what it names stay until then, although its owner ends.
     pub(crate) fn keep_until(&mut self, until: SystemTime) -> Result<()> {
-        let since = until.duration_since(SystemTime::UNIX_EPOCH);
-        self.write(&Line::KeptUntil(since.unwrap_or_default().as_secs()))?;
+        self.write(&Line::KeptUntil(kept_seconds(until)))?;
         if let Some(record) = &mut self.record {
             record.kept_until = Some(until);
         }
@@ -341,30 +314,18 @@ impl Entry {
 
     /// Removes the entry: what it named is gone.
     pub(crate) fn release(self) -> Result<()> {
-        // The lock goes with the file at the end: nobody takes an entry that is about to go.
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("remove", &self.path)(error))
-            }
-            _ => Ok(()),
-        }
+        let failed = failed("remove", self.lease.path());
+        self.lease.remove().map_err(failed)
     }
 
     fn write(&mut self, line: &Line) -> Result<()> {
         let mut text = serde_json::to_vec(line).expect("a line of strings and numbers is JSON");
         text.push(b'\n');
-        self.file
-            .write_all(&text)
-            .and_then(|()| self.file.sync_data())
-            .map_err(failed("write", &self.path))
+        let file = self.lease.file();
+        file.write_all(&text)
+            .and_then(|()| file.sync_data())
+            .map_err(failed("write", self.lease.path()))
     }
-}
-
-fn read_all(file: &mut File) -> io::Result<String> {
-    file.rewind()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Reads the folder's random name; the first process to come writes it.
@@ -424,12 +385,12 @@ mod tests {
         Resource::Container(name.into())
     }
 
-    #[test]
-    fn a_held_entry_is_not_abandoned_and_a_dropped_one_is() {
+    #[tokio::test]
+    async fn a_held_entry_is_not_abandoned_and_a_dropped_one_is() {
         let dir = tempfile::tempdir().unwrap();
         let registry = open(&dir);
-        let held = registry.register("a", &owner(), false).unwrap();
-        let mut dropped = registry.register("b", &owner(), false).unwrap();
+        let held = registry.register("a", &owner(), false).await.unwrap();
+        let mut dropped = registry.register("b", &owner(), false).await.unwrap();
         let network = Resource::Network("n".into());
         dropped.add(&network).unwrap();
         dropped.add(&container("c")).unwrap();
@@ -455,12 +416,12 @@ mod tests {
         assert!(!registry.has("a") && !registry.has("b"));
     }
 
-    #[test]
-    fn what_is_kept_is_abandoned_only_when_its_time_is_over() {
+    #[tokio::test]
+    async fn what_is_kept_is_abandoned_only_when_its_time_is_over() {
         let dir = tempfile::tempdir().unwrap();
         let registry = open(&dir);
         let hour = Duration::from_secs(3600);
-        let mut entry = registry.register("a", &owner(), false).unwrap();
+        let mut entry = registry.register("a", &owner(), false).await.unwrap();
         entry.keep_until(SystemTime::now() + hour).unwrap();
         drop(entry);
         assert!(registry.abandoned().unwrap().is_empty());
@@ -471,13 +432,17 @@ mod tests {
         assert_eq!(registry.abandoned().unwrap().len(), 1);
     }
 
-    #[test]
-    fn a_line_that_was_cut_off_names_nothing() {
+    #[tokio::test]
+    async fn a_line_that_was_cut_off_names_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let registry = open(&dir);
-        let mut entry = registry.register("a", &owner(), false).unwrap();
+        let mut entry = registry.register("a", &owner(), false).await.unwrap();
         entry.add(&container("c")).unwrap();
-        entry.file.write_all(br#"{"makes":{"contai"#).unwrap();
+        entry
+            .lease
+            .file()
+            .write_all(br#"{"makes":{"contai"#)
+            .unwrap();
         drop(entry);
         let record = registry.read("a").unwrap().unwrap();
         assert!(record.resources.iter().eq([&container("c")]));
@@ -505,6 +470,7 @@ mod tests {
     fn registering_survives_sweeps_that_unlink_empty_entries() {
         let dir = tempfile::tempdir().unwrap();
         let registry = open(&dir);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
         std::thread::scope(|scope| {
             let sweeper = scope.spawn(|| {
                 for _ in 0..2_000 {
@@ -519,7 +485,9 @@ mod tests {
                 }
             });
             while !sweeper.is_finished() {
-                let entry = registry.register("contended", &owner(), false).unwrap();
+                let entry = runtime
+                    .block_on(registry.register("contended", &owner(), false))
+                    .unwrap();
                 assert!(registry.has("contended"));
                 entry.release().unwrap();
             }

@@ -5,18 +5,15 @@
 //! kernel's, so they go with a process that is killed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::sleep;
 
 use super::error::{DockerError, Result};
-
-/// How often somebody who waits for the others looks again.
-const POLL_EVERY: Duration = Duration::from_millis(10);
+use crate::lease::{FileLease, Mode};
 
 /// How an environment is shared between processes, and how this one uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,14 +83,19 @@ impl Files {
         Ok(Self { dir, name })
     }
 
-    /// Goes through the gate, where one process is at a time; it closes when the file is dropped.
-    pub(crate) async fn gate(&self) -> Result<File> {
-        self.lock("gate", true).await
+    /// Goes through the gate, where one process is at a time, until the lease is dropped.
+    pub(crate) async fn gate(&self) -> Result<FileLease> {
+        self.lock("gate", Mode::Exclusive).await
     }
 
-    /// Takes the lock of the users, alone or with others; only behind the gate.
-    pub(crate) async fn take(&self, alone: bool) -> Result<File> {
-        self.lock("users", alone).await
+    /// Takes the lock of the users; only behind the gate.
+    pub(crate) async fn take(&self, mode: Mode) -> Result<FileLease> {
+        self.lock("users", mode).await
+    }
+
+    /// Lets others use it as well from now on.
+    pub(crate) fn share(&self, used: &FileLease, gate: &FileLease) -> Result<()> {
+        used.share(gate).map_err(failed("lock", used.path()))
     }
 
     /// Where the environment is, if there was one.
@@ -144,25 +146,11 @@ impl Files {
         self.dir.join(format!("{}.{suffix}", self.name))
     }
 
-    async fn lock(&self, suffix: &str, alone: bool) -> Result<File> {
+    /// Waits for as long as the caller does.
+    async fn lock(&self, suffix: &str, mode: Mode) -> Result<FileLease> {
         let path = self.path(suffix);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(failed("create", &path))?;
-        loop {
-            let taken = match alone {
-                true => file.try_lock(),
-                false => file.try_lock_shared(),
-            };
-            match taken {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) => sleep(POLL_EVERY).await, // poll
-                Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
-            }
-        }
+        let lease = FileLease::take(&path, mode, Duration::MAX).await;
+        lease.map_err(failed("lock", &path))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::str::FromStr as _;
 
@@ -52,7 +51,7 @@ fn place_of(url: &Secret) -> Vec<(&'static str, String)> {
     place
 }
 
-/// A command: a program with arguments, an environment and a folder.
+/// A command: a program with arguments and an environment.
 ///
 /// The URL of the database is in its variable `DATABASE_URL`, or in the one named by
 /// [`with_url_variable`](Self::with_url_variable); `PGHOST`, `PGPORT`, `PGUSER` and `PGDATABASE` name
@@ -65,7 +64,6 @@ pub struct CommandLine {
     arguments: Vec<String>,
     variables: BTreeMap<String, Secret>,
     url_variable: String,
-    folder: Option<PathBuf>,
 }
 
 impl CommandLine {
@@ -76,7 +74,6 @@ impl CommandLine {
             arguments: Vec::new(),
             variables: BTreeMap::new(),
             url_variable: "DATABASE_URL".to_owned(),
-            folder: None,
         }
     }
 
@@ -105,13 +102,6 @@ impl CommandLine {
     #[must_use]
     pub fn with_url_variable(mut self, name: impl Into<String>) -> Self {
         self.url_variable = name.into();
-        self
-    }
-
-    /// Runs it in a folder.
-    #[must_use]
-    pub fn in_folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.folder = Some(folder.into());
         self
     }
 
@@ -152,9 +142,6 @@ impl CommandLine {
             if !self.variables.contains_key(name) {
                 command.env_remove(name);
             }
-        }
-        if let Some(folder) = &self.folder {
-            command.current_dir(folder);
         }
         let mut child = command.spawn().map_err(|source| {
             Error::new(ErrorKind::Io, format!("`{shown}` could not be started"))
@@ -224,7 +211,6 @@ impl fmt::Debug for CommandLine {
         f.debug_struct("CommandLine")
             .field("command", &self.to_string())
             .field("variables", &self.variables)
-            .field("folder", &self.folder)
             .finish_non_exhaustive()
     }
 }

@@ -123,7 +123,7 @@ impl RowSet {
     }
 
     /// The number of rows that are in the other set as well.
-    pub fn shared_with(&self, other: &Self) -> u64 {
+    pub(crate) fn shared_with(&self, other: &Self) -> u64 {
         let count = |hash| other.0.get(hash).copied().unwrap_or(0);
         self.0.iter().map(|(hash, own)| count(hash).min(*own)).sum()
     }

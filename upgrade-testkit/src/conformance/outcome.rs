@@ -44,11 +44,6 @@ impl ClauseInfo {
     pub(super) const fn new(name: &'static str, needs: &'static str) -> Self {
         Self { name, needs }
     }
-
-    /// Whether every implementation is held to it.
-    pub fn is_required(&self) -> bool {
-        self.needs == "required"
-    }
 }
 
 /// Something that a back end may not be able to show. A reason is asked for, because it is what

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor};
 use upgrade_core::BoxError;
+use upgrade_core::lease::{FileLease, Mode};
 use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
 use upgrade_core::postgres::server::{LocalServer, Profile, ServerBinaries, ServerOptions};
 
-use super::cache::{Cache, CacheLock, LockMode, TemplateInfo};
+use super::cache::{Cache, TemplateInfo};
 use super::clerk::{AtEnd, Clerk};
 use super::error::PoolError;
 use super::hand_out::{Host, KeepRule, TestDatabase};
@@ -119,25 +120,22 @@ impl LocalBackend {
         &self,
         hash: &str,
         build: F,
-    ) -> Result<(TemplateInfo, CacheLock), PoolError>
+    ) -> Result<(TemplateInfo, FileLease), PoolError>
     where
         F: FnOnce(Database) -> Fut,
         Fut: Future<Output = Result<(), E>>,
         E: Into<BoxError>,
     {
         let within = self.options.build_deadline;
-        let shared = self.cache.lock(hash, LockMode::Shared, within).await?;
-        if let Some(info) = self.whole(hash).await? {
-            self.cache.touch(hash);
-            return Ok((info, shared));
+        if let Some(cached) = self.cached(hash).await? {
+            return Ok(cached);
         }
-        drop(shared);
-        let lock = self.cache.lock(hash, LockMode::Exclusive, within).await?;
-        if let Some(info) = self.whole(hash).await? {
-            self.cache.touch(hash);
-            lock.share()?;
-            return Ok((info, lock));
+        let gate = self.cache.gate(hash, within).await?;
+        // Another process may have built it before this one got through the gate.
+        if let Some(cached) = self.cached(hash).await? {
+            return Ok(cached);
         }
+        let lock = self.cache.lock(hash, Mode::Exclusive, within).await?;
         let start = Instant::now();
         let built = self.build(hash, build).await;
         tracing::info!(
@@ -149,9 +147,23 @@ impl LocalBackend {
         let place = self.cache.folder();
         let info =
             built.map_err(|error| error.or_disk_full("building a template", place, place))?;
-        lock.share()?;
+        // Nobody removes it in between: that takes the gate.
+        lock.share(&gate)
+            .map_err(PoolError::io("share lock", lock.path()))?;
+        drop(gate);
         self.cache.enforce(self.options.cache_limit, Some(hash))?;
         Ok((info, lock))
+    }
+
+    /// The template of that hash from the cache, with the lock that keeps it there.
+    async fn cached(&self, hash: &str) -> Result<Option<(TemplateInfo, FileLease)>, PoolError> {
+        let within = self.options.build_deadline;
+        let lock = self.cache.lock(hash, Mode::Shared, within).await?;
+        let info = self.whole(hash).await?;
+        Ok(info.map(|info| {
+            self.cache.touch(hash);
+            (info, lock)
+        }))
     }
 
     /// The template of that hash, if it is in the cache and as it was left there. One that was

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use upgrade_core::RunId;
+use upgrade_core::lease::FileLease;
 use upgrade_core::postgres::database::{CopyStrategy, Database, Marker, MarkerKind};
 
-use super::cache::CacheLock;
 use super::clerk::lock;
 use super::error::PoolError;
 use super::hand_out::{KeepRule, TestDatabase};
@@ -27,7 +27,7 @@ pub(super) enum Place {
         /// Kept for the next copy: a server that stopped between two would have to start again.
         host: Mutex<Option<Handle<LocalHost>>>,
         /// Keeps the template in the cache.
-        _lock: CacheLock,
+        _lock: FileLease,
     },
     Shared(Handle<SharedHost>),
 }
@@ -48,7 +48,7 @@ impl Template {
     pub(super) fn local(
         backend: Arc<LocalBackend>,
         hash: String,
-        (choice, lock): (StrategyChoice, CacheLock),
+        (choice, lock): (StrategyChoice, FileLease),
         keep: KeepRule,
     ) -> Self {
         Self {

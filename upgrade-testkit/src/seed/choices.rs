@@ -1,13 +1,11 @@
 //! Where drawn values come from: numbers, each below a bound, from a seed.
 //!
-//! A value is a function of the numbers it was made from, so one written once can be drawn fast, and
-//! be shrunk as proptest wants it by lowering numbers. The lower a number, the plainer the value.
+//! A value is a function of the numbers it was made from. The lower a number, the plainer the value.
 
 use std::fmt;
 use std::sync::Arc;
 
-use proptest::strategy::{NewTree, SBoxedStrategy, Strategy, ValueTree};
-use proptest::test_runner::TestRunner;
+use proptest::strategy::SBoxedStrategy;
 
 use super::random::{digest, draw, from_bytes};
 
@@ -18,10 +16,6 @@ const TRIES: u32 = 100;
 #[derive(Clone, Debug)]
 pub(crate) struct Choices {
     state: u64,
-    /// Numbers to give instead, then zeros.
-    replay: Option<(Vec<u64>, usize)>,
-    /// What was given, where somebody wants to know.
-    given: Option<Vec<u64>>,
 }
 
 impl Choices {
@@ -30,14 +24,8 @@ impl Choices {
         let digest = digest(seed, parts);
         let mut state = [0; 8];
         state.copy_from_slice(&digest[..8]);
-        Self::from_state(u64::from_le_bytes(state))
-    }
-
-    fn from_state(state: u64) -> Self {
         Self {
-            state,
-            replay: None,
-            given: None,
+            state: u64::from_le_bytes(state),
         }
     }
 
@@ -51,18 +39,7 @@ impl Choices {
 
     /// A number below `end`, which is not zero.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
-        let number = match &mut self.replay {
-            None => ((u128::from(self.any()) * u128::from(end)) >> 64) as u64,
-            Some((numbers, at)) => {
-                let number = numbers.get(*at).map_or(0, |number| (*number).min(end - 1));
-                *at += 1;
-                number
-            }
-        };
-        if let Some(given) = &mut self.given {
-            given.push(number);
-        }
-        number
+        ((u128::from(self.any()) * u128::from(end)) >> 64) as u64
     }
 
     /// 64 bits.
@@ -191,81 +168,9 @@ impl fmt::Debug for Texts {
     }
 }
 
-impl Strategy for Texts {
-    type Tree = Tree;
-    type Value = String;
-
-    fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
-        let state = draw(runner, &proptest::num::u64::ANY)?;
-        let mut choices = Choices::from_state(state);
-        choices.given = Some(Vec::new());
-        let current = self.draw(&mut choices);
-        Ok(Tree {
-            texts: self.clone(),
-            numbers: choices.given.unwrap_or_default(),
-            current,
-            at: 0,
-            low: 0,
-            before: None,
-        })
-    }
-}
-
-/// A value and the numbers it was made from, each lowered by bisection, one after the other.
-#[derive(Clone, Debug)]
-pub(crate) struct Tree {
-    texts: Texts,
-    numbers: Vec<u64>,
-    current: String,
-    /// The number that is being lowered.
-    at: usize,
-    /// It is known that it cannot be lower than this.
-    low: u64,
-    /// The number and the value before the last step.
-    before: Option<(u64, String)>,
-}
-
-impl ValueTree for Tree {
-    type Value = String;
-
-    fn current(&self) -> String {
-        self.current.clone()
-    }
-
-    fn simplify(&mut self) -> bool {
-        while let Some(number) = self.numbers.get_mut(self.at) {
-            if self.low >= *number {
-                self.at += 1;
-                self.low = 0;
-                continue;
-            }
-            let before = *number;
-            *number = self.low + (before - self.low) / 2;
-            let mut choices = Choices::from_state(0);
-            choices.replay = Some((self.numbers.clone(), 0));
-            let value = self.texts.draw(&mut choices);
-            let value = std::mem::replace(&mut self.current, value);
-            self.before = Some((before, value));
-            return true;
-        }
-        false
-    }
-
-    fn complicate(&mut self) -> bool {
-        let Some((number, value)) = self.before.take() else {
-            return false;
-        };
-        self.low = self.numbers[self.at] + 1;
-        self.numbers[self.at] = number;
-        self.current = value;
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed::random::runner;
 
     #[test]
     fn numbers_reach_their_ends_and_nothing_beyond() {
@@ -284,39 +189,5 @@ mod tests {
         assert!((0..2_000).any(|_| choices.one_in(50)));
         assert!(!(0..100).any(|_| choices.one_in(0)));
         assert!((0..100).all(|_| choices.one_in(1)));
-    }
-
-    #[test]
-    fn values_shrink_to_the_least_that_still_fails() {
-        let texts = Texts::new(|choices, out| {
-            let len = choices.length(0, 9);
-            for _ in 0..len {
-                out.push(char::from(b'a' + choices.below(26) as u8));
-            }
-        });
-        let fails = |value: &str| value.contains('x');
-        let mut source = runner(3, &["shrink"]);
-        let mut tree = loop {
-            let tree = texts
-                .new_tree(&mut source)
-                .expect("it always gives a value");
-            if fails(&tree.current()) {
-                break tree;
-            }
-        };
-        assert!(tree.simplify());
-        loop {
-            let more = if fails(&tree.current()) {
-                tree.simplify()
-            } else {
-                tree.complicate()
-            };
-            if !more {
-                break;
-            }
-        }
-        let least = tree.current();
-        assert!(fails(&least), "{least}");
-        assert!(least.chars().all(|c| c == 'a' || c == 'x'), "{least}");
     }
 }

@@ -2,20 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::strategy::{Just, SBoxedStrategy, Strategy, Union};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use super::error::{Doing as _, SeedError};
 use super::graph::{Breakable, Edge, Step, order};
-use super::plan::{Cell, Making, TablePlan, Values, breakable, free_columns};
+use super::plan::{Making, TablePlan, breakable, free_columns};
 use super::postponed::Postponed;
 use super::report::{EmptyTable, LeftOut, SeedReport};
-use super::resolve::resolve;
 use super::schema::{self, Schema};
-use super::seeder::{Lenient, Resolved, Seeder, find_table};
-use super::table_fill::{TableFill, pools};
+use super::seeder::{Lenient, Resolved, Seeder};
+use super::table_fill::TableFill;
 use super::types::Options;
-use super::value::{Row, SqlValue};
 use super::write::count;
 
 /// The text form of values must not depend on the database's settings, for keys are read back as text.
@@ -46,63 +43,6 @@ impl Seeder {
             .await
             .doing(|| "commit the seeded rows".to_owned())?;
         Ok(report)
-    }
-
-    /// A strategy for rows that a table would accept now: for a team's own property tests.
-    ///
-    /// Foreign keys refer to the rows that are there; columns left to the database are not named.
-    /// Values of unique columns may repeat, as each row is drawn by itself.
-    ///
-    /// # Errors
-    /// As [`fill`](Self::fill), for the one table.
-    pub async fn row_strategy(
-        &self,
-        conn: &mut PgConnection,
-        table: &str,
-    ) -> Result<SBoxedStrategy<Row>, SeedError> {
-        let schema = schema::read(conn).await?;
-        let options = self.resolve(&schema)?;
-        let at = find_table(&schema, table)?;
-        let plan = self.plan(&schema, &options, at, &[]);
-        for (column, cell) in plan.table.columns.iter().zip(&plan.cells) {
-            if let Cell::Missing(reason) = cell {
-                return Err(SeedError::CannotFillColumn {
-                    table: plan.table.label(),
-                    column: column.name.clone(),
-                    type_name: column.ty.name.clone(),
-                    reason: reason.clone(),
-                });
-            }
-        }
-        let pools = pools(conn, &plan, self.seed).await?;
-        let undecided = || Just(SqlValue::Default).sboxed();
-        let ways = plan.ways.iter().enumerate().map(|(at, way)| {
-            let cells: Vec<_> = way
-                .values
-                .iter()
-                .map(|values| values.as_ref().map_or_else(undecided, Values::strategy))
-                .collect();
-            (Just(at), cells).sboxed()
-        });
-        let picks = vec![proptest::num::u64::ANY; plan.keys.len()];
-        Ok((Union::new(ways), picks)
-            .prop_filter_map(
-                "no row of a parent goes with this one",
-                move |((way, cells), picks)| {
-                    let cells = cells
-                        .into_iter()
-                        .map(|cell| Some(cell).filter(|cell| *cell != SqlValue::Default));
-                    let resolved =
-                        resolve(&plan, way, cells.collect(), &picks, true, &pools).ok()?;
-                    let named = plan.table.columns.iter().zip(resolved.cells);
-                    Some(
-                        named
-                            .filter_map(|(column, cell)| Some((column.name.clone(), cell?)))
-                            .collect(),
-                    )
-                },
-            )
-            .sboxed())
     }
 
     async fn fill_all(&self, conn: &mut PgConnection) -> Result<SeedReport, SeedError> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proptest::strategy::{Just, SBoxedStrategy, Strategy as _, Union};
+use proptest::strategy::SBoxedStrategy;
 
 use super::check::{Alternative, Hints, Op, combine, solve};
 use super::choices::Texts;
@@ -56,26 +56,6 @@ pub(crate) enum Values {
     /// The user's.
     Given(SBoxedStrategy<SqlValue>),
     Null,
-}
-
-impl Values {
-    /// As a strategy for somebody else.
-    pub(crate) fn strategy(&self) -> SBoxedStrategy<SqlValue> {
-        let null = || Just(SqlValue::Null).sboxed();
-        match self {
-            Self::Own { texts, null_in } => {
-                let values = texts.clone().prop_map(SqlValue::Text).sboxed();
-                match null_in {
-                    0 => values,
-                    1 => null(),
-                    // NULL first: a failing case shrinks towards it.
-                    _ => Union::new_weighted(vec![(1, null()), (null_in - 1, values)]).sboxed(),
-                }
-            }
-            Self::Given(strategy) => strategy.clone(),
-            Self::Null => null(),
-        }
-    }
 }
 
 /// One way in which a row satisfies the table's conditions.

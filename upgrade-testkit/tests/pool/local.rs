@@ -390,6 +390,30 @@ async fn a_template_in_use_outlives_a_limit_that_another_process_enforces() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_build_gets_the_template_while_the_builder_still_uses_it() {
+    let place = Place::new();
+    let (one, two) = (place.pool().await, place.pool().await);
+    let hash = place.template(&one, 1).await.unwrap().hash().to_owned();
+    fs::remove_dir_all(place.templates().join(&hash)).unwrap();
+    // As long as somebody reads, both see that there is no template, and neither may build it.
+    let reader = File::open(place.templates().join(format!("{hash}.lock"))).unwrap();
+    reader.lock_shared().unwrap();
+    let leave = async {
+        tokio::time::sleep(Duration::from_millis(100)).await; // stimulus
+        drop(reader);
+    };
+    let both = async { tokio::join!(place.template(&one, 1), place.template(&two, 1), leave) };
+    let (first, second, ()) = tokio::time::timeout(Duration::from_secs(20), Box::pin(both))
+        .await
+        .expect("the second is not kept waiting by the first, who has its template");
+    assert_eq!(
+        (first.unwrap().hash(), second.unwrap().hash()),
+        (&*hash, &*hash)
+    );
+    assert_eq!(place.count_builds(), 2, "one of them built it");
+}
+
+#[tokio::test]
 async fn a_home_directory_is_no_cache() {
     let place = Place::new();
     let thesis = place.directories().cache.join("thesis.tex");

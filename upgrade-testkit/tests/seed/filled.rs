@@ -1,8 +1,7 @@
 //! The seeder against a real server.
 
 use crate::support::{SHOP, Server, number, texts};
-use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::TestRunner;
+use proptest::strategy::Strategy;
 use upgrade_testkit::seed::{Row, SeedError, Seeder, SqlValue};
 
 /// One type a line.
@@ -460,37 +459,6 @@ async fn users_decide_rows_and_columns() {
     ] {
         let error = seeder.fill(&mut conn).await.unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn a_row_strategy_draws_and_shrinks_rows_that_the_table_accepts() {
-    let server = Server::start().await;
-    let mut conn = server.database("strategy", SHOP).await;
-    let seeder = Seeder::new(8);
-    seeder.fill(&mut conn).await.unwrap();
-    let rows = seeder.row_strategy(&mut conn, "coupons").await.unwrap();
-    let mut runner = TestRunner::deterministic();
-    for _ in 0..50 {
-        let mut tree = rows.new_tree(&mut runner).unwrap();
-        while tree.simplify() {}
-        let row = tree.current();
-        let text = |name: &str| {
-            row.get(name)
-                .and_then(SqlValue::as_text)
-                .unwrap()
-                .to_owned()
-        };
-        assert!(row.get("id").is_none(), "the sequence gives it");
-        assert!(text("starts") < text("ends"));
-        let insert = format!(
-            "INSERT INTO coupons (tenant_id, percent, starts, ends) VALUES ('{}', '{}', '{}', '{}') RETURNING 1::int8",
-            text("tenant_id"),
-            text("percent"),
-            text("starts"),
-            text("ends")
-        );
-        number(&mut conn, &insert).await;
     }
 }
 

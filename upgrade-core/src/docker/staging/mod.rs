@@ -110,7 +110,7 @@ impl Staging {
 
         let random = random_hex(Path::new("an environment"))?;
         let prefix = format!("upgrade-{}-{}", plain(name), &random[..10]);
-        let lease = Lease::take(&engine, &registry, &prefix, run, options.shared)?;
+        let lease = Lease::take(&engine, &registry, &prefix, run, options.shared).await?;
         let outside = Outside::open(&engine, &lease, &prefix, &options.allowed).await?;
         let staging = Self {
             engine,

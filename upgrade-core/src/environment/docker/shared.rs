@@ -17,6 +17,7 @@ use crate::docker::staging::Staging;
 use crate::docker::{Mount, Sharing, Stack, default_registry_dir};
 use crate::environment::{DatabaseSource, Endpoints, LogTail};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lease::{FileLease, Mode};
 use crate::postgres::Database;
 
 /// The label of the state that a shared environment begins with.
@@ -28,7 +29,7 @@ const FIRST: &str = "shared";
 pub struct SharedEnvironment {
     environment: DockerEnvironment,
     /// Held for its lock.
-    _use: std::fs::File,
+    _use: FileLease,
     started: bool,
     reset_took: Option<Duration>,
 }
@@ -92,8 +93,11 @@ impl DockerEnvironment {
             Some(whereabouts) => self.join(cx, &stack, &registry, &whereabouts).await?,
             None => false,
         };
-        let used = files.take(sharing.alone || !joined || files.is_changed());
-        let mut used = used.await?;
+        let mode = match sharing.alone || !joined || files.is_changed() {
+            true => Mode::Exclusive,
+            false => Mode::Shared,
+        };
+        let used = files.take(mode).await?;
         let mut reset_took = None;
         if !joined {
             self.start_shared(cx, &files).await?;
@@ -104,9 +108,7 @@ impl DockerEnvironment {
         }
         files.set_changed(sharing.alone)?;
         if !sharing.alone {
-            // Nobody comes in between: they are before the gate.
-            drop(used);
-            used = files.take(false).await?;
+            files.share(&used, &gate)?;
         }
         drop(gate);
         Ok(SharedEnvironment {

@@ -73,12 +73,6 @@ pub struct Script {
 }
 
 impl Script {
-    /// The line of the file for a position that Postgres reports for [`Script::sql`] as a whole:
-    /// characters, from 1.
-    pub fn line_of(&self, position: usize) -> usize {
-        self.first_line + crate::postgres::sql::line_of(&self.sql, position) - 1
-    }
-
     /// Where it begins: its file, with the line where one file holds both directions.
     pub fn place(&self) -> String {
         match self.first_line {
@@ -90,7 +84,7 @@ impl Script {
     /// Whether its statements are sent one by one. In a transaction, one text and its statements
     /// one by one come to the same; so that a crash can strike between two, and an error has its
     /// line, they go one by one.
-    pub fn one_by_one(&self) -> bool {
+    pub(crate) fn one_by_one(&self) -> bool {
         self.delivery == Delivery::PerStatement || self.transaction != TransactionMode::None
     }
 

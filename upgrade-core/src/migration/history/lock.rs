@@ -21,7 +21,10 @@ impl History {
     ///
     /// # Errors
     /// The server cannot be asked.
-    pub async fn lock_key(&self, conn: &mut PgConnection) -> Result<Option<i64>, HistoryError> {
+    pub(crate) async fn lock_key(
+        &self,
+        conn: &mut PgConnection,
+    ) -> Result<Option<i64>, HistoryError> {
         match self.layout {
             Layout::Sqlx | Layout::GolangMigrate | Layout::Flyway => {}
             Layout::NodePgMigrate => return Ok(Some(NODE_PG_MIGRATE)),

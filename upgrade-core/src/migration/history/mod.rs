@@ -148,7 +148,7 @@ impl History {
     }
 
     /// Whether the tool writes its row inside of the migration's transaction, if there is one.
-    pub fn in_transaction(&self) -> bool {
+    pub(crate) fn in_transaction(&self) -> bool {
         self.layout != Layout::GolangMigrate
     }
 

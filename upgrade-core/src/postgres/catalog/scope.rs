@@ -68,14 +68,14 @@ impl CatalogScope {
     }
 
     /// The excluded schemas, each with the reason.
-    pub fn excluded_schemas(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn excluded_schemas(&self) -> impl Iterator<Item = (&str, &str)> {
         self.schemas
             .iter()
             .map(|(name, reason)| (name.as_str(), reason.as_str()))
     }
 
     /// The excluded tables, each with the reason.
-    pub fn excluded_tables(&self) -> impl Iterator<Item = (&TableName, &str)> {
+    pub(crate) fn excluded_tables(&self) -> impl Iterator<Item = (&TableName, &str)> {
         self.tables
             .iter()
             .map(|(name, reason)| (name, reason.as_str()))

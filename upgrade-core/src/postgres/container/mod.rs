@@ -94,7 +94,7 @@ impl ContainerServer {
 
         let random = random_hex(Path::new("a container"))?;
         let container = format!("upgrade-pg-{}-{}", std::process::id(), &random[..12]);
-        let lease = Lease::take(&engine, &registry, &container, options.run(), None)?;
+        let lease = Lease::take(&engine, &registry, &container, options.run(), None).await?;
         lease.add(&Resource::Container(container.clone()))?;
         let password = match options.password() {
             Some(password) => password.clone(),

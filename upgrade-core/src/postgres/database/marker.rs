@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// `CREATE DATABASE` and `COMMENT` cannot be one transaction. A process that dies between the two
 /// leaves a database without a marker; this limit, which no server can reach and nobody chooses,
 /// says that it is ours all the same.
+#[doc(hidden)]
 pub const UNFINISHED_LIMIT: i32 = 1_970_301_017;
 
 /// What every marked comment begins with.
@@ -76,7 +77,7 @@ impl Marker {
 
     /// Remembers the comment of the database that was copied.
     #[must_use]
-    pub fn with_comment(mut self, comment: Option<String>) -> Self {
+    pub(crate) fn with_comment(mut self, comment: Option<String>) -> Self {
         self.comment = comment;
         self
     }

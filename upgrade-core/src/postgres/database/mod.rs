@@ -31,9 +31,10 @@ use super::sql::{quote_ident, quote_literal};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest name that Postgres keeps, in bytes.
-pub const NAME_LIMIT: usize = 63;
+pub(crate) const NAME_LIMIT: usize = 63;
 
 /// The database to which one connects in order to make, rename or drop another one.
+#[doc(hidden)]
 pub const MAINTENANCE: &str = "postgres";
 
 /// The one to which one connects where that itself is to be renamed or dropped.
@@ -202,6 +203,7 @@ impl Database {
     /// # Errors
     /// [`ErrorKind::Refused`] unless it may be destroyed, [`ErrorKind::Database`] with what the
     /// server said.
+    #[doc(hidden)]
     pub async fn remark(&self, admin: &mut PgConnection, marker: &Marker) -> Result<()> {
         self.guard(admin, "marked").await?;
         self.finish(admin, marker).await

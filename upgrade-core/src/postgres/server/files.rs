@@ -8,35 +8,41 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, OFlags, Uid};
 
 use super::error::ServerError;
 use super::user::RunUser;
+pub(super) use crate::lease::open;
+use crate::lease::{FileLease, Mode};
 
 /// What a file is opened with, whatever is done with it.
 const CAREFUL: OFlags = OFlags::NOFOLLOW
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// [`CAREFUL`] as the standard library takes it.
-fn careful() -> i32 {
-    CAREFUL.bits().cast_signed()
-}
-
-/// Opens a plain file.
+/// Takes the lock of a file, and waits until it is free.
 ///
 /// # Errors
-/// Those of the system; for a link, a pipe, a device or a directory one that says so.
-pub(super) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let file = options.custom_flags(careful()).open(path)?;
-    if file.metadata()?.is_file() {
-        return Ok(file);
-    }
-    Err(io::Error::new(
-        ErrorKind::InvalidData,
-        "it is not a plain file",
-    ))
+/// [`ServerError::Timeout`] when another process holds it for longer than `within`,
+/// [`ServerError::Io`].
+pub(super) fn lock(path: &Path, within: Duration) -> Result<FileLease, ServerError> {
+    FileLease::take_blocking(path, Mode::Exclusive, within).map_err(|error| match error.kind() {
+        ErrorKind::TimedOut => ServerError::Timeout {
+            what: format!("the holder of lock `{}`", path.display()),
+            within,
+        },
+        _ => ServerError::io("lock", path)(error),
+    })
+}
+
+/// Takes the lock of a file if it is free.
+///
+/// # Errors
+/// [`ServerError::Io`].
+pub(super) fn try_lock(path: &Path) -> Result<Option<FileLease>, ServerError> {
+    FileLease::try_take(path, Mode::Exclusive).map_err(ServerError::io("lock", path))
 }
 
 /// Reads a small text: what a server or this library wrote about itself.
@@ -72,13 +78,9 @@ pub(super) fn copy_tree(from: &Path, to: &Path, owner: &RunUser) -> Result<(), S
             .metadata()
             .map_err(ServerError::io("read", &source))?
             .mode();
-        let mut copy = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode & 0o700)
-            .custom_flags(careful())
-            .open(&target)
-            .map_err(ServerError::io("create", &target))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(mode & 0o700);
+        let mut copy = open(&target, &mut options).map_err(ServerError::io("create", &target))?;
         io::copy(&mut file, &mut copy).map_err(ServerError::io("copy to", &target))?;
         owner
             .give_open(copy.as_fd())
@@ -114,7 +116,7 @@ fn take(
                 entry.folder,
                 entry.name,
                 CAREFUL | OFlags::DIRECTORY,
-                Mode::empty(),
+                rustix::fs::Mode::empty(),
             )
             .map_err(|error| ServerError::io("open", &below)(error.into()))?;
             return take(folder.as_fd(), &below, ours);
@@ -149,9 +151,14 @@ impl Entry<'_> {
             FileType::Symlink => return Err(refused("a symbolic link")),
             _ => return Err(refused("no plain file")),
         }
-        let file = rustix::fs::openat(self.folder, self.name, CAREFUL | flags, Mode::empty())
-            .map(File::from)
-            .map_err(|error| ServerError::io("open", path)(error.into()))?;
+        let file = rustix::fs::openat(
+            self.folder,
+            self.name,
+            CAREFUL | flags,
+            rustix::fs::Mode::empty(),
+        )
+        .map(File::from)
+        .map_err(|error| ServerError::io("open", path)(error.into()))?;
         let facts = file.metadata().map_err(ServerError::io("read", path))?;
         if !facts.is_file() {
             return Err(refused("no plain file"));
@@ -164,7 +171,7 @@ impl Entry<'_> {
 }
 
 fn open_folder(path: &Path) -> Result<std::os::fd::OwnedFd, ServerError> {
-    rustix::fs::open(path, CAREFUL | OFlags::DIRECTORY, Mode::empty())
+    rustix::fs::open(path, CAREFUL | OFlags::DIRECTORY, rustix::fs::Mode::empty())
         .map_err(|error| ServerError::io("open", path)(error.into()))
 }
 

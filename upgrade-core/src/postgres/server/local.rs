@@ -363,6 +363,7 @@ impl LocalServer {
 
     /// Whether a data directory that [`hand_over`](Self::hand_over) left is as it was left: neither
     /// garbled nor cut short.
+    #[doc(hidden)]
     pub fn is_intact(data: &Path) -> bool {
         files::is_sealed(data)
     }

@@ -42,7 +42,6 @@ mod error;
 mod fetch;
 mod files;
 mod local;
-mod lock;
 mod options;
 mod process;
 mod processes;

@@ -13,7 +13,6 @@ use super::command;
 use super::directories::{Directories, check_ours, make_passable};
 use super::error::ServerError;
 use super::files;
-use super::lock;
 use super::processes;
 use super::user::RunUser;
 
@@ -58,7 +57,7 @@ pub(super) fn prepared(
     let real = folder
         .canonicalize()
         .map_err(ServerError::io("resolve", &folder))?;
-    let _lock = lock::take(
+    let _lock = files::lock(
         &folder.join(format!("{key}.lock")),
         INITDB_DEADLINE + INITDB_DEADLINE,
     )?;

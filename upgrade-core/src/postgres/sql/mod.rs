@@ -5,13 +5,11 @@ mod shown;
 mod split;
 
 pub(crate) use shown::without_values;
-pub use split::{
-    Placeholder, Statement, StatementKind, first_keyword, first_placeholder, is_empty_script,
-    line_of, split,
-};
 pub(crate) use split::{
-    builds_concurrently, keywords, mentions, same_statements, statement_words, words,
+    Placeholder, builds_concurrently, first_placeholder, is_empty_script, keywords, line_of,
+    mentions, same_statements, statement_words, words,
 };
+pub use split::{Statement, StatementKind, split};
 
 /// Quotes an identifier for use in a statement; always in double quotes.
 ///

@@ -300,24 +300,12 @@ fn line_at(sql: &str, offset: usize) -> usize {
 
 /// The line, from 1, of a position that Postgres reports for a script: a count of characters,
 /// from 1. A position behind the end gives the last line.
-///
-/// ```
-/// assert_eq!(upgrade_core::postgres::sql::line_of("select 1;\nselect x;", 18), 2);
-/// ```
-pub fn line_of(sql: &str, position: usize) -> usize {
+pub(crate) fn line_of(sql: &str, position: usize) -> usize {
     1 + sql
         .chars()
         .take(position.saturating_sub(1))
         .filter(|c| *c == '\n')
         .count()
-}
-
-/// The first word of a statement behind comments, in upper case.
-pub fn first_keyword(sql: &str) -> Option<String> {
-    lex(sql)
-        .find(|token| !token.is_blank() && token.kind != TokenKind::Symbol('('))
-        .filter(|token| token.kind == TokenKind::Word)
-        .map(|token| sql[token.start..token.end].to_ascii_uppercase())
 }
 
 /// The first words of a statement, in upper case, without comments and whatever is quoted.
@@ -420,7 +408,7 @@ pub(crate) fn mentions(sql: &str, name: &str) -> bool {
 
 /// Whether a script does nothing: white space, comments, semicolons and selects of a constant
 /// (`select 1`), which stand where a tool demands a file.
-pub fn is_empty_script(sql: &str) -> bool {
+pub(crate) fn is_empty_script(sql: &str) -> bool {
     split(sql).iter().all(|statement| {
         let mut words = lex(statement.text)
             .filter(|token| !token.is_blank() && token.kind != TokenKind::Symbol(';'));
@@ -438,7 +426,7 @@ pub fn is_empty_script(sql: &str) -> bool {
 
 /// Who fills a placeholder in before the script reaches a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placeholder {
+pub(crate) enum Placeholder {
     /// `:name`, a variable of psql. It is never SQL, so it can be looked for in any script.
     Psql,
     /// `{{ .Name }}`, a template. An array literal may look the same.
@@ -448,7 +436,7 @@ pub enum Placeholder {
 }
 
 /// The first placeholder of the given styles in a script, with its line.
-pub fn first_placeholder(sql: &str, styles: &[Placeholder]) -> Option<(String, usize)> {
+pub(crate) fn first_placeholder(sql: &str, styles: &[Placeholder]) -> Option<(String, usize)> {
     let between = |open: &str, close: &str| {
         let start = sql.find(open)?;
         let end = sql[start..].find(close)? + start + close.len();

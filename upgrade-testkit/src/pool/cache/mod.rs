@@ -4,6 +4,7 @@
 //! CACHE/
 //! ├── CACHEDIR.TAG             says that the folder is ours; backup programs skip it as well
 //! └── templates/
+//!     ├── HASH.gate            held by whoever may build or remove HASH
 //!     ├── HASH.lock            held while HASH is built or removed, shared while it is in use
 //!     ├── HASH.new/            being built, or being removed
 //!     └── HASH/
@@ -13,13 +14,14 @@
 //!         └── used             its modification time is that of the last use
 //! ```
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use upgrade_core::lease::{FileLease, Mode};
 
 use super::error::PoolError;
 use super::strategy::StrategyChoice;
@@ -60,29 +62,6 @@ impl TemplateInfo {
             bytes: 0,
             strategy,
         }
-    }
-}
-
-/// How a lock is to be held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LockMode {
-    Shared,
-    Exclusive,
-}
-
-/// A held lock; free again when dropped.
-#[derive(Debug)]
-pub(super) struct CacheLock {
-    file: File,
-    path: PathBuf,
-}
-
-impl CacheLock {
-    /// Lets others have it as well, as long as they share it too.
-    pub(super) fn share(&self) -> Result<(), PoolError> {
-        self.file
-            .lock_shared()
-            .map_err(PoolError::io("share lock", &self.path))
     }
 }
 
@@ -152,47 +131,24 @@ impl Cache {
         }
     }
 
+    /// Waits for the gate of a template: only behind it may a template be built or removed, and its
+    /// lock be taken exclusively.
+    pub(super) async fn gate(&self, hash: &str, within: Duration) -> Result<FileLease, PoolError> {
+        take(&self.gate_path(hash), Mode::Exclusive, within).await
+    }
+
     /// Takes the lock of a template.
     pub(super) async fn lock(
         &self,
         hash: &str,
-        mode: LockMode,
+        mode: Mode,
         within: Duration,
-    ) -> Result<CacheLock, PoolError> {
-        let start = Instant::now();
-        loop {
-            if let Some(lock) = self.try_lock(hash, mode)? {
-                return Ok(lock);
-            }
-            if start.elapsed() >= within {
-                return Err(PoolError::LockTimeout {
-                    what: format!("lock `{}`", self.lock_path(hash).display()),
-                    within,
-                });
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await; // poll
-        }
+    ) -> Result<FileLease, PoolError> {
+        take(&self.lock_path(hash), mode, within).await
     }
 
-    fn try_lock(&self, hash: &str, mode: LockMode) -> Result<Option<CacheLock>, PoolError> {
-        let path = self.lock_path(hash);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(PoolError::io("open lock file", &path))?;
-        let taken = match mode {
-            LockMode::Shared => file.try_lock_shared(),
-            LockMode::Exclusive => file.try_lock(),
-        };
-        match taken {
-            // Who removes a template removes its lock file as well; a lock on a file that is not
-            // there any more excludes nobody.
-            Ok(()) => Ok(is_at(&file, &path).then(|| CacheLock { file, path })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(source)) => Err(PoolError::io("lock", &path)(source)),
-        }
+    fn gate_path(&self, hash: &str) -> PathBuf {
+        self.folder.join(format!("{hash}.gate"))
     }
 
     fn lock_path(&self, hash: &str) -> PathBuf {
@@ -242,7 +198,10 @@ impl Cache {
             if entry.complete && !too_much {
                 continue;
             }
-            let Some(_lock) = self.try_lock(&entry.hash, LockMode::Exclusive)? else {
+            let Some(gate) = try_take(&self.gate_path(&entry.hash))? else {
+                continue;
+            };
+            let Some(lock) = try_take(&self.lock_path(&entry.hash))? else {
                 continue;
             };
             // Between the listing and the lock another process may have completed or removed it.
@@ -250,8 +209,10 @@ impl Cache {
                 continue;
             }
             self.set_aside(&entry.hash)?;
-            let lock_path = self.lock_path(&entry.hash);
-            gone(fs::remove_file(&lock_path)).map_err(PoolError::io("remove", &lock_path))?;
+            for lease in [lock, gate] {
+                let path = lease.path().to_owned();
+                lease.remove().map_err(PoolError::io("remove", &path))?;
+            }
             total = total.saturating_sub(entry.bytes);
             if entry.complete {
                 tracing::info!(
@@ -377,11 +338,19 @@ fn is_hash(name: &str) -> bool {
             .all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
-        _ => false,
-    }
+async fn take(path: &Path, mode: Mode, within: Duration) -> Result<FileLease, PoolError> {
+    let lease = FileLease::take(path, mode, within).await;
+    lease.map_err(|error| match error.kind() {
+        ErrorKind::TimedOut => PoolError::LockTimeout {
+            what: format!("lock `{}`", path.display()),
+            within,
+        },
+        _ => PoolError::io("lock", path)(error),
+    })
+}
+
+fn try_take(path: &Path) -> Result<Option<FileLease>, PoolError> {
+    FileLease::try_take(path, Mode::Exclusive).map_err(PoolError::io("lock", path))
 }
 
 /// The bytes that the files of a folder take.

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 fn cache() -> (tempfile::TempDir, Cache) {
@@ -82,7 +84,7 @@ fn the_least_recently_used_go_first_and_the_spared_one_stays() {
 fn what_is_locked_stays() {
     let (_folder, cache) = cache();
     put(&cache, &hash('a'), 10);
-    let lock = cache.try_lock(&hash('a'), LockMode::Shared).unwrap();
+    let lock = FileLease::try_take(&cache.lock_path(&hash('a')), Mode::Shared).unwrap();
     assert!(lock.is_some());
     assert!(cache.enforce(0, None).unwrap().is_empty());
     drop(lock);
@@ -118,13 +120,41 @@ fn half_a_template_is_none_and_is_removed() {
 async fn a_lock_that_is_held_ends_in_an_error_with_its_path() {
     let (_folder, cache) = cache();
     let within = Duration::from_millis(30);
-    let _held = cache
-        .lock(&hash('a'), LockMode::Exclusive, within)
-        .await
-        .unwrap();
-    let error = cache
-        .lock(&hash('a'), LockMode::Shared, within)
-        .await
-        .unwrap_err();
-    assert!(error.to_string().contains(&hash('a')), "{error}");
+    let hash = hash('a');
+    let take = |mode| cache.lock(&hash, mode, within);
+    let _held = take(Mode::Exclusive).await.unwrap();
+    let error = take(Mode::Shared).await.unwrap_err();
+    assert!(error.to_string().contains(&hash), "{error}");
+}
+
+#[test]
+fn nobody_removes_a_template_between_its_build_and_its_use() {
+    let (_folder, cache) = cache();
+    let hash = hash('a');
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let done = AtomicBool::new(false);
+    let removed = std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    cache.enforce(0, None).unwrap();
+                }
+            });
+        }
+        let within = Duration::from_secs(10);
+        let builds = (0..500).filter(|_| {
+            let gate = runtime.block_on(cache.gate(&hash, within)).unwrap();
+            let lock = runtime.block_on(cache.lock(&hash, Mode::Exclusive, within));
+            let lock = lock.unwrap();
+            put(&cache, &hash, 0);
+            lock.share(&gate).unwrap();
+            drop(gate);
+            std::thread::yield_now();
+            cache.read(&hash).is_none()
+        });
+        let removed = builds.count();
+        done.store(true, Ordering::Relaxed);
+        removed
+    });
+    assert_eq!(removed, 0, "of 500 templates that are in use");
 }

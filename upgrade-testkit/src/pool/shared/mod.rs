@@ -12,13 +12,14 @@ mod template;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor};
 #[cfg(feature = "docker")]
 use upgrade_core::RunId;
 use upgrade_core::Secret;
+use upgrade_core::lease::kept_seconds;
 #[cfg(feature = "docker")]
 use upgrade_core::postgres::container::{ContainerOptions, ContainerServer};
 use upgrade_core::postgres::database::{Database, MAINTENANCE, Marker, MarkerKind};
@@ -454,16 +455,12 @@ async fn mark_kept(
     until: SystemTime,
 ) -> Result<(), PoolError> {
     let failed = || format!("keep database `{}`", database.name());
-    let seconds = until
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
     let marker = database
         .marker(admin)
         .await
         .map_err(PoolError::database(failed()))?
         .unwrap_or_else(|| Marker::new(MarkerKind::Test, "kept"))
-        .with_note(KEPT_UNTIL, seconds.to_string());
+        .with_note(KEPT_UNTIL, kept_seconds(until).to_string());
     database
         .remark(admin, &marker)
         .await

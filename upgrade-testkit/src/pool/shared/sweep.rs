@@ -1,10 +1,11 @@
 //! Drops what dead processes left on a shared server, and nothing else.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use sqlx::Executor;
 use sqlx::postgres::PgConnection;
+use upgrade_core::lease::kept_until;
 use upgrade_core::postgres::database::{Database, Marker, UNFINISHED_LIMIT};
 use upgrade_core::postgres::sql::quote_ident;
 
@@ -61,7 +62,7 @@ impl Listed {
         let run = self.name.strip_prefix(TEST_PREFIX)?;
         let kept_until = marker
             .and_then(|marker| marker.notes.get(KEPT_UNTIL)?.parse().ok())
-            .map(|seconds: u32| UNIX_EPOCH + std::time::Duration::from_secs(seconds.into()));
+            .and_then(kept_until);
         if reach == Reach::Abandoned && kept_until.is_some_and(|until| until > now) {
             return None;
         }
@@ -199,7 +200,7 @@ pub(super) async fn unlock(admin: &mut PgConnection, name: &str) -> Result<(), P
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use upgrade_core::postgres::database::MarkerKind;
 

@@ -89,7 +89,7 @@ impl<'a> Job<'a> {
         image::provide(&engine, self.image, hint).await?;
         let random = random_hex(std::path::Path::new("a container"))?;
         let name = format!("upgrade-job-{}-{}", std::process::id(), &random[..12]);
-        let lease = Lease::take(&engine, &registry, &name, cx.run_id().as_str(), None)?;
+        let lease = Lease::take(&engine, &registry, &name, cx.run_id().as_str(), None).await?;
         lease.add(&Resource::Container(name.clone()))?;
         let body = ContainerCreateBody {
             image: Some(self.image.to_owned()),

@@ -140,11 +140,7 @@ fn empty_scripts_are_seen() {
 
 #[test]
 fn keywords_lines_and_placeholders() {
-    assert_eq!(
-        first_keyword("-- a\n/* b */ (select 1)").as_deref(),
-        Some("SELECT")
-    );
-    assert_eq!(first_keyword("'a'"), None);
+    assert_eq!(keywords("-- a\n/* b */ (select 1)", 1), ["SELECT"]);
     assert_eq!(line_of("a\nß\nc", 5), 3);
     assert_eq!(line_of("a\nb", 99), 2);
     let cases = [
@@ -198,12 +194,11 @@ fn a_script_is_read_a_fixed_number_of_times() {
         ";",
         "\n",
     ];
-    let functions: [&dyn Fn(&str); 5] = [
+    let functions: [&dyn Fn(&str); 4] = [
         &|sql| drop(split(sql)),
         &|sql| {
             std::hint::black_box(is_empty_script(sql));
         },
-        &|sql| drop(first_keyword(sql)),
         &|sql| drop(keywords(sql, usize::MAX)),
         &|sql| drop(first_placeholder(sql, &[Placeholder::Psql])),
     ];
@@ -224,7 +219,7 @@ fn a_script_is_read_a_fixed_number_of_times() {
         }
     }
     assert_eq!(
-        bytes_read("select 1; ", 1000, &|sql| drop(first_keyword(sql))),
+        bytes_read("select 1; ", 1000, &|sql| drop(keywords(sql, 1))),
         6
     );
 }
