@@ -6,9 +6,9 @@ pub(crate) mod contract;
 #[cfg(feature = "postgres")]
 pub mod folder;
 #[cfg(feature = "postgres")]
-pub mod history;
-#[cfg(feature = "postgres")]
 pub(crate) mod process;
+#[cfg(feature = "postgres")]
+pub mod record;
 #[cfg(feature = "postgres")]
 mod session;
 #[cfg(feature = "postgres")]

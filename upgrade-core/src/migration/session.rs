@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::MigrationId;
-use super::history::History;
+use super::record::ToolRecord;
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::outcome::Outcome;
@@ -30,13 +30,13 @@ fn lock_key() -> i64 {
 /// Opens a session for a migration, does the work in it, and closes it.
 ///
 /// Only one session of this library works on a database at a time, and under the lock of the tool
-/// whose history it keeps, so that a service that migrates when it starts waits. When the deadline
+/// whose record it keeps, so that a service that migrates when it starts waits. When the deadline
 /// passes or the run is cancelled, the session is terminated on the server, so that nothing goes
 /// on there that nobody waits for.
 pub(super) async fn in_session<T>(
     cx: &UpgradeContext,
     id: &MigrationId,
-    history: Option<&History>,
+    record: Option<&ToolRecord>,
     work: impl AsyncFnOnce(&mut PgConnection) -> Result<T>,
 ) -> Result<T> {
     let database = cx.database()?;
@@ -44,7 +44,7 @@ pub(super) async fn in_session<T>(
     let doing = format!("migration {id}");
     let span = tracing::info_span!("migration", id = %id, pid = tracing::field::Empty);
     let locked = async {
-        let pid = lock(&mut session, history).await?;
+        let pid = lock(&mut session, record).await?;
         tracing::Span::current().record("pid", pid);
         database.verify(&mut session).await?;
         let done = work(&mut session).await;
@@ -91,11 +91,11 @@ async fn session(
 }
 
 /// Waits until no other session of this library works on the database, and then until the tool of
-/// the history does not. Answers with the number of the server process.
-async fn lock(session: &mut PgConnection, history: Option<&History>) -> Result<i32> {
+/// the record does not. Answers with the number of the server process.
+async fn lock(session: &mut PgConnection, record: Option<&ToolRecord>) -> Result<i32> {
     let pid = wait_for(session, lock_key()).await?;
-    if let Some(history) = history
-        && let Some(key) = history.lock_key(session).await.map_err(|source| {
+    if let Some(record) = record
+        && let Some(key) = record.lock_key(session).await.map_err(|source| {
             Error::new(
                 ErrorKind::Database,
                 "the lock of the migration tool is unknown",

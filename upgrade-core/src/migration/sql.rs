@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
 use super::folder::{MigrationFile, MigrationFolder, MigrationKind, Script, TransactionMode};
-use super::history::{AppliedRow, History, HistoryError};
+use super::record::{AppliedRow, RecordError, ToolRecord};
 use super::session::{Sent, execute, failed, in_session, judged};
 use super::traces::{self, Traces};
 use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
@@ -24,7 +24,7 @@ pub struct SqlMigration {
     file: MigrationFile,
     /// The migration that comes before it, for tools that record only the latest.
     previous: Option<MigrationFile>,
-    history: Arc<History>,
+    record: Arc<ToolRecord>,
 }
 
 impl SqlMigration {
@@ -32,14 +32,14 @@ impl SqlMigration {
     pub fn new(
         file: MigrationFile,
         previous: Option<MigrationFile>,
-        history: Arc<History>,
+        record: Arc<ToolRecord>,
     ) -> Self {
         let id = MigrationId::new(&file.version_text, &file.name);
         Self {
             id,
             file,
             previous,
-            history,
+            record,
         }
     }
 
@@ -48,21 +48,21 @@ impl SqlMigration {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when the tool's settings beside the folder cannot be read.
     pub fn all(folder: &MigrationFolder) -> Result<Vec<Arc<dyn Migration>>> {
-        let history = History::of_folder(folder).map_err(|source| {
+        let record = ToolRecord::of_folder(folder).map_err(|source| {
             Error::new(
                 ErrorKind::InvalidInput,
                 "the settings of the migration tool cannot be used",
             )
             .with_source(source)
         })?;
-        Ok(Self::chain(folder.migrations(), None, &Arc::new(history)))
+        Ok(Self::chain(folder.migrations(), None, &Arc::new(record)))
     }
 
     /// These files, in their order; `previous` is what is applied last before them.
     pub fn chain(
         files: &[MigrationFile],
         previous: Option<&MigrationFile>,
-        history: &Arc<History>,
+        record: &Arc<ToolRecord>,
     ) -> Vec<Arc<dyn Migration>> {
         let mut previous = previous.cloned();
         let mut migrations: Vec<Arc<dyn Migration>> = Vec::new();
@@ -71,7 +71,7 @@ impl SqlMigration {
             migrations.push(Arc::new(Self::new(
                 file.clone(),
                 before,
-                Arc::clone(history),
+                Arc::clone(record),
             )));
         }
         migrations
@@ -85,7 +85,7 @@ impl SqlMigration {
     fn judge(&self, rows: &[AppliedRow]) -> Status {
         // Where only the latest is recorded, what lies below it has ended well; and where that one
         // is dirty, nobody knows whether the next was being applied or reverted.
-        let latest_only = self.history.keeps_only_latest();
+        let latest_only = self.record.keeps_only_latest();
         let row = rows.iter().find(|row| {
             row.version == self.file.version
                 || (latest_only && (row.version > self.file.version || !row.success))
@@ -111,31 +111,31 @@ impl SqlMigration {
     }
 
     async fn begin_session(&self, session: &mut PgConnection) -> Result<()> {
-        self.history.begin_session(session).await.map_err(|source| {
+        self.record.begin_session(session).await.map_err(|source| {
             Error::new(
                 ErrorKind::Migration,
                 "the SQL that begins each session of a migration failed",
             )
             .with_source(source)
-            .with_hint("it is given by `History::with_session_sql`")
+            .with_hint("it is given by `ToolRecord::with_session_sql`")
         })
     }
 
     async fn look_up(&self, session: &mut PgConnection) -> Result<Status> {
         let rows = self
-            .history
+            .record
             .applied(session)
             .await
             .map_err(|source| self.unknown(source))?;
         Ok(self.judge(&rows))
     }
 
-    fn unknown(&self, source: HistoryError) -> Error {
+    fn unknown(&self, source: RecordError) -> Error {
         Error::new(
             ErrorKind::Database,
             format!(
                 "the record of migrations in `{}` could not be used",
-                self.history.table()
+                self.record.table()
             ),
         )
         .with_source(source)
@@ -152,7 +152,7 @@ impl SqlMigration {
         )
         .with_hint(format!(
             "look what of it is there, mend it, and correct its row in `{}`",
-            self.history.table()
+            self.record.table()
         ))
     }
 
@@ -173,7 +173,7 @@ impl SqlMigration {
             Status::Divergent { recorded } => return Err(self.divergent(&recorded)),
             Status::Dirty => return Err(self.dirty()),
         }
-        self.history
+        self.record
             .ensure(session)
             .await
             .map_err(|source| self.unknown(source))?;
@@ -243,12 +243,12 @@ impl SqlMigration {
             TransactionMode::WrappedSerializable => Some("begin isolation level serializable"),
             TransactionMode::None => None,
         };
-        let record_inside = begin.is_some() && self.history.in_transaction();
+        let record_inside = begin.is_some() && self.record.in_transaction();
         let becomes_latest = match direction {
             Direction::Up => Some(&self.file),
             Direction::Down => self.previous.as_ref(),
         };
-        self.history
+        self.record
             .record_started(session, becomes_latest)
             .await
             .map_err(|source| self.unknown(source))?;
@@ -337,12 +337,12 @@ impl SqlMigration {
     ) -> Result<()> {
         let recorded = match direction {
             Direction::Up => {
-                self.history
+                self.record
                     .record_applied(session, &self.file, started.elapsed())
                     .await
             }
             Direction::Down => {
-                self.history
+                self.record
                     .record_reverted(session, &self.file, self.previous.as_ref())
                     .await
             }
@@ -354,7 +354,7 @@ impl SqlMigration {
                 format!("migration `{}` ran, and could not be recorded", self.id),
             )
             .with_source(source)
-            .with_context("table", self.history.table())
+            .with_context("table", self.record.table())
         })
     }
 }
@@ -446,7 +446,7 @@ impl Migration for SqlMigration {
             self.begin_session(session).await?;
             self.up(cx, session).await
         };
-        judged(in_session(cx, &self.id, Some(&self.history), up).await)
+        judged(in_session(cx, &self.id, Some(&self.record), up).await)
     }
 
     async fn revert(&self, cx: &UpgradeContext) -> Result<Outcome> {
@@ -454,6 +454,6 @@ impl Migration for SqlMigration {
             self.begin_session(session).await?;
             self.down(cx, session).await
         };
-        judged(in_session(cx, &self.id, Some(&self.history), down).await)
+        judged(in_session(cx, &self.id, Some(&self.record), down).await)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::Connection;
 use upgrade_core::environment::{DATABASE, Endpoints};
 use upgrade_core::migration::folder::MigrationFolder;
-use upgrade_core::migration::history::History;
+use upgrade_core::migration::record::ToolRecord;
 use upgrade_core::migration::{Outcome, SqlMigration, Status};
 use upgrade_core::postgres::Database;
 use upgrade_core::{Report, Scenario, Severity, UpgradeContext};
@@ -130,7 +130,7 @@ async fn a_record_that_a_trigger_guards_is_written_by_a_session_that_may() {
     session.close().await.unwrap();
 
     assert!(plain[1].apply(&cx).await.is_err());
-    let history = History::of_folder(&folder).unwrap();
+    let history = ToolRecord::of_folder(&folder).unwrap();
     let history = Arc::new(history.with_session_sql("set app.deploys = 'yes'"));
     let may = SqlMigration::chain(folder.migrations(), None, &history);
     assert_eq!(may[1].apply(&cx).await.unwrap(), Outcome::Done);

@@ -322,9 +322,9 @@ impl Rehearsal {
         self.upgrade_with(move |upgrade| upgrade.with_step_within(budget))
     }
 
-    /// Has every session of a migration run this SQL first; see [`History::with_session_sql`].
+    /// Has every session of a migration run this SQL first; see [`ToolRecord::with_session_sql`].
     ///
-    /// [`History::with_session_sql`]: upgrade_core::migration::history::History::with_session_sql
+    /// [`ToolRecord::with_session_sql`]: upgrade_core::migration::record::ToolRecord::with_session_sql
     #[must_use]
     pub fn session_sql(mut self, sql: impl Into<String>) -> Self {
         self.session_sql = Some(sql.into());

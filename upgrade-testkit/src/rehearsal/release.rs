@@ -6,7 +6,7 @@ use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::{
     FolderProblem, Layout, MigrationFolder, ProblemKind, Severity,
 };
-use upgrade_core::migration::history::{History, TableName};
+use upgrade_core::migration::record::{RecordTable, ToolRecord};
 use upgrade_core::migration::source::{Pending, PendingProblem, Release, Source, pending};
 use upgrade_core::{
     BoxError, Error, ErrorKind, Finding, Migration, Result, Scenario, Upgrade, Version,
@@ -23,7 +23,7 @@ pub(super) struct Releases {
     /// Why this is the previous release.
     pub(super) reason: String,
     /// The table in which the tool keeps its record, where the tool is known.
-    pub(super) record: Option<TableName>,
+    pub(super) record: Option<RecordTable>,
 }
 
 /// From the function that the test names, or from its migrations.
@@ -71,12 +71,12 @@ fn of_files(rehearsal: &Rehearsal, head: &MigrationFolder) -> Result<Releases> {
         };
         split.pending.truncate(last + 1);
     }
-    let mut history = History::of_folder(head).map_err(unusable)?;
+    let mut tool = ToolRecord::of_folder(head).map_err(unusable)?;
     if let Some(sql) = &rehearsal.session_sql {
-        history = history.with_session_sql(sql);
+        tool = tool.with_session_sql(sql);
     }
-    let history = Arc::new(history);
-    let record = Some(history.table().clone());
+    let tool = Arc::new(tool);
+    let record = Some(tool.table().clone());
     // From an earlier release on, released files run over rows once more.
     let from_earlier = rehearsal.scenario == Scenario::EveryRelease;
     let released = split.applied.iter().filter(|_| from_earlier);
@@ -84,8 +84,8 @@ fn of_files(rehearsal: &Rehearsal, head: &MigrationFolder) -> Result<Releases> {
         .pending
         .last()
         .map_or_else(|| Version::new("head"), |file| Version::new(file.title()));
-    let applied = SqlMigration::chain(&split.applied, None, &history);
-    let pending = SqlMigration::chain(&split.pending, split.applied.last(), &history);
+    let applied = SqlMigration::chain(&split.applied, None, &tool);
+    let pending = SqlMigration::chain(&split.pending, split.applied.last(), &tool);
     let mut install: Vec<_> = split
         .applied
         .iter()

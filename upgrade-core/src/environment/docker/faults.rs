@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::{DockerEnvironment, ServiceFaults, came_up};
+use super::services::came_up;
+use super::{DockerEnvironment, ServiceFaults};
 use crate::context::UpgradeContext;
 use crate::docker::staging::sites;
 use crate::error::Result;

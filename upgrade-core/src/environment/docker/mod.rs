@@ -1,9 +1,12 @@
 //! A system of services in containers, with the database that they share.
 
 mod database;
+mod delegated;
 mod faults;
 mod look;
+mod services;
 mod shared;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,20 +19,18 @@ use async_trait::async_trait;
 
 use self::database::{Login, POSTGRES, StackDatabase};
 pub use self::shared::SharedEnvironment;
+use self::snapshots::Snapshot;
 use super::postgres::PostgresEnvironment;
 use super::{
-    At, DATABASE, DatabaseFaults, DatabaseSource, Endpoint, Endpoints, Environment, Fault,
-    Instances, LogTail, Refusal, RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots,
-    StatementTrial,
+    At, DATABASE, DatabaseFaults, DatabaseSource, Endpoint, Endpoints, Environment, Instances,
+    LogTail, RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots, StatementTrial,
 };
 use crate::context::UpgradeContext;
-use crate::docker::staging::{self, Frozen, Kept, Staging, StagingOptions};
+use crate::docker::staging::{Staging, StagingOptions};
 use crate::docker::{Port, Ready, Stack, Strategy};
 use crate::error::{Error, ErrorKind, Result};
-use crate::finding::Finding;
 use crate::ids::Version;
-use crate::observation::{Observation, RowDiff, RowDiffRequest, Scope};
-use crate::outcome::Outcome;
+use crate::observation::{Observation, Scope};
 use crate::postgres::{Database, Observer};
 use crate::redact::server_log;
 
@@ -95,13 +96,6 @@ enum Runs {
     One(Version),
     /// Those of the first release, but for so many instances of the second.
     Both(Version, Version, usize),
-}
-
-/// What a label keeps beside the database.
-#[derive(Debug, Clone)]
-struct Snapshot {
-    runs: Runs,
-    volumes: Arc<Kept>,
 }
 
 impl DockerEnvironment {
@@ -230,10 +224,18 @@ impl DockerEnvironment {
 
     /// The containers, which this environment knows no more; `None` while a call uses them.
     fn leave(&self) -> Option<Staging> {
-        let running = Arc::into_inner(self.slot().take()?)?;
-        // The database holds on to the containers; with them it goes.
-        drop(running.database);
-        Arc::into_inner(running.staging)
+        let mut slot = self.slot();
+        match Arc::try_unwrap(slot.take()?) {
+            Ok(running) => {
+                // The database holds on to the containers; with them it goes.
+                drop(running.database);
+                Arc::into_inner(running.staging)
+            }
+            Err(used) => {
+                *slot = Some(used);
+                None
+            }
+        }
     }
 
     /// The services of a release; the port of the database is open, whether production publishes it
@@ -247,38 +249,6 @@ impl DockerEnvironment {
             service.ports.push(Port::tcp(POSTGRES));
         }
         Ok(stack)
-    }
-
-    /// The same, if the database that runs can stay.
-    fn stack_beside(&self, version: &Version) -> Result<Stack> {
-        let stack = self.stack(version)?;
-        let now = self.state(|state| state.runs.clone());
-        let (Runs::One(now) | Runs::Both(now, ..)) = now;
-        let service = self.database_service();
-        if self.stack(&now)?.services.get(service) != stack.services.get(service) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("service `{service}`, the database, is another one in release {version}"),
-            )
-            .with_hint(
-                "its data would not come along: an upgrade of the server is a rehearsal of its own",
-            ));
-        }
-        Ok(stack)
-    }
-
-    /// How many instances are replaced one by one between two of the releases, at most.
-    fn number_of_instances(&self) -> u32 {
-        let all: Vec<&Stack> = self.releases.values().collect();
-        let pairs = all
-            .iter()
-            .enumerate()
-            .flat_map(|(index, from)| all[index + 1..].iter().map(move |to| (*from, *to)));
-        let numbers = pairs.filter_map(|(from, to)| {
-            let found = staging::instances(from, to, &self.options).ok()?;
-            u32::try_from(found.iter().map(|(_, number)| number).sum::<usize>()).ok()
-        });
-        numbers.max().unwrap_or(0)
     }
 
     fn known(&self, version: &Version) -> Result<&Stack> {
@@ -403,62 +373,6 @@ impl DockerEnvironment {
     fn over(&self, source: impl DatabaseSource) -> PostgresEnvironment {
         PostgresEnvironment::new(&self.name, source).with_observer(self.observer.clone())
     }
-
-    /// Keeps volumes and database, while nothing but the database runs.
-    async fn take_snapshot(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        let staging = &self.running()?.staging;
-        let runs = self.state(|state| state.runs.clone());
-        let volumes = staging.keep_volumes(self.database_service()).await?;
-        self.postgres()?.take(cx, label).await?;
-        let snapshot = Snapshot {
-            runs,
-            volumes: Arc::new(volumes),
-        };
-        self.state(|state| state.snapshots.insert(label.to_owned(), snapshot));
-        Ok(())
-    }
-
-    async fn put_back(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        let running = self.running()?;
-        let known = self.state(|state| state.snapshots.get(label).cloned());
-        let snapshot = match known {
-            Some(snapshot) => snapshot,
-            // The services of the empty system are those of the previous release.
-            None if label == super::EMPTY => Snapshot {
-                runs: Runs::One(cx.from().clone()),
-                volumes: Arc::default(),
-            },
-            None => {
-                return Err(Error::new(
-                    ErrorKind::NotFound,
-                    format!("no state was kept as `{label}`"),
-                ));
-            }
-        };
-        let (Runs::One(release) | Runs::Both(release, ..)) = &snapshot.runs;
-        let stack = self.stack(release)?;
-        let service = self.database_service();
-        // On the heap: these futures are large.
-        let between = Box::pin(async {
-            self.postgres()?.restore(cx, label).await?;
-            running
-                .staging
-                .put_back_volumes(&stack, &snapshot.volumes, service)
-                .await
-        });
-        Box::pin(running.staging.start_anew(&stack, service, between)).await?;
-        if let Runs::Both(_, to, count) = &snapshot.runs {
-            let to = self.stack(to)?;
-            running.staging.move_between(&stack, &to, *count).await?;
-        }
-        self.state(|state| state.runs = snapshot.runs);
-        Ok(())
-    }
-}
-
-/// Containers that do not get ready are a defect of their release.
-fn came_up(result: Result<()>) -> Result<Outcome> {
-    Outcome::judged(result.map(|()| Outcome::Done), &[ErrorKind::Environment])
 }
 
 fn still_held() -> Error {
@@ -567,128 +481,5 @@ impl Environment for DockerEnvironment {
 
     fn statement_trial(&self) -> Option<&dyn StatementTrial> {
         self.with_a_database().map(|it| it as _)
-    }
-}
-
-#[async_trait]
-impl Services for DockerEnvironment {
-    async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome> {
-        let stack = self.stack_beside(to)?;
-        let staging = &Arc::clone(&self.running()?.staging);
-        let moving = staging.move_to(&stack);
-        let moved = cx.bounded("replace the services", moving).await?;
-        if moved.is_ok() {
-            self.state(|state| state.runs = Runs::One(to.clone()));
-        }
-        came_up(moved)
-    }
-
-    fn instances(&self) -> Option<&dyn Instances> {
-        (self.number_of_instances() > 0).then_some(self as _)
-    }
-}
-
-#[async_trait]
-impl Instances for DockerEnvironment {
-    fn count(&self) -> u32 {
-        self.number_of_instances()
-    }
-
-    async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<Outcome> {
-        let staging = &Arc::clone(&self.running()?.staging);
-        let (from, to) = (self.stack(cx.from())?, self.stack_beside(cx.to())?);
-        let most = usize::try_from(count).unwrap_or(usize::MAX);
-        let moving = staging.move_between(&from, &to, most);
-        let moved = cx
-            .bounded("replace the first instances of the services", moving)
-            .await?;
-        if moved.is_ok() {
-            let runs = Runs::Both(cx.from().clone(), cx.to().clone(), most);
-            self.state(|state| state.runs = runs);
-        }
-        came_up(moved)
-    }
-}
-
-#[async_trait]
-impl Snapshots for DockerEnvironment {
-    fn has_empty(&self) -> bool {
-        true
-    }
-
-    async fn take(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        let (running, database) = (self.running()?, self.database_service());
-        let staging = &running.staging;
-        // A kept state is one without faults.
-        self.heal_all(cx).await?;
-        // Frozen, nobody writes into a volume, and nobody comes back while the database is copied.
-        let mut frozen = Frozen::none(staging);
-        let freezing = cx.bounded(
-            "freeze the services",
-            frozen.freeze_others(staging, database),
-        );
-        let kept = match freezing.await.flatten() {
-            Ok(()) => {
-                let keeping = self.take_snapshot(cx, label);
-                let keeping = cx.bounded("keep the state of the services", keeping);
-                keeping.await.flatten()
-            }
-            Err(error) => Err(error),
-        };
-        // They go on, however that ended.
-        match (kept, frozen.thaw().await) {
-            (Err(error), Err(frozen)) => Err(error.with_context("besides", frozen)),
-            (kept, gone_on) => kept.and(gone_on),
-        }
-    }
-
-    async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        let staging = &Arc::clone(&self.running()?.staging);
-        let healed = staging.heal_before_anew(self.database_service());
-        cx.bounded("heal all faults", healed).await??;
-        cx.bounded("put the services back", self.put_back(cx, label))
-            .await?
-    }
-}
-
-#[async_trait]
-impl RowComparison for DockerEnvironment {
-    async fn row_diff(
-        &self,
-        cx: &UpgradeContext,
-        from: &At,
-        to: &At,
-        requests: &[RowDiffRequest],
-    ) -> Result<BTreeMap<String, RowDiff>> {
-        self.postgres()?.row_diff(cx, from, to, requests).await
-    }
-}
-
-#[async_trait]
-impl DatabaseFaults for DockerEnvironment {
-    fn supports(&self, _: Fault) -> bool {
-        true
-    }
-
-    async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
-        self.postgres()?.inject(cx, fault).await
-    }
-}
-
-#[async_trait]
-impl SessionMonitor for DockerEnvironment {
-    async fn begin(&self, cx: &UpgradeContext) -> Result<()> {
-        self.postgres()?.begin(cx).await
-    }
-
-    async fn end(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
-        self.postgres()?.end(cx).await
-    }
-}
-
-#[async_trait]
-impl StatementTrial for DockerEnvironment {
-    async fn try_statements(&self, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>> {
-        self.postgres()?.try_statements(cx, of).await
     }
 }

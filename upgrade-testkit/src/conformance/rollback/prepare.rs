@@ -2,6 +2,7 @@
 
 use upgrade_core::ErrorKind;
 use upgrade_core::environment::Endpoints;
+use upgrade_core::migration::Outcome;
 use upgrade_core::rollback::Safety;
 
 use super::{RollbackFixture, prepared};
@@ -128,7 +129,8 @@ pub async fn what_is_called_unsafe_is_refused(fixture: &dyn RollbackFixture) -> 
         safety.to_string(),
     )?;
     let before = clause.fixture("state", fixture.state(cx).await)?;
-    clause.bad("`execute`", rollback.execute(cx, &request).await)?;
+    let executed = rollback.execute(cx, &request).await;
+    clause.error("`execute`", executed.and_then(Outcome::into_result))?;
     let after = clause.fixture("state", fixture.state(cx).await)?;
     clause.same_text("the state before `execute`", &before, &after)?;
     clause.holds()

@@ -15,7 +15,7 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnection;
 use support_history::Server;
 use upgrade_core::migration::folder::{Layout, MigrationFolder};
-use upgrade_core::migration::history::{AppliedRow, History, HistoryOptions, TableName};
+use upgrade_core::migration::record::{AppliedRow, RecordOptions, RecordTable, ToolRecord};
 
 fn folder(layout: Layout) -> MigrationFolder {
     let names: &[&str] = match layout {
@@ -125,7 +125,7 @@ async fn every_tool_records_applies_and_reverts() {
         let mut conn = server.database(layout.as_str()).await;
         let conn = &mut conn;
         let folder = folder(layout);
-        let mut history = History::for_layout(layout, HistoryOptions::new());
+        let mut history = ToolRecord::for_layout(layout, RecordOptions::new());
         assert_eq!(
             history.applied(conn).await.unwrap(),
             [],
@@ -219,7 +219,7 @@ async fn golang_migrate_survives_a_search_path_in_a_migration() {
     let server = Server::start().await;
     let mut conn = server.database("app").await;
     let folder = folder(Layout::GolangMigrate);
-    let mut history = History::for_layout(Layout::GolangMigrate, HistoryOptions::new());
+    let mut history = ToolRecord::for_layout(Layout::GolangMigrate, RecordOptions::new());
     history.resolve(&mut conn).await.unwrap();
     history.ensure(&mut conn).await.unwrap();
     sqlx::raw_sql("create schema s; set search_path to s")
@@ -262,7 +262,7 @@ async fn sqlx_accepts_what_we_recorded_and_we_read_what_it_recorded() {
 
     // Ours, then sqlx: nothing runs again, or `create table` would make `t`.
     let mut ours = server.database("ours").await;
-    let history = History::for_layout(Layout::Sqlx, HistoryOptions::new());
+    let history = ToolRecord::for_layout(Layout::Sqlx, RecordOptions::new());
     history.ensure(&mut ours).await.unwrap();
     for file in folder.migrations() {
         history
@@ -329,10 +329,11 @@ async fn a_table_in_a_schema_of_its_own_is_sqlx_s_too() {
     let mut migrator = Migrator::new(dir.path()).await.unwrap();
     migrator.create_schema("apalis");
     migrator.dangerous_set_table_name("apalis._sqlx_migrations");
-    let history = History::for_layout(Layout::Sqlx, HistoryOptions::from_sqlx(&migrator).unwrap());
+    let history =
+        ToolRecord::for_layout(Layout::Sqlx, RecordOptions::from_sqlx(&migrator).unwrap());
     assert_eq!(
         history.table(),
-        &TableName::new("_sqlx_migrations").with_schema("apalis")
+        &RecordTable::new("_sqlx_migrations").with_schema("apalis")
     );
     history.ensure(&mut conn).await.unwrap();
     for file in MigrationFolder::from_sqlx(&migrator).migrations() {
@@ -353,7 +354,7 @@ async fn a_table_in_a_schema_of_its_own_is_sqlx_s_too() {
 async fn refinery_rows_are_read_in_its_own_form() {
     let server = Server::start().await;
     let mut conn = server.database("app").await;
-    let history = History::for_layout(Layout::Refinery, HistoryOptions::new());
+    let history = ToolRecord::for_layout(Layout::Refinery, RecordOptions::new());
     history.ensure(&mut conn).await.unwrap();
     // As refinery writes it for `V1__initial` with `create table t ();`, and one beyond 63 bits.
     for (version, checksum) in [(1, "4740148990630494866"), (2, "18446744073709551615")] {
@@ -382,7 +383,7 @@ async fn refinery_rows_are_read_in_its_own_form() {
 async fn the_last_row_of_a_version_decides_for_goose() {
     let server = Server::start().await;
     let mut conn = server.database("app").await;
-    let history = History::for_layout(Layout::Goose, HistoryOptions::new());
+    let history = ToolRecord::for_layout(Layout::Goose, RecordOptions::new());
     history.ensure(&mut conn).await.unwrap();
     // As goose writes it, and as its first versions recorded a down.
     sqlx::raw_sql(

@@ -3,7 +3,7 @@
 use sqlx::postgres::PgConnection;
 
 use super::super::folder::Layout;
-use super::{History, HistoryError};
+use super::{RecordError, ToolRecord};
 use crate::postgres::sql::quote_ident;
 
 /// What golang-migrate multiplies the checksum with.
@@ -15,7 +15,7 @@ const NODE_PG_MIGRATE: i64 = 7_241_865_325_823_964;
 /// The letters of `Flyway`.
 const FLYWAY: i64 = 0x466c_7977_6179;
 
-impl History {
+impl ToolRecord {
     /// The key of the session's advisory lock under which the tool migrates this database; `None`
     /// for a tool that takes none.
     ///
@@ -24,7 +24,7 @@ impl History {
     pub(crate) async fn lock_key(
         &self,
         conn: &mut PgConnection,
-    ) -> Result<Option<i64>, HistoryError> {
+    ) -> Result<Option<i64>, RecordError> {
         match self.layout {
             Layout::Sqlx | Layout::GolangMigrate | Layout::Flyway => {}
             Layout::NodePgMigrate => return Ok(Some(NODE_PG_MIGRATE)),

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::super::folder::{MigrationFile, MigrationKind};
-use super::TableName;
+use super::RecordTable;
 use crate::postgres::sql::quote_ident;
 
 /// What a row says.
@@ -16,7 +16,7 @@ pub(super) enum Act {
     Undo,
 }
 
-pub(super) fn create(table: &TableName) -> String {
+pub(super) fn create(table: &RecordTable) -> String {
     let name = table.quoted();
     let part = |suffix: &str| quote_ident(&format!("{}{suffix}", table.name));
     format!(
@@ -38,7 +38,7 @@ pub(super) fn create(table: &TableName) -> String {
     )
 }
 
-pub(super) fn select(table: &TableName) -> String {
+pub(super) fn select(table: &RecordTable) -> String {
     format!(
         "select version, checksum, success from (
             select distinct on (1)
@@ -54,7 +54,7 @@ pub(super) fn select(table: &TableName) -> String {
 
 pub(super) async fn insert(
     conn: &mut PgConnection,
-    table: &TableName,
+    table: &RecordTable,
     file: &MigrationFile,
     elapsed: Duration,
     act: Act,

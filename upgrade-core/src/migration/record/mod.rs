@@ -14,21 +14,21 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 
-pub use options::{HistoryOptions, TableName};
+pub use options::{RecordOptions, RecordTable};
 
 use super::folder::{Layout, MigrationFile, MigrationFolder, MigrationKind, VersionKey};
 
 /// Why a tool's table could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum HistoryError {
+pub enum RecordError {
     /// A statement on the table failed.
     #[error("cannot {act} the migration table `{table}`")]
     Sql {
         /// What was attempted: `create`, `read` or `write`.
         act: &'static str,
         /// The table.
-        table: TableName,
+        table: RecordTable,
         /// What Postgres said.
         #[source]
         source: sqlx::Error,
@@ -37,7 +37,7 @@ pub enum HistoryError {
     #[error("the migration table `{table}` holds `{version}`, which is no {layout} version")]
     Version {
         /// The table.
-        table: TableName,
+        table: RecordTable,
         /// The value.
         version: String,
         /// The tool.
@@ -45,7 +45,7 @@ pub enum HistoryError {
     },
     /// The name of a table cannot be parsed.
     #[error("`{name}` is not the name of a table (write `name` or `schema.name`)")]
-    TableName {
+    RecordTable {
         /// The name as given.
         name: String,
     },
@@ -74,16 +74,16 @@ pub struct AppliedRow {
 
 /// The bookkeeping of one tool.
 #[derive(Debug, Clone)]
-pub struct History {
+pub struct ToolRecord {
     layout: Layout,
-    options: HistoryOptions,
-    table: TableName,
+    options: RecordOptions,
+    table: RecordTable,
     session_sql: Option<String>,
 }
 
-impl History {
+impl ToolRecord {
     /// The bookkeeping of a layout's tool.
-    pub fn for_layout(layout: Layout, options: HistoryOptions) -> Self {
+    pub fn for_layout(layout: Layout, options: RecordOptions) -> Self {
         let table = options
             .table
             .clone()
@@ -120,8 +120,8 @@ impl History {
     /// `sqlx.toml` may name another table.
     ///
     /// # Errors
-    /// [`HistoryError::Config`] when those settings cannot be parsed.
-    pub fn of_folder(folder: &MigrationFolder) -> Result<Self, HistoryError> {
+    /// [`RecordError::Config`] when those settings cannot be parsed.
+    pub fn of_folder(folder: &MigrationFolder) -> Result<Self, RecordError> {
         let settings = folder
             .path()
             .and_then(|path| path.parent())
@@ -131,14 +131,14 @@ impl History {
             _ => None,
         };
         let options = match text {
-            Some(text) => HistoryOptions::from_sqlx_toml(&text)?,
-            None => HistoryOptions::new(),
+            Some(text) => RecordOptions::from_sqlx_toml(&text)?,
+            None => RecordOptions::new(),
         };
         Ok(Self::for_layout(folder.layout(), options))
     }
 
     /// The table. Without a schema the search path decides, as it does for the tool.
-    pub fn table(&self) -> &TableName {
+    pub fn table(&self) -> &RecordTable {
         &self.table
     }
 
@@ -162,7 +162,7 @@ impl History {
     ///
     /// # Errors
     /// The server cannot be asked.
-    pub async fn resolve(&mut self, conn: &mut PgConnection) -> Result<(), HistoryError> {
+    pub async fn resolve(&mut self, conn: &mut PgConnection) -> Result<(), RecordError> {
         let pins = matches!(
             self.layout,
             Layout::GolangMigrate | Layout::Dbmate | Layout::Flyway
@@ -180,7 +180,7 @@ impl History {
     ///
     /// # Errors
     /// The table cannot be made.
-    pub async fn ensure(&self, conn: &mut PgConnection) -> Result<(), HistoryError> {
+    pub async fn ensure(&self, conn: &mut PgConnection) -> Result<(), RecordError> {
         for schema in &self.options.create_schemas {
             let sql = format!("create schema if not exists {schema}");
             self.run(conn, "create", sql).await?;
@@ -201,7 +201,7 @@ impl History {
     ///
     /// # Errors
     /// The table cannot be read, or holds what the tool could not have written.
-    pub async fn applied(&self, conn: &mut PgConnection) -> Result<Vec<AppliedRow>, HistoryError> {
+    pub async fn applied(&self, conn: &mut PgConnection) -> Result<Vec<AppliedRow>, RecordError> {
         if !self.exists(conn).await? {
             return Ok(Vec::new());
         }
@@ -215,7 +215,7 @@ impl History {
             let version =
                 self.layout
                     .version_key(&version_text)
-                    .ok_or_else(|| HistoryError::Version {
+                    .ok_or_else(|| RecordError::Version {
                         table: self.table.clone(),
                         version: version_text.clone(),
                         layout: self.layout,
@@ -256,7 +256,7 @@ impl History {
         &self,
         conn: &mut PgConnection,
         file: Option<&MigrationFile>,
-    ) -> Result<(), HistoryError> {
+    ) -> Result<(), RecordError> {
         if self.keeps_only_latest() {
             let row = (file.map_or("-1", |file| file.version_text.as_str()), true);
             return latest::set(conn, &self.table, Some(row))
@@ -275,7 +275,7 @@ impl History {
         conn: &mut PgConnection,
         file: &MigrationFile,
         elapsed: Duration,
-    ) -> Result<(), HistoryError> {
+    ) -> Result<(), RecordError> {
         let written = match self.layout {
             Layout::GolangMigrate => {
                 latest::set(conn, &self.table, Some((&file.version_text, false))).await
@@ -298,7 +298,7 @@ impl History {
         conn: &mut PgConnection,
         file: &MigrationFile,
         previous: Option<&MigrationFile>,
-    ) -> Result<(), HistoryError> {
+    ) -> Result<(), RecordError> {
         let written = match self.layout {
             Layout::GolangMigrate => {
                 let row = previous.map(|file| (file.version_text.as_str(), false));
@@ -312,7 +312,7 @@ impl History {
         written.map_err(self.failed("write"))
     }
 
-    async fn exists(&self, conn: &mut PgConnection) -> Result<bool, HistoryError> {
+    async fn exists(&self, conn: &mut PgConnection) -> Result<bool, RecordError> {
         sqlx::query_scalar("select to_regclass($1) is not null")
             .bind(self.table.quoted())
             .fetch_one(conn)
@@ -325,7 +325,7 @@ impl History {
         conn: &mut PgConnection,
         act: &'static str,
         sql: String,
-    ) -> Result<(), HistoryError> {
+    ) -> Result<(), RecordError> {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
             .execute(conn)
             .await
@@ -333,9 +333,9 @@ impl History {
             .map_err(self.failed(act))
     }
 
-    fn failed(&self, act: &'static str) -> impl Fn(sqlx::Error) -> HistoryError + use<> {
+    fn failed(&self, act: &'static str) -> impl Fn(sqlx::Error) -> RecordError + use<> {
         let table = self.table.clone();
-        move |source| HistoryError::Sql {
+        move |source| RecordError::Sql {
             act,
             table: table.clone(),
             source,

@@ -5,20 +5,20 @@ use std::fmt;
 use serde::Deserialize;
 use sqlx::migrate::Migrator;
 
-use super::HistoryError;
+use super::RecordError;
 use crate::postgres::sql::quote_ident;
 
 /// The name of a table, unquoted, with its schema if one is named.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct TableName {
+pub struct RecordTable {
     /// The schema; without one the search path decides.
     pub schema: Option<String>,
     /// The table.
     pub name: String,
 }
 
-impl TableName {
+impl RecordTable {
     /// A table that is found by the search path.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -38,8 +38,8 @@ impl TableName {
     ///
     /// # Errors
     /// It is not one name, or two with a dot between them.
-    pub fn parse(text: &str) -> Result<Self, HistoryError> {
-        let invalid = || HistoryError::TableName {
+    pub fn parse(text: &str) -> Result<Self, RecordError> {
+        let invalid = || RecordError::RecordTable {
             name: text.to_owned(),
         };
         let mut parts = Vec::new();
@@ -71,7 +71,7 @@ impl TableName {
     }
 }
 
-impl fmt::Display for TableName {
+impl fmt::Display for RecordTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.schema {
             Some(schema) => write!(f, "{schema}.{}", self.name),
@@ -105,16 +105,16 @@ fn first_part(text: &str) -> Option<(String, &str)> {
 /// What a user may have set in the tool.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct HistoryOptions {
+pub struct RecordOptions {
     /// Another table than the tool's default.
-    pub table: Option<TableName>,
+    pub table: Option<RecordTable>,
     /// Schemas to make before the table, as sqlx spells them: they are not quoted.
     pub create_schemas: Vec<String>,
     /// refinery's feature `int8-versions`.
     pub wide_versions: bool,
 }
 
-impl HistoryOptions {
+impl RecordOptions {
     /// The defaults of the tool.
     pub fn new() -> Self {
         Self::default()
@@ -122,7 +122,7 @@ impl HistoryOptions {
 
     /// Another table than the tool's default.
     #[must_use]
-    pub fn with_table(mut self, table: TableName) -> Self {
+    pub fn with_table(mut self, table: RecordTable) -> Self {
         self.table = Some(table);
         self
     }
@@ -131,9 +131,9 @@ impl HistoryOptions {
     ///
     /// # Errors
     /// Its table name cannot be parsed.
-    pub fn from_sqlx(migrator: &Migrator) -> Result<Self, HistoryError> {
+    pub fn from_sqlx(migrator: &Migrator) -> Result<Self, RecordError> {
         Ok(Self {
-            table: Some(TableName::parse(&migrator.table_name)?),
+            table: Some(RecordTable::parse(&migrator.table_name)?),
             create_schemas: migrator
                 .create_schemas
                 .iter()
@@ -147,7 +147,7 @@ impl HistoryOptions {
     ///
     /// # Errors
     /// The text is not TOML or the table name cannot be parsed.
-    pub fn from_sqlx_toml(text: &str) -> Result<Self, HistoryError> {
+    pub fn from_sqlx_toml(text: &str) -> Result<Self, RecordError> {
         #[derive(Deserialize)]
         struct File {
             #[serde(default)]
@@ -159,13 +159,13 @@ impl HistoryOptions {
             table_name: Option<String>,
             create_schemas: Vec<String>,
         }
-        let file: File = toml::from_str(text).map_err(|source| HistoryError::Config { source })?;
+        let file: File = toml::from_str(text).map_err(|source| RecordError::Config { source })?;
         Ok(Self {
             table: file
                 .migrate
                 .table_name
                 .as_deref()
-                .map(TableName::parse)
+                .map(RecordTable::parse)
                 .transpose()?,
             create_schemas: file.migrate.create_schemas,
             wide_versions: false,
@@ -193,7 +193,7 @@ mod tests {
             ("t;drop table u", None),
         ];
         for (text, expected) in cases {
-            let found = TableName::parse(text).ok().map(|table| table.quoted());
+            let found = RecordTable::parse(text).ok().map(|table| table.quoted());
             assert_eq!(found.as_deref(), expected, "{text}");
         }
     }
@@ -201,15 +201,15 @@ mod tests {
     #[test]
     fn a_sqlx_toml_names_table_and_schemas() {
         let text = "[migrate]\ncreate-schemas = ['apalis']\ntable-name = 'apalis._sqlx_migrations'\n[macros]\n";
-        let options = HistoryOptions::from_sqlx_toml(text).unwrap();
+        let options = RecordOptions::from_sqlx_toml(text).unwrap();
         assert_eq!(
             options.table.unwrap().to_string(),
             "apalis._sqlx_migrations"
         );
         assert_eq!(options.create_schemas, ["apalis"]);
         assert_eq!(
-            HistoryOptions::from_sqlx_toml("").unwrap(),
-            HistoryOptions::new()
+            RecordOptions::from_sqlx_toml("").unwrap(),
+            RecordOptions::new()
         );
     }
 }

@@ -4,16 +4,16 @@
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
-use super::TableName;
+use super::RecordTable;
 
-pub(super) fn create(table: &TableName) -> String {
+pub(super) fn create(table: &RecordTable) -> String {
     format!(
         "create table if not exists {} (version bigint not null primary key, dirty boolean not null)",
         table.quoted()
     )
 }
 
-pub(super) fn select(table: &TableName) -> String {
+pub(super) fn select(table: &RecordTable) -> String {
     // -1 stands for "nothing applied", while the first migration is being reverted.
     format!(
         "select greatest(version, 0)::text, null::bytea, not dirty from {} where version >= 0 or dirty",
@@ -23,7 +23,7 @@ pub(super) fn select(table: &TableName) -> String {
 
 pub(super) async fn set(
     conn: &mut PgConnection,
-    table: &TableName,
+    table: &RecordTable,
     row: Option<(&str, bool)>,
 ) -> Result<(), sqlx::Error> {
     let name = table.quoted();

@@ -6,10 +6,10 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::super::folder::{Layout, MigrationFile};
-use super::{HistoryOptions, TableName, flyway, latest};
+use super::{RecordOptions, RecordTable, flyway, latest};
 use crate::postgres::sql::quote_ident;
 
-pub(super) fn default_table(layout: Layout) -> TableName {
+pub(super) fn default_table(layout: Layout) -> RecordTable {
     let name = match layout {
         Layout::Sqlx => "_sqlx_migrations",
         Layout::Diesel => "__diesel_schema_migrations",
@@ -22,7 +22,7 @@ pub(super) fn default_table(layout: Layout) -> TableName {
         Layout::NodePgMigrate => "pgmigrations",
         Layout::Plain => "_upgrade_migrations",
     };
-    let table = TableName::new(name);
+    let table = RecordTable::new(name);
     match layout {
         // It names the schema in every statement.
         Layout::NodePgMigrate => table.with_schema("public"),
@@ -30,7 +30,7 @@ pub(super) fn default_table(layout: Layout) -> TableName {
     }
 }
 
-pub(super) fn create(layout: Layout, table: &TableName, options: &HistoryOptions) -> String {
+pub(super) fn create(layout: Layout, table: &RecordTable, options: &RecordOptions) -> String {
     let name = table.quoted();
     let index = |suffix: &str| quote_ident(&format!("{}{suffix}", table.name));
     match layout {
@@ -99,7 +99,7 @@ pub(super) fn create(layout: Layout, table: &TableName, options: &HistoryOptions
 }
 
 /// Version as text, checksum in the bytes of a `FileChecksum`, success.
-pub(super) fn select(layout: Layout, table: &TableName) -> String {
+pub(super) fn select(layout: Layout, table: &RecordTable) -> String {
     let name = table.quoted();
     match layout {
         Layout::Sqlx => format!("select version::text, checksum, success from {name}"),
@@ -133,7 +133,7 @@ pub(super) fn select(layout: Layout, table: &TableName) -> String {
 pub(super) async fn insert(
     conn: &mut PgConnection,
     layout: Layout,
-    table: &TableName,
+    table: &RecordTable,
     file: &MigrationFile,
     elapsed: Duration,
 ) -> Result<(), sqlx::Error> {
@@ -196,7 +196,7 @@ pub(super) async fn insert(
 pub(super) async fn delete(
     conn: &mut PgConnection,
     layout: Layout,
-    table: &TableName,
+    table: &RecordTable,
     file: &MigrationFile,
 ) -> Result<(), sqlx::Error> {
     let condition = match layout {

@@ -1,0 +1,93 @@
+//! From the services of one release to those of another, all of them or the first few instances.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{DockerEnvironment, Runs};
+use crate::context::UpgradeContext;
+use crate::docker::Stack;
+use crate::docker::staging;
+use crate::environment::{Instances, Services};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::Version;
+use crate::outcome::Outcome;
+
+#[async_trait]
+impl Services for DockerEnvironment {
+    async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome> {
+        let stack = self.stack_beside(to)?;
+        let staging = &Arc::clone(&self.running()?.staging);
+        let moving = staging.move_to(&stack);
+        let moved = cx.bounded("replace the services", moving).await?;
+        if moved.is_ok() {
+            self.state(|state| state.runs = Runs::One(to.clone()));
+        }
+        came_up(moved)
+    }
+
+    fn instances(&self) -> Option<&dyn Instances> {
+        (self.number_of_instances() > 0).then_some(self as _)
+    }
+}
+
+#[async_trait]
+impl Instances for DockerEnvironment {
+    fn count(&self) -> u32 {
+        self.number_of_instances()
+    }
+
+    async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<Outcome> {
+        let staging = &Arc::clone(&self.running()?.staging);
+        let (from, to) = (self.stack(cx.from())?, self.stack_beside(cx.to())?);
+        let most = usize::try_from(count).unwrap_or(usize::MAX);
+        let moving = staging.move_between(&from, &to, most);
+        let moved = cx
+            .bounded("replace the first instances of the services", moving)
+            .await?;
+        if moved.is_ok() {
+            let runs = Runs::Both(cx.from().clone(), cx.to().clone(), most);
+            self.state(|state| state.runs = runs);
+        }
+        came_up(moved)
+    }
+}
+
+/// Containers that do not get ready are a defect of their release.
+pub(super) fn came_up(result: Result<()>) -> Result<Outcome> {
+    Outcome::judged(result.map(|()| Outcome::Done), &[ErrorKind::Environment])
+}
+
+impl DockerEnvironment {
+    /// The same, if the database that runs can stay.
+    fn stack_beside(&self, version: &Version) -> Result<Stack> {
+        let stack = self.stack(version)?;
+        let now = self.state(|state| state.runs.clone());
+        let (Runs::One(now) | Runs::Both(now, ..)) = now;
+        let service = self.database_service();
+        if self.stack(&now)?.services.get(service) != stack.services.get(service) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("service `{service}`, the database, is another one in release {version}"),
+            )
+            .with_hint(
+                "its data would not come along: an upgrade of the server is a rehearsal of its own",
+            ));
+        }
+        Ok(stack)
+    }
+
+    /// How many instances are replaced one by one between two of the releases, at most.
+    fn number_of_instances(&self) -> u32 {
+        let all: Vec<&Stack> = self.releases.values().collect();
+        let pairs = all
+            .iter()
+            .enumerate()
+            .flat_map(|(index, from)| all[index + 1..].iter().map(move |to| (*from, *to)));
+        let numbers = pairs.filter_map(|(from, to)| {
+            let found = staging::instances(from, to, &self.options).ok()?;
+            u32::try_from(found.iter().map(|(_, number)| number).sum::<usize>()).ok()
+        });
+        numbers.max().unwrap_or(0)
+    }
+}
