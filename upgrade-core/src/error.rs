@@ -4,6 +4,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -73,7 +74,8 @@ struct Inner {
     attached: Option<Box<dyn Attached>>,
 }
 
-/// What an error can carry beside its own chain, and shows at its end.
+/// What an error can carry beside its own chain, and shows at its end: the report of a run. Of any
+/// type, because what a report is made of knows errors.
 pub(crate) trait Attached: Any + fmt::Debug + fmt::Display + Send + Sync {}
 
 impl<T: Any + fmt::Debug + fmt::Display + Send + Sync> Attached for T {}
@@ -245,6 +247,28 @@ pub struct Failure {
     /// What it came from, the nearest cause first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,
+    #[serde(skip)]
+    original: Original,
+}
+
+/// The error itself, as long as the failure has not left this process as data: its causes have types,
+/// by which callers decide.
+#[derive(Clone, Default)]
+struct Original(Option<Arc<Error>>);
+
+/// Failures are equal where their data are.
+impl PartialEq for Original {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Original {}
+
+impl fmt::Debug for Original {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Some(..)" } else { "None" })
+    }
 }
 
 impl From<&Error> for Failure {
@@ -260,19 +284,26 @@ impl From<&Error> for Failure {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
             causes: causes.map(ToString::to_string).collect(),
+            original: Original::default(),
         }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::from(&error)
+        let mut failure = Self::from(&error);
+        failure.original = Original(Some(Arc::new(error)));
+        failure
     }
 }
 
-/// For callers that have no use for the difference.
+/// Turns a failure back into an error, for callers that treat a bad migration like any other error.
+/// What was read from JSON has causes without types.
 impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+    fn from(mut failure: Failure) -> Self {
+        if let Some(Ok(error)) = failure.original.0.take().map(Arc::try_unwrap) {
+            return error;
+        }
         let context = failure.context.into_iter();
         Self(Box::new(Inner {
             kind: failure.kind,
@@ -451,6 +482,31 @@ mod tests {
             "no answer after 5 s\n  phase: provision\n  server: local\n  caused by: refused"
         );
         assert!(format!("{error:#?}").contains("kind: Timeout"));
+    }
+
+    #[test]
+    fn a_failure_is_the_error_again_until_it_is_data() {
+        let error = Error::new(ErrorKind::Migration, "it failed")
+            .with_source(std::io::Error::from(std::io::ErrorKind::StorageFull))
+            .with_context("file", "1_a.sql")
+            .with_hint("free some space");
+        let said = format!("{error:?}");
+        let failure = Failure::from(error);
+        assert_eq!(format!("{failure:#}"), said);
+        let data = serde_json::to_string(&failure).unwrap();
+        let read: Failure = serde_json::from_str(&data).unwrap();
+        assert_eq!(read, failure);
+
+        let is_full = |error: &Error| {
+            let source = StdError::source(error).unwrap();
+            let io = source.downcast_ref::<std::io::Error>();
+            io.is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull)
+        };
+        let again = Error::from(failure);
+        assert!(is_full(&again));
+        let of_data = Error::from(read);
+        assert!(!is_full(&of_data));
+        assert_eq!(format!("{of_data:?}"), said);
     }
 
     #[test]

@@ -99,14 +99,14 @@ impl FileLease {
 
     /// Makes an exclusive lease a shared one, and nobody else holds it exclusively in between.
     ///
-    /// The kernel may release the one lock before it takes the other. So whoever takes such a lease
-    /// exclusively holds its `gate` exclusively before, and until the lease is shared or released.
+    /// The kernel may release the one lock before it takes the other, so nobody may take such a lease
+    /// exclusively without its `gate`, which is held exclusively here.
     ///
     /// # Errors
     /// Those of the system, and [`ErrorKind::WouldBlock`] when somebody took it without the gate.
-    pub fn share(&self, _gate: &Self) -> io::Result<()> {
+    pub fn share(self, _gate: &Self) -> io::Result<Self> {
         match try_lock(&self.file, Mode::Shared)? {
-            true => Ok(()),
+            true => Ok(self),
             false => Err(ErrorKind::WouldBlock.into()),
         }
     }
@@ -133,6 +133,8 @@ impl FileLease {
     }
 
     /// Removes the file, then releases the lease: nobody gets a lease on a file that is about to go.
+    /// Whoever calls it is alone, with an exclusive lease: others would go on with a lease on a file
+    /// that is gone.
     ///
     /// # Errors
     /// Those of the system; a missing file is none.
@@ -294,7 +296,7 @@ mod tests {
                         let held_gate = exclusive(&gate);
                         let lease = exclusive(&path);
                         let turn = turns.fetch_add(1, Ordering::SeqCst) + 1;
-                        lease.share(&held_gate).unwrap();
+                        let _shared = lease.share(&held_gate).unwrap();
                         assert_eq!(turns.load(Ordering::SeqCst), turn);
                         drop(held_gate);
                         assert_eq!(turns.load(Ordering::SeqCst), turn);

@@ -2,6 +2,7 @@
 
 mod beside;
 pub(crate) mod collateral;
+mod cosmetic;
 mod row_diff;
 mod schema;
 

@@ -15,12 +15,13 @@ pub enum Outcome {
     /// It was so already; nothing was done.
     NothingToDo,
     /// It could not be done, because what was to be done is bad: a migration that the server
-    /// refuses, services that do not start. An error beside it means that this could not be told.
+    /// refuses, services that do not start. `Err` instead means that the implementation could not
+    /// tell.
     Failed(Box<Failure>),
 }
 
 impl Outcome {
-    /// An act that failed.
+    /// An act that failed, by the error or the data that say why.
     pub fn failed(failure: impl Into<Failure>) -> Self {
         Self::Failed(Box::new(failure.into()))
     }
@@ -28,7 +29,7 @@ impl Outcome {
     /// Whether anything was done; `false` where it was so already.
     ///
     /// # Errors
-    /// The failure, for callers that have no use for the difference.
+    /// The failure as an error, for callers that treat a bad migration like any other error.
     pub fn into_result(self) -> Result<bool> {
         match self {
             Self::Done => Ok(true),
@@ -57,7 +58,7 @@ pub enum StepOutcome {
     Failed,
     /// There was too little to judge, for this reason.
     Inconclusive(String),
-    /// It could not be told, because of this.
+    /// There is no verdict, because of this error.
     Error(Box<Failure>),
     /// It was not begun, because an earlier step did not end as it should.
     Skipped,

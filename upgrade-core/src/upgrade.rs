@@ -398,6 +398,7 @@ fn outlines(migrations: &[Arc<dyn Migration>]) -> Vec<MigrationOutline> {
             reversibility: migration.reversibility(),
             statements: migration.statements(),
             waits_for_snapshots: waits_for_snapshots(migration.script()),
+            unit: migration.unit().map(str::to_owned),
         })
         .collect()
 }

@@ -54,10 +54,10 @@ impl KvMigration {
         self
     }
 
-    /// A migration that cannot be carried out is bad. Timeouts and cancellations stay what they
-    /// are: they say nothing about the migration.
+    /// A migration that names what is not there is bad. Any other error says nothing about it: the
+    /// disk is full, or the run was cancelled.
     fn failed(&self, what: &str, source: Error) -> Result<Outcome> {
-        if matches!(source.kind(), ErrorKind::Timeout | ErrorKind::Cancelled) {
+        if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) {
             return Err(source);
         }
         let message = format!("migration `{}` failed at {what}", self.id);

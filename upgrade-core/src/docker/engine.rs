@@ -195,13 +195,15 @@ impl Engine {
         paused.map_err(refused("pause", container(name)))
     }
 
-    /// Lets the processes of a container go on; one that is not paused is left as it is.
+    /// Lets the processes of a container go on that this process had paused, or tried to; one that is
+    /// not paused is left as it is, after some refusals.
     ///
     /// What the engine says about it is not always so: it notes a pause when it was asked for one,
     /// and once more when the event of it arrives, which may be after the next pause or unpause.
     /// So it is asked until it agrees, or for as long as such an event can be late.
     pub(crate) async fn unpause(&self, name: &str) -> Result<()> {
-        let _no_pause_under_way = self.pausing.lock().await;
+        // No pause is under way any more.
+        drop(self.pausing.lock().await);
         let begun = Instant::now();
         loop {
             let gone_on = self.docker.unpause_container(name).await;

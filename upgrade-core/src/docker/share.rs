@@ -94,8 +94,9 @@ impl Files {
     }
 
     /// Lets others use it as well from now on.
-    pub(crate) fn share(&self, used: &FileLease, gate: &FileLease) -> Result<()> {
-        used.share(gate).map_err(failed("lock", used.path()))
+    pub(crate) fn share(&self, used: FileLease, gate: &FileLease) -> Result<FileLease> {
+        let path = used.path().to_owned();
+        used.share(gate).map_err(failed("lock", &path))
     }
 
     /// Where the environment is, if there was one.

@@ -9,9 +9,8 @@ use super::facets::{Fault, Instances, Services, Snapshots};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// Whether the system was made for a rehearsal and is thrown away afterwards. A system that is
-    /// not disposable keeps what a rollback needs when a run ends, and nothing moves there before
-    /// all that is known beforehand is good. Default: no; no other power implies it.
+    /// Whether the system was made for a rehearsal and is thrown away afterwards; see
+    /// [`Environment::is_disposable`]. Default: no; no other power implies it.
     #[serde(default)]
     pub disposable: bool,
     /// States can be kept and restored: [`Snapshots`].
@@ -28,6 +27,9 @@ pub struct Capabilities {
     pub service_faults: bool,
     /// What a migration leaves in sessions can be found: [`Environment::session_monitor`].
     pub session_monitor: bool,
+    /// The statements of a release can be tried: [`Environment::statement_trial`].
+    #[serde(default)]
+    pub statement_trial: bool,
     /// The system can be emptied: [`Snapshots::has_empty`].
     pub empty: bool,
     /// There are services that are replaced in an upgrade: [`Services`].
@@ -58,6 +60,7 @@ impl Capabilities {
             server_faults: supports(&[Fault::KillServer]),
             service_faults: environment.service_faults().is_some(),
             session_monitor: environment.session_monitor().is_some(),
+            statement_trial: environment.statement_trial().is_some(),
             empty: snapshots.is_some_and(Snapshots::has_empty),
             services: services.is_some(),
             row_comparison: environment.row_comparison().is_some(),

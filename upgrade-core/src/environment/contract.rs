@@ -20,9 +20,9 @@ pub const EMPTY: &str = "empty";
 
 /// One system at one release: its database, its services, its configuration.
 ///
-/// What every system can do is a method here. What only some can do is a facet: a trait of its own,
-/// which a method of the same name answers with where the environment has it. A plan takes only
-/// what the environment has ([`Capabilities`](super::Capabilities)).
+/// An optional power is a facet: a separate trait. [`services`](Self::services),
+/// [`snapshots`](Self::snapshots) and so on return it, or `None`. A plan takes only what the
+/// environment has ([`Capabilities`](super::Capabilities)).
 ///
 /// # Contract
 ///
@@ -37,9 +37,9 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// The name that a person reads in plans and reports.
     fn name(&self) -> &str;
 
-    /// Whether the system was made for a rehearsal and is thrown away afterwards. A system that is
-    /// not disposable keeps what a rollback needs when a run ends, and nothing is changed there
-    /// before all that is known beforehand is good.
+    /// Whether the system was made for a rehearsal and is thrown away afterwards. On a system that is
+    /// not, a run that ends keeps what a rollback needs, and every check that can be made before the
+    /// first change is made before it.
     fn is_disposable(&self) -> bool;
 
     /// Makes the system at the previous release, populated, and waits until it answers.

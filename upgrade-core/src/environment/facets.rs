@@ -204,8 +204,9 @@ pub trait SessionMonitor: Send + Sync {
     /// [`Database`](crate::ErrorKind::Database) when the sessions cannot be read.
     async fn begin(&self, cx: &UpgradeContext) -> Result<()>;
 
-    /// Answers with what sessions hold since [`begin`](Self::begin), now that the migration has
-    /// ended, well or not: locks, transactions, statements that do not work any more.
+    /// Answers with what the migration has left, now that it has ended, well or not: what sessions
+    /// hold since [`begin`](Self::begin) (locks, transactions), prepared statements that do not work
+    /// any more, objects of the server, and who had to wait for whom meanwhile.
     ///
     /// # Behavior
     /// - Without a change in between, there is nothing.

@@ -123,6 +123,13 @@ pub trait Migration: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// The change that it is a part of, where its tool splits one change over several migrations, as
+    /// popx does; `None`, the default, for one that is a change of its own. Migrations of one unit
+    /// that follow each other are undone together: nobody goes back to a state in between.
+    fn unit(&self) -> Option<&str> {
+        None
+    }
+
     /// What the system says about it.
     ///
     /// # Behavior
@@ -192,6 +199,10 @@ impl<T: Migration + ?Sized> Migration for Arc<T> {
 
     fn script(&self) -> Option<&str> {
         (**self).script()
+    }
+
+    fn unit(&self) -> Option<&str> {
+        (**self).unit()
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {

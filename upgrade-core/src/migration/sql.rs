@@ -7,6 +7,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
+use super::folder::check::unit;
 use super::folder::{MigrationFile, MigrationFolder, MigrationKind, Script, TransactionMode};
 use super::record::{AppliedRow, RecordError, ToolRecord};
 use super::session::{Sent, execute, failed, in_session, judged};
@@ -113,7 +114,7 @@ impl SqlMigration {
     async fn begin_session(&self, session: &mut PgConnection) -> Result<()> {
         self.record.begin_session(session).await.map_err(|source| {
             Error::new(
-                ErrorKind::Migration,
+                ErrorKind::InvalidInput,
                 "the SQL that begins each session of a migration failed",
             )
             .with_source(source)
@@ -428,6 +429,10 @@ impl Migration for SqlMigration {
 
     fn script(&self) -> Option<&str> {
         Some(&self.file.up.sql)
+    }
+
+    fn unit(&self) -> Option<&str> {
+        unit(self.record.layout(), &self.file.version_text)
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cosmetic::is_form_only;
 use super::{Observation, unified};
 use crate::finding::Finding;
 
@@ -14,7 +15,7 @@ const SHOWN: usize = 60;
 const FEW: usize = 4;
 
 /// One finding for each object that differs, but what goes or comes with its table or view is
-/// named in the finding of that.
+/// named in the finding of that. An object that differs in form only is a note.
 pub(super) fn findings(expected: &Observation, actual: &Observation, id: &str) -> Vec<Finding> {
     let (before, after) = (&expected.objects, &actual.objects);
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -48,11 +49,19 @@ pub(super) fn findings(expected: &Observation, actual: &Observation, id: &str) -
                 _ => ("was not there before".to_owned(), new.get(name)),
             };
             let members = members.map_or(&[][..], Vec::as_slice);
+            let form_only = then.zip(now).is_some_and(|(then, now)| {
+                let facts = facts(then).zip(facts(now));
+                facts.is_some_and(|(then, now)| is_form_only(&then, &now))
+            });
             let mut evidence = unified(then.unwrap_or_default(), now.unwrap_or_default());
             for member in members.iter().skip(FEW) {
                 evidence.push_str(&format!("with {member}\n"));
             }
-            Finding::error(id, name, message + &with(members)).with_evidence(evidence)
+            let finding = match form_only {
+                true => Finding::note(id, name, format!("differs in form only: {message}")),
+                false => Finding::error(id, name, message + &with(members)),
+            };
+            finding.with_evidence(evidence)
         })
         .collect()
 }

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Equal, OnFailure, Outline, Plan, Step, Victim};
+use super::{Action, Equal, Moment, OnFailure, Outline, Plan, Step, Victim};
 use crate::environment::contract::EMPTY;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::MigrationId;
-use crate::ids::Version;
+use crate::ids::{MigrationId, Version};
 
 impl Plan {
     /// Checks that every step can be carried out for an upgrade in an environment: its number, what
@@ -177,7 +176,11 @@ impl<'p> Seen<'p> {
             Action::Snapshot { .. } | Action::Restore { .. } => {
                 power(powers.snapshots, "an environment that can take snapshots")
             }
-            Action::Crash { victim, .. } => {
+            Action::Crash { victim, moment, .. } => {
+                power(
+                    *moment != Moment::WhileWaiting || powers.held_snapshots,
+                    "an environment that can hold a snapshot open",
+                )?;
                 power(
                     powers.faults,
                     "an environment in which faults may be injected",

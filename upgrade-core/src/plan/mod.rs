@@ -104,6 +104,8 @@ pub struct MigrationOutline {
     /// index concurrently` does, so that it can be interrupted before its end at any size of its
     /// table.
     pub waits_for_snapshots: bool,
+    /// The change that it is a part of; see [`Migration::unit`](crate::Migration::unit).
+    pub unit: Option<String>,
 }
 
 /// What the planner knows about a way back.

@@ -101,7 +101,8 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Behavior
     /// - It changes nothing.
-    /// - What it calls [`Safety::Unsafe`], [`execute`](Self::execute) refuses.
+    /// - What it calls [`Safety::Unsafe`], [`execute`](Self::execute) does not do: it fails or is
+    ///   refused, and changes nothing.
     /// - A [`Loss`] of a table or a column that it names is expected when users have written
     ///   meanwhile; anything else that is lost then is a finding.
     ///

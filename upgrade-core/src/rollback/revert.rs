@@ -196,13 +196,22 @@ impl Rollback for RevertMigrations {
             };
             // Each is an act of its own: the lock may have been lost during the one before.
             guard().await?;
-            let reverted = migration.revert(cx).await.and_then(Outcome::into_result);
-            if let Err(source) = reverted {
-                let message = format!("migration `{id}` was not reverted");
-                let failed = Error::new(ErrorKind::Rollback, message)
+            let not_reverted = |source: Error, kind, hint: &str| {
+                Error::new(kind, format!("migration `{id}` was not reverted"))
                     .with_source(source)
-                    .with_hint("those after it are; mend its down and call it again");
-                return Ok(Outcome::failed(failed));
+                    .with_hint(format!("those after it are; {hint}"))
+            };
+            match migration.revert(cx).await {
+                Ok(Outcome::Done | Outcome::NothingToDo) => {}
+                Ok(Outcome::Failed(failure)) => {
+                    let hint = "mend its down and call it again";
+                    let failed = not_reverted((*failure).into(), ErrorKind::Rollback, hint);
+                    return Ok(Outcome::failed(failed));
+                }
+                Err(error) => {
+                    let kind = error.kind();
+                    return Err(not_reverted(error, kind, "call it again"));
+                }
             }
         }
         Ok(Outcome::Done)

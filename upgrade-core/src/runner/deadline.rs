@@ -47,8 +47,8 @@ pub(super) async fn within_reach<T>(
     }
 }
 
-/// What an act came to that had the time of its step: one that did not end within it has failed.
-/// The time is the runner's, and so is this judgement.
+/// What an act came to that had the time of its step: one that ended because that was over has
+/// failed. The time is the runner's, and so is this judgement.
 pub(super) fn in_time(result: Result<Outcome>) -> Result<Outcome> {
     Outcome::judged(result, &[ErrorKind::Timeout])
 }

@@ -178,12 +178,14 @@ impl<'a> Run<'a> {
         )
     }
 
-    /// The services, snapshots, ... of the environment: a plan that was checked takes only what the
-    /// environment has.
-    pub(super) fn has<'e, F: ?Sized>(&self, facet: Option<&'e F>) -> Result<&'e F> {
+    /// A facet of the environment, by the name that a person reads. A plan that was checked takes only
+    /// what the environment has.
+    pub(super) fn has<'e, F: ?Sized>(&self, facet: Option<&'e F>, name: &str) -> Result<&'e F> {
         facet.ok_or_else(|| {
-            let message = "the environment has not what the plan takes";
-            Error::new(ErrorKind::Unsupported, message).with_hint("plan again")
+            let environment = self.environment.name();
+            let message =
+                format!("environment `{environment}` has no {name}, which the step needs");
+            Error::new(ErrorKind::Unsupported, message).with_hint("plan for this environment")
         })
     }
 

@@ -309,7 +309,14 @@ impl Operator {
                 rollback.prepare(&self.cx).await.unwrap();
                 self.rollback = Some(rollback);
             }
-            1 => drop(migration("sqlx").apply(&self.cx).await.unwrap()),
+            1 => drop(
+                migration("sqlx")
+                    .apply(&self.cx)
+                    .await
+                    .unwrap()
+                    .into_result()
+                    .unwrap(),
+            ),
             2 => {
                 let rollback = self.rollback.as_ref().unwrap();
                 if back {

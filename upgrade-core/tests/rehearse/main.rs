@@ -10,6 +10,7 @@ mod blame;
 mod collateral;
 mod crash;
 mod declared;
+mod form;
 mod layouts;
 mod left_behind;
 mod lock_queue;

@@ -390,3 +390,25 @@ async fn another_database_server_is_no_replacement() {
     tokio::time::sleep(Duration::ZERO).await;
     fixture.assert_nothing_is_left().await;
 }
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn a_teardown_during_a_call_changes_nothing_and_can_be_called_again() {
+    let (fixture, cx) = (Fixture::new(), context());
+    let environment = super::support::environment(&fixture);
+    environment.prepare(&cx).await.unwrap();
+    let before = fixture.left().await;
+    {
+        let mut call = Box::pin(environment.usage(&cx));
+        // Begun, and not ended.
+        assert!(futures_util::poll!(&mut call).is_pending());
+        let error = environment.teardown(&cx).await.unwrap_err();
+        assert!(error.to_string().contains("still uses"), "{error}");
+        assert_eq!(fixture.left().await, before);
+        call.await.unwrap();
+    }
+    assert_eq!(release(&environment).await, "1");
+    environment.teardown(&cx).await.unwrap();
+    environment.teardown(&cx).await.unwrap();
+    fixture.assert_nothing_is_left().await;
+}

@@ -15,8 +15,8 @@
 //!
 //! # Required, and not applicable
 //!
-//! A required clause needs nothing but the trait, so declaring nothing passes nothing. The other
-//! clauses need an optional power or a [`Case`] that the back end may not have; there the clause
+//! A required clause needs nothing but the trait. The other
+//! clauses need a facet or a [`Case`] that the back end may not have; there the clause
 //! answers [`ClauseOutcome::NotApplicable`] with a reason, and [`run`] lists it on the standard
 //! error, also when the test passes. [`ClauseInfo::needs`] says which is which.
 //!
@@ -26,10 +26,9 @@
 //! their own:
 //!
 //! - `Environment`: that things are registered before they are made, so that they can be swept
-//!   after this process was killed. `teardown` consumes its environment, so there is no second
-//!   call to examine.
+//!   after this process was killed.
 //! - `Environment` and the runner: that calls come one at a time is a promise to the implementor.
-//! - `Environment::snapshot` *may* disconnect users, and `Rollback::confirm` *may* drop what was
+//! - `Snapshots::take` *may* disconnect users, and `Rollback::confirm` *may* drop what was
 //!   kept: a permission has no violation.
 //! - `Migration`: that it calls `reach` between its statements; only the runner can listen.
 //!   That a cancellation takes effect and leaves nothing applied is examined.

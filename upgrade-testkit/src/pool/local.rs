@@ -148,8 +148,10 @@ impl LocalBackend {
         let info =
             built.map_err(|error| error.or_disk_full("building a template", place, place))?;
         // Nobody removes it in between: that takes the gate.
-        lock.share(&gate)
-            .map_err(PoolError::io("share lock", lock.path()))?;
+        let path = lock.path().to_owned();
+        let lock = lock
+            .share(&gate)
+            .map_err(PoolError::io("share lock", &path))?;
         drop(gate);
         self.cache.enforce(self.options.cache_limit, Some(hash))?;
         Ok((info, lock))

@@ -237,6 +237,71 @@ async fn staging_powers_do_not_reach_a_database_of_somebody_else() {
     assert_eq!(production.state().await, before);
 }
 
+/// A real database that was handed over is upgraded, and nothing else: what staging may do to it is
+/// refused whoever calls.
+#[tokio::test]
+async fn a_real_database_has_no_powers_of_staging() {
+    let production = Production::start().await;
+    let handed_over = production.database("shop").handed_over("shop").unwrap();
+    let environment = PostgresEnvironment::new("production", Existing::new(handed_over));
+    assert_eq!(Capabilities::of(&environment), Capabilities::none());
+    let cx = UpgradeContext::new("1", "2");
+    environment.prepare(&cx).await.unwrap();
+    let before = production.state().await;
+    let mut refused = vec![
+        environment.take(&cx, "a").await,
+        environment.restore(&cx, "a").await,
+        environment.begin(&cx).await,
+        environment.try_statements(&cx, &At::Live).await.map(drop),
+        environment
+            .row_diff(&cx, &At::Live, &At::Live, &[])
+            .await
+            .map(drop),
+    ];
+    for fault in [
+        Fault::TerminateSessions,
+        Fault::KillProcess,
+        Fault::KillServer,
+        Fault::HoldSnapshot,
+    ] {
+        assert!(!environment.supports(fault));
+        refused.push(environment.inject(&cx, fault).await);
+    }
+    for result in refused {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
+    assert_eq!(production.state().await, before);
+    environment.teardown(&cx).await.unwrap();
+    assert_eq!(production.state().await, before);
+}
+
+/// What a teardown could not remove is known to the next one.
+#[tokio::test]
+async fn a_teardown_that_fails_can_be_called_again() {
+    let production = Production::start().await;
+    let handed_over = production.database("shop").handed_over("shop").unwrap();
+    let environment = PostgresEnvironment::new("shop", Existing::disposable(handed_over));
+    let cx = UpgradeContext::new("1", "2");
+    environment.prepare(&cx).await.unwrap();
+    let before = production.state().await;
+    environment.take(&cx, "a").await.unwrap();
+    let made = production.state().await;
+    let copy = made.iter().find(|database| !before.contains(database));
+    let (_, copy, comment) = copy.unwrap();
+    // Without its mark nobody knows whose it is.
+    let mark = |text: &str| format!("comment on database \"{copy}\" is {text}");
+    production.run("postgres", &mark("null")).await;
+    environment.teardown(&cx).await.unwrap_err();
+    let comment = comment.as_deref().unwrap().replace('\'', "''");
+    production
+        .run("postgres", &mark(&format!("'{comment}'")))
+        .await;
+    environment.teardown(&cx).await.unwrap();
+    assert_eq!(production.state().await, before);
+    environment.teardown(&cx).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_restore_puts_rows_comment_and_owner_back_and_leaves_nothing() {
     let production = Production::start().await;

@@ -84,6 +84,7 @@ pub(crate) enum Bug {
     LeaksSnapshots,
     LeaksTheSystem,
     TeardownNeedsPrepare,
+    TeardownOnlyOnce,
     TeardownIsCancelled,
     TakesWhatWasHandedOver,
     IgnoresTheDeadline,
@@ -100,6 +101,7 @@ pub(crate) struct Made {
     pub(crate) snapshots: BTreeMap<String, String>,
     observed: u32,
     emptied: bool,
+    ended: bool,
     /// The instances that do not answer, and their release.
     pub(crate) struck: BTreeMap<ServiceFault, Version>,
     /// The sessions that held something when the watch began.
@@ -372,6 +374,10 @@ impl Environment for InMemory {
         let made = std::mem::take(&mut *lock(&self.made));
         if self.bug == Bug::TeardownNeedsPrepare && !made.asked {
             return Err(Error::new(ErrorKind::Environment, "it was not prepared"));
+        }
+        if self.bug == Bug::TeardownOnlyOnce && std::mem::replace(&mut lock(&self.made).ended, true)
+        {
+            return Err(Error::new(ErrorKind::Environment, "it is gone already"));
         }
         if self.bug == Bug::TakesWhatWasHandedOver {
             self.server.remove(GIVEN);

@@ -165,6 +165,7 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
         teardown_leaves_nothing
     ],
     TeardownNeedsPrepare => [teardown_without_prepare_is_ok],
+    TeardownOnlyOnce => [teardown_twice_is_ok],
     TeardownIsCancelled => [teardown_ignores_cancellation],
     TakesWhatWasHandedOver => [what_was_handed_over_is_left_as_it_is],
     IgnoresTheDeadline => [a_wait_ends_at_the_deadline],

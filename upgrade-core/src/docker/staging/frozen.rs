@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -81,13 +82,11 @@ impl Drop for Frozen {
 
 /// Lets containers go on; those that could not.
 async fn thaw(engine: &Engine, containers: &[String]) -> Vec<(String, Error)> {
-    let mut failed = Vec::new();
-    for container in containers {
-        if let Err(error) = engine.unpause(container).await {
-            failed.push((container.clone(), error.into()));
-        }
-    }
-    failed
+    let all = containers.iter().map(async |container| {
+        let gone_on = engine.unpause(container).await;
+        gone_on.err().map(|error| (container.clone(), error.into()))
+    });
+    join_all(all).await.into_iter().flatten().collect()
 }
 
 fn stays(containers: &[String]) -> Error {

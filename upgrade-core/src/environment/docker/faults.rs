@@ -1,7 +1,5 @@
 //! Faults of single containers.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
@@ -22,13 +20,15 @@ impl ServiceFaults for DockerEnvironment {
     }
 
     async fn strike(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
-        let staging = &Arc::clone(&self.running()?.staging);
+        let running = self.running()?;
+        let staging = &running.staging;
         cx.bounded(&format!("have `{fault}` strike"), staging.disturb(fault))
             .await?
     }
 
     async fn heal(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<Outcome> {
-        let staging = &Arc::clone(&self.running()?.staging);
+        let running = self.running()?;
+        let staging = &running.staging;
         let healed = uncancelled(cx)
             .bounded(&format!("heal `{fault}`"), staging.heal(fault))
             .await?;
@@ -43,7 +43,8 @@ impl DockerEnvironment {
     /// # Errors
     /// What the engine refuses, and when a container does not get ready again.
     pub async fn heal_all(&self, cx: &UpgradeContext) -> Result<()> {
-        let staging = &Arc::clone(&self.running()?.staging);
+        let running = self.running()?;
+        let staging = &running.staging;
         uncancelled(cx)
             .bounded("heal all faults", staging.heal_all())
             .await?

@@ -1,7 +1,5 @@
 //! What the services print and use.
 
-use std::sync::Arc;
-
 use super::DockerEnvironment;
 use crate::context::UpgradeContext;
 use crate::docker::{LogQuery, ResourceUse};
@@ -19,7 +17,8 @@ impl DockerEnvironment {
         service: &str,
         query: &LogQuery,
     ) -> Result<Vec<LogTail>> {
-        let staging = &Arc::clone(&self.running()?.staging);
+        let running = self.running()?;
+        let staging = &running.staging;
         cx.bounded("read the logs", staging.logs_of(service, query))
             .await?
     }
@@ -30,7 +29,8 @@ impl DockerEnvironment {
     /// # Errors
     /// What the engine refuses.
     pub async fn usage(&self, cx: &UpgradeContext) -> Result<Vec<ResourceUse>> {
-        let staging = &Arc::clone(&self.running()?.staging);
+        let running = self.running()?;
+        let staging = &running.staging;
         cx.bounded("measure the containers", staging.usage())
             .await?
     }

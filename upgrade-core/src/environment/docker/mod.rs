@@ -22,8 +22,8 @@ pub use self::shared::SharedEnvironment;
 use self::snapshots::Snapshot;
 use super::postgres::PostgresEnvironment;
 use super::{
-    At, DATABASE, DatabaseFaults, DatabaseSource, Endpoint, Endpoints, Environment, Instances,
-    LogTail, RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots, StatementTrial,
+    At, DATABASE, DatabaseFaults, DatabaseSource, Endpoint, Endpoints, Environment, LogTail,
+    RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots, StatementTrial,
 };
 use crate::context::UpgradeContext;
 use crate::docker::staging::{Staging, StagingOptions};
@@ -176,7 +176,7 @@ impl DockerEnvironment {
     }
 
     /// Says that a service keeps nothing from one request to the next, neither in memory nor in its
-    /// containers, as a proxy: a [restore](Environment::restore) leaves its containers as they are,
+    /// containers, as a proxy: a [restore](Snapshots::restore) leaves its containers as they are,
     /// which saves most of its time. What such a service keeps all the same, a test may find of the
     /// test before it.
     #[must_use]
@@ -218,24 +218,35 @@ impl DockerEnvironment {
     /// noted, and then everything is removed.
     pub fn keep(self, period: Duration) -> Result<String> {
         self.running()?;
-        let staging = self.leave().ok_or_else(still_held)?;
-        staging.keep_until(SystemTime::now() + period)
+        self.leave()?.keep_until(SystemTime::now() + period)
     }
 
-    /// The containers, which this environment knows no more; `None` while a call uses them.
-    fn leave(&self) -> Option<Staging> {
+    /// The containers, which this environment knows no more.
+    ///
+    /// # Errors
+    /// While a call uses them: then nothing has changed.
+    fn leave(&self) -> Result<Staging> {
         let mut slot = self.slot();
-        match Arc::try_unwrap(slot.take()?) {
-            Ok(running) => {
+        let is_free = |running: &Arc<Running>| {
+            let database = running.database.as_ref();
+            Arc::strong_count(running) == 1
+                && database.is_none_or(|database| Arc::strong_count(database) == 1)
                 // The database holds on to the containers; with them it goes.
-                drop(running.database);
-                Arc::into_inner(running.staging)
-            }
-            Err(used) => {
-                *slot = Some(used);
-                None
-            }
-        }
+                && Arc::strong_count(&running.staging) == 1 + usize::from(database.is_some())
+        };
+        let running = slot.take_if(|running| is_free(running));
+        let staging = running.and_then(Arc::into_inner).and_then(|running| {
+            drop(running.database);
+            Arc::into_inner(running.staging)
+        });
+        let staging = staging.ok_or_else(|| {
+            let name = &self.name;
+            let message = format!("a call still uses the containers of environment `{name}`");
+            Error::new(ErrorKind::Environment, message)
+                .with_hint("wait until it has ended, and call this again")
+        })?;
+        self.state(|state| state.snapshots.clear());
+        Ok(staging)
     }
 
     /// The services of a release; the port of the database is open, whether production publishes it
@@ -375,13 +386,6 @@ impl DockerEnvironment {
     }
 }
 
-fn still_held() -> Error {
-    Error::new(
-        ErrorKind::Internal,
-        "somebody still holds the containers of the environment",
-    )
-}
-
 type Population =
     dyn Fn(UpgradeContext) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync;
 
@@ -449,10 +453,7 @@ impl Environment for DockerEnvironment {
         if self.slot().is_none() {
             return Ok(());
         }
-        match self.leave() {
-            Some(staging) => staging.end().await,
-            None => Err(still_held()),
-        }
+        self.leave()?.end().await
     }
 
     fn services(&self) -> Option<&dyn Services> {

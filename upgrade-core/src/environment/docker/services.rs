@@ -1,7 +1,5 @@
 //! From the services of one release to those of another, all of them or the first few instances.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 
 use super::{DockerEnvironment, Runs};
@@ -17,7 +15,8 @@ use crate::outcome::Outcome;
 impl Services for DockerEnvironment {
     async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome> {
         let stack = self.stack_beside(to)?;
-        let staging = &Arc::clone(&self.running()?.staging);
+        let running = self.running()?;
+        let staging = &running.staging;
         let moving = staging.move_to(&stack);
         let moved = cx.bounded("replace the services", moving).await?;
         if moved.is_ok() {
@@ -38,7 +37,8 @@ impl Instances for DockerEnvironment {
     }
 
     async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<Outcome> {
-        let staging = &Arc::clone(&self.running()?.staging);
+        let running = self.running()?;
+        let staging = &running.staging;
         let (from, to) = (self.stack(cx.from())?, self.stack_beside(cx.to())?);
         let most = usize::try_from(count).unwrap_or(usize::MAX);
         let moving = staging.move_between(&from, &to, most);
@@ -55,7 +55,8 @@ impl Instances for DockerEnvironment {
 
 /// Containers that do not get ready are a defect of their release.
 pub(super) fn came_up(result: Result<()>) -> Result<Outcome> {
-    Outcome::judged(result.map(|()| Outcome::Done), &[ErrorKind::Environment])
+    let bad = [ErrorKind::Environment, ErrorKind::Timeout];
+    Outcome::judged(result.map(|()| Outcome::Done), &bad)
 }
 
 impl DockerEnvironment {

@@ -97,7 +97,7 @@ impl DockerEnvironment {
             true => Mode::Exclusive,
             false => Mode::Shared,
         };
-        let used = files.take(mode).await?;
+        let mut used = files.take(mode).await?;
         let mut reset_took = None;
         if !joined {
             self.start_shared(cx, &files).await?;
@@ -108,7 +108,7 @@ impl DockerEnvironment {
         }
         files.set_changed(sharing.alone)?;
         if !sharing.alone {
-            files.share(&used, &gate)?;
+            used = files.share(used, &gate)?;
         }
         drop(gate);
         Ok(SharedEnvironment {

@@ -50,7 +50,8 @@ impl Snapshots for DockerEnvironment {
     }
 
     async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        let staging = &Arc::clone(&self.running()?.staging);
+        let running = self.running()?;
+        let staging = &running.staging;
         let healed = staging.heal_before_anew(self.database_service());
         cx.bounded("heal all faults", healed).await??;
         cx.bounded("put the services back", self.put_back(cx, label))

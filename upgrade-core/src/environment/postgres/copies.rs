@@ -18,37 +18,32 @@ use crate::postgres::rowdiff::{self, RowDiffOptions};
 #[async_trait]
 impl Snapshots for PostgresEnvironment {
     fn has_empty(&self) -> bool {
-        self.source.may_be_emptied()
+        self.source.is_disposable() && self.source.may_be_emptied()
     }
 
     async fn take(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        self.only_disposable()?;
         let live = self.database()?;
-        let number = self.state(|state| state.snapshots.len());
-        let name = self
-            .state(|state| {
-                state
-                    .snapshots
-                    .get(label)
-                    .map(|kept| kept.name().to_owned())
-            })
-            .unwrap_or_else(|| derived_name(live.name(), &format!("s{number}")));
+        // What the label keeps is overwritten, so it is known again only when that has ended well.
+        let earlier = self.state(|state| state.snapshots.remove(label));
+        let name = match earlier {
+            Some(kept) => kept.name().to_owned(),
+            None => {
+                let number = self.state(|state| state.copies.len());
+                derived_name(live.name(), &format!("s{number}"))
+            }
+        };
         // Known before it is made, so that teardown removes also what was made by half.
-        self.state(|state| {
-            state
-                .snapshots
-                .insert(label.to_owned(), live.sibling(&name))
-        });
-        let copied = cx
-            .bounded("take a snapshot", self.keep_state(cx, &live, &name))
-            .await?;
-        if let Err(error) = copied {
-            self.state(|state| state.snapshots.remove(label));
-            return Err(error);
-        }
+        self.state(|state| state.copies.insert(name.clone()));
+        cx.bounded("take a snapshot", self.keep_state(cx, &live, &name))
+            .await??;
+        let kept = live.sibling(&name);
+        self.state(|state| state.snapshots.insert(label.to_owned(), kept));
         Ok(())
     }
 
     async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        self.only_disposable()?;
         if label == EMPTY && self.has_empty() {
             let live = self.database()?;
             self.leave().await;
@@ -73,6 +68,7 @@ impl RowComparison for PostgresEnvironment {
         to: &At,
         requests: &[RowDiffRequest],
     ) -> Result<BTreeMap<String, RowDiff>> {
+        self.only_disposable()?;
         let (from, to) = (self.at(from)?, self.at(to)?);
         let compare = async {
             let (mut before, mut after) = tokio::try_join!(from.connect(), to.connect())?;
@@ -92,9 +88,36 @@ impl RowComparison for PostgresEnvironment {
 }
 
 impl PostgresEnvironment {
+    /// Drops every copy that was begun, as far as it can.
+    pub(super) async fn drop_copies(&self, database: &Database) -> Result<()> {
+        let copies = self.state(|state| state.copies.clone());
+        if copies.is_empty() {
+            return Ok(());
+        }
+        let mut admin = database.connect_maintenance().await?;
+        if !database.exists(&mut admin).await? {
+            // A restore was interrupted: the copies are all that there is.
+            let message = format!("database `{}` is gone, so its copies stay", database.name());
+            return Err(Error::new(ErrorKind::NotFound, message));
+        }
+        let mut failed = None;
+        let fresh = database.sibling(fresh_name(database));
+        if let Err(error) = fresh.drop(&mut admin).await {
+            failed.get_or_insert(error);
+        }
+        for copy in copies {
+            match database.sibling(&copy).drop(&mut admin).await {
+                Ok(_) => drop(self.state(|state| state.copies.remove(&copy))),
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        close(admin).await;
+        failed.map_or(Ok(()), Err)
+    }
+
     /// Ends the session in the database, before that is copied or replaced.
     async fn leave(&self) {
-        drop(self.state(|state| state.holds.take()));
+        drop(self.state(|state| (state.holds.take(), state.lock_queue.take())));
         if let Some(session) = self.state(|state| state.live.take()) {
             close(session).await;
         }

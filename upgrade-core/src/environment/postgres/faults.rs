@@ -14,17 +14,22 @@ use crate::postgres::Database;
 #[async_trait]
 impl DatabaseFaults for PostgresEnvironment {
     fn supports(&self, fault: Fault) -> bool {
-        fault != Fault::KillServer || self.source.may_kill_server()
+        let killed = fault == Fault::KillServer;
+        self.source.is_disposable() && (!killed || self.source.may_kill_server())
     }
 
     async fn inject(&self, cx: &UpgradeContext, fault: Fault) -> Result<()> {
+        self.only_disposable()?;
         if !self.supports(fault) {
             let message = format!(
                 "the server of environment `{}` may not be killed",
                 self.name
             );
-            return Err(Error::new(ErrorKind::Unsupported, message));
+            return Err(Error::new(ErrorKind::Unsupported, message)
+                .with_hint("only a server that nobody else uses may be killed"));
         }
+        // Its session is none of those that are struck.
+        drop(self.state(|state| state.lock_queue.take()));
         let live = self.database()?;
         // What it makes wait has to be struck first.
         let holds = self.state(|state| state.holds.take());

@@ -46,6 +46,8 @@ pub struct PostgresEnvironment {
 struct State {
     database: Option<Database>,
     snapshots: BTreeMap<String, Database>,
+    /// The names of all copies that were begun, whatever became of them.
+    copies: BTreeSet<String>,
     watch: Option<Watch>,
     lock_queue: Option<LockQueue>,
     /// What was on the server before the first migration, and before the one that is monitored.
@@ -125,6 +127,19 @@ impl PostgresEnvironment {
     /// What it can do over a disposable database alone.
     fn disposable(&self) -> Option<&Self> {
         self.source.is_disposable().then_some(self)
+    }
+
+    /// Refuses what is done to a disposable database only, whoever calls.
+    fn only_disposable(&self) -> Result<()> {
+        if self.source.is_disposable() {
+            return Ok(());
+        }
+        let name = &self.name;
+        let message = format!(
+            "environment `{name}` is over a real database, which it does not copy, replace or clear of sessions"
+        );
+        Err(Error::new(ErrorKind::Unsupported, message)
+            .with_hint("a database of which nothing has to be kept is `Existing::disposable`"))
     }
 
     /// A session in the database: the one that is kept, if it still lives.
@@ -240,54 +255,31 @@ impl Environment for PostgresEnvironment {
     }
 
     async fn teardown(&self, cx: &UpgradeContext) -> Result<()> {
-        let State {
-            database,
-            snapshots,
-            watch,
-            live,
-            admin,
-            holds,
-            ..
-        } = self.state(std::mem::take);
-        drop(watch);
-        for session in live.into_iter().chain(admin).chain(holds) {
+        drop(self.state(|state| (state.watch.take(), state.lock_queue.take())));
+        let sessions = self.state(|state| {
+            let kept = [&mut state.live, &mut state.admin, &mut state.holds];
+            kept.map(Option::take)
+        });
+        for session in sessions.into_iter().flatten() {
             close(session).await;
         }
-        let Some(database) = database else {
+        let Some(database) = self.state(|state| state.database.clone()) else {
             return self.source.release(cx, None).await;
         };
-        let mut failed = None;
-        if !snapshots.is_empty() {
-            let mut admin = database.connect_maintenance().await?;
-            if database.exists(&mut admin).await? {
-                let fresh = database.sibling(fresh_name(&database));
-                for copy in snapshots.values().chain([&fresh]) {
-                    if let Err(error) = copy.drop(&mut admin).await {
-                        failed.get_or_insert(error);
-                    }
-                }
-            } else {
-                // A restore was interrupted: the copies are all that there is.
-                failed = Some(Error::new(
-                    ErrorKind::NotFound,
-                    format!("database `{}` is gone, so its copies stay", database.name()),
-                ));
-            }
-            close(admin).await;
-        }
-        let copies = database.name().to_owned();
-        let released = self.source.release(cx, Some(database)).await;
-        match failed {
-            Some(error) => Err(Error::new(
-                ErrorKind::Environment,
-                format!(
-                    "environment `{}` left a snapshot behind, whose name begins with `{copies}_`",
-                    self.name
-                ),
-            )
-            .with_source(error)),
-            None => released,
-        }
+        // Released also where copies stay; they are known until they are gone, for another call.
+        let dropped = self.drop_copies(&database).await;
+        let released = self.source.release(cx, Some(database.clone())).await;
+        dropped.map_err(|error| {
+            let message = format!(
+                "environment `{}` left a snapshot behind, whose name begins with `{}_`",
+                self.name,
+                database.name()
+            );
+            Error::new(ErrorKind::Environment, message).with_source(error)
+        })?;
+        released?;
+        self.state(|state| *state = State::default());
+        Ok(())
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {

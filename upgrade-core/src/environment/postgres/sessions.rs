@@ -15,6 +15,7 @@ use crate::postgres::{Database, LockQueue, Release, Watch};
 #[async_trait]
 impl SessionMonitor for PostgresEnvironment {
     async fn begin(&self, cx: &UpgradeContext) -> Result<()> {
+        self.only_disposable()?;
         let live = self.database()?;
         let begin = async {
             let session = self.live_session(&live).await?;
@@ -34,16 +35,17 @@ impl SessionMonitor for PostgresEnvironment {
 
     async fn end(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
         let live = self.database()?;
-        let waited = match self.state(|state| state.lock_queue.take()) {
-            Some(queue) => queue.end().await,
-            None => Vec::new(),
-        };
+        // Noticed at once: what follows may fail, and this says why.
+        if let Some(queue) = self.state(|state| state.lock_queue.take()) {
+            for finding in queue.end().await {
+                cx.notice(finding);
+            }
+        }
         match self.state(|state| state.watch.take()) {
             Some(watch) => {
                 let ended = cx.bounded("look at sessions", watch.end(&live));
                 let (mut findings, session) = ended.await??;
                 self.keep_live(session).await;
-                findings.extend(waited);
                 findings.extend(
                     cx.bounded("look at the server", self.new_on_server(&live))
                         .await??,
@@ -58,6 +60,7 @@ impl SessionMonitor for PostgresEnvironment {
 #[async_trait]
 impl StatementTrial for PostgresEnvironment {
     async fn try_statements(&self, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>> {
+        self.only_disposable()?;
         let is_live = *of == At::Live;
         let (of, live) = (self.at(of)?, self.database()?);
         let tried = async {

@@ -21,7 +21,8 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
     async fn provision(&self, cx: &UpgradeContext) -> Result<Database>;
 
     /// Takes the database back, at the end of the run. `passed_on` is what `provision` handed
-    /// out; `None` when that failed or was cut off: what it has made until then has to go, too.
+    /// out; `None` when that failed or was cut off: what it has made until then has to go, too. It may
+    /// be called again, and then has nothing to do.
     ///
     /// # Errors
     /// Any kind, with what is left.

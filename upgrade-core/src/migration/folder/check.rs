@@ -119,10 +119,14 @@ impl<'a> Units<'a> {
 const POPX_TIME: usize = 14;
 
 fn key(layout: Layout, file: &MigrationFile) -> &str {
-    let version = file.version_text.as_str();
+    unit(layout, &file.version_text).unwrap_or(&file.version_text)
+}
+
+/// The change that a migration is a part of, by its version.
+pub(in crate::migration) fn unit(layout: Layout, version: &str) -> Option<&str> {
     match layout {
-        Layout::Popx => version.get(..POPX_TIME).unwrap_or(version),
-        _ => version,
+        Layout::Popx => version.get(..POPX_TIME),
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@
 //! [`MigrationFolder::from_files`]. Nothing here runs SQL: a [`MigrationFile`] holds everything
 //! that whoever runs it needs to know.
 
-mod check;
+pub(super) mod check;
 mod checksum;
 mod declared;
 mod error;

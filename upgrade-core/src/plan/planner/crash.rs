@@ -3,8 +3,7 @@
 use super::super::{Moment, Victim, again};
 use super::draft::Draft;
 use super::{Action, BASELINE, Equal, HEAD};
-use crate::ids::MigrationId;
-use crate::ids::Phase;
+use crate::ids::{MigrationId, Phase};
 
 impl Draft<'_> {
     /// Every migration crashes at every boundary and within its longest statement. From there on
@@ -54,7 +53,7 @@ impl Draft<'_> {
                 points.push((moment, Victim::Server));
             }
         }
-        if migration.waits_for_snapshots {
+        if migration.waits_for_snapshots && outline.capabilities.held_snapshots {
             // The server of a process that is killed carries the statement on to its end.
             points.push((Moment::WhileWaiting, Victim::Session));
             if outline.capabilities.server_faults {
@@ -87,7 +86,14 @@ impl Draft<'_> {
                 label: label.clone(),
             },
         );
+        let is_part = self
+            .units()
+            .any(|unit| unit.len() > 1 && unit.contains(&at));
         for strategy in self.applicable(at + 1) {
+            // The downs of a change that was begun and not finished need not lead back.
+            if strategy.requires_reversible && is_part {
+                continue;
+            }
             // First of all, so that the attempt is left out where there is no such state.
             self.begin_from(&label);
             self.restore(Phase::Baseline, BASELINE);

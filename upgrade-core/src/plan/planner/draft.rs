@@ -1,5 +1,6 @@
 //! A plan that is being written, and the steps that scenarios are put together from.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::super::{Difference, FORMAT, OnFailure, Policy, Step, StepId};
@@ -172,6 +173,19 @@ impl<'a> Draft<'a> {
         self.push(phase, Action::Restore { label });
     }
 
+    /// The migrations by the changes that they are parts of.
+    pub(super) fn units(&self) -> impl Iterator<Item = Range<usize>> + use<'a> {
+        let one = |left: &MigrationOutline, right: &MigrationOutline| {
+            left.unit.is_some() && left.unit == right.unit
+        };
+        let mut begun = 0;
+        self.outline.migrations.chunk_by(one).map(move |unit| {
+            let range = begun..begun + unit.len();
+            begun = range.end;
+            range
+        })
+    }
+
     pub(super) fn apply(&mut self, migrations: &[MigrationOutline]) {
         for migration in ids(migrations) {
             self.push(Phase::Expand, Action::Apply { migration });
@@ -234,6 +248,12 @@ impl<'a> Draft<'a> {
         let strategies = outline.strategies.iter();
         strategies.filter(move |strategy| can_cross(strategy, &outline.migrations[..count]))
     }
+}
+
+/// The label of the state after some migrations.
+pub(super) fn after(migrations: &[MigrationOutline]) -> String {
+    let last = migrations.last().map(|last| last.id.version());
+    format!("after {}", last.unwrap_or_default())
 }
 
 pub(super) fn ids(migrations: &[MigrationOutline]) -> Vec<MigrationId> {

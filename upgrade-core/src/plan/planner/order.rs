@@ -1,7 +1,7 @@
 //! Order and repetition: twice, late, from nothing, from every release.
 
-use super::draft::Draft;
-use super::{Action, BASELINE, Equal, HEAD, MigrationOutline};
+use super::draft::{Draft, after, ids};
+use super::{Action, BASELINE, Equal, HEAD, MigrationOutline, all_reversible};
 use crate::environment::contract::EMPTY;
 use crate::ids::Phase;
 
@@ -12,17 +12,20 @@ impl Draft<'_> {
     /// Each migration up twice, and down twice.
     pub(super) fn repeat(&mut self) {
         let mut before = BASELINE.to_owned();
-        for migration in &self.outline.migrations {
-            let one = std::slice::from_ref(migration);
-            let id = || migration.id.clone();
+        for unit in self.units() {
+            let unit = &self.outline.migrations[unit];
             self.begin_from(&before);
-            self.apply(one);
-            before = format!("after {}", migration.id.version());
+            self.apply(unit);
+            before = after(unit);
             self.snapshot(Phase::Expand, &before);
-            self.push(Phase::Expand, Action::ApplyAgain { migration: id() });
-            if migration.reversibility.is_reversible() {
-                self.revert(one);
-                self.push(Phase::Rollback, Action::RevertAgain { migration: id() });
+            for migration in ids(unit) {
+                self.push(Phase::Expand, Action::ApplyAgain { migration });
+            }
+            if all_reversible(unit) {
+                self.revert(unit);
+                for migration in ids(unit).into_iter().rev() {
+                    self.push(Phase::Rollback, Action::RevertAgain { migration });
+                }
             }
         }
     }

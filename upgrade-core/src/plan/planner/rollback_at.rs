@@ -6,14 +6,14 @@ use crate::ids::Phase;
 
 impl Draft<'_> {
     /// Up to the head, which tells what the ups change; then up to every boundary and back, by
-    /// every way back that can cross it.
+    /// every way back that can cross it. Within a change of several migrations there is no boundary.
     pub(super) fn rollback_at(&mut self) {
         let all = &self.outline.migrations;
         self.begin_from(BASELINE);
         self.apply_all();
         self.compare(Phase::Verify, BASELINE, Equal::SharedRows);
         self.validate(Phase::Verify);
-        for boundary in 1..=all.len() {
+        for boundary in self.units().map(|unit| unit.end) {
             for strategy in self.applicable(boundary) {
                 self.begin_from(BASELINE);
                 self.prepare_rollback(strategy);

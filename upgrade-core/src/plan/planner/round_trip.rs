@@ -1,21 +1,22 @@
 //! Up, down and up again.
 
-use super::draft::Draft;
+use super::draft::{Draft, after};
 use super::{BASELINE, Equal, HEAD, MigrationOutline, WRITTEN, all_reversible};
 use crate::ids::Phase;
 
 impl Draft<'_> {
-    /// Each migration up, down, up from the state before it; then all up, all down, all up. A
-    /// one-way migration is put back by snapshot instead, so that what lies above it is tried too.
+    /// Each migration up, down, up from the state before it, or all together that are one change;
+    /// then all up, all down, all up. A one-way migration is put back by snapshot instead, so that
+    /// what lies above it is tried too.
     /// Where it is known what users write, each reversible one goes once more, with their rows.
     pub(super) fn round_trip(&mut self) {
         let all = &self.outline.migrations;
         self.attempt = 1;
         self.inspect();
         let mut before = BASELINE.to_owned();
-        for migration in all {
-            let one = std::slice::from_ref(migration);
-            let after = format!("after {}", migration.id.version());
+        for unit in self.units() {
+            let one = &all[unit];
+            let after = after(one);
             self.begin_from(&before);
             self.apply(one);
             self.keep(Phase::Expand, &after);

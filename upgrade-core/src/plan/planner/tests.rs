@@ -8,6 +8,7 @@ use super::*;
 use crate::environment::Capabilities;
 use crate::ids::Version;
 use crate::migration::{MigrationId, Reversibility};
+use crate::plan::Moment;
 
 fn outline(reversible: &[bool]) -> Outline {
     Outline {
@@ -28,6 +29,7 @@ fn outline(reversible: &[bool]) -> Outline {
                 },
                 statements: 2,
                 waits_for_snapshots: false,
+                unit: None,
             })
             .collect(),
         strategies: vec![
@@ -49,6 +51,7 @@ fn outline(reversible: &[bool]) -> Outline {
         capabilities: Capabilities::none()
             .with_snapshots()
             .with_faults()
+            .with_held_snapshots()
             .with_server_faults()
             .with_empty(),
         rollback_within: Duration::from_secs(300),
@@ -91,6 +94,66 @@ fn a_straight_plan_reads_like_an_upgrade() {
             "14  teardown   remove everything",
         ]
     );
+}
+
+/// The first two of three migrations are one change.
+fn in_units() -> Outline {
+    let mut outline = outline(&[true, true, true]);
+    for part in &mut outline.migrations[..2] {
+        part.unit = Some("20240101000000".to_owned());
+    }
+    outline
+}
+
+#[test]
+fn a_change_of_several_migrations_is_undone_as_one() {
+    let outline = in_units();
+    let all: Vec<_> = outline.migrations.iter().map(|one| &one.id).collect();
+    let back = |plan: &Plan| {
+        let reverted = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::Revert { migration } => Some(migration.clone()),
+            _ => None,
+        });
+        reverted.collect::<Vec<_>>()
+    };
+    let round_trip = plan(&outline, Scenario::RoundTrip, 0).unwrap();
+    let expected = [all[1], all[0], all[2], all[2], all[1], all[0]];
+    assert!(back(&round_trip).iter().eq(expected));
+    // Nothing is compared, and nothing begins, between the two.
+    let between = |action: &Action| match action {
+        Action::Compare { with, .. } | Action::Restore { label: with } => with == "after 0000",
+        _ => false,
+    };
+    assert_eq!(count(&round_trip, between), 0);
+
+    let rollback_at = plan(&outline, Scenario::RollbackAt, 0).unwrap();
+    let half =
+        |action: &Action| matches!(action, Action::RollBack { applied, .. } if applied.len() == 1);
+    assert_eq!(count(&rollback_at, half), 0);
+
+    // A crash within the change leaves it unfinished, and its downs undo all of it.
+    let crash_at = plan(&outline, Scenario::CrashAt, 0).unwrap();
+    let by_downs = |action: &Action| {
+        matches!(action, Action::RollBack { applied, strategy }
+            if applied.len() < 3 && strategy == "revert migrations")
+    };
+    assert_eq!(count(&crash_at, by_downs), 0);
+    let again = plan(&outline, Scenario::Repeat, 0).unwrap();
+    assert!(back(&again).iter().eq([all[1], all[0], all[2]]));
+}
+
+#[test]
+fn a_snapshot_is_held_only_where_that_is_supported() {
+    let mut outline = outline(&[true]);
+    outline.migrations[0].waits_for_snapshots = true;
+    let waiting = |action: &Action| matches!(action, Action::Crash { moment, .. } if *moment == Moment::WhileWaiting);
+    let able = plan(&outline, Scenario::CrashAt, 0).unwrap();
+    assert!(count(&able, waiting) > 0);
+    outline.capabilities.held_snapshots = false;
+    let unable = plan(&outline, Scenario::CrashAt, 0).unwrap();
+    assert_eq!(count(&unable, waiting), 0);
+    let refused = able.check(&outline).unwrap_err();
+    assert!(refused.to_string().contains("hold a snapshot"), "{refused}");
 }
 
 #[test]

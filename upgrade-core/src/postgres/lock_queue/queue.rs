@@ -219,14 +219,14 @@ impl Seen {
         waits: &BTreeMap<i32, &Wait>,
         sessions: &BTreeMap<i32, &Session>,
     ) -> BTreeSet<i32> {
-        let named: BTreeSet<i32> = sessions
-            .values()
-            .filter(|session| session.application.starts_with(&self.prefix))
-            .filter(|session| session.state.as_deref() != Some("idle"))
-            .map(|session| session.pid)
-            .collect();
-        if !named.is_empty() {
-            return named;
+        let is_named = |session: &&&Session| session.application.starts_with(&self.prefix);
+        if sessions.values().any(|session| is_named(&session)) {
+            // One that is idle between two statements makes nobody wait.
+            let named = sessions.values().filter(is_named);
+            return named
+                .filter(|session| session.state.as_deref() != Some("idle"))
+                .map(|session| session.pid)
+                .collect();
         }
         let strong = |mode: &str| strength(mode) >= Some(STOPS_WRITERS);
         let of_wait = |wait: &Wait| {

@@ -205,7 +205,7 @@ pub(in crate::runner) async fn crash(
 }
 
 fn faults<'r>(run: &'r Run<'_>) -> Result<&'r dyn DatabaseFaults> {
-    run.has(run.environment.database_faults())
+    run.has(run.environment.database_faults(), "faults of its database")
 }
 
 /// A state that a crash has left has led to the one that is reached without a crash: by running the
@@ -260,7 +260,7 @@ pub(in crate::runner) async fn settle(
         .any(|(said, state)| *said == record && same(state, &left, &moving));
     if !seen {
         known.push((record, left));
-        run.has(run.environment.snapshots())?
+        run.has(run.environment.snapshots(), "snapshots")?
             .take(cx, label)
             .await?;
         run.keep(label);

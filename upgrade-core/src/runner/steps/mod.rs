@@ -43,14 +43,14 @@ pub(in crate::runner) async fn perform(
     match &step.action {
         Action::Provision => provision(run, cx).await,
         Action::Snapshot { label } => {
-            run.has(run.environment.snapshots())?
+            run.has(run.environment.snapshots(), "snapshots")?
                 .take(cx, label)
                 .await?;
             run.keep(label);
             Ok(Verdict::Pass)
         }
         Action::Restore { label } => {
-            let snapshots = run.has(run.environment.snapshots())?;
+            let snapshots = run.has(run.environment.snapshots(), "snapshots")?;
             snapshots.restore(cx, label).await?;
             run.put_back(label);
             Ok(Verdict::Pass)

@@ -53,7 +53,7 @@ pub(in crate::runner) async fn strike(
 }
 
 fn service_faults<'r>(run: &'r Run<'_>) -> Result<&'r dyn ServiceFaults> {
-    run.has(run.environment.service_faults())
+    run.has(run.environment.service_faults(), "faults of services")
 }
 
 /// Undoes a fault. A service that does not come back from it is a defect of the release.

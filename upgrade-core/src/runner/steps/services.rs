@@ -32,11 +32,11 @@ pub(in crate::runner) async fn replace(
     };
     // Should it stop on the way, some of them are of the new release.
     run.replaced = before.max(count);
-    let services = run.has(run.environment.services())?;
+    let services = run.has(run.environment.services(), "services")?;
     let replaced = match to {
         To::Release(version, _) => services.replace(cx, version).await,
         To::First(count) => {
-            let instances = run.has(services.instances())?;
+            let instances = run.has(services.instances(), "instances")?;
             instances.replace_first(cx, count).await
         }
     };
@@ -69,7 +69,7 @@ where
         return in_time(data.await);
     }
     let old = run.plan.from.clone();
-    let services = run.has(run.environment.services())?;
+    let services = run.has(run.environment.services(), "services")?;
     let first = in_time(services.replace(cx, &old).await)?;
     let gone_back = in_time(data.await)?;
     if let Outcome::Failed(_) = gone_back {

@@ -81,7 +81,7 @@ pub(in crate::runner) async fn of_new_release(
 }
 
 async fn refused_now(run: &Run<'_>, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>> {
-    let trial = run.has(run.environment.statement_trial())?;
+    let trial = run.has(run.environment.statement_trial(), "trial of statements")?;
     let mut refused = trial.try_statements(cx, of).await?;
     let before = run.tried.before.iter().flatten();
     let before: BTreeSet<_> = before.collect();

@@ -8,7 +8,7 @@ use super::{EnvironmentFixture, live, prepared};
 use crate::conformance::check::{Clause, facet, given};
 use crate::conformance::{ClauseFailed, ClauseResult, DEADLINE, MARGIN};
 
-const NONE: &str = "it has no faults of its database";
+const NONE: &str = "it has no such fault of its database";
 
 /// Sessions that were terminated hold nothing any more.
 ///
@@ -19,7 +19,11 @@ pub async fn terminated_sessions_release_what_they_hold(
 ) -> ClauseResult {
     let clause = Clause("terminated_sessions_release_what_they_hold");
     prepared(clause, fixture, async |environment, cx| {
-        let faults = facet!(clause, environment.database_faults(), NONE);
+        let faults = facet!(
+            clause,
+            that_supports(environment, Fault::TerminateSessions),
+            NONE
+        );
         let hold = clause.fixture("hold", fixture.hold(cx).await)?;
         let struck = faults.inject(cx, Fault::TerminateSessions).await;
         clause.ok("`inject`", struck)?;
@@ -40,7 +44,11 @@ pub async fn after_a_fault_the_system_is_where_it_was(
 ) -> ClauseResult {
     let clause = Clause("after_a_fault_the_system_is_where_it_was");
     prepared(clause, fixture, async |environment, cx| {
-        let faults = facet!(clause, environment.database_faults(), NONE);
+        let faults = facet!(
+            clause,
+            that_supports(environment, Fault::TerminateSessions),
+            NONE
+        );
         is_where_it_was(
             clause,
             fixture,
@@ -61,7 +69,7 @@ pub async fn after_a_fault_the_system_is_where_it_was(
 pub async fn a_killed_process_is_waited_for(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("a_killed_process_is_waited_for");
     prepared(clause, fixture, async |environment, cx| {
-        let faults = facet!(clause, environment.database_faults(), NONE);
+        let faults = facet!(clause, that_supports(environment, Fault::KillProcess), NONE);
         let hold = clause.fixture("hold", fixture.hold(cx).await)?;
         let mut struck = faults.inject(cx, Fault::KillProcess);
         // Long enough for one that does not wait to show it.
@@ -123,10 +131,8 @@ pub async fn a_fault_that_is_not_supported_is_unsupported(
 pub async fn a_held_snapshot_hinders_nobody(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("a_held_snapshot_hinders_nobody");
     prepared(clause, fixture, async |environment, cx| {
-        let faults = facet!(clause, environment.database_faults(), NONE);
-        if !faults.supports(Fault::HoldSnapshot) {
-            return clause.not_applicable("it holds no snapshot open");
-        }
+        let hold = Fault::HoldSnapshot;
+        let faults = facet!(clause, that_supports(environment, hold), NONE);
         let held = faults.inject(cx, Fault::HoldSnapshot).await;
         clause.ok("`inject` of a held snapshot", held)?;
         let Ok(changed) = timeout(MARGIN, fixture.disturb(cx)).await else {
@@ -137,8 +143,10 @@ pub async fn a_held_snapshot_hinders_nobody(fixture: &dyn EnvironmentFixture) ->
         };
         clause.fixture("disturb", changed)?;
         read_in_time(clause, environment, cx, "a snapshot is held").await?;
-        let ended = faults.inject(cx, Fault::TerminateSessions).await;
-        clause.ok("`inject`", ended)?;
+        if faults.supports(Fault::TerminateSessions) {
+            let ended = faults.inject(cx, Fault::TerminateSessions).await;
+            clause.ok("`inject`", ended)?;
+        }
         clause.holds()
     })
     .await
@@ -182,6 +190,15 @@ pub async fn logs_are_available_after_a_crash(fixture: &dyn EnvironmentFixture) 
         clause.holds()
     })
     .await
+}
+
+/// The faults of the database, if that one is among them.
+pub(super) fn that_supports(
+    environment: &dyn Environment,
+    fault: Fault,
+) -> Option<&dyn DatabaseFaults> {
+    let faults = environment.database_faults();
+    faults.filter(|faults| faults.supports(fault))
 }
 
 fn logs(

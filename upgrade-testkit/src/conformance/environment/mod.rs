@@ -178,6 +178,7 @@ macro_rules! for_each_environment_clause {
             logs_are_available_after_a_crash: "fixture: crash",
             teardown_leaves_nothing: "required",
             teardown_without_prepare_is_ok: "required",
+            teardown_twice_is_ok: "required",
             teardown_ignores_cancellation: "required",
             what_was_handed_over_is_left_as_it_is: "fixture: handed_over",
             a_wait_ends_at_the_deadline: "required",

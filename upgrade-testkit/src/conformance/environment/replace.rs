@@ -41,6 +41,7 @@ pub async fn replace_first_brings_so_many(fixture: &dyn EnvironmentFixture) -> C
         let services = facet!(clause, environment.services(), NONE);
         let all = facet!(clause, services.instances(), AT_ONCE);
         let instances = all.count();
+        clause.that(instances > 0, "`count` is 1 at least", "it is 0")?;
         for count in 1..=instances {
             let new =
                 given!(so_many_are_new(clause, fixture, (environment, all), cx, count).await?);
@@ -62,6 +63,7 @@ pub async fn replace_first_goes_both_ways(fixture: &dyn EnvironmentFixture) -> C
         let services = facet!(clause, environment.services(), NONE);
         let all = facet!(clause, services.instances(), AT_ONCE);
         let instances = all.count();
+        clause.that(instances > 0, "`count` is 1 at least", "it is 0")?;
         for count in [instances + 1, instances - 1, 0] {
             let new =
                 given!(so_many_are_new(clause, fixture, (environment, all), cx, count).await?);

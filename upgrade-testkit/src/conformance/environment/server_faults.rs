@@ -1,9 +1,9 @@
 //! Clauses on a server that is killed.
 
+use upgrade_core::UpgradeContext;
 use upgrade_core::environment::{DatabaseFaults, Fault};
-use upgrade_core::{Environment, UpgradeContext};
 
-use super::faults::{is_where_it_was, read_in_time};
+use super::faults::{is_where_it_was, read_in_time, that_supports};
 use super::{EnvironmentFixture, prepared};
 use crate::conformance::check::{Clause, facet};
 use crate::conformance::{ClauseFailed, ClauseResult};
@@ -19,7 +19,7 @@ pub async fn a_killed_server_releases_what_was_held(
 ) -> ClauseResult {
     let clause = Clause("a_killed_server_releases_what_was_held");
     prepared(clause, fixture, async |environment, cx| {
-        let faults = facet!(clause, of_server(environment), NONE);
+        let faults = facet!(clause, that_supports(environment, Fault::KillServer), NONE);
         let hold = clause.fixture("hold", fixture.hold(cx).await)?;
         let killed = kill(clause, faults, cx).await;
         let read = match killed {
@@ -42,7 +42,7 @@ pub async fn a_killed_server_answers_where_it_did(
 ) -> ClauseResult {
     let clause = Clause("a_killed_server_answers_where_it_did");
     prepared(clause, fixture, async |environment, cx| {
-        let faults = facet!(clause, of_server(environment), NONE);
+        let faults = facet!(clause, that_supports(environment, Fault::KillServer), NONE);
         is_where_it_was(
             clause,
             fixture,
@@ -65,7 +65,7 @@ pub async fn a_killed_server_keeps_what_was_committed(
 ) -> ClauseResult {
     let clause = Clause("a_killed_server_keeps_what_was_committed");
     prepared(clause, fixture, async |environment, cx| {
-        let faults = facet!(clause, of_server(environment), NONE);
+        let faults = facet!(clause, that_supports(environment, Fault::KillServer), NONE);
         clause.fixture("disturb", fixture.disturb(cx).await)?;
         let before = clause.fixture("state", fixture.state(cx).await)?;
         kill(clause, faults, cx).await?;
@@ -75,12 +75,6 @@ pub async fn a_killed_server_keeps_what_was_committed(
         clause.holds()
     })
     .await
-}
-
-fn of_server(environment: &dyn Environment) -> Option<&dyn DatabaseFaults> {
-    environment
-        .database_faults()
-        .filter(|faults| faults.supports(Fault::KillServer))
 }
 
 async fn kill(

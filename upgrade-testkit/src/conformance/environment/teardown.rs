@@ -63,6 +63,20 @@ pub async fn what_was_handed_over_is_left_as_it_is(
     clause.holds()
 }
 
+/// `teardown`, called again, does nothing.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn teardown_twice_is_ok(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("teardown_twice_is_ok");
+    let (environment, cx) = begin(clause, fixture).await?;
+    let once = environment.teardown(&cx).await;
+    let twice = environment.teardown(&cx).await;
+    clause.ok("`teardown`", once)?;
+    clause.ok("`teardown` again", twice)?;
+    clause.holds()
+}
+
 /// Prepares an environment, uses it, tears it down in the context that `end` makes, and answers
 /// with what is left.
 async fn left_by(

@@ -147,7 +147,7 @@ fn nobody_removes_a_template_between_its_build_and_its_use() {
             let lock = runtime.block_on(cache.lock(&hash, Mode::Exclusive, within));
             let lock = lock.unwrap();
             put(&cache, &hash, 0);
-            lock.share(&gate).unwrap();
+            let _shared = lock.share(&gate).unwrap();
             drop(gate);
             std::thread::yield_now();
             cache.read(&hash).is_none()
