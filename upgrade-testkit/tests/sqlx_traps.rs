@@ -136,8 +136,10 @@ impl Migration for BySqlx {
             Error::new(ErrorKind::Migration, "sqlx failed").with_source(source)
         };
         let migrator = Migrator::new(self.folder.path()).await.map_err(failed)?;
-        migrator.run(pool).await.map_err(failed)?;
-        Ok(Outcome::Done)
+        Ok(match migrator.run(pool).await {
+            Ok(()) => Outcome::Done,
+            Err(source) => Outcome::failed(failed(source)),
+        })
     }
 
     async fn revert(&self, _: &UpgradeContext) -> Result<Outcome> {

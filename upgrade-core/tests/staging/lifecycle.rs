@@ -395,7 +395,7 @@ async fn another_database_server_is_no_replacement() {
 #[ignore = "needs Docker"]
 async fn a_teardown_during_a_call_changes_nothing_and_can_be_called_again() {
     let (fixture, cx) = (Fixture::new(), context());
-    let environment = super::support::environment(&fixture);
+    let environment = environment(&fixture);
     environment.prepare(&cx).await.unwrap();
     let before = fixture.left().await;
     {

@@ -372,11 +372,11 @@ impl Environment for InMemory {
             return Ok(());
         }
         let made = std::mem::take(&mut *lock(&self.made));
-        if self.bug == Bug::TeardownNeedsPrepare && !made.asked {
+        if self.bug == Bug::TeardownNeedsPrepare && !made.asked && !made.ended {
             return Err(Error::new(ErrorKind::Environment, "it was not prepared"));
         }
-        if self.bug == Bug::TeardownOnlyOnce && std::mem::replace(&mut lock(&self.made).ended, true)
-        {
+        lock(&self.made).ended = true;
+        if self.bug == Bug::TeardownOnlyOnce && made.ended {
             return Err(Error::new(ErrorKind::Environment, "it is gone already"));
         }
         if self.bug == Bug::TakesWhatWasHandedOver {

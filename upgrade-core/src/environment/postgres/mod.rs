@@ -266,9 +266,8 @@ impl Environment for PostgresEnvironment {
         let Some(database) = self.state(|state| state.database.clone()) else {
             return self.source.release(cx, None).await;
         };
-        // Released also where copies stay; they are known until they are gone, for another call.
+        // What stays is known, and the database is not released, until another call has removed it.
         let dropped = self.drop_copies(&database).await;
-        let released = self.source.release(cx, Some(database.clone())).await;
         dropped.map_err(|error| {
             let message = format!(
                 "environment `{}` left a snapshot behind, whose name begins with `{}_`",
@@ -277,7 +276,7 @@ impl Environment for PostgresEnvironment {
             );
             Error::new(ErrorKind::Environment, message).with_source(error)
         })?;
-        released?;
+        self.source.release(cx, Some(database)).await?;
         self.state(|state| *state = State::default());
         Ok(())
     }
