@@ -1,5 +1,6 @@
 //! What changes between two releases, as data that the user builds.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use crate::context::UpgradeContext;
 use crate::environment::{Capabilities, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fault::Faults;
-use crate::finding::Finding;
+use crate::finding::{Finding, KnownFinding};
 use crate::ids::Version;
 use crate::migration::{Migration, MigrationId, Status};
-use crate::plan::{FaultOutline, MigrationOutline, Outline, StrategyOutline};
+use crate::plan::{FaultOutline, MigrationOutline, Outline, Plan, StrategyOutline};
 use crate::rollback::{DEFAULT_BUDGET, Rollback};
 use crate::traffic::Traffic;
 use crate::validator::Validator;
@@ -43,6 +44,8 @@ pub struct Upgrade {
     every_crash: bool,
     expected_changes: Vec<ExpectedChange>,
     findings: Vec<Finding>,
+    known: Vec<KnownFinding>,
+    denied: BTreeSet<String>,
 }
 
 impl Upgrade {
@@ -68,6 +71,8 @@ impl Upgrade {
             every_crash: false,
             expected_changes: Vec::new(),
             findings: Vec::new(),
+            known: Vec::new(),
+            denied: BTreeSet::new(),
         }
     }
 
@@ -285,6 +290,37 @@ impl Upgrade {
     /// The changes of rows that are made on purpose.
     pub fn expected_changes(&self) -> &[ExpectedChange] {
         &self.expected_changes
+    }
+
+    /// Accepts findings that are known: they fail no run, and a run that does not find one any more
+    /// fails.
+    #[must_use]
+    pub fn with_known(mut self, known: impl IntoIterator<Item = KnownFinding>) -> Self {
+        self.known.extend(known);
+        self
+    }
+
+    /// Makes the warnings of these ids errors.
+    #[must_use]
+    pub fn with_denied<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
+        self.denied.extend(ids.into_iter().map(Into::into));
+        self
+    }
+
+    /// The findings that are known.
+    pub fn known(&self) -> &[KnownFinding] {
+        &self.known
+    }
+
+    /// The ids whose warnings are errors.
+    pub fn denied(&self) -> &BTreeSet<String> {
+        &self.denied
+    }
+
+    /// The findings that are known in what a plan goes through.
+    pub(crate) fn known_in(&self, plan: &Plan) -> Vec<&KnownFinding> {
+        let all = self.known.iter();
+        all.filter(|known| known.is_of(plan.scenario)).collect()
     }
 
     /// What is known about the migrations before any of them runs.

@@ -19,6 +19,7 @@ pub mod conformance;
 pub mod display;
 mod function;
 pub mod histories;
+pub mod known;
 pub mod pool;
 pub mod prelude;
 pub mod rehearsal;

@@ -69,8 +69,12 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "`1` writes committed schemas anew instead of comparing with them",
     ),
     (
+        "UPGRADE_ACCEPT",
+        "`1` adds what fails to `upgrade-known.toml`, so that only what is new fails from then on",
+    ),
+    (
         "CI",
-        "set by CI systems: committed schemas are then never written",
+        "set by CI systems: committed schemas are then never written, and nothing is accepted",
     ),
     (
         "NO_COLOR",
@@ -98,6 +102,8 @@ pub struct Settings {
     pub verbose: bool,
     /// `UPGRADE_UPDATE_SCHEMA`.
     pub update_schema: bool,
+    /// `UPGRADE_ACCEPT`.
+    pub accept: bool,
     /// `CI`, unless it is `0` or `false`.
     pub ci: bool,
 }
@@ -151,6 +157,7 @@ impl Settings {
             keep: read.parsed("UPGRADE_TEST_KEEP", flag)?.unwrap_or_default(),
             report_dir: read.folder("UPGRADE_REPORT_DIR")?,
             verbose: read.parsed("UPGRADE_VERBOSE", flag)?.unwrap_or_default(),
+            accept: read.parsed("UPGRADE_ACCEPT", flag)?.unwrap_or_default(),
             update_schema: read
                 .parsed("UPGRADE_UPDATE_SCHEMA", flag)?
                 .unwrap_or_default(),

@@ -10,6 +10,7 @@ mod crash;
 mod down;
 mod judge;
 mod kind;
+mod known;
 mod order;
 mod services;
 mod up;
@@ -22,6 +23,7 @@ use crate::subject::Subject;
 
 pub use blame::Blame;
 pub use kind::{FindingKind, by_topic, catalogue};
+pub use known::KnownFinding;
 
 /// How much a [`Finding`] weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -72,6 +74,9 @@ pub struct Finding {
     /// The migration that is at fault, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blames: Option<Blame>,
+    /// Why it is accepted, if it is a [known](KnownFinding) one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<String>,
 }
 
 impl Finding {
@@ -89,6 +94,7 @@ impl Finding {
             evidence: None,
             help: None,
             blames: None,
+            known: None,
         }
     }
 
@@ -138,9 +144,9 @@ impl Finding {
         self
     }
 
-    /// Whether it makes a verdict a failure.
+    /// Whether it makes a verdict a failure: an error that is not known.
     pub fn fails(&self) -> bool {
-        self.severity == Severity::Error
+        self.severity == Severity::Error && self.known.is_none()
     }
 }
 

@@ -47,6 +47,13 @@ pub(super) const KINDS: &[FindingKind] = &[
         mend: "remove the declaration, or correct what it names",
     },
     FindingKind {
+        id: "known-not-found",
+        title: "a known finding was not found any more",
+        severity: Error,
+        breaks: "the entry is stale: it would accept the same defect when somebody makes it again, and nobody would see it",
+        mend: "remove the entry from `upgrade-known.toml`, or the call of `.allow(..)`",
+    },
+    FindingKind {
         id: "table-renamed",
         title: "a table has another name, with its rows",
         severity: Note,

@@ -16,11 +16,12 @@ pub(super) struct Group<'a> {
     pub(super) attempts: usize,
 }
 
-/// The findings of a severity, those that say the same as one, in the order in which each was
+/// The findings of a severity that are not known, those that say the same as one, in the order in which each was
 /// first seen. Findings that blame different migrations do not say the same.
 pub(super) fn groups(report: &Report, severity: Severity) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
-    for found in report.findings_of(severity) {
+    let unknown = |found: &&FoundIn| found.finding.known.is_none();
+    for found in report.findings_of(severity).filter(unknown) {
         match groups.iter_mut().find(|group| same(group.first, found)) {
             Some(group) => {
                 group.steps.insert(found.step);

@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use super::merge::{Group, groups};
-use super::{Report, RollbackReport, StepOutcome, StepReport, log, schema};
+use super::{FoundIn, Report, RollbackReport, StepOutcome, StepReport, log, schema};
 use crate::finding::FindingKind;
 use crate::finding::{Finding, Severity};
 use crate::reporter::lines::step_line;
@@ -37,6 +37,7 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
             }
         }
     }
+    known(report, f)?;
     undecided(report, f)?;
     unjudged(report, f)?;
     if let Some(reproduce) = report.reproduce.as_ref().filter(|_| !report.passed) {
@@ -55,6 +56,31 @@ pub(super) fn render(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result
     schema::render(report, f)?;
     rollbacks(report, f)?;
     traffic(report, f)
+}
+
+/// What is known and accepted: one line each, with the reason.
+fn known(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut said = BTreeSet::new();
+    for FoundIn { finding, .. } in &report.findings {
+        if let Some(reason) = &finding.known {
+            let Finding {
+                severity,
+                id,
+                subject,
+                ..
+            } = finding;
+            said.insert(format!("  {severity}[{id}] {subject}: {reason}"));
+        }
+    }
+    if said.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        f,
+        "\naccepted: {}",
+        count(said.len() as u64, "known finding")
+    )?;
+    said.iter().try_for_each(|line| writeln!(f, "{line}"))
 }
 
 /// What nothing is known of, with the count and the cause.

@@ -17,7 +17,7 @@ use super::{Runner, end};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Failure, Result};
 use crate::event::{Event, EventHub, millis};
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::outcome::StepOutcome;
 use crate::plan::{Action, OnFailure, Plan, Step};
 use crate::report::{FoundIn, Report};
@@ -87,6 +87,9 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         let mut run = Run::new(&upgrade, environment.as_ref(), plan, report);
         let error = run.steps(&cx).await;
         run.report.unjudged = run.judged.unjudged(plan);
+        if error.is_none() {
+            run.stale(&cx);
+        }
         if error.is_some() || run.report.steps.iter().any(|step| !step.outcome.is_done()) {
             end::collect_logs(&mut run, &cx).await;
         }
@@ -136,8 +139,9 @@ impl Run<'_> {
                 None => false,
             };
             if skip || !self.reachable(&step.action) {
-                // A state that no crash has left, or that another one left too, needs no way out.
-                left_out |= !skip && self.is_optional(&step.action);
+                // A state that no crash has left, or that another one left too, needs no way out;
+                // nor does one that a known finding has kept from being reached.
+                left_out |= !skip && (self.lacks_states || self.is_optional(&step.action));
                 if ended != Some(0) {
                     ended = Some(step.attempt);
                 }
@@ -162,7 +166,13 @@ impl Run<'_> {
                 continue;
             }
             let on_failure = step.policy.on_failure;
-            if outcome.is_done() || (on_failure == OnFailure::Continue && arrived) {
+            if arrived && (outcome.is_done() || on_failure == OnFailure::Continue) {
+                continue;
+            }
+            if outcome.is_done() {
+                // What is known has failed. It fails no run, and what follows from it is not judged.
+                (ended, left_out, self.lacks_states) = (Some(step.attempt), true, true);
+                self.judged.ended(step);
                 continue;
             }
             ended = Some(step.attempt);
@@ -284,6 +294,7 @@ impl Run<'_> {
             }
             Err(error) => {
                 for finding in findings {
+                    let finding = self.weighed(step, finding);
                     self.found(cx, step, finding);
                 }
                 let error = error.with_phase(step.phase).with_context("step", step.id);
@@ -293,6 +304,10 @@ impl Run<'_> {
                 );
             }
         };
+        let findings: Vec<Finding> = findings
+            .into_iter()
+            .map(|finding| self.weighed(step, finding))
+            .collect();
         let fails = findings.iter().any(Finding::fails);
         for finding in findings {
             self.found(cx, step, finding);
@@ -305,9 +320,55 @@ impl Run<'_> {
         (outcome, None)
     }
 
-    /// Records a finding, with the migration that it blames.
-    pub(super) fn found(&mut self, cx: &UpgradeContext, step: &Step, mut finding: Finding) {
+    /// A finding with the migration that it blames, as the upgrade has it weigh: an error where its
+    /// id is denied, accepted where it is known.
+    fn weighed(&mut self, step: &Step, mut finding: Finding) -> Finding {
         finding.blames = finding.blames.or_else(|| blame::blame(self, step));
+        if finding.severity == Severity::Warning && self.upgrade.denied().contains(&finding.id) {
+            finding.severity = Severity::Error;
+        }
+        let mut known = self.known.iter_mut();
+        if let Some((known, found)) = known.find(|(known, _)| known.matches(&finding)) {
+            *found = true;
+            finding.known = Some(known.reason.clone());
+        }
+        finding
+    }
+
+    /// Reports what is known and was not found, with the last step. Where something failed, or a state
+    /// was not reached because of what is known, it might have been found later.
+    fn stale(&mut self, cx: &UpgradeContext) {
+        let passed = self.report.steps.iter().all(|step| step.outcome.is_done());
+        let mut steps = self.plan.steps.iter().rev();
+        let Some(step) = steps.find(|step| step.action != Action::Teardown) else {
+            return;
+        };
+        if !passed || self.lacks_states {
+            return;
+        }
+        let stale = self
+            .known
+            .iter()
+            .filter(|(known, found)| !found && !known.scenarios.is_empty());
+        let stale: Vec<Finding> = stale
+            .map(|(known, _)| {
+                let subject = known.subject.clone().unwrap_or_else(|| known.id.clone());
+                let message = format!("`{}` is known here, and was not found", known.id);
+                Finding::error("known-not-found", subject, message)
+            })
+            .collect();
+        if let Some(recorded) = self.report.steps.last_mut()
+            && !stale.is_empty()
+        {
+            recorded.outcome = StepOutcome::Failed;
+        }
+        for finding in stale {
+            self.found(cx, step, finding);
+        }
+    }
+
+    /// Records a finding.
+    pub(super) fn found(&mut self, cx: &UpgradeContext, step: &Step, finding: Finding) {
         cx.emit(Event::FindingRaised {
             step: step.id,
             finding: finding.clone(),

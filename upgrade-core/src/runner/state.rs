@@ -17,7 +17,7 @@ use super::steps::unfilled::UnfilledTables;
 use crate::context::UpgradeContext;
 use crate::environment::{EMPTY, Environment};
 use crate::error::{Error, ErrorKind, Result};
-use crate::finding::Finding;
+use crate::finding::{Finding, KnownFinding};
 use crate::ids::{MigrationId, Phase};
 use crate::migration::{Migration, Status};
 use crate::observation::Observation;
@@ -66,6 +66,10 @@ pub(super) struct Run<'a> {
     pub(super) happened: BTreeSet<usize>,
     /// The tables that should have rows and have none.
     pub(super) unfilled: UnfilledTables,
+    /// The findings that are known here, each with whether it was found.
+    pub(super) known: Vec<(&'a KnownFinding, bool)>,
+    /// Whether a known finding has kept a state from being reached.
+    pub(super) lacks_states: bool,
     pub(super) report: Report,
 }
 
@@ -112,6 +116,12 @@ impl<'a> Run<'a> {
             own_rows: OwnRows::default(),
             happened: BTreeSet::new(),
             unfilled: UnfilledTables::default(),
+            known: upgrade
+                .known_in(plan)
+                .into_iter()
+                .map(|known| (known, false))
+                .collect(),
+            lacks_states: false,
             report,
         }
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use upgrade_core::fault::{FaultKind, Faults};
+use upgrade_core::finding::KnownFinding;
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::postgres::Observer;
 use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
@@ -26,6 +27,7 @@ use upgrade_core::{
 
 use crate::case::{DEFAULT_ROWS, TestCase};
 use crate::display;
+use crate::known::{self, Known};
 use crate::pool::{Keep, PoolOptions};
 use crate::seed::Seeder;
 use crate::settings::Settings;
@@ -98,6 +100,8 @@ pub struct Rehearsal {
     plan: Option<Plan>,
     templates: bool,
     keep: bool,
+    /// What the file of the package accepts.
+    known: Known,
     pool: Option<PoolOptions>,
     sinks: Vec<Arc<dyn EventSink>>,
     /// The test that it belongs to, as its context.
@@ -155,6 +159,7 @@ impl Rehearsal {
             plan: None,
             templates: true,
             keep: settings.keep,
+            known: Known::default(),
             pool: None,
             sinks: Vec::new(),
             case: None,
@@ -361,6 +366,26 @@ impl Rehearsal {
         self.upgrade_with(move |upgrade| upgrade.with_expected_changes([change.clone()]))
     }
 
+    /// Accepts a finding that is known, in every scenario. [`known`](crate::known) is for more than a
+    /// few of them.
+    #[must_use]
+    pub fn allow(
+        self,
+        id: impl Into<String>,
+        subject: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
+        let known = KnownFinding::new(id, reason).about(subject);
+        self.upgrade_with(move |upgrade| upgrade.with_known([known.clone()]))
+    }
+
+    /// Makes the warnings of an id errors.
+    #[must_use]
+    pub fn deny(self, id: impl Into<String>) -> Self {
+        let id = id.into();
+        self.upgrade_with(move |upgrade| upgrade.with_denied([id.clone()]))
+    }
+
     /// Observes in another way: leaves a table or a schema out of all comparisons.
     #[must_use]
     pub fn observer(mut self, observer: Observer) -> Self {
@@ -451,18 +476,47 @@ impl Rehearsal {
     /// # Errors
     /// Any kind, when it could not be told whether the upgrade is good.
     pub async fn report(self) -> Result<Report> {
-        let ready = self.ready().await?;
-        let rehearsal = ready.rehearsal();
-        let plan = match &rehearsal.plan {
-            Some(plan) => plan.clone(),
-            None => Plan::new(&ready.outline()?, rehearsal.scenario, rehearsal.seed)?,
-        };
-        if ready.context().is_some() {
-            display::print(&format!("previous release: {}", ready.reason()));
+        loop {
+            let ready = self.clone().ready().await?;
+            let rehearsal = ready.rehearsal();
+            let plan = match &rehearsal.plan {
+                Some(plan) => plan.clone(),
+                None => Plan::new(&ready.outline()?, rehearsal.scenario, rehearsal.seed)?,
+            };
+            if ready.context().is_some() {
+                display::print(&format!("previous release: {}", ready.reason()));
+            }
+            let result = ready.run(&plan, false).await;
+            ready.record(&result, &plan)?;
+            // What is accepted may have hidden more.
+            match &result {
+                Ok(report) if self.accepts(report)? => {}
+                _ => return result,
+            }
         }
-        let result = ready.run(&plan, false).await;
-        ready.record(&result, &plan)?;
-        result
+    }
+
+    /// Accepts what failed, where that is asked for; whether there was anything.
+    fn accepts(&self, report: &Report) -> Result<bool> {
+        let settings = match &self.case {
+            Some(cx) => TestCase::of(cx)?.settings().clone(),
+            None => Settings::from_env()?,
+        };
+        if !settings.accept || report.passed {
+            return Ok(false);
+        }
+        if settings.ci {
+            let message = "`UPGRADE_ACCEPT=1` is refused where `CI` is set";
+            return Err(Error::new(ErrorKind::Refused, message)
+                .with_hint("accept on a machine of a person, and commit the file")
+                .with_report(report.clone()));
+        }
+        let accepted = known::accept(&self.base, report)?;
+        if accepted > 0 {
+            let file = known::place(&self.base);
+            display::print(&format!("accepted: {accepted}, in {}", file.display()));
+        }
+        Ok(accepted > 0)
     }
 
     /// Finds the releases and a server.
@@ -519,6 +573,7 @@ impl Rehearsal {
         if upgrade.writes().is_empty() {
             upgrade = upgrade.with_writes(populated::seeded_writes(self.seeder.clone()));
         }
+        upgrade = self.known.accepted_by(upgrade);
         if let Some(faults) = upgrade.faults().cloned() {
             let off = self.faults_off.iter();
             upgrade =

@@ -17,6 +17,7 @@ use super::populated::Populated;
 use super::release::{self, Releases};
 use crate::case::TestCase;
 use crate::display::{self, CapturedLines};
+use crate::known::Known;
 use crate::pool::Pool;
 
 /// Everything that a run needs but its plan.
@@ -30,6 +31,10 @@ pub(crate) struct Ready {
 
 impl Ready {
     pub(super) async fn of(mut rehearsal: Rehearsal) -> Result<Self> {
+        rehearsal.known = Known::of_package(&rehearsal.base)?;
+        for over in rehearsal.known.over() {
+            display::print(over);
+        }
         let releases = release::resolve(&rehearsal).await?;
         rehearsal.leave_out_record(&releases);
         let pool = match rehearsal.environment {

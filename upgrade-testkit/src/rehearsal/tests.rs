@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use upgrade_core::finding::KnownFinding;
 use upgrade_core::migration::{CommandLine, CommandMigration};
 use upgrade_core::{Finding, writes_fn};
 
@@ -44,6 +45,12 @@ const METHODS: &[Method] = &[
         upgrade.with_traffic(Traffic::new(Invariant::new("ask", "select 1 where false")))
     }),
     ("with_faults", |upgrade| upgrade.with_faults(Faults::all())),
+    ("with_known", |upgrade| {
+        upgrade.with_known([KnownFinding::new("down-failed", "old")])
+    }),
+    ("with_denied", |upgrade| {
+        upgrade.with_denied(["rollback-loses"])
+    }),
     ("with_rollback_within", |upgrade| {
         upgrade.with_rollback_within(Duration::from_millis(1))
     }),

@@ -1,0 +1,115 @@
+//! Findings that a team knows and accepts for now.
+
+use serde::{Deserialize, Serialize};
+
+use super::Finding;
+use crate::scenario::Scenario;
+
+/// A finding that is known and accepted, with the reason. It fails no run; a run that does not find
+/// it any more fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct KnownFinding {
+    /// The id of the finding.
+    pub id: String,
+    /// What it is about, as the finding has it; `None` for anything.
+    pub subject: Option<String>,
+    /// The file of the migration that is at fault; `None` for any, or none.
+    pub file: Option<String>,
+    /// The scenarios that find it. A run of one of them that does not is a failure; with none, it is
+    /// accepted in every scenario and may be missing.
+    pub scenarios: Vec<Scenario>,
+    /// Why it is accepted.
+    pub reason: String,
+}
+
+impl KnownFinding {
+    /// Accepts every finding of an id.
+    pub fn new(id: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            subject: None,
+            file: None,
+            scenarios: Vec::new(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Accepts the one about this subject only.
+    #[must_use]
+    pub fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// Accepts the one that this file is at fault for only.
+    #[must_use]
+    pub fn in_file(mut self, file: impl Into<String>) -> Self {
+        self.file = Some(file.into());
+        self
+    }
+
+    /// Accepts it in these scenarios only, and demands that each of them finds it.
+    #[must_use]
+    pub fn in_scenarios(mut self, scenarios: impl IntoIterator<Item = Scenario>) -> Self {
+        self.scenarios.extend(scenarios);
+        self
+    }
+
+    /// Whether a finding is this one, in a scenario in which it holds. The line of a file is no
+    /// matter: it moves.
+    pub fn matches(&self, finding: &Finding) -> bool {
+        let file = || {
+            let blame = finding.blames.as_ref()?;
+            blame.file.as_deref().map(without_line)
+        };
+        let subject = self.subject.as_ref();
+        self.id == finding.id
+            && subject.is_none_or(|subject| finding.subject == subject.as_str())
+            && self
+                .file
+                .as_ref()
+                .is_none_or(|known| file() == Some(without_line(known)))
+    }
+
+    /// Whether it holds in a scenario.
+    pub fn is_of(&self, scenario: Scenario) -> bool {
+        self.scenarios.is_empty() || self.scenarios.contains(&scenario)
+    }
+}
+
+/// The path of a file, without the line that may follow.
+fn without_line(file: &str) -> &str {
+    match file.rsplit_once(':') {
+        Some((path, line)) if line.bytes().all(|byte| byte.is_ascii_digit()) => path,
+        _ => file,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Blame;
+    use crate::ids::MigrationId;
+
+    #[test]
+    fn every_part_that_is_named_has_to_be_the_same() {
+        let blame = Blame::new(MigrationId::new("4", "x")).with_file("4_x.down.sql:12");
+        let finding = Finding::error("down-failed", "migration 4_x", "it failed").with_blame(blame);
+        let known = KnownFinding::new("down-failed", "old");
+        for (known, expected) in [
+            (known.clone(), true),
+            (KnownFinding::new("up-failed", "old"), false),
+            (known.clone().about("migration 4_x"), true),
+            (known.clone().about("migration 5_x"), false),
+            (known.clone().in_file("4_x.down.sql"), true),
+            (known.clone().in_file("4_x.down.sql:7"), true),
+            (known.clone().in_file("4_x.up.sql"), false),
+        ] {
+            assert_eq!(known.matches(&finding), expected, "{known:?}");
+        }
+        assert!(known.is_of(Scenario::Straight));
+        let known = known.in_scenarios([Scenario::RoundTrip]);
+        assert!(known.is_of(Scenario::RoundTrip) && !known.is_of(Scenario::Straight));
+    }
+}
