@@ -88,7 +88,7 @@ async fn a_swap_dropped_at_any_point_leaves_no_database_closed() {
         }
         points += 1;
     }
-    // How often it waits depends on how fast the server answers; idle it is 14 times.
+    // How often it waits depends on how fast the server answers; an idle machine shows 14 and more.
     assert!(points > 4, "only {points} points");
     println!("{points} points of a swap, 0 databases left closed");
 }
@@ -138,7 +138,7 @@ async fn a_preparation_dropped_at_any_point_leaves_no_half_copy() {
         run(&database, "alter table orders add note text").await;
         arrives(&database, &cx, &rollback).await;
     }
-    // How often it waits depends on how fast the server answers; idle it is 14 times.
+    // How often it waits depends on how fast the server answers; an idle machine shows 14 and more.
     assert!(points > 4, "only {points} points");
     println!("{points} points of a preparation, 0 copies left");
 }
