@@ -72,6 +72,11 @@ impl KnownFinding {
                 .is_none_or(|known| file() == Some(without_line(known)))
     }
 
+    /// Whether a run that it holds in has to find it: it names its scenarios.
+    pub fn must_be_found(&self) -> bool {
+        !self.scenarios.is_empty()
+    }
+
     /// Whether it holds in a scenario.
     pub fn is_of(&self, scenario: Scenario) -> bool {
         self.scenarios.is_empty() || self.scenarios.contains(&scenario)
@@ -109,7 +114,9 @@ mod tests {
             assert_eq!(known.matches(&finding), expected, "{known:?}");
         }
         assert!(known.is_of(Scenario::Straight));
+        assert!(!known.must_be_found());
         let known = known.in_scenarios([Scenario::RoundTrip]);
+        assert!(known.must_be_found());
         assert!(known.is_of(Scenario::RoundTrip) && !known.is_of(Scenario::Straight));
     }
 }

@@ -349,7 +349,7 @@ impl Run<'_> {
         let stale = self
             .known
             .iter()
-            .filter(|(known, found)| !found && !known.scenarios.is_empty());
+            .filter(|(known, found)| !found && known.must_be_found());
         let stale: Vec<Finding> = stale
             .map(|(known, _)| {
                 let subject = known.subject.clone().unwrap_or_else(|| known.id.clone());
