@@ -65,6 +65,17 @@ pub enum StepOutcome {
 }
 
 impl StepOutcome {
+    /// The outcome as it stands in lines and tables; what failed is in capitals.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done => "ok",
+            Self::Failed => "FAILED",
+            Self::Inconclusive(_) => "inconclusive",
+            Self::Error(_) => "error",
+            Self::Skipped => "skipped",
+        }
+    }
+
     /// Whether this is [`StepOutcome::Done`].
     pub fn is_done(&self) -> bool {
         matches!(self, Self::Done)
@@ -129,9 +140,9 @@ pub struct TrafficReport {
     pub wrong: u64,
     /// How many were answered, and late.
     pub slow: u64,
-    /// Half of the answers took no longer, in milliseconds.
+    /// The median response time, in milliseconds.
     pub median_ms: u64,
-    /// 99 of 100 answers took no longer, in milliseconds.
+    /// The 99th percentile of the response times, in milliseconds.
     pub p99_ms: u64,
     /// The longest that an answer took, in milliseconds.
     pub longest_ms: u64,

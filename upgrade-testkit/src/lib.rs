@@ -33,6 +33,8 @@ pub mod seed;
 pub mod settings;
 #[doc(hidden)]
 pub mod spec;
+#[cfg(feature = "report")]
+pub mod summary;
 
 #[doc(no_inline)]
 pub use {proptest, sqlx, upgrade_core};

@@ -23,6 +23,12 @@ impl Report {
             environment: environment.to_owned(),
             from: plan.from.clone(),
             to: plan.to.clone(),
+            folder: None,
+            validators: upgrade
+                .validators()
+                .iter()
+                .map(|validator| validator.name().to_owned())
+                .collect(),
             seed: plan.seed,
             passed: false,
             rows: 0,

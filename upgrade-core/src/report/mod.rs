@@ -46,9 +46,16 @@ pub struct Report {
     pub from: Version,
     /// The release that it led to.
     pub to: Version,
+    /// The folder of the migrations' files, from the root of their repository, where the harness
+    /// knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// The names of the validators.
+    #[serde(default)]
+    pub validators: Vec<String>,
     /// The seed.
     pub seed: u64,
-    /// Whether nothing was found wanting and every step was done.
+    /// Whether no check failed and every step was done.
     pub passed: bool,
     /// How many rows the baseline had.
     pub rows: u64,
@@ -71,7 +78,7 @@ pub struct Report {
     /// The migrations of the plan of which nothing is known, because an earlier step failed.
     #[serde(default)]
     pub unjudged: Vec<Unjudged>,
-    /// The end of the logs, when something was found wanting.
+    /// The end of the logs, when a check failed.
     pub logs: Vec<LogTail>,
     /// The line that runs it again, where the harness knows one.
     pub reproduce: Option<String>,

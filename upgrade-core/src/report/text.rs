@@ -259,7 +259,7 @@ fn rollbacks(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             seconds(rollback.verify_ms),
             how_it_ended(rollback),
             if rollback.automatic {
-                ", by itself"
+                ", automatic"
             } else {
                 ""
             },
@@ -277,7 +277,7 @@ fn traffic(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let title = report.steps.iter().find(|step| step.id == seen.step);
         writeln!(
             f,
-            "  {:<24} {} requests, {} lost, {} wrong, {} slow; half in {} ms, 99 % in {} ms; without a good answer {} at most; step {}: {}",
+            "  {:<24} {} requests, {} lost, {} wrong, {} slow; p50 {} ms, p99 {} ms; longest outage {}; step {}: {}",
             seen.name,
             seen.requests,
             seen.lost,
@@ -296,14 +296,14 @@ fn traffic(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// How a rollback ended, and what was said beforehand if that was not *safe*.
 pub(crate) fn how_it_ended(rollback: &RollbackReport) -> String {
     let proof = if rollback.confirmed {
-        "the old state is proven"
+        "the previous state is verified"
     } else {
-        "the old state is NOT proven"
+        "the previous state could NOT be verified"
     };
     match &rollback.safety {
         Safety::Safe => proof.to_owned(),
         Safety::SafeWithLoss { losses } => {
-            format!("{proof}; said beforehand to lose {}", Loss::list(losses))
+            format!("{proof}; announced to lose {}", Loss::list(losses))
         }
         Safety::Unsafe { .. } => format!("not taken, {}", rollback.safety),
     }
@@ -386,6 +386,8 @@ mod tests {
             environment: "local".to_owned(),
             from: Version::new("0001"),
             to: Version::new("0002"),
+            folder: None,
+            validators: Vec::new(),
             seed: 7,
             passed: false,
             rows: 100,
@@ -493,10 +495,10 @@ migrations
   0002_lines                               applied 1, reverted 1, crashed 0, rolled back 0, slowest 1.25 s
 
 rollbacks
-  snapshot swap from 0002_lines                     10 ms of 300.00 s (detect 1 ms, decide 2 ms, act 3 ms, verify 4 ms): the old state is proven, by itself
+  snapshot swap from 0002_lines                     10 ms of 300.00 s (detect 1 ms, decide 2 ms, act 3 ms, verify 4 ms): the previous state is verified, automatic
 
 requests
-  orders are placed        120 requests, 3 lost, 0 wrong, 1 slow; half in 4 ms, 99 % in 90 ms; without a good answer 1.31 s at most; step 2: revert 0002_lines
+  orders are placed        120 requests, 3 lost, 0 wrong, 1 slow; p50 4 ms, p99 90 ms; longest outage 1.31 s; step 2: revert 0002_lines
 ";
         assert_eq!(text, expected);
         let json: Report = serde_json::from_str(&report.to_json()).unwrap();
@@ -538,7 +540,7 @@ requests
         };
         assert_eq!(
             how_it_ended(&rollback),
-            "the old state is NOT proven; said beforehand to lose the rows of lines"
+            "the previous state could NOT be verified; announced to lose the rows of lines"
         );
         rollback.safety = Safety::Unsafe {
             boundary: "migration 2".to_owned(),

@@ -357,16 +357,17 @@ impl Rehearsal {
         self
     }
 
-    /// Says that the upgrade removes or changes rows of a table (`public.orders`) on purpose, or
-    /// that it or its way back loses the values of a column (`public.orders.legacy`). It has to
-    /// happen. A migration file can say so itself: `-- upgrade: loses public.orders.legacy: reason`.
+    /// Declares an intended loss: rows of a table (`public.orders`), or values of a column
+    /// (`public.orders.legacy`), that the upgrade or its rollback removes or changes. The run fails if
+    /// the loss does not occur. A migration file can declare it as well:
+    /// `-- upgrade: loses public.orders.legacy: reason`.
     #[must_use]
     pub fn expect_change(self, object: impl AsRef<str>, reason: impl Into<String>) -> Self {
         let change = ExpectedChange::new(object, reason);
         self.upgrade_with(move |upgrade| upgrade.with_expected_changes([change.clone()]))
     }
 
-    /// Accepts a finding that is known, in every scenario. [`known`](crate::known) is for more than a
+    /// Accepts a finding that is known, in every scenario. [`known`] is for more than a
     /// few of them.
     #[must_use]
     pub fn allow(
@@ -439,10 +440,9 @@ impl Rehearsal {
         self.upgrade_with(move |upgrade| upgrade.with_faults(faults.clone()))
     }
 
-    /// Rehearses in environments that `make` makes, such as a
-    /// `DockerEnvironment`, instead of databases of
-    /// the pool. It is given the two releases by the names that the environment has to know them
-    /// by. The earlier one it has to populate itself: nothing is seeded.
+    /// Rehearses in environments that `make` makes, such as a `DockerEnvironment`, instead of
+    /// databases of the pool. `make` receives the names of both releases. The environment must
+    /// populate the previous release itself; the seeder is not used.
     #[must_use]
     pub fn environment<E: Environment>(
         mut self,
@@ -531,6 +531,19 @@ impl Rehearsal {
     /// The folder at which relative paths start.
     pub(crate) fn base(&self) -> &Path {
         &self.base
+    }
+
+    /// The folder of the migrations, from the root of its repository.
+    pub(crate) fn folder_in_repository(&self) -> Option<String> {
+        let Head::Path(path) = &self.head else {
+            return None;
+        };
+        let folder = self.base.join(path).canonicalize().ok()?;
+        let root = folder
+            .ancestors()
+            .find(|above| above.join(".git").exists())?;
+        let below = folder.strip_prefix(root).ok()?;
+        Some(below.to_str()?.replace('\\', "/"))
     }
 
     /// The context of the test that it belongs to.

@@ -126,7 +126,14 @@ impl Ready {
                 .with_reproduce(case.reproduce())
                 .with_cancellation(cx.cancellation().clone());
         }
-        runner.run(plan).await
+        let folder = self.rehearsal.folder_in_repository();
+        match runner.run(plan).await {
+            Ok(mut report) => {
+                report.folder = folder;
+                Ok(report)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes the report of a run where the test keeps its reports, and says where.

@@ -1,0 +1,67 @@
+//! For a terminal.
+
+use std::fmt;
+
+use upgrade_core::Severity;
+
+use super::{Entry, Summary};
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", verdict(self), self.headline())?;
+        for severity in [Severity::Error, Severity::Warning, Severity::Note] {
+            for entry in self.open(severity) {
+                show(entry, f)?;
+            }
+        }
+        let mut accepted = self.entries.iter().filter(|entry| entry.known.is_some());
+        if accepted.clone().next().is_some() {
+            writeln!(f, "\naccepted")?;
+            accepted.try_for_each(|entry| {
+                let reason = entry.known.as_deref().unwrap_or_default();
+                writeln!(
+                    f,
+                    "  {}[{}] {}: {reason}",
+                    entry.severity, entry.id, entry.subject
+                )
+            })?;
+        }
+        if !self.not_verified.is_empty() {
+            writeln!(f, "\nnot verified")?;
+            for sentence in &self.not_verified {
+                writeln!(f, "  {sentence}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn verdict(summary: &Summary) -> &'static str {
+    if summary.passed() { "PASSED" } else { "FAILED" }
+}
+
+/// The file with its line, as editors and terminals open it.
+pub(super) fn at(entry: &Entry) -> Option<String> {
+    let file = entry.file.as_ref()?;
+    Some(format!("{file}:{}", entry.line.unwrap_or(1)))
+}
+
+fn show(entry: &Entry, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Entry {
+        severity,
+        id,
+        subject,
+        message,
+        ..
+    } = entry;
+    writeln!(f, "\n{severity}[{id}] {subject}: {message}")?;
+    if let Some(at) = at(entry) {
+        writeln!(f, "  at {at}")?;
+    }
+    let cases: Vec<&str> = entry.cases.iter().map(String::as_str).collect();
+    writeln!(f, "  in {}", cases.join(", "))?;
+    match &entry.help {
+        Some(help) if *severity > Severity::Note => writeln!(f, "  help: {help}"),
+        _ => Ok(()),
+    }
+}
