@@ -28,7 +28,7 @@ pub enum ErrorKind {
     NotFound,
     /// The implementation does not have the power that was asked for.
     Unsupported,
-    /// The act would touch something that nobody handed over.
+    /// The operation would change something that the library neither made nor was allowed to change.
     Refused,
     /// A component is not there or does not answer.
     Unavailable,
@@ -48,7 +48,7 @@ pub enum ErrorKind {
     Database,
     /// A file or a process could not be read, written or started.
     Io,
-    /// The upgrade was judged and found wanting: the findings are in the report.
+    /// The upgrade failed its checks: the findings are in the report.
     Failed,
     /// There was too little to judge.
     Inconclusive,

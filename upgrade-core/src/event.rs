@@ -65,7 +65,7 @@ pub enum Event {
     },
     /// A run ended.
     RunFinished {
-        /// Whether nothing was found wanting.
+        /// Whether no check failed.
         passed: bool,
         /// How long it took, in milliseconds.
         elapsed_ms: u64,

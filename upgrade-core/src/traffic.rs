@@ -54,14 +54,14 @@ impl Traffic {
         }
     }
 
-    /// By so many users at the same time, one at least.
+    /// Sets the number of concurrent users, at least 1. Default: 1.
     #[must_use]
     pub fn with_users(mut self, users: u32) -> Self {
         self.users = users.max(1);
         self
     }
 
-    /// Each of whom waits so long between an answer and the next request.
+    /// Sets how long each user waits between an answer and the next request.
     #[must_use]
     pub fn with_pause(mut self, pause: Duration) -> Self {
         self.pause = pause;
@@ -82,7 +82,7 @@ impl Traffic {
         self
     }
 
-    /// So many requests may be lost in one step; more are a failure of the upgrade.
+    /// Sets how many requests may be lost in one step; more fail the upgrade.
     #[must_use]
     pub fn with_most_lost(mut self, count: u64) -> Self {
         self.most_lost = count;

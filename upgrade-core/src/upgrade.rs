@@ -159,7 +159,7 @@ impl Upgrade {
     }
 
     /// How long a rollback may take, from the moment at which something is seen to be wrong until
-    /// the old state is proven; five minutes where nothing is said.
+    /// the previous state is verified; five minutes where nothing is said.
     #[must_use]
     pub fn with_rollback_within(mut self, budget: Duration) -> Self {
         self.rollback_within = budget;
@@ -191,7 +191,7 @@ impl Upgrade {
 
     /// Has [`Scenario::CrashAt`](crate::Scenario::CrashAt) kill the server at every boundary of
     /// every migration. Where nothing is said it is killed at one boundary of each, drawn from the
-    /// seed, because a server takes its time to come back; sessions and processes are killed at
+    /// seed, because a restart is slow; sessions and processes are killed at
     /// every boundary in any case.
     #[must_use]
     pub fn with_every_crash(mut self) -> Self {
@@ -199,10 +199,11 @@ impl Upgrade {
         self
     }
 
-    /// Says that the upgrade removes or changes rows of a table (`public.orders`) on purpose, or
-    /// loses the values of a column (`public.orders.legacy`), and why. See [`ExpectedChange::new`].
+    /// Declares an intended loss with its reason: rows of a table (`public.orders`), or values of a
+    /// column (`public.orders.legacy`), that the upgrade removes or changes. See
+    /// [`ExpectedChange::new`].
     ///
-    /// What is declared has to happen: a rehearsal over rows in which it does not is a failure.
+    /// A rehearsal in which the loss does not occur fails.
     #[must_use]
     pub fn with_expected_change(self, object: impl AsRef<str>, reason: impl Into<String>) -> Self {
         self.with_expected_changes([ExpectedChange::new(object, reason)])

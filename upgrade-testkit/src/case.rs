@@ -117,8 +117,9 @@ impl TestCase {
         )
     }
 
-    /// Has something done when the test has ended, on its runtime, also after a panic; the last
-    /// one first. `what` names it in errors, such as "database `x`". It has [a minute](crate::case::DISPOSAL_WITHIN).
+    /// Registers a cleanup that runs on the test's runtime when the test ends, even after a panic, in
+    /// reverse order. `what` names it in errors, such as "database `x`". It must finish within
+    /// [`DISPOSAL_WITHIN`].
     pub fn defer<F, Fut>(&self, what: impl Into<String>, act: F)
     where
         F: FnOnce(Disposal) -> Fut + Send + 'static,

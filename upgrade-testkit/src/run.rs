@@ -92,11 +92,11 @@ fn dispose(runtime: &Runtime, deferred: Deferred, disposal: Disposal) -> Result<
     });
     match ended {
         Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(format!("the test has left {what}: {error:?}")),
+        Ok(Ok(Err(error))) => Err(format!("the test left {what} behind: {error:?}")),
         Ok(Err(_)) => Err(format!(
-            "the test has left {what}: it was not removed within {DISPOSAL_WITHIN:?}"
+            "the test left {what} behind: the cleanup timed out after {DISPOSAL_WITHIN:?}"
         )),
-        Err(_) => Err(format!("the test has left {what}: its removal panicked")),
+        Err(_) => Err(format!("the test left {what} behind: its cleanup panicked")),
     }
 }
 

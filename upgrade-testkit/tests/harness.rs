@@ -290,8 +290,8 @@ async fn leaves(cx: UpgradeContext) -> Result<()> {
     let run = harness(&["leaves::control", "--exact"], &[(INNER, "1")]);
     assert!(!run.success);
     for part in [
-        "the test has left database `x`: it is still in use",
-        "the test has left folder `y`: its removal panicked",
+        "the test left database `x` behind: it is still in use",
+        "the test left folder `y` behind: its cleanup panicked",
     ] {
         assert!(run.output.contains(part), "{}", run.output);
     }

@@ -151,8 +151,7 @@ impl DockerError {
 impl From<DockerError> for Error {
     fn from(error: DockerError) -> Self {
         let late = matches!(error, DockerError::NotReady { .. });
-        let error =
-            Self::new(error.kind(), "the containers are not as they should be").with_source(error);
+        let error = Self::new(error.kind(), "a container operation failed").with_source(error);
         match late {
             true => error.with_hint("read its last lines; the services of a release share one limit, `with_ready_within`, and may need a longer one"),
             false => error,

@@ -20,7 +20,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "crash-half-applied",
-        title: "an interruption leaves half of a migration",
+        title: "an interruption leaves a migration partly applied",
         severity: Warning,
         breaks: "the record says pending or applied, and the schema is neither: both releases meet a schema that nobody has written for",
         mend: "run the statements in one transaction, or one statement to a file",
@@ -41,7 +41,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "crash-not-felt",
-        title: "a migration ended well although it was to crash",
+        title: "a migration finished before it was interrupted",
         severity: Note,
         breaks: "nothing was tested: it works over a connection that the test cannot reach, or had ended before",
         mend: "let it reach the database through the endpoints of the context only",

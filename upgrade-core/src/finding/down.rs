@@ -6,7 +6,7 @@ use crate::finding::Severity::{Error, Note};
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
         id: "down-failed",
-        title: "the way back of a migration failed",
+        title: "a down migration failed",
         severity: Error,
         breaks: "whoever has to go back at night stands half-way, with the old release unable to run",
         mend: "mend the statement that the server names, for the schema that the up leaves",
@@ -69,17 +69,17 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "rollback-unsafe",
-        title: "there is no way back across a migration",
+        title: "a migration cannot be rolled back",
         severity: Error,
         breaks: "once this migration has run, the release can only be mended forward",
-        mend: "write its down, or add a way back that needs none: `SnapshotSwap`",
+        mend: "write its down, or add a rollback strategy that needs none: `SnapshotSwap`",
     },
     FindingKind {
         id: "rollback-loses",
-        title: "a way back would lose something, said beforehand",
+        title: "a rollback would lose data, reported in advance",
         severity: Note,
         breaks: "what users wrote since the upgrade, in the places that are named, is gone after this rollback",
-        mend: "prefer a way back that keeps them, or stop writes before going back",
+        mend: "prefer a rollback strategy that keeps them, or stop writes before the rollback",
     },
     FindingKind {
         id: "rollback-failed",
@@ -90,7 +90,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "rollback-unproven",
-        title: "it could not be told whether the old state is back",
+        title: "the previous state could not be verified",
         severity: Error,
         breaks: "nobody knows whether users can be let in again",
         mend: "keep the process that prepared the rollback until it is confirmed: it holds what to compare with",
@@ -125,21 +125,21 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "schema-not-restored",
-        title: "a later look at the restored schema found a difference",
+        title: "a later observation of the restored schema found a difference",
         severity: Error,
         breaks: "the rollback called itself proven, and something changed the schema afterwards",
         mend: "look what still runs against the database after a rollback: a job, a service of the new release, a validator",
     },
     FindingKind {
         id: "data-not-restored",
-        title: "a later look at the restored rows found a difference",
+        title: "a later observation of the restored rows found a difference",
         severity: Error,
         breaks: "the rollback called itself proven, and something changed rows afterwards",
         mend: "look what still writes after a rollback; a validator has to put back what it changes",
     },
     FindingKind {
         id: "column-order-differs",
-        title: "columns stand in another order",
+        title: "columns are in another order",
         severity: Note,
         breaks: "inserts without a list of columns, and code that reads `select *` by position",
         mend: "name the columns wherever rows are read and written",

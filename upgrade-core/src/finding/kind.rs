@@ -44,7 +44,7 @@ const TOPICS: [(&str, &[FindingKind]); 7] = [
     ("While going up", up::KINDS),
     ("In another order", order::KINDS),
     ("After a crash", crash::KINDS),
-    ("While going back", down::KINDS),
+    ("While rolling back", down::KINDS),
     ("While services are replaced", services::KINDS),
     ("From validators", judge::KINDS),
 ];
@@ -78,7 +78,7 @@ mod tests {
         let kind = FindingKind::of("down-failed").unwrap();
         assert_eq!(
             kind.to_string(),
-            "error[down-failed] the way back of a migration failed"
+            "error[down-failed] a down migration failed"
         );
         assert!(FindingKind::of("orders-have-no-lines").is_none());
     }

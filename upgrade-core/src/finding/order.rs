@@ -6,7 +6,7 @@ use crate::finding::Severity::Error;
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
         id: "order-dependent",
-        title: "a migration that comes late gives another schema",
+        title: "a migration that is applied out of order gives another schema",
         severity: Error,
         breaks: "a branch that is merged below the head makes one schema where it comes in order and another where the head was deployed before",
         mend: "give it a version above the head, or make the two independent of each other",

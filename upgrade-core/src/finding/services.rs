@@ -22,8 +22,8 @@ pub(super) const KINDS: &[FindingKind] = &[
         id: "requests-wrong",
         title: "requests of users were answered wrongly",
         severity: Error,
-        breaks: "users work with what is not true, and nobody is told",
-        mend: "look at the mixture at which it began: both releases have to understand what the other one writes",
+        breaks: "users work with wrong data, and nobody notices",
+        mend: "start with the mixed versions at which it began: each release has to understand what the other one writes",
     },
     FindingKind {
         id: "requests-slow",

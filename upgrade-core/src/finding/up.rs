@@ -13,7 +13,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "applied-before",
-        title: "the system says that the migration is applied already",
+        title: "the record reports the migration as applied already",
         severity: Warning,
         breaks: "nothing was tested: the migration did not run, because the previous release has it or another step ran it",
         mend: "name the previous release that lacks it with `from`, or look who applied it",
@@ -111,9 +111,9 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "sessions-not-seen",
-        title: "sessions of other roles could not be looked at",
+        title: "sessions of other roles could not be observed",
         severity: Note,
-        breaks: "a transaction that the migration left open in such a session is not told",
+        breaks: "a transaction that the migration left open in such a session is not reported",
         mend: "grant `pg_read_all_stats` to the role that migrates",
     },
     FindingKind {
@@ -132,10 +132,10 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "constraint-not-validated",
-        title: "a constraint is left that was never validated",
+        title: "a constraint was never validated",
         severity: Warning,
         breaks: "old rows may break what everybody takes for granted, and fail one by one when they are next updated",
-        mend: "follow `not valid` by `alter table .. validate constraint ..` in a migration of its own",
+        mend: "follow `not valid` by `alter table .. validate constraint ..` in its own migration",
     },
     FindingKind {
         id: "protection-lost",
@@ -160,7 +160,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "view-not-populated",
-        title: "a materialized view that had rows is left without data",
+        title: "a materialized view that had rows has no data",
         severity: Warning,
         breaks: "everything that reads it fails with `materialized view .. has not been populated` until somebody refreshes it",
         mend: "make it `with data`, or refresh it at the end of the migration",
@@ -181,7 +181,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "column-dropped-with-data",
-        title: "a column is gone, and its values with it",
+        title: "a column was removed, and its values with it",
         severity: Error,
         breaks: "what users stored there cannot be read any more, by either release",
         mend: "move the values in the same migration; if the loss is meant, declare it with its reason",

@@ -176,7 +176,7 @@ fn step(text: &str) -> Result<HistoryStep> {
     read.ok_or_else(|| {
         Error::new(
             ErrorKind::InvalidInput,
-            format!("`{text}` is no step of a history"),
+            format!("invalid step `{text}` of a history"),
         )
         .with_hint("there are: `write seed 3`, `up 2`, `down 1`")
     })

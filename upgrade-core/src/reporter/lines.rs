@@ -85,13 +85,7 @@ pub(crate) fn step_line(
     elapsed_ms: u64,
     title: &str,
 ) -> String {
-    let outcome = match outcome {
-        StepOutcome::Done => "ok",
-        StepOutcome::Failed => "FAILED",
-        StepOutcome::Inconclusive(_) => "inconclusive",
-        StepOutcome::Error(_) => "error",
-        StepOutcome::Skipped => "skipped",
-    };
+    let outcome = outcome.as_str();
     format!(
         "  {step:>4}  {phase:<9}  {outcome:<12}  {:>8}  {title}",
         seconds(elapsed_ms)
@@ -269,7 +263,7 @@ orders straight (0001 -> 0002), 3 steps, seed 7
      1  expand     ok                4 ms  apply 0002_lines
         error[rows-lost] table `lines`: 3 rows are gone
      2  soak       FAILED          1.25 s  validate
-        rolled back by snapshot swap in 10 ms of 300.00 s: the old state is proven
+        rolled back by snapshot swap in 10 ms of 300.00 s: the previous state is verified
      3  teardown   ok                9 ms  remove everything
 FAILED in 1.30 s
 ";

@@ -40,7 +40,7 @@ impl RollbackRequest {
 pub enum Safety {
     /// Nothing that the system acknowledged would be lost.
     Safe,
-    /// It would arrive, but this would be lost.
+    /// The rollback succeeds, but loses the listed data.
     SafeWithLoss {
         /// What is lost.
         losses: Vec<Loss>,

@@ -27,7 +27,7 @@ pub enum PoolError {
         source: ServerError,
     },
     /// A server that others use was to be killed.
-    #[error("the server is not this test's alone (ask for one with `PoolOptions::with_killable`)")]
+    #[error("this server is shared and cannot be killed (use `PoolOptions::with_killable`)")]
     NotKillable,
     /// The server has another major version than the one that was asked for.
     #[error(

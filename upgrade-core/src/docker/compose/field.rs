@@ -30,7 +30,7 @@ impl<'a> Field<'a> {
         self.node.at.error(format!("{} {message}", self.of))
     }
 
-    /// It has to be one thing and is another. What is in the file is shown, not what is in its
+    /// A value of another type than expected. The text of the file is shown, not the values of its
     /// variables.
     fn wrong(&self, expected: &str) -> Error {
         let found = match &self.node.value {

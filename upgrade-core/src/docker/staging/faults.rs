@@ -62,7 +62,8 @@ impl Staging {
                 self.help_to(&mut state, fault, of, None, line).await?;
             }
             FaultKind::FullDisk => {
-                let (volume, bytes) = limited(&state.stack, &service).expect("the gate is open");
+                let (volume, bytes) = limited(&state.stack, &service)
+                    .expect("the plan has checked that the fault can be injected");
                 // The count is a second bound, should the volume have none.
                 let line = format!(
                     "dd if=/dev/zero of={PLACE}/{BALLAST} bs=64k count={} 2>&1 | grep -q 'No space left'",

@@ -72,7 +72,7 @@ impl DockerEnvironment {
                 format!("service `{service}`, the database, is another one in release {version}"),
             )
             .with_hint(
-                "its data would not come along: an upgrade of the server is a rehearsal of its own",
+                "its data is not migrated; rehearse an upgrade of the server separately (`postgres::major`)",
             ));
         }
         Ok(stack)

@@ -81,7 +81,7 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
     async fn kill_server(&self, _: &UpgradeContext) -> Result<()> {
         Err(Error::new(
             ErrorKind::Unsupported,
-            "the server is not ours to kill",
+            "the server was not started by this library and cannot be killed",
         ))
     }
 }

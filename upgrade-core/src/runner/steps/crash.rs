@@ -198,7 +198,7 @@ pub(in crate::runner) async fn crash(
         Some(Ok(Outcome::Done | Outcome::NothingToDo)) => findings.push(Finding::note(
             "crash-not-felt",
             format!("migration {id}"),
-            format!("it ended well although the {victim} was to be killed {moment}"),
+            format!("it finished before the {victim} was killed {moment}"),
         )),
     }
     Ok(verdict(findings))

@@ -21,7 +21,7 @@ use crate::subject::TableRef;
 use crate::traffic::Traffic;
 use crate::validator::Verdict;
 
-/// How many of the answers that were not as they should be are told.
+/// How many of the wrong answers are reported.
 const TOLD: usize = 3;
 
 /// Whether users make requests while a step is done.
@@ -220,7 +220,7 @@ fn judged(
     let of = |count: u64, what: &str| {
         let TrafficReport { requests, .. } = report;
         let gap = report.longest_gap_ms;
-        format!("{count} of {requests} {what}; {gap} ms at most without a good answer")
+        format!("{count} of {requests} {what}; longest outage {gap} ms")
     };
     let evidence: String = told.iter().map(|line| format!("{line}\n")).collect();
     let mut findings = Vec::new();
