@@ -228,11 +228,10 @@ impl DockerEnvironment {
     fn leave(&self) -> Result<Staging> {
         let mut slot = self.slot();
         let is_free = |running: &Arc<Running>| {
+            // Only these two hold on to the containers.
             let database = running.database.as_ref();
             Arc::strong_count(running) == 1
                 && database.is_none_or(|database| Arc::strong_count(database) == 1)
-                // The database holds on to the containers; with them it goes.
-                && Arc::strong_count(&running.staging) == 1 + usize::from(database.is_some())
         };
         let running = slot.take_if(|running| is_free(running));
         let staging = running.and_then(Arc::into_inner).and_then(|running| {
