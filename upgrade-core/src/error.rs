@@ -40,7 +40,7 @@ pub enum ErrorKind {
     Migration,
     /// A migration that is applied differs from the one at hand.
     Divergent,
-    /// The way back could not be taken or did not arrive.
+    /// The rollback failed or could not be verified.
     Rollback,
     /// The environment could not be made, changed or removed.
     Environment,

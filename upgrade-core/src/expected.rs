@@ -1,4 +1,4 @@
-//! What an upgrade or its way back loses on purpose, said with a reason.
+//! What an upgrade or its rollback loses on purpose, said with a reason.
 
 use serde::{Deserialize, Serialize};
 

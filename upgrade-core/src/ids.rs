@@ -97,7 +97,7 @@ pub enum Phase {
     Sync,
     /// What must survive is measured.
     Baseline,
-    /// Whether there is a way back is asked, before anything moves.
+    /// The check whether a rollback is possible, before any change.
     Preflight,
     /// Migrations are applied.
     Expand,

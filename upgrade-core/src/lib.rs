@@ -10,7 +10,7 @@
 //! | [`Environment`] | provision, observe, snapshot and tear down the system that is upgraded |
 //! | [`Migration`] | apply and revert one change of the schema or the data |
 //! | [`Validator`] | judge whether the system does what its users need |
-//! | [`Rollback`] | say beforehand whether there is a way back, take it, prove that it arrived |
+//! | [`Rollback`] | check beforehand whether a rollback is possible, execute it, verify it |
 //!
 //! The same runner serves tests (through `upgrade-testkit`) and tools that upgrade a real system.
 //!

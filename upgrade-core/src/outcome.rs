@@ -85,13 +85,13 @@ impl StepOutcome {
 /// One rollback, measured against its budget.
 ///
 /// The budget holds the sum of four parts: until it was seen that something is wrong, until the
-/// way back was found to be there, until it was taken, until the old state was proven.
+/// rollback was found to be possible, until it was executed, until the previous state was verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RollbackReport {
     /// The step.
     pub step: StepId,
-    /// The way back.
+    /// The rollback.
     pub strategy: String,
     /// The last migration that was applied or begun; `None` when there was none.
     pub boundary: Option<MigrationId>,
@@ -105,7 +105,7 @@ pub struct RollbackReport {
     pub detect_ms: u64,
     /// How long the check took, in milliseconds.
     pub decide_ms: u64,
-    /// How long the way back took, in milliseconds.
+    /// How long the rollback took, in milliseconds.
     pub act_ms: u64,
     /// How long the proof took, in milliseconds.
     pub verify_ms: u64,

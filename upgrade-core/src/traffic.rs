@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::validator::Validator;
 
-/// Requests of users that go on while services are replaced and while a way back is taken, each
+/// Requests of users that go on while services are replaced and during a rollback, each
 /// judged when it is answered.
 ///
 /// One request is one call of a [`Validator`]: [`Pass`](crate::Verdict::Pass) is a good answer,

@@ -123,7 +123,7 @@ impl Upgrade {
         self
     }
 
-    /// Adds a way back. The first one serves when an upgrade fails; a rehearsal of rollbacks
+    /// Adds a rollback. The first one serves when an upgrade fails; a rehearsal of rollbacks
     /// tries every one.
     #[must_use]
     pub fn with_rollback(mut self, rollback: impl Rollback) -> Self {

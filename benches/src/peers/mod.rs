@@ -70,7 +70,7 @@ pub enum Comparison {
     Rows,
     /// The catalog of a database, against `pg_dump`.
     Catalog,
-    /// The way back by a kept copy on two sizes of data, against a backup that is restored.
+    /// The rollback by a kept copy on two sizes of data, against a backup that is restored.
     Rollback,
     /// A whole rehearsal, against its statements and copies alone.
     Rehearsal,

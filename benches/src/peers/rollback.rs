@@ -1,4 +1,4 @@
-//! The way back by a kept copy: its swap must not grow with the data, and the whole of it, proof
+//! The rollback by a kept copy: its swap must not grow with the data, and the whole of it, proof
 //! included, stands against a backup that is restored.
 
 use std::time::Duration;
@@ -54,7 +54,7 @@ pub(super) async fn measure(binaries: &ServerBinaries, effort: Effort) -> Result
     let mut lines = Vec::new();
     for (side, size) in sides.iter().zip(sizes) {
         lines.push(Line {
-            what: format!("way back with its proof, {size} MB"),
+            what: format!("rollback with its proof, {size} MB"),
             against: "pg_dump -Fc into pg_restore".to_owned(),
             ours: side.beside.clone(),
             peer: side.backup.clone(),
@@ -64,7 +64,7 @@ pub(super) async fn measure(binaries: &ServerBinaries, effort: Effort) -> Result
     let [small, large] = sides;
     lines.push(Line {
         what: format!(
-            "way back with its proof, from {} to {} MB",
+            "rollback with its proof, from {} to {} MB",
             sizes[0], sizes[1]
         ),
         against: "our time for the smaller".to_owned(),
@@ -82,7 +82,7 @@ pub(super) async fn measure(binaries: &ServerBinaries, effort: Effort) -> Result
     Ok(lines)
 }
 
-/// A database of some size, and the way back from its upgrade.
+/// A database of some size, and the rollback from its upgrade.
 struct Side {
     database: Database,
     context: UpgradeContext,
@@ -90,14 +90,14 @@ struct Side {
     rows: i64,
     /// Times of the swap alone.
     swap: Sample,
-    /// Times of the whole way back, each in a round with the other size.
+    /// Times of the whole rollback, each in a round with the other size.
     whole: Sample,
-    /// Times of the whole way back, each in a round with a backup.
+    /// Times of the whole rollback, each in a round with a backup.
     beside: Sample,
     backup: Sample,
 }
 
-/// The times of one way back.
+/// The times of one rollback.
 struct Times {
     swap: Duration,
     whole: Duration,
@@ -140,7 +140,7 @@ impl Side {
         let request = RollbackRequest::default();
         let (decide, safety) = timed(rollback.check(cx, &request)).await?;
         if safety != Safety::Safe {
-            return Err(format!("the way back is {safety}").into());
+            return Err(format!("the rollback is {safety}").into());
         }
         let (swap, swapped) = timed(rollback.execute(cx, &request)).await?;
         swapped.into_result()?;
@@ -149,7 +149,7 @@ impl Side {
         }
         let (verify, verdict) = timed(rollback.confirm(cx)).await?;
         if verdict != Verdict::Pass {
-            return Err(format!("the way back was not confirmed: {verdict:?}").into());
+            return Err(format!("the rollback was not confirmed: {verdict:?}").into());
         }
         rollback.finalize(cx).await?;
         Ok(Times {

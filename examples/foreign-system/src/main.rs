@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows what is wrong with that upgrade. The older release is filled through its own
 //! HTTP API, users go on while replica after replica is replaced, each call of the older release is
-//! asked again at every stop, and the way back is taken from every mixture. The report says what
+//! asked again at every stop, and the system is rolled back from every mixture. The report says what
 //! came of it.
 
 mod api;

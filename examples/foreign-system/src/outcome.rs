@@ -18,7 +18,7 @@ pub(crate) struct Outcome {
     /// What was acknowledged to users since.
     acknowledged: usize,
     failed_requests: u64,
-    /// Whether each way back arrived, with all that was there before users came.
+    /// Whether each rollback arrived, with all that was there before users came.
     rolled_back: bool,
     /// Whether nothing speaks against rolling this upgrade out.
     fit: bool,

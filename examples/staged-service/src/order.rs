@@ -6,7 +6,7 @@ use upgrade_core::{Phase, Upgrade, Version};
 /// Up, back by `strategy` and up again. Users come before the first move and stay until the last
 /// look.
 ///
-/// The schema moves first on the way up and last on the way back, which the runner sees to: release
+/// The schema moves first when upgrading and last when rolling back, which the runner sees to: release
 /// 1 can live with either, release 2 with the new one alone.
 pub(crate) fn steps(upgrade: &Upgrade, strategy: &str) -> Vec<(Phase, Action)> {
     let mut steps = Vec::new();

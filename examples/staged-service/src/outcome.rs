@@ -52,7 +52,7 @@ impl Outcome {
         }
     }
 
-    /// Whether nothing was lost, and the way back was short enough.
+    /// Whether nothing was lost, and the rollback was short enough.
     pub(crate) fn is_good(&self) -> bool {
         let nothing_lost = self.lost + self.jobs_lost + self.jobs_twice == 0;
         let came_back = self.rolled_back && self.rollback_s <= ROLLBACK_WITHIN.as_secs_f64();

@@ -27,7 +27,7 @@ pub struct KvEnvironment {
 
 #[derive(Debug)]
 struct Made {
-    /// The folder: the store, the states that are kept of it, and what a way back keeps.
+    /// The folder: the store, the states that are kept of it, and what a rollback keeps.
     home: PathBuf,
     lease: Lock,
     ready: bool,

@@ -38,7 +38,7 @@ pub struct KvMigration {
 type Record = BTreeMap<String, Checksum>;
 
 impl KvMigration {
-    /// A migration without a way back.
+    /// A one-way migration.
     pub fn new(id: MigrationId, up: impl Into<Vec<Change>>) -> Self {
         Self {
             id,
@@ -47,7 +47,7 @@ impl KvMigration {
         }
     }
 
-    /// With a way back.
+    /// A reversible migration.
     #[must_use]
     pub fn with_down(mut self, down: impl Into<Vec<Change>>) -> Self {
         self.down = Some(down.into());

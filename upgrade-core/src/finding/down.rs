@@ -1,4 +1,4 @@
-//! What is found on the way back, by the downs or by a kept copy.
+//! What is found during a rollback, by the downs or by a kept copy.
 
 use super::FindingKind;
 use crate::finding::Severity::{Error, Note};

@@ -60,7 +60,7 @@ impl Reversibility {
 pub struct MigrationFiles {
     /// The file of the way forward.
     pub up: Option<String>,
-    /// The file of the way back.
+    /// The file of the down migration.
     pub down: Option<String>,
 }
 

@@ -187,7 +187,7 @@ impl SqlMigration {
         let Some(down) = &self.file.down else {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("migration `{}` has no way back", self.id),
+                format!("migration `{}` has no down migration", self.id),
             ));
         };
         match self.look_up(session).await? {

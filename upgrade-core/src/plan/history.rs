@@ -118,7 +118,7 @@ impl History {
                     if let Some(one_way) = reverted.iter().rfind(one_way) {
                         return refused(
                             step,
-                            format!("meets `{}`, which has no way back", one_way.id),
+                            format!("meets `{}`, which has no down migration", one_way.id),
                         );
                     }
                     applied -= count;

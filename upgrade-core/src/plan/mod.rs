@@ -108,7 +108,7 @@ pub struct MigrationOutline {
     pub unit: Option<String>,
 }
 
-/// What the planner knows about a way back.
+/// What the planner knows about a rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StrategyOutline {
@@ -199,14 +199,14 @@ pub enum Action {
         /// Those that cannot be reverted although that was asked for, each with its reason.
         irreversible: Vec<(MigrationId, String)>,
     },
-    /// Has a way back keep what it will need.
+    /// Has a rollback prepare what it will need.
     PrepareRollback {
-        /// Which way back.
+        /// Which rollback.
         strategy: String,
     },
-    /// Asks a way back whether it is there.
+    /// Checks whether a rollback is possible.
     CheckRollback {
-        /// Which way back.
+        /// Which rollback.
         strategy: String,
         /// What it would have to undo.
         applied: Vec<MigrationId>,
@@ -289,16 +289,16 @@ pub enum Action {
         /// Which fault.
         fault: ServiceFault,
     },
-    /// Takes a way back and proves that it arrived.
+    /// Executes a rollback and verifies it.
     RollBack {
-        /// Which way back.
+        /// Which rollback.
         strategy: String,
         /// What it has to undo.
         applied: Vec<MigrationId>,
     },
-    /// Gives up the way back.
+    /// Gives up the rollback.
     Finalize {
-        /// Which way back.
+        /// Which rollback.
         strategy: String,
     },
     /// Removes everything.
@@ -382,7 +382,7 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when there is nothing to upgrade, and
     /// [`ErrorKind::Unsupported`] when the scenario needs a power that the environment does not
-    /// have or a way back that the upgrade does not name.
+    /// have or a rollback that the upgrade does not name.
     pub fn new(outline: &Outline, scenario: Scenario, seed: u64) -> Result<Self> {
         planner::plan(outline, scenario, seed)
     }

@@ -126,7 +126,7 @@ fn require(outline: &Outline, scenario: Scenario) -> Result<()> {
     }
     if matches!(scenario, Scenario::RollbackAt | Scenario::CrashAt) && outline.strategies.is_empty()
     {
-        return unsupported("a way back", "add one with `Upgrade::with_rollback`");
+        return unsupported("a rollback", "add one with `Upgrade::with_rollback`");
     }
     Ok(())
 }

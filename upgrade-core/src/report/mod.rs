@@ -151,7 +151,7 @@ pub struct MigrationReport {
     pub crash: CrashReport,
     /// How often it was reverted.
     pub reverted: u32,
-    /// How often a way back has crossed it.
+    /// How often a rollback has crossed it.
     pub rolled_back: u32,
     /// The slowest of its applications, in milliseconds.
     pub slowest_apply_ms: u64,
@@ -198,7 +198,7 @@ pub struct CrashReport {
     pub states: u32,
     /// From how many of the states it was run again and came to its end.
     pub run_again: u32,
-    /// How often a way back led from one of the states to the previous release.
+    /// How often a rollback led from one of the states to the previous release.
     pub rolled_back: u32,
 }
 

@@ -1,5 +1,5 @@
 //! A report for people, from the top down: the verdict, what was found, how to run it again, the
-//! steps of the attempt that failed, what the server said, how each way back went.
+//! steps of the attempt that failed, what the server said, how each rollback went.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -548,7 +548,7 @@ requests
         };
         assert_eq!(
             how_it_ended(&rollback),
-            "not taken, no way back across migration 2: there is no down for it"
+            "not taken, no rollback across migration 2: there is no down for it"
         );
     }
 }

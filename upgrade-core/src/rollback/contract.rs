@@ -34,7 +34,7 @@ impl RollbackRequest {
     }
 }
 
-/// Whether there is a way back, said before anything moves.
+/// Whether a rollback is possible, checked before any change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Safety {
@@ -45,7 +45,7 @@ pub enum Safety {
         /// What is lost.
         losses: Vec<Loss>,
     },
-    /// There is no way back across this boundary.
+    /// This boundary cannot be rolled back.
     Unsafe {
         /// The migration, or whatever else, that cannot be crossed.
         boundary: String,
@@ -60,7 +60,7 @@ impl fmt::Display for Safety {
             Self::Safe => f.write_str("safe"),
             Self::SafeWithLoss { losses } => write!(f, "with losses: {}", Loss::list(losses)),
             Self::Unsafe { boundary, reason } => {
-                write!(f, "no way back across {boundary}: {reason}")
+                write!(f, "no rollback across {boundary}: {reason}")
             }
         }
     }
@@ -97,7 +97,7 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     /// Any kind; nothing is kept then.
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()>;
 
-    /// Says whether the way back is there.
+    /// Says whether the rollback is possible.
     ///
     /// # Behavior
     /// - It changes nothing.
@@ -140,7 +140,7 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     /// Any kind, when it could not tell.
     async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict>;
 
-    /// Gives up what was kept: from here on there is no way back.
+    /// Gives up what was kept: from here on no rollback is possible.
     ///
     /// # Behavior
     /// - Called twice, or with nothing kept, it does nothing.

@@ -1,4 +1,4 @@
-//! The way back: asked for before anything moves, taken within a budget, proven at its end.
+//! Rollback: checked before any change, executed within a budget, verified at its end.
 
 #[cfg(feature = "postgres")]
 mod confirm;

@@ -119,7 +119,7 @@ impl Rollback for RevertMigrations {
 
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
         self.keep(None);
-        // Now, and not when it is too late to choose another way back.
+        // Now, and not when it is too late to choose another rollback.
         let live = self.target.live(cx)?;
         cx.bounded("look for the marker", self.guard(live))
             .await??;
@@ -179,7 +179,7 @@ impl Rollback for RevertMigrations {
         guard().await?;
         // Nothing is begun that cannot be ended.
         if let Safety::Unsafe { boundary, reason } = self.check(cx, request).await? {
-            let message = format!("no way back across {boundary}");
+            let message = format!("no rollback across {boundary}");
             let refused = Error::new(ErrorKind::Rollback, message).with_context("reason", reason);
             return Ok(Outcome::failed(refused));
         }

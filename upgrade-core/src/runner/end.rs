@@ -20,7 +20,7 @@ use crate::runner::state::Run;
 const LOG_LINES: usize = 200;
 
 /// In staging nothing has to be kept for a person who wants to go back later. On a real system
-/// what a way back keeps stays until it is given up on purpose.
+/// what a rollback keeps stays until it is given up on purpose.
 pub(super) async fn give_up_copies(run: &Run<'_>, cx: &UpgradeContext) {
     let cx = run
         .context(cx, Phase::Teardown, Duration::from_secs(60))

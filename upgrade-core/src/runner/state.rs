@@ -38,7 +38,7 @@ pub(super) struct Run<'a> {
     pub(super) crashes: Crashes,
     /// The migration that was interrupted last, until it is applied or undone.
     pub(super) crashed: Option<MigrationId>,
-    /// The way back that is prepared, until it is given up, and how many migrations were applied
+    /// The rollback that is prepared, until it is given up, and how many migrations were applied
     /// when it was.
     pub(super) prepared: Option<(String, usize)>,
     /// The migrations that are applied, or begun, now; oldest first.
@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether a way back runs the downs.
+    /// Whether a rollback runs the downs.
     pub(super) fn goes_by_downs(&self, strategy: &str) -> bool {
         let mut all = self.upgrade.rollbacks().iter();
         all.any(|rollback| rollback.name() == strategy && rollback.requires_reversible())

@@ -173,7 +173,7 @@ async fn a_moved_column_is_told_and_is_no_difference() {
     }
 }
 
-/// A down migration that makes the same names and types again is not the way back.
+/// A down migration that makes the same names and types again does not undo it.
 #[tokio::test]
 async fn a_naive_down_loses_what_names_do_not_show() {
     for server in servers() {

@@ -88,7 +88,7 @@ async fn a_way_back_dropped_at_any_point_leaves_one_of_the_two_open() {
         points += 1;
     }
     assert!(points > 5, "only {points} points");
-    println!("{points} points of a way back");
+    println!("{points} points of a rollback");
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn an_owners_own_setting_comes_back() {
         let own = format!("alter database {} set {READ_ONLY} = off", database.name());
         run(database, &own).await;
     }
-    // The older one has lost a row since: the way back is refused, and the newer one as it was.
+    // The older one has lost a row since: the rollback is refused, and the newer one as it was.
     run(&old, "delete from orders where id = 3").await;
     let old = old.clone().handed_over(old.name()).unwrap();
     let error = copy(&old).go_back(&cx).await.unwrap_err();

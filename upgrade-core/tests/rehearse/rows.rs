@@ -203,7 +203,7 @@ async fn a_loss_that_is_declared_has_to_happen() {
         (either("public.t"), Scenario::Straight, true),
         (either("public.t"), Scenario::RoundTrip, true),
         (either("public.t.b"), Scenario::RoundTrip, true),
-        // Whether the way back loses it is not tried there.
+        // Whether the rollback loses it is not tried there.
         (either("public.t.b"), Scenario::Straight, false),
         (
             either("public.t").made_by(MadeBy::Down),

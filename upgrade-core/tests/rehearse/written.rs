@@ -1,4 +1,4 @@
-//! What users of the new release wrote, followed through the way back.
+//! What users of the new release wrote, followed through the rollback.
 
 use upgrade_core::report::FoundIn;
 use upgrade_core::{Finding, Report, Scenario, Severity, UpgradeContext, Writes, writes_fn};

@@ -284,7 +284,7 @@ async fn a_service_that_migrates_at_its_start_is_followed_to_the_end() {
     .with_ready_within(Duration::from_secs(30));
     let report = rehearse(environment, &[], Back::ByCopy, Scenario::Rolling).await;
     let found = failures(&report);
-    // While one instance is new, after all are, and on the way back.
+    // While one instance is new, after all are, and during the rollback.
     for id in [
         "requests-lost",
         "column-dropped-with-data",

@@ -86,7 +86,7 @@ impl Drawer {
         let mut steps: Vec<HistoryStep> = Vec::new();
         let mut seeds: Vec<u64> = Vec::new();
         for Wish { act, far, seed } in wishes {
-            // Below the last one-way migration there is no way back.
+            // Below the last one-way migration no rollback is possible.
             let floor = self.reversible[..at]
                 .iter()
                 .rposition(|reversible| !reversible)

@@ -299,7 +299,7 @@ impl Rehearsal {
         self.upgrade_with(move |upgrade| upgrade.with_validator(Arc::clone(&validator)))
     }
 
-    /// Adds a way back. Where none is added there are two: by kept copy, and by the downs.
+    /// Adds a rollback. Where none is added there are two: by kept copy, and by the downs.
     #[must_use]
     pub fn rollback(self, rollback: impl Rollback) -> Self {
         let rollback = Arc::new(rollback);

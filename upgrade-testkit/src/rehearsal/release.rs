@@ -183,7 +183,7 @@ fn is_judged(problem: &FolderProblem, layout: Layout, split: &Pending) -> bool {
         )
 }
 
-/// A problem of the folder as a finding. A way back that is empty fails only where every migration
+/// A problem of the folder as a finding. A down migration that is empty fails only where every migration
 /// is asked to have one.
 fn of_folder(problem: &FolderProblem, reversible: bool) -> Finding {
     let mut subject = problem.path.display().to_string();

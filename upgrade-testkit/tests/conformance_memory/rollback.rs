@@ -1,4 +1,4 @@
-//! A way back by a kept copy, over the server in memory, and those that break one promise each.
+//! A rollback by a kept copy, over the server in memory, and those that break one promise each.
 
 use std::sync::{Arc, Mutex};
 
@@ -140,13 +140,13 @@ impl Rollback for KeptCopy {
         let live = database.read(cx).await?;
         let refused = |what: &str| Ok(Outcome::failed(Error::new(ErrorKind::Rollback, what)));
         if live.contains_key("boundary") && self.bug != Bug::CrossesTheUnsafe {
-            return refused("the way back ends at table `boundary`");
+            return refused("the rollback ends at table `boundary`");
         }
         if live.contains_key("half") && self.bug == Bug::NotFromTheMiddle {
             return refused("a migration is dirty");
         }
         if self.bug == Bug::NotASecondTime && lock(&self.progress).began {
-            return refused("another way back is under way");
+            return refused("another rollback is under way");
         }
         lock(&self.progress).began = true;
         // Table by table, with a wait between: an interruption leaves it half way.

@@ -35,8 +35,8 @@ pub(super) fn of_scripts(layout: Layout, migrations: &[MigrationFile]) -> Vec<Fo
                     problem(
                         ProblemKind::DownEmpty,
                         down,
-                        format!("the way back of `{title}` does nothing"),
-                        "write what undoes the migration, or remove the way back so that tools know there is none",
+                        format!("the down migration of `{title}` does nothing"),
+                        "write what undoes the migration, or remove the down migration so that tools know there is none",
                     )
                     .at(down.first_line),
                 );
@@ -45,9 +45,9 @@ pub(super) fn of_scripts(layout: Layout, migrations: &[MigrationFile]) -> Vec<Fo
                 problems.push(problem(
                     ProblemKind::DownMissing,
                     &file.up,
-                    format!("`{title}` has no way back, others in the folder have"),
+                    format!("`{title}` has no down migration, others in the folder have"),
                     // sqlx, for one, answers `Ok` when it is asked to.
-                    "add one: some tools report success when they are to undo what has no way back",
+                    "add one: some tools report success when they are to undo what has none",
                 ));
             }
             _ => {}
@@ -262,7 +262,7 @@ fn of_line_endings(layout: Layout, file: &MigrationFile, script: &Script) -> Opt
     Some(problem.at(script.first_line + line))
 }
 
-/// One-way migrations with a way back on both sides of them.
+/// One-way migrations between reversible ones.
 fn irreversible_in_range(migrations: &[MigrationFile], units: &Units<'_>) -> Vec<FolderProblem> {
     let reversible = |file: &MigrationFile| units.of_file(file).has_down;
     let first = migrations.iter().position(reversible);
@@ -279,11 +279,11 @@ fn irreversible_in_range(migrations: &[MigrationFile], units: &Units<'_>) -> Vec
                 Some(&file.version_text),
                 &file.up.path,
                 format!(
-                    "`{}` has no way back, between migrations that have one: whoever undoes all of \
+                    "`{}` has no down migration, between migrations that have one: whoever undoes all of \
                      them leaves what it made",
                     file.title()
                 ),
-                "add its way back, or go back by a kept copy",
+                "add its down migration, or go back by a kept copy",
             )
         })
         .collect()

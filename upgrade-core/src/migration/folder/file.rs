@@ -112,7 +112,7 @@ pub struct MigrationFile {
     pub kind: MigrationKind,
     /// The way forward.
     pub up: Script,
-    /// The way back, if there is a file or a part for it.
+    /// The down migration, if there is a file or a part for it.
     pub down: Option<Script>,
     /// What tells an edited file from the one that was applied, as the tool computes it.
     pub checksum: FileChecksum,

@@ -24,11 +24,11 @@ pub enum ProblemKind {
     UnreadableStep,
     /// The tool refuses the file's name or form.
     InvalidFile,
-    /// A way back without a way forward.
+    /// A down migration without an up migration.
     UpMissing,
-    /// No way back, in a folder where others have one.
+    /// No down migration, in a folder where others have one.
     DownMissing,
-    /// A way back that does nothing.
+    /// A down migration that does nothing.
     DownEmpty,
     /// A way forward that does nothing.
     UpEmpty,
@@ -38,7 +38,7 @@ pub enum ProblemKind {
     NoTransactionSeveralStatements,
     /// A file that its tool puts into a transaction begins or ends one itself.
     TransactionControl,
-    /// No way back, between migrations that have one.
+    /// No down migration, between migrations that have one.
     IrreversibleInRange,
     /// The tool's checksum changes with the line endings of the file.
     ChecksumLineEndings,

@@ -27,7 +27,7 @@ fn check(names: &[&str], layout: Layout, expected: &[&str]) -> MigrationFolder {
     folder
 }
 
-/// Titles, with a mark for a way back.
+/// Titles, with a mark for a down migration.
 fn titles(folder: &MigrationFolder) -> Vec<String> {
     let mark = |file: &MigrationFile| if file.down.is_some() { " <" } else { "" };
     folder

@@ -26,7 +26,7 @@ pub struct Pending {
 pub enum PendingProblemKind {
     /// A migration was changed after its release.
     EditedAppliedMigration,
-    /// The way back of a migration was changed after its release; tools do not notice.
+    /// The down migration of a migration was changed after its release; tools do not notice.
     EditedAppliedDown,
     /// A pending version is lower than one that is applied.
     LateVersion,
@@ -108,7 +108,7 @@ pub fn pending(previous: &Release, head: &MigrationFolder) -> Pending {
                     PendingProblemKind::EditedAppliedDown,
                     new,
                     format!(
-                        "the way back of `{}` differs from that of {}",
+                        "the down migration of `{}` differs from that of {}",
                         new.title(),
                         previous.name
                     ),

@@ -230,7 +230,7 @@ impl<'a> Draft<'a> {
         self.push(Phase::Preflight, Action::PrepareRollback { strategy });
     }
 
-    /// By a way back, over the first so many migrations.
+    /// By a rollback, over the first so many migrations.
     pub(super) fn roll_back(&mut self, strategy: &StrategyOutline, count: usize) {
         let action = Action::RollBack {
             strategy: strategy.name.clone(),

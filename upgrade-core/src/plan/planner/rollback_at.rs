@@ -6,7 +6,7 @@ use crate::ids::Phase;
 
 impl Draft<'_> {
     /// Up to the head, which tells what the ups change; then up to every boundary and back, by
-    /// every way back that can cross it. Within a change of several migrations there is no boundary.
+    /// every rollback that can cross it. Within a change of several migrations there is no boundary.
     pub(super) fn rollback_at(&mut self) {
         let all = &self.outline.migrations;
         self.begin_from(BASELINE);

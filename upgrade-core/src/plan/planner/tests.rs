@@ -300,7 +300,7 @@ fn what_cannot_be_planned_says_why() {
     check(&real, Scenario::RoundTrip, "snapshots");
     let mut poor = outline(&[true]);
     poor.strategies.clear();
-    check(&poor, Scenario::RollbackAt, "a way back");
+    check(&poor, Scenario::RollbackAt, "a rollback");
     poor.capabilities.faults = false;
     check(&poor, Scenario::CrashAt, "faults");
     check(&outline(&[true]), Scenario::Rolling, "instance by instance");
@@ -428,7 +428,8 @@ fn a_history_that_is_not_possible_says_which_step_and_why() {
     );
     assert!(error(&[true], "up 1; down 2").ends_with("`down 2` where 1 migration is applied"));
     assert!(
-        error(&[true, false], "up 2; down 2").ends_with("meets `0001_m`, which has no way back")
+        error(&[true, false], "up 2; down 2")
+            .ends_with("meets `0001_m`, which has no down migration")
     );
     assert!(error(&[], "nothing").starts_with("nothing is pending"));
     let mut silent = outline(&[true]);

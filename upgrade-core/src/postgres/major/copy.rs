@@ -273,7 +273,7 @@ impl LogicalCopy {
         Ok((rows, tables, findings))
     }
 
-    /// Whether the way back is there: what was written to the new database since the copy would
+    /// Whether the rollback is possible: what was written to the new database since the copy would
     /// be lost.
     ///
     /// # Errors
@@ -327,13 +327,13 @@ impl LogicalCopy {
             let mut admin = new.connect_maintenance().await?;
             let owners = setting(&new, &mut admin).await?;
             close(admin).await;
-            // First, so that nothing is written between the look and the way back.
+            // First, so that nothing is written between the look and the rollback.
             this.new.close(&new, within(&at)).await?;
             let safety = this.way_back(&at).await?;
             if safety != Safety::Safe && !with_losses {
                 return Err(Error::new(
                     ErrorKind::Refused,
-                    format!("the way back from major {} is open only {safety}", at.to()),
+                    format!("the rollback from major {} is open only {safety}", at.to()),
                 )
                 .with_hint("save what would be lost, or call `go_back_with_losses`"));
             }

@@ -1,4 +1,4 @@
-//! Rows across a way back: whether it keeps what was there, and what users wrote after the up.
+//! Rows across a rollback: whether it keeps what was there, and what users wrote after the up.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::runner::state::Run;
 struct Table<'s> {
     /// Below, before the up; nothing if an up has made it.
     old: Option<&'s str>,
-    /// Above, before the way back.
+    /// Above, before the rollback.
     above: &'s str,
     now: &'s str,
     /// The columns that are compared.
@@ -30,7 +30,7 @@ struct Table<'s> {
     rows: (u64, u64),
 }
 
-/// What differs from the state `with`, which was observed above: before a way back, when users had
+/// What differs from the state `with`, which was observed above: before a rollback, when users had
 /// written, or before a down.
 ///
 /// What only the newer release has a place for goes with it, and is said beforehand. Anything else

@@ -39,7 +39,7 @@ pub(in crate::runner) const DOWN: Ids = Ids {
     changed: "data-changed-through-down",
 };
 
-/// What a way back does to what users wrote after the up.
+/// What a rollback does to what users wrote after the up.
 pub(in crate::runner) const LATE: Ids = Ids::same("rows-written-late-lost");
 
 /// What a rollback itself found when it compared the system with what it was.

@@ -15,7 +15,7 @@ enum Act<'a> {
 }
 
 impl<'a> Act<'a> {
-    /// What an action moves; `by_downs` tells whether a way back runs the downs.
+    /// What an action moves; `by_downs` tells whether a rollback runs the downs.
     fn of(action: &'a Action, by_downs: &dyn Fn(&str) -> bool) -> Option<Self> {
         match action {
             Action::Apply { migration }

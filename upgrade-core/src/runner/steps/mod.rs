@@ -189,7 +189,7 @@ pub(in crate::runner) async fn perform(
     }
 }
 
-/// The way back of a name.
+/// The rollback of a name.
 pub(in crate::runner) fn way_back(run: &Run<'_>, strategy: &str) -> Result<Arc<dyn Rollback>> {
     run.upgrade
         .rollbacks()
@@ -199,7 +199,7 @@ pub(in crate::runner) fn way_back(run: &Run<'_>, strategy: &str) -> Result<Arc<d
         .ok_or_else(|| {
             Error::new(
                 ErrorKind::InvalidInput,
-                format!("the plan names a way back `{strategy}` that the upgrade does not have"),
+                format!("the plan names a rollback `{strategy}` that the upgrade does not have"),
             )
             .with_hint("plan again")
         })

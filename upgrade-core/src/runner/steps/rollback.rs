@@ -51,7 +51,7 @@ pub(in crate::runner) async fn planned(
 }
 
 /// A rollback that the runner decides on, because `failed` did not end as it should and there is
-/// a way back.
+/// a rollback.
 pub(in crate::runner) async fn automatic(
     run: &mut Run<'_>,
     cx: &UpgradeContext,

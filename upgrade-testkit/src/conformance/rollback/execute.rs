@@ -84,7 +84,7 @@ pub async fn execute_without_prepare_is_refused(fixture: &dyn RollbackFixture) -
 }
 
 /// Only what the library made, or what was handed over, is destroyed: another system beside this
-/// one is what it was, through the whole way, and its own way back is still there.
+/// one is what it was, through the whole way, and its own rollback is still possible.
 ///
 /// # Errors
 /// When the clause does not hold.

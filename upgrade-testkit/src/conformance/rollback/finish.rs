@@ -1,4 +1,4 @@
-//! Clauses on proving the arrival and on giving up the way back.
+//! Clauses on proving the arrival and on giving up the rollback.
 
 use upgrade_core::{ErrorKind, Verdict};
 

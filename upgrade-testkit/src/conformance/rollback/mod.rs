@@ -123,7 +123,7 @@ where
     for_each_rollback_clause!([run_clauses][make])
 }
 
-/// A system for which the way back is prepared.
+/// A system for which the rollback is prepared.
 struct Prepared {
     rollback: Arc<dyn Rollback>,
     cx: UpgradeContext,

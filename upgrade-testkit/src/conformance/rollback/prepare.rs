@@ -1,4 +1,4 @@
-//! Clauses on preparing the way back and on saying whether it is there.
+//! Clauses on preparing the rollback and on saying whether it is possible.
 
 use upgrade_core::ErrorKind;
 use upgrade_core::environment::Endpoints;
@@ -38,7 +38,7 @@ pub async fn prepare_changes_nothing_for_users(fixture: &dyn RollbackFixture) ->
     clause.holds()
 }
 
-/// `prepare`, called again, replaces what it kept: the way back leads to the later state, and no
+/// `prepare`, called again, replaces what it kept: the rollback leads to the later state, and no
 /// more is kept than before.
 ///
 /// # Errors
@@ -68,7 +68,7 @@ pub async fn prepare_again_replaces_what_was_kept(fixture: &dyn RollbackFixture)
     clause.holds()
 }
 
-/// A `prepare` that fails, because it is cancelled, keeps nothing: there is no way back.
+/// A `prepare` that fails, because it is cancelled, keeps nothing: no rollback is possible.
 ///
 /// # Errors
 /// When the clause does not hold.

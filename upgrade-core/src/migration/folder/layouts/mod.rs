@@ -436,7 +436,7 @@ fn join(pieces: Vec<Piece>, parsed: &mut Parsed) {
             Some(&down.id.version_text),
             &down.script.path,
             format!(
-                "`{}` has a way back but no way forward",
+                "`{}` has a down migration but no up migration",
                 down.id.version_text
             ),
             "add the file that it undoes, or remove it",

@@ -134,7 +134,7 @@ fn replaced(input: &Input, name: &Name<'_>) -> bool {
     })
 }
 
-/// A way back for Postgres without a way forward belongs to a version that only other dialects
+/// A down migration for Postgres without an up migration belongs to a version that only other dialects
 /// have; popx never takes it.
 pub(super) fn choose_dialect(pieces: Vec<Piece>, skipped: &mut Vec<SkippedFile>) -> Vec<Piece> {
     let ups: BTreeSet<_> = pieces

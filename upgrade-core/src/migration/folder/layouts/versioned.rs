@@ -1,5 +1,5 @@
 //! refinery and Flyway: `V1__name.sql`. They share the form of a name, but not the meaning of its
-//! parts: `U` is a late migration to refinery and the way back to Flyway.
+//! parts: `U` is a late migration to refinery and the down migration to Flyway.
 
 use std::path::Path;
 
