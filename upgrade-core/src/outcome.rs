@@ -120,6 +120,25 @@ impl RollbackReport {
     pub fn total_ms(&self) -> u64 {
         self.detect_ms + self.decide_ms + self.act_ms + self.verify_ms
     }
+
+    /// An automatic one by a snapshot swap that took 10 ms and arrived.
+    #[cfg(test)]
+    pub(crate) fn sample(step: StepId, boundary: MigrationId) -> Self {
+        Self {
+            step,
+            strategy: "snapshot swap".to_owned(),
+            boundary: Some(boundary),
+            migrations: 1,
+            automatic: true,
+            safety: Safety::Safe,
+            detect_ms: 1,
+            decide_ms: 2,
+            act_ms: 3,
+            verify_ms: 4,
+            within_ms: 300_000,
+            confirmed: true,
+        }
+    }
 }
 
 /// What became of users' requests while one step was done.

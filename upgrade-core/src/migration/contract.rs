@@ -58,7 +58,7 @@ impl Reversibility {
 /// folder, with the line where it does not begin at the first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MigrationFiles {
-    /// The file of the way forward.
+    /// The file of the up migration.
     pub up: Option<String>,
     /// The file of the down migration.
     pub down: Option<String>,

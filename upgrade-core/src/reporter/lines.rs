@@ -142,7 +142,6 @@ pub(super) mod tests {
     use crate::ids::{RunId, Version};
     use crate::plan::{Action, FORMAT, Plan, Step};
     use crate::report::RollbackReport;
-    use crate::rollback::Safety;
     use crate::scenario::Scenario;
 
     /// A run of three steps in which the second finds a failure and the runner goes back.
@@ -204,20 +203,7 @@ pub(super) mod tests {
             finished(2, StepOutcome::Failed, 1250),
             Event::RollbackFinished {
                 step: StepId(2),
-                rollback: RollbackReport {
-                    step: StepId(2),
-                    strategy: "snapshot swap".to_owned(),
-                    boundary: Some(id),
-                    migrations: 1,
-                    automatic: true,
-                    safety: Safety::Safe,
-                    detect_ms: 1,
-                    decide_ms: 2,
-                    act_ms: 3,
-                    verify_ms: 4,
-                    within_ms: 300_000,
-                    confirmed: true,
-                },
+                rollback: RollbackReport::sample(StepId(2), id),
             },
             started(2),
             finished(3, StepOutcome::Done, 9),

@@ -6,6 +6,7 @@ mod release;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,13 +22,12 @@ use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
 use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::validator::Invariant;
 use upgrade_core::{
-    Environment, Error, ErrorKind, EventSink, Migration, Plan, Report, Result, Rollback, Scenario,
-    Traffic, Upgrade, UpgradeContext, Validator, Version, Writes,
+    Environment, EventSink, Migration, Plan, Result, Rollback, Scenario, Traffic, Upgrade,
+    UpgradeContext, Validator, Version, Writes,
 };
 
 use crate::case::{DEFAULT_ROWS, TestCase};
-use crate::display;
-use crate::known::{self, Known};
+use crate::known::Known;
 use crate::pool::{Keep, PoolOptions};
 use crate::seed::Seeder;
 use crate::settings::Settings;
@@ -132,7 +132,7 @@ impl Rehearsal {
     /// folder, 50 rows a table, seed 0, the variables of the environment.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for a variable that cannot be used.
+    /// [`ErrorKind::InvalidInput`](upgrade_core::ErrorKind::InvalidInput) for a variable that cannot be used.
     pub fn new(name: impl Into<String>) -> Result<Self> {
         Ok(Self::begin(name, ".", &Settings::from_env()?))
     }
@@ -367,7 +367,7 @@ impl Rehearsal {
         self.upgrade_with(move |upgrade| upgrade.with_expected_changes([change.clone()]))
     }
 
-    /// Accepts a finding that is known, in every scenario. [`known`] is for more than a
+    /// Accepts a finding that is known, in every scenario. [`known`](crate::known) is for more than a
     /// few of them.
     #[must_use]
     pub fn allow(
@@ -450,73 +450,6 @@ impl Rehearsal {
     ) -> Self {
         self.environment = Some(Arc::new(move |from, to| Ok(Box::new(make(from, to)?))));
         self
-    }
-
-    /// Rehearses, and is an error unless the upgrade passes.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Failed`] with the report when the upgrade is bad; any other kind when that
-    /// could not be told.
-    pub async fn rehearse(self) -> Result<()> {
-        let report = self.report().await?;
-        if report.passed {
-            return Ok(());
-        }
-        let undecided = report.findings.iter().all(|found| !found.finding.fails());
-        let (kind, verdict) = if undecided {
-            (ErrorKind::Inconclusive, "could not be judged")
-        } else {
-            (ErrorKind::Failed, "failed")
-        };
-        Err(Error::new(kind, format!("the upgrade {verdict}")).with_report(report))
-    }
-
-    /// Rehearses and gives the report, good or bad.
-    ///
-    /// # Errors
-    /// Any kind, when it could not be told whether the upgrade is good.
-    pub async fn report(self) -> Result<Report> {
-        loop {
-            let ready = self.clone().ready().await?;
-            let rehearsal = ready.rehearsal();
-            let plan = match &rehearsal.plan {
-                Some(plan) => plan.clone(),
-                None => Plan::new(&ready.outline()?, rehearsal.scenario, rehearsal.seed)?,
-            };
-            if ready.context().is_some() {
-                display::print(&format!("previous release: {}", ready.reason()));
-            }
-            let result = ready.run(&plan, false).await;
-            ready.record(&result, &plan)?;
-            // What is accepted may have hidden more.
-            match &result {
-                Ok(report) if self.accepts(report)? => {}
-                _ => return result,
-            }
-        }
-    }
-
-    /// Accepts what failed, where that is asked for; whether there was anything.
-    fn accepts(&self, report: &Report) -> Result<bool> {
-        let settings = match &self.case {
-            Some(cx) => TestCase::of(cx)?.settings().clone(),
-            None => Settings::from_env()?,
-        };
-        if !settings.accept || report.passed {
-            return Ok(false);
-        }
-        if settings.ci {
-            let message = "`UPGRADE_ACCEPT=1` is refused where `CI` is set";
-            return Err(Error::new(ErrorKind::Refused, message)
-                .with_hint("accept on a machine of a person, and commit the file")
-                .with_report(report.clone()));
-        }
-        let accepted = known::accept(&self.base, report)?;
-        if accepted > 0 {
-            let file = known::place(&self.base);
-            display::print(&format!("accepted: {accepted}, in {}", file.display()));
-        }
-        Ok(accepted > 0)
     }
 
     /// Finds the releases and a server.

@@ -110,7 +110,7 @@ pub struct MigrationFile {
     pub name: String,
     /// When it is applied.
     pub kind: MigrationKind,
-    /// The way forward.
+    /// The up migration.
     pub up: Script,
     /// The down migration, if there is a file or a part for it.
     pub down: Option<Script>,

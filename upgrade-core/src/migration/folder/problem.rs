@@ -30,7 +30,7 @@ pub enum ProblemKind {
     DownMissing,
     /// A down migration that does nothing.
     DownEmpty,
-    /// A way forward that does nothing.
+    /// An up migration that does nothing.
     UpEmpty,
     /// A statement that only psql can run.
     UnsupportedStatement,

@@ -328,7 +328,7 @@ fn popx_folders() {
             "it is for mysql",
             "a file for postgres replaces it",
             "it is for cockroach",
-            "its version has no way forward for postgres",
+            "its version has no up migration for postgres",
         ]
     );
     assert!(

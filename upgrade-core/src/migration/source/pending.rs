@@ -112,7 +112,7 @@ pub fn pending(previous: &Release, head: &MigrationFolder) -> Pending {
                         new.title(),
                         previous.name
                     ),
-                    "undo the change, or make sure that it fits what the old way forward made",
+                    "undo the change, or make sure that it fits what the old up migration made",
                 );
                 problem.path = down.map_or(problem.path, |script| script.path.clone());
                 Some(problem)

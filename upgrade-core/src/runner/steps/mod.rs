@@ -85,13 +85,13 @@ pub(in crate::runner) async fn perform(
             Ok(verdict(findings))
         }
         Action::PrepareRollback { strategy } => {
-            way_back(run, strategy)?.prepare(cx).await?;
+            strategy_named(run, strategy)?.prepare(cx).await?;
             run.prepared = Some((strategy.clone(), run.applied.len()));
             Ok(Verdict::Pass)
         }
         Action::CheckRollback { strategy, applied } => {
             let request = RollbackRequest::new(applied.iter().cloned());
-            let safety = way_back(run, strategy)?.check(cx, &request).await?;
+            let safety = strategy_named(run, strategy)?.check(cx, &request).await?;
             Ok(match safety {
                 Safety::Safe => Verdict::Pass,
                 Safety::SafeWithLoss { losses } => Verdict::Fail(vec![Finding::warning(
@@ -181,7 +181,7 @@ pub(in crate::runner) async fn perform(
         Action::Finalize { strategy } => {
             // From here on nothing may be rolled back, also where it does not come to its end.
             (run.prepared, run.finalized) = (None, true);
-            way_back(run, strategy)?.finalize(cx).await?;
+            strategy_named(run, strategy)?.finalize(cx).await?;
             Ok(Verdict::Pass)
         }
         // The loop leaves it to the end of the run.
@@ -189,8 +189,11 @@ pub(in crate::runner) async fn perform(
     }
 }
 
-/// The rollback of a name.
-pub(in crate::runner) fn way_back(run: &Run<'_>, strategy: &str) -> Result<Arc<dyn Rollback>> {
+/// The rollback that has a name.
+pub(in crate::runner) fn strategy_named(
+    run: &Run<'_>,
+    strategy: &str,
+) -> Result<Arc<dyn Rollback>> {
     run.upgrade
         .rollbacks()
         .iter()

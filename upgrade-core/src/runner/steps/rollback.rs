@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::strategy_named;
 use super::validate::validate;
-use super::way_back;
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{ErrorKind, Result};
@@ -131,7 +131,7 @@ async fn timed(
 ) -> StepResult {
     let rollback = match strategy {
         SERVICES => None,
-        _ => Some(way_back(run, strategy)?),
+        _ => Some(strategy_named(run, strategy)?),
     };
     let services_moved = run.replaced > 0;
     if let Some(refused) = run.not_ours(applied) {

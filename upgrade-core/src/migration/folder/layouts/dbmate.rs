@@ -130,7 +130,7 @@ fn directive(line: &str) -> Option<(Direction, &str)> {
     bounded.then_some((direction, options))
 }
 
-/// Whether a line begins the way forward of a dbmate file.
+/// Whether a line begins the up migration of a dbmate file.
 pub(in crate::migration::folder) fn is_up_directive(line: &str) -> bool {
     matches!(directive(line), Some((Direction::Up, _)))
 }

@@ -147,7 +147,7 @@ pub(super) fn choose_dialect(pieces: Vec<Piece>, skipped: &mut Vec<SkippedFile>)
         .partition(|piece| ups.contains(&piece.id.version));
     skipped.extend(dropped.into_iter().map(|piece| SkippedFile {
         path: piece.script.path,
-        reason: "its version has no way forward for postgres".to_owned(),
+        reason: "its version has no up migration for postgres".to_owned(),
     }));
     kept
 }

@@ -1,0 +1,77 @@
+//! From a rehearsal to its verdict: the run, and what is accepted of what it found.
+
+use upgrade_core::{Error, ErrorKind, Plan, Report, Result};
+
+use super::Rehearsal;
+use crate::case::TestCase;
+use crate::settings::Settings;
+use crate::{display, known};
+
+impl Rehearsal {
+    /// Rehearses, and is an error unless the upgrade passes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Failed`] with the report when the upgrade is bad; any other kind when that
+    /// could not be told.
+    pub async fn rehearse(self) -> Result<()> {
+        let report = self.report().await?;
+        if report.passed {
+            return Ok(());
+        }
+        let undecided = report.findings.iter().all(|found| !found.finding.fails());
+        let (kind, verdict) = if undecided {
+            (ErrorKind::Inconclusive, "could not be judged")
+        } else {
+            (ErrorKind::Failed, "failed")
+        };
+        Err(Error::new(kind, format!("the upgrade {verdict}")).with_report(report))
+    }
+
+    /// Rehearses and gives the report, good or bad.
+    ///
+    /// # Errors
+    /// Any kind, when it could not be told whether the upgrade is good.
+    pub async fn report(self) -> Result<Report> {
+        loop {
+            let ready = self.clone().ready().await?;
+            let rehearsal = ready.rehearsal();
+            let plan = match &rehearsal.plan {
+                Some(plan) => plan.clone(),
+                None => Plan::new(&ready.outline()?, rehearsal.scenario, rehearsal.seed)?,
+            };
+            if ready.context().is_some() {
+                display::print(&format!("previous release: {}", ready.reason()));
+            }
+            let result = ready.run(&plan, false).await;
+            ready.record(&result, &plan)?;
+            // What is accepted may have hidden more.
+            match &result {
+                Ok(report) if self.accepts(report)? => {}
+                _ => return result,
+            }
+        }
+    }
+
+    /// Accepts what failed, where that is asked for; whether there was anything.
+    fn accepts(&self, report: &Report) -> Result<bool> {
+        let settings = match &self.case {
+            Some(cx) => TestCase::of(cx)?.settings().clone(),
+            None => Settings::from_env()?,
+        };
+        if !settings.accept || report.passed {
+            return Ok(false);
+        }
+        if settings.ci {
+            let message = "`UPGRADE_ACCEPT=1` is refused where `CI` is set";
+            return Err(Error::new(ErrorKind::Refused, message)
+                .with_hint("accept on a machine of a person, and commit the file")
+                .with_report(report.clone()));
+        }
+        let accepted = known::accept(&self.base, report)?;
+        if accepted > 0 {
+            let file = known::place(&self.base);
+            display::print(&format!("accepted: {accepted}, in {}", file.display()));
+        }
+        Ok(accepted > 0)
+    }
+}
