@@ -171,9 +171,18 @@ pub(crate) fn accept(base: &Path, report: &Report) -> Result<usize> {
         let message = format!("`{}` cannot be used", path.display());
         Error::new(ErrorKind::InvalidInput, message).with_source(source)
     })?;
+    if let Some(known) = document.get("known")
+        && !known.is_array_of_tables()
+    {
+        let message = format!("`{}`: `known` is not written as tables", path.display());
+        return Err(Error::new(ErrorKind::InvalidInput, message)
+            .with_hint("begin each entry with a line `[[known]]`, so that others can be added"));
+    }
     let failing = report.findings.iter().map(|found| &found.finding);
+    // An entry of the file that is no longer true is for people to remove.
+    let failing = failing.filter(|finding| finding.fails() && finding.id != "known-not-found");
     let mut accepted = 0;
-    for finding in failing.filter(|finding| finding.fails()) {
+    for finding in failing {
         accepted += usize::from(add(&mut document, finding, report.scenario));
     }
     let written = document.to_string();
@@ -188,10 +197,9 @@ pub(crate) fn accept(base: &Path, report: &Report) -> Result<usize> {
 
 /// Adds a finding, or its scenario to the entry of the same; whether anything had to be added.
 fn add(document: &mut DocumentMut, finding: &Finding, scenario: Scenario) -> bool {
-    let file = finding
-        .blames
-        .as_ref()
-        .and_then(|blame| blame.file.as_deref());
+    // Without the line, which moves.
+    let file = finding.blames.as_ref().and_then(|blame| blame.place());
+    let file = file.map(|(path, _)| path);
     let known = document
         .entry("known")
         .or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
@@ -208,6 +216,11 @@ fn add(document: &mut DocumentMut, finding: &Finding, scenario: Scenario) -> boo
     });
     let name = scenario.to_string();
     if let Some(entry) = same {
+        let until = entry.get("until").map(|until| until.to_string());
+        let until = until.and_then(|until| until.trim().parse::<Date>().ok());
+        if until.is_some_and(|until| until < today()) {
+            return false;
+        }
         let scenarios = entry
             .entry("scenarios")
             .or_insert_with(|| Array::new().into());
@@ -347,6 +360,11 @@ mod tests {
         assert!(add(&mut document, &finding, Scenario::RoundTrip));
         assert!(!add(&mut document, &finding, Scenario::RoundTrip));
         assert!(add(&mut document, &finding, Scenario::RollbackAt));
+        // Its line has moved.
+        let mut moved = finding.clone();
+        let blame = moved.blames.take().unwrap();
+        let moved = moved.with_blame(blame.with_file("4_x.sql:9"));
+        assert!(!add(&mut document, &moved, Scenario::RollbackAt));
         let written = document.to_string();
         assert!(written.starts_with("# Ours."), "{written}");
         let known = read(&written).unwrap();
@@ -354,5 +372,11 @@ mod tests {
         assert!(known.findings[0].matches(&finding));
         let expected = [Scenario::RoundTrip, Scenario::RollbackAt];
         assert_eq!(known.findings[0].scenarios, expected);
+
+        // What is over stays over.
+        let over = format!("{written}until = 2020-01-31\n");
+        let mut document: DocumentMut = over.parse().unwrap();
+        assert!(!add(&mut document, &finding, Scenario::Straight));
+        assert_eq!(document.to_string(), over);
     }
 }

@@ -66,6 +66,18 @@ async fn run(package: &Path, scenario: Scenario) -> Report {
     rehearsal.report().await.unwrap()
 }
 
+/// How many reports are there.
+fn reports(package: &Path) -> usize {
+    let folder = package.join("reports/orders");
+    let names = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let names = names.map(|name| name.into_string().unwrap());
+    names
+        .filter(|name| name.ends_with(".json") && !name.ends_with(".plan.json"))
+        .count()
+}
+
 fn failing(report: &Report) -> Vec<(&str, &str)> {
     let all = report.findings.iter().map(|found| &found.finding);
     let mut failing: Vec<_> = all
@@ -123,6 +135,7 @@ async fn an_entry_that_is_found_no_more_fails() {
     let package = package.path();
     let accepting = case(package, Scenario::RoundTrip, true, false);
     accepting.rehearse().await.unwrap();
+    assert_eq!(reports(package), 1, "only the run that passed is recorded");
     let mend = |name: &str, sql: &str| fs::write(package.join("migrations").join(name), sql);
     mend("3_fails.down.sql", "alter table orders drop column more;").unwrap();
     mend(
@@ -138,6 +151,12 @@ async fn an_entry_that_is_found_no_more_fails() {
         stale.iter().all(|(id, _)| *id == "known-not-found"),
         "{report}"
     );
+    // An entry is removed by people, and never accepted as missing.
+    let file = package.join("upgrade-known.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    let accepting = case(package, Scenario::RoundTrip, true, false);
+    accepting.rehearse().await.unwrap_err();
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
 }
 
 #[tokio::test]

@@ -34,6 +34,18 @@ impl Blame {
         self.file = Some(file.into());
         self
     }
+
+    /// The path of the file, and the line where one is named.
+    pub fn place(&self) -> Option<(&str, Option<u32>)> {
+        self.file.as_deref().map(place)
+    }
+}
+
+/// The path and the line of `0002_totals.sql:7`.
+pub(super) fn place(file: &str) -> (&str, Option<u32>) {
+    let parts = file.rsplit_once(':');
+    let parts = parts.and_then(|(path, line)| Some((path, Some(line.parse().ok()?))));
+    parts.unwrap_or((file, None))
 }
 
 impl fmt::Display for Blame {

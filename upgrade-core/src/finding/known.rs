@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Finding;
+use super::blame::place;
 use crate::scenario::Scenario;
 
 /// A finding that is known and accepted, with the reason. It fails no run; a run that does not find
@@ -56,20 +57,17 @@ impl KnownFinding {
         self
     }
 
-    /// Whether a finding is this one, in a scenario in which it holds. The line of a file is no
-    /// matter: it moves.
+    /// Whether a finding is this one. The line of a file does not matter, since it moves; neither do the
+    /// scenarios, which [`is_of`](Self::is_of) checks.
     pub fn matches(&self, finding: &Finding) -> bool {
-        let file = || {
-            let blame = finding.blames.as_ref()?;
-            blame.file.as_deref().map(without_line)
-        };
+        let file = || Some(finding.blames.as_ref()?.place()?.0);
         let subject = self.subject.as_ref();
         self.id == finding.id
             && subject.is_none_or(|subject| finding.subject == subject.as_str())
             && self
                 .file
                 .as_ref()
-                .is_none_or(|known| file() == Some(without_line(known)))
+                .is_none_or(|known| file() == Some(place(known).0))
     }
 
     /// Whether a run that it holds in has to find it: it names its scenarios.
@@ -80,14 +78,6 @@ impl KnownFinding {
     /// Whether it holds in a scenario.
     pub fn is_of(&self, scenario: Scenario) -> bool {
         self.scenarios.is_empty() || self.scenarios.contains(&scenario)
-    }
-}
-
-/// The path of a file, without the line that may follow.
-fn without_line(file: &str) -> &str {
-    match file.rsplit_once(':') {
-        Some((path, line)) if line.bytes().all(|byte| byte.is_ascii_digit()) => path,
-        _ => file,
     }
 }
 

@@ -471,12 +471,18 @@ impl Rehearsal {
         let Head::Path(path) = &self.head else {
             return None;
         };
+        // The option `upgrade` may take its files from anywhere.
+        let case = self.case.as_ref().and_then(|cx| TestCase::of(cx).ok());
+        if case.is_some_and(|case| case.spec().upgrade().is_some()) {
+            return None;
+        }
         let folder = self.base.join(path).canonicalize().ok()?;
         let root = folder
             .ancestors()
             .find(|above| above.join(".git").exists())?;
         let below = folder.strip_prefix(root).ok()?;
-        Some(below.to_str()?.replace('\\', "/"))
+        let below = below.to_str()?.replace('\\', "/");
+        (!below.is_empty()).then_some(below)
     }
 
     /// The context of the test that it belongs to.

@@ -43,11 +43,15 @@ impl Rehearsal {
                 display::print(&format!("previous release: {}", ready.reason()));
             }
             let result = ready.run(&plan, false).await;
-            ready.record(&result, &plan)?;
+            let accepted = match &result {
+                Ok(report) => self.accepts(report),
+                Err(_) => Ok(false),
+            };
             // What is accepted may have hidden more.
-            match &result {
-                Ok(report) if self.accepts(report)? => {}
-                _ => return result,
+            if !matches!(accepted, Ok(true)) {
+                ready.record(&result, &plan)?;
+                accepted?;
+                return result;
             }
         }
     }

@@ -57,14 +57,12 @@ impl Summary {
         environment.add_template("page", PAGE).map_err(failed)?;
         let (accepted, open): (Vec<&Entry>, Vec<&Entry>) =
             self.entries.iter().partition(|entry| entry.known.is_some());
-        let shown = |entries: Vec<&Entry>| -> Vec<serde_json::Value> {
-            let shown = entries.into_iter().map(|entry| Shown {
-                entry,
-                at: at(entry),
+        let shown = |entries: Vec<&'_ Entry>| {
+            let shown = entries.into_iter().map(|entry| {
+                let at = at(entry);
+                minijinja::Value::from_serialize(Shown { entry, at })
             });
-            shown
-                .filter_map(|one| serde_json::to_value(one).ok())
-                .collect()
+            shown.collect::<Vec<_>>()
         };
         let page = environment.get_template("page").map_err(failed)?;
         page.render(context! {

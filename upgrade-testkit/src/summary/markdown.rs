@@ -84,11 +84,11 @@ fn show(entry: &Entry, page: &mut String) {
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        if c == '\n' {
+        if matches!(c, '\n' | '\r') {
             escaped.push(' ');
             continue;
         }
-        if "\\`*_[]<>#|~".contains(c) {
+        if "\\`*_[]<>#|~&".contains(c) {
             escaped.push('\\');
         }
         escaped.push(c);

@@ -12,6 +12,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -23,7 +24,7 @@ use upgrade_core::{Error, ErrorKind, Finding, Report, Result, Scenario, Severity
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Summary {
-    /// The cases, by name.
+    /// The cases, by crate and name.
     pub cases: Vec<Case>,
     /// What was found, the gravest first; equal findings of several cases are one entry.
     pub entries: Vec<Entry>,
@@ -67,6 +68,9 @@ pub struct Entry {
     pub known: Option<String>,
     /// The cases, by name.
     pub cases: BTreeSet<String>,
+    /// The folder of the migrations, for who must name a place.
+    #[serde(skip)]
+    folder: Option<String>,
 }
 
 impl Summary {
@@ -92,7 +96,10 @@ impl Summary {
     }
 
     /// The summary of these cases.
-    pub fn of(cases: Vec<Case>) -> Self {
+    pub fn of(mut cases: Vec<Case>) -> Self {
+        cases.sort_by(|one, other| {
+            (&one.crate_name, &one.name).cmp(&(&other.crate_name, &other.name))
+        });
         let mut entries: Vec<Entry> = Vec::new();
         for case in &cases {
             for found in &case.report.findings {
@@ -164,6 +171,16 @@ impl Case {
         }
     }
 
+    /// The test that it is a case of, with its crate: `shop::orders` of `orders::straight::pg15`.
+    fn test(&self) -> String {
+        let scenario = format!("::{}", self.report.scenario);
+        let name = self
+            .name
+            .rfind(&scenario)
+            .map_or(self.name.as_str(), |at| &self.name[..at]);
+        format!("{}::{}", self.crate_name, name)
+    }
+
     fn read(folder: &Path, file: &Path) -> Result<Self> {
         let refused = |message: String, hint: &str| {
             let message = format!("`{}` {message}", file.display());
@@ -198,11 +215,8 @@ impl Case {
 
 impl Entry {
     fn of(finding: &Finding, report: &Report) -> Self {
-        let blamed = finding
-            .blames
-            .as_ref()
-            .and_then(|blame| blame.file.as_deref());
-        let (file, line) = match blamed.map(place) {
+        let blamed = finding.blames.as_ref().and_then(|blame| blame.place());
+        let (file, line) = match blamed {
             Some((file, line)) => {
                 let file = match &report.folder {
                     Some(folder) => format!("{folder}/{file}"),
@@ -224,25 +238,15 @@ impl Entry {
             help: finding.help.clone().or_else(of_kind),
             known: finding.known.clone(),
             cases: BTreeSet::new(),
+            folder: report.folder.clone(),
         }
     }
 
-    /// Whether two entries say the same of one thing. Evidence differs by times and numbers of rows.
+    /// Whether two entries say the same of one thing. Evidence differs by times.
     fn is_same(&self, other: &Self) -> bool {
-        (&self.id, self.severity, &self.subject, &self.file)
-            == (&other.id, other.severity, &other.subject, &other.file)
-            && self.known == other.known
-    }
-}
-
-/// A file and its line, of `0002_totals.sql:7`.
-fn place(file: &str) -> (&str, Option<u32>) {
-    match file.rsplit_once(':') {
-        Some((path, line)) => match line.parse() {
-            Ok(line) => (path, Some(line)),
-            Err(_) => (file, None),
-        },
-        None => (file, None),
+        (&self.id, self.severity, &self.subject, &self.message)
+            == (&other.id, other.severity, &other.subject, &other.message)
+            && (&self.file, &self.known) == (&other.file, &other.known)
     }
 }
 
@@ -250,13 +254,11 @@ fn place(file: &str) -> (&str, Option<u32>) {
 fn not_verified(cases: &[Case]) -> Vec<String> {
     let mut sentences = BTreeSet::new();
     let mut tests: BTreeMap<String, BTreeSet<Scenario>> = BTreeMap::new();
-    for Case { name, report, .. } in cases {
-        let test = match name.rsplit_once("::") {
-            Some((test, _)) => test,
-            None => name,
-        };
+    for case in cases {
+        let Case { name, report, .. } = case;
+        let test = case.test();
         tests
-            .entry(test.to_owned())
+            .entry(test.clone())
             .or_default()
             .insert(report.scenario);
         if report.validators.is_empty() {
@@ -309,7 +311,12 @@ fn reports_below(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
         let message = format!("the folder `{}` cannot be read", folder.display());
         Error::new(ErrorKind::Io, message).with_source(source)
     };
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
+    let entries = match fs::read_dir(folder) {
+        // The caller says what to do where nothing is found.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(unreadable)?,
+    };
+    for entry in entries {
         let path = entry.map_err(unreadable)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() {

@@ -1,6 +1,7 @@
 //! For code scanning: SARIF 2.1.0.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use upgrade_core::Severity;
@@ -59,6 +60,9 @@ fn result(entry: &Entry, rule: usize) -> Value {
         entry.message,
         cases.join(", ")
     );
+    // GitHub refuses the whole file where one result has no place.
+    let place = entry.file.as_deref().or(entry.folder.as_deref());
+    let place = place.unwrap_or("Cargo.toml");
     let mut result = json!({
         "ruleId": entry.id,
         "ruleIndex": rule,
@@ -67,17 +71,31 @@ fn result(entry: &Entry, rule: usize) -> Value {
         "partialFingerprints": {
             "finding/v1": format!("{}|{}|{}", entry.id, entry.subject, entry.file.as_deref().unwrap_or("")),
         },
-    });
-    if let Some(file) = &entry.file {
-        result["locations"] = json!([{ "physicalLocation": {
-            "artifactLocation": { "uri": file },
+        "locations": [{ "physicalLocation": {
+            "artifactLocation": { "uri": uri(place) },
             "region": { "startLine": entry.line.unwrap_or(1) },
-        }}]);
-    }
+        }}],
+    });
     if let Some(reason) = &entry.known {
         result["suppressions"] = json!([{ "kind": "external", "justification": reason }]);
     }
     result
+}
+
+/// A relative path as a URI: all but letters, digits, `-._~` and `/` is percent-encoded (RFC 3986).
+fn uri(path: &str) -> String {
+    let mut uri = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                uri.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(uri, "%{byte:02X}");
+            }
+        }
+    }
+    uri
 }
 
 fn level(severity: Severity) -> &'static str {

@@ -89,6 +89,7 @@ fn what_was_not_verified_closes_it() {
         sentences.iter().any(|one| one.contains("no validator")),
         "{sentences:?}"
     );
+    assert!(!sentences.iter().any(|one| one.contains("::pg15")));
     let missing = sentences
         .iter()
         .find(|one| one.contains("not run:"))
@@ -96,6 +97,44 @@ fn what_was_not_verified_closes_it() {
     assert!(
         missing.contains("straight") && !missing.contains("control"),
         "{missing}"
+    );
+}
+
+#[test]
+fn a_test_is_its_crate_and_path_without_scenario_and_version() {
+    let cases = [
+        ("shop", "orders::straight::pg15", "straight"),
+        ("shop", "orders::straight::pg18", "straight"),
+        ("till", "orders::round_trip", "round_trip"),
+    ];
+    let cases = cases.map(|(of, name, scenario)| Case::new(of, name, report(scenario, &[])));
+    let sentences = Summary::of(cases.to_vec()).not_verified;
+    let not_run: Vec<&String> = sentences
+        .iter()
+        .filter(|one| one.contains("not run"))
+        .collect();
+    let [shop, till] = not_run[..] else {
+        panic!("{sentences:?}")
+    };
+    assert!(
+        shop.starts_with("shop::orders: ") && !shop.contains("straight"),
+        "{shop}"
+    );
+    assert!(
+        till.starts_with("till::orders: ") && till.contains("straight"),
+        "{till}"
+    );
+}
+
+#[test]
+fn another_message_is_another_entry() {
+    let other = Finding::error("down-failed", "migration 4_x", "another cause");
+    let of = |finding| Case::new("shop", "orders::repeat", report("repeat", &[finding]));
+    assert_eq!(
+        Summary::of(vec![of(down_failed()), of(other)])
+            .entries
+            .len(),
+        2
     );
 }
 
@@ -134,6 +173,11 @@ fn junit_and_sarif_have_every_case_and_entry() {
     let place = &results[0]["locations"][0]["physicalLocation"];
     assert_eq!(place["artifactLocation"]["uri"], "db/migrations/4_x.sql");
     assert_eq!(place["region"]["startLine"], 7);
+    let place_of = |index: usize| {
+        results[index]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].clone()
+    };
+    // One that blames no file.
+    assert_eq!(place_of(1), "db/migrations");
     let suppressed = results
         .iter()
         .filter(|one| one.get("suppressions").is_some());
@@ -150,8 +194,10 @@ fn junit_and_sarif_have_every_case_and_entry() {
 #[test]
 fn a_file_that_is_no_report_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let none = Summary::read(folder.path()).unwrap_err();
-    assert_eq!(none.kind(), ErrorKind::NotFound);
+    for empty in [folder.path(), &folder.path().join("nowhere")] {
+        let none = Summary::read(empty).unwrap_err();
+        assert_eq!(none.kind(), ErrorKind::NotFound);
+    }
     let path = folder.path().join("shop/orders__control.json");
     fs::create_dir(folder.path().join("shop")).unwrap();
     fs::write(&path, report("control", &[]).to_json()).unwrap();

@@ -62,13 +62,18 @@ async fn report(cx: &UpgradeContext, table: &str) -> Result<()> {
     let mut other = cx.connect().await?;
     let waiting = "select count(*) from pg_locks where not granted and mode = 'AccessShareLock' \
          and database = (select oid from pg_database where datname = current_database())";
-    while sqlx::query_scalar::<_, i64>(waiting)
-        .fetch_one(&mut other)
-        .await?
-        < i64::from(USERS)
-    {
-        tokio::time::sleep(Duration::from_millis(10)).await; // poll
-    }
+    let queue = async {
+        while sqlx::query_scalar::<_, i64>(waiting)
+            .fetch_one(&mut other)
+            .await?
+            < i64::from(USERS)
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await; // poll
+        }
+        Ok::<_, sqlx::Error>(())
+    };
+    let queued = tokio::time::timeout(Duration::from_secs(60), queue).await;
+    queued.expect("the users wait behind the migration")?;
     tokio::time::sleep(Duration::from_millis(1500)).await;
     run(&mut session, "commit").await?;
     session.close().await?;
