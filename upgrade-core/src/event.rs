@@ -40,7 +40,8 @@ pub enum Event {
         /// How many there are.
         of: usize,
     },
-    /// A step ended.
+    /// A step ended. The last step of a run ends a second time, as failed, if a known finding was not
+    /// found.
     StepFinished {
         /// The step.
         step: StepId,

@@ -62,6 +62,11 @@ impl RunId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What the names of the sessions that the run's migrations open begin with.
+    pub(crate) fn session_prefix(&self) -> String {
+        format!("upgrade {self} ")
+    }
 }
 
 impl fmt::Display for RunId {

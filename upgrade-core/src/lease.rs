@@ -146,13 +146,18 @@ impl FileLease {
     }
 }
 
+/// What a file is opened with, whatever is done with it: no link is followed, and nobody waits for the
+/// other end of a pipe.
+pub(crate) const CAREFUL: OFlags = OFlags::NOFOLLOW
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+
 /// Opens a plain file, without following a link and without waiting for the other end of a pipe.
 ///
 /// # Errors
 /// Those of the system; [`ErrorKind::InvalidData`] for a pipe, a device or a directory.
 pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let options = options.custom_flags(careful.bits().cast_signed());
+    let options = options.custom_flags(CAREFUL.bits().cast_signed());
     let file = options.open(path)?;
     if file.metadata()?.is_file() {
         return Ok(file);

@@ -422,7 +422,7 @@ impl Engine {
         }
     }
 
-    /// The same, for an error.
+    /// The last lines of a container's log, for an error.
     pub(crate) async fn last_lines(&self, name: &str) -> String {
         let lines = self.log(name, LOG_LINES).await;
         if lines.is_empty() {

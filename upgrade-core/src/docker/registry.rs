@@ -215,11 +215,17 @@ impl Registry {
     /// The entries whose owner is gone and that nobody keeps, in the order of their names; they are
     /// ours while held.
     pub(crate) fn abandoned(&self) -> Result<Vec<Entry>> {
-        let taken = self.names()?.into_iter().map(|name| self.take(&name));
-        let entries = taken.collect::<Result<Vec<_>>>()?.into_iter().flatten();
-        Ok(entries
-            .filter(|entry| !entry.record.as_ref().is_some_and(Record::is_kept))
-            .collect())
+        let mut abandoned = Vec::new();
+        for name in self.names()? {
+            // A kept entry is not locked even for a moment: somebody may be about to join it.
+            if self.read(&name)?.is_some_and(|record| record.is_kept()) {
+                continue;
+            }
+            let entry = self.take(&name)?;
+            abandoned
+                .extend(entry.filter(|entry| !entry.record.as_ref().is_some_and(Record::is_kept)));
+        }
+        Ok(abandoned)
     }
 
     /// The names of all entries, in order.
@@ -430,6 +436,26 @@ mod tests {
         entry.keep_until(SystemTime::now() - hour).unwrap();
         drop(entry);
         assert_eq!(registry.abandoned().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_can_be_joined_while_others_sweep() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = open(&dir);
+        let mut entry = registry.register("a", &owner(), true).await.unwrap();
+        let hour = Duration::from_secs(3600);
+        entry.keep_until(SystemTime::now() + hour).unwrap();
+        drop(entry);
+        let sweeper = registry.clone();
+        let sweeps = std::thread::spawn(move || {
+            for _ in 0..2_000 {
+                assert!(sweeper.abandoned().unwrap().is_empty());
+            }
+        });
+        while !sweeps.is_finished() {
+            assert!(registry.join("a").unwrap().is_some());
+        }
+        sweeps.join().unwrap();
     }
 
     #[tokio::test]

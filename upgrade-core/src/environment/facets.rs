@@ -206,7 +206,8 @@ pub trait SessionMonitor: Send + Sync {
 
     /// Answers with what the migration has left, now that it has ended, well or not: what sessions
     /// hold since [`begin`](Self::begin) (locks, transactions), prepared statements that do not work
-    /// any more, objects of the server, and who had to wait for whom meanwhile.
+    /// any more, and objects of the server. Who had to wait for whom meanwhile is not among them: it
+    /// goes to [`UpgradeContext::notice`].
     ///
     /// # Behavior
     /// - Without a change in between, there is nothing.

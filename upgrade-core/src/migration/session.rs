@@ -133,7 +133,7 @@ async fn unlock(session: &mut PgConnection) {
 /// The name under which the sessions of a migration are known to the server: those of this
 /// library, and those of commands, which get it in `PGAPPNAME`.
 pub(super) fn application(cx: &UpgradeContext, id: &MigrationId) -> String {
-    let name = format!("upgrade {} {id}", cx.run_id());
+    let name = format!("{}{id}", cx.run_id().session_prefix());
     // The server keeps no more of it.
     name.chars()
         .filter(char::is_ascii)

@@ -96,7 +96,12 @@ impl EventSink for Bar {
             Event::StatementReached { done, of } => {
                 self.bar.set_message(state.statement(*done, *of));
             }
-            Event::StepFinished { .. } => self.bar.inc(1),
+            // The steps of a plan are numbered from 1. A rollback that the runner decides on is none of
+            // them.
+            Event::StepFinished { step, .. } => {
+                let length = self.bar.length().unwrap_or_default();
+                self.bar.set_position(u64::from(step.0).min(length));
+            }
             Event::RunFinished { .. } => self.bar.finish_and_clear(),
             Event::FindingRaised { .. } | Event::RollbackFinished { .. } => {}
         }

@@ -244,11 +244,7 @@ fn rows_written(baseline: &Observation, begun: &Observation) -> BTreeMap<String,
     let tables = baseline.tables.iter();
     tables
         .filter_map(|(name, table)| {
-            let by_identity = || {
-                let mut all = begun.tables.values();
-                all.find(|other| other.identity.is_some() && other.identity == table.identity)
-            };
-            let now = begun.tables.get(name).or_else(by_identity)?;
+            let (_, now) = baseline.counterpart(name, begun)?;
             (now.rows > table.rows).then(|| (name.clone(), now.rows))
         })
         .collect()

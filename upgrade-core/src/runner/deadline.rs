@@ -1,7 +1,10 @@
-//! Every call into one of the traits ends, and what it said when it panicked.
+//! Every call into one of the traits ends, and a panic in it ends nothing else.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,7 +15,8 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Waits for a call into one of the traits. Each has to end at its deadline and on cancellation by
 /// itself, and is the one that can do so in order; one that does not is given up a little later,
-/// so that no implementation can hold the run for ever.
+/// so that no implementation can hold the run for ever. One that panics is an error, so that what
+/// has to be cleaned up is.
 pub(super) async fn within_reach<T>(
     cx: &UpgradeContext,
     what: &str,
@@ -33,7 +37,10 @@ pub(super) async fn within_reach<T>(
     };
     tokio::select! {
         biased;
-        result = call => result,
+        result = AssertUnwindSafe(call).catch_unwind() => result.unwrap_or_else(|panic| {
+            let message = format!("`{what}` panicked: {}", said(&*panic));
+            Err(Error::new(ErrorKind::Internal, message))
+        }),
         () = over => {
             let (kind, when) = if cx.cancellation().is_cancelled() {
                 (ErrorKind::Cancelled, "the cancellation")

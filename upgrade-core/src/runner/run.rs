@@ -1,13 +1,11 @@
 //! The loop over the steps of a plan.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::deadline::{said, within_reach};
+use super::deadline::within_reach;
 use super::judge::blame;
 use super::record::recorded;
 use super::state::Run;
@@ -26,8 +24,8 @@ use crate::validator::Verdict;
 /// How a step ended: a verdict, or an error that says why there is none.
 pub(super) type StepResult = Result<Verdict>;
 
-/// Whether an action changes nothing: whatever it finds, the next step begins with the same state.
-fn only_looks(action: &Action) -> bool {
+/// Whether an action only judges: whatever it finds, the next step begins with the same state.
+fn only_judges(action: &Action) -> bool {
     matches!(
         action,
         Action::Validate
@@ -237,15 +235,7 @@ impl Run<'_> {
         let flow = Flow::begin(self, &cx, step);
         // On the heap: a step is as large as the largest of what it may do.
         let performing = Box::pin(steps::perform(self, &cx, step)).instrument(span);
-        let result = AssertUnwindSafe(within_reach(&cx, &title, performing))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| {
-                Err(Error::new(
-                    ErrorKind::Internal,
-                    format!("a step panicked: {}", said(&*panic)),
-                ))
-            });
+        let result = within_reach(&cx, &title, performing).await;
         let elapsed_ms = millis(started.elapsed());
         if let Some(flow) = flow {
             flow.end(self, &cx, step).await;
@@ -253,9 +243,9 @@ impl Run<'_> {
         let arrived = match &result {
             Ok(Verdict::Pass) => true,
             Ok(Verdict::Fail(found)) => {
-                only_looks(&step.action) || !found.iter().any(Finding::fails)
+                only_judges(&step.action) || !found.iter().any(Finding::fails)
             }
-            Ok(Verdict::Inconclusive(_)) => only_looks(&step.action),
+            Ok(Verdict::Inconclusive(_)) => only_judges(&step.action),
             Err(_) => false,
         };
         let (outcome, error) = self.judge(&cx, step, result);
@@ -322,30 +312,35 @@ impl Run<'_> {
 
     /// A finding with the migration that it blames, as the upgrade has it weigh: an error where its
     /// id is denied, accepted where it is known.
-    fn weighed(&mut self, step: &Step, mut finding: Finding) -> Finding {
+    pub(super) fn weighed(&mut self, step: &Step, mut finding: Finding) -> Finding {
         finding.blames = finding.blames.or_else(|| blame::blame(self, step));
         if finding.severity == Severity::Warning && self.upgrade.denied().contains(&finding.id) {
             finding.severity = Severity::Error;
         }
-        let mut known = self.known.iter_mut();
-        if let Some((known, found)) = known.find(|(known, _)| known.matches(&finding)) {
-            *found = true;
-            finding.known = Some(known.reason.clone());
+        for (known, found) in &mut self.known {
+            if known.matches(&finding) {
+                *found = true;
+                finding.known.get_or_insert_with(|| known.reason.clone());
+            }
         }
         finding
     }
 
-    /// Reports what is known and was not found, with the last step. Where something failed, or a state
-    /// was not reached because of what is known, it might have been found later.
+    /// Reports what is known and was not found, with the last step that was carried out. Where
+    /// something failed, or a state was not reached because of what is known, it might have been
+    /// found later.
     fn stale(&mut self, cx: &UpgradeContext) {
         let passed = self.report.steps.iter().all(|step| step.outcome.is_done());
-        let mut steps = self.plan.steps.iter().rev();
-        let Some(step) = steps.find(|step| step.action != Action::Teardown) else {
-            return;
-        };
         if !passed || self.lacks_states {
             return;
         }
+        let Some(last) = self.report.steps.last_mut() else {
+            return;
+        };
+        let mut steps = self.plan.steps.iter();
+        let Some(step) = steps.find(|step| step.id == last.id) else {
+            return;
+        };
         let stale = self
             .known
             .iter()
@@ -357,14 +352,19 @@ impl Run<'_> {
                 Finding::error("known-not-found", subject, message)
             })
             .collect();
-        if let Some(recorded) = self.report.steps.last_mut()
-            && !stale.is_empty()
-        {
-            recorded.outcome = StepOutcome::Failed;
+        if stale.is_empty() {
+            return;
         }
+        last.outcome = StepOutcome::Failed;
+        let elapsed_ms = last.elapsed_ms;
         for finding in stale {
             self.found(cx, step, finding);
         }
+        cx.emit(Event::StepFinished {
+            step: step.id,
+            outcome: StepOutcome::Failed,
+            elapsed_ms,
+        });
     }
 
     /// Records a finding.

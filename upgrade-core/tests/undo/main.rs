@@ -11,6 +11,8 @@
 )]
 mod system;
 
+mod mishaps;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -32,10 +34,12 @@ fn version(number: usize) -> String {
 }
 
 fn of_migrations(system: &System, count: usize, fails: Option<usize>) -> Upgrade {
+    without_rollback(system, count, fails).with_rollback(Obedient(system.clone()))
+}
+
+fn without_rollback(system: &System, count: usize, fails: Option<usize>) -> Upgrade {
     let steps = (0..count).map(|at| Step::of(system, &version(at), fails == Some(at)));
-    Upgrade::new("shop", "1", "2")
-        .with_migrations(steps)
-        .with_rollback(Obedient(system.clone()))
+    Upgrade::new("shop", "1", "2").with_migrations(steps)
 }
 
 async fn run(system: &System, upgrade: Upgrade, plan: &Plan) -> Result<Report> {

@@ -21,6 +21,8 @@ pub struct State {
     pub calls: Vec<String>,
     /// Whether the previous services lose rows on the newer schema.
     pub forgetful: bool,
+    /// Whether the previous services do not start on the newer schema.
+    pub stuck: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -121,6 +123,10 @@ impl Environment for System {
 impl Services for System {
     async fn replace(&self, _: &UpgradeContext, to: &Version) -> Result<Outcome> {
         self.call(format!("replace by {to}"));
+        if self.state().stuck && to.as_str() == "1" {
+            let refused = Error::new(ErrorKind::Environment, "exit code 1");
+            return Ok(Outcome::failed(refused));
+        }
         self.state().release = to.to_string();
         Ok(Outcome::Done)
     }

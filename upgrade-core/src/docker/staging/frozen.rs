@@ -55,9 +55,10 @@ impl Frozen {
             }
         };
         self.containers.clear();
-        match failed.into_iter().next() {
+        let (names, errors): (Vec<_>, Vec<_>) = failed.into_iter().unzip();
+        match errors.into_iter().next() {
             None => Ok(()),
-            Some((container, error)) => Err(stays(&[container]).with_source(error)),
+            Some(error) => Err(stays(&names).with_source(error)),
         }
     }
 }

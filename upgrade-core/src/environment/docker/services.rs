@@ -60,7 +60,7 @@ pub(super) fn came_up(result: Result<()>) -> Result<Outcome> {
 }
 
 impl DockerEnvironment {
-    /// The same, if the database that runs can stay.
+    /// The stack of a release, if the database that runs now can stay.
     fn stack_beside(&self, version: &Version) -> Result<Stack> {
         let stack = self.stack(version)?;
         let now = self.state(|state| state.runs.clone());

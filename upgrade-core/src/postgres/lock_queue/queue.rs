@@ -115,7 +115,7 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn new(run: &RunId, database: &str) -> Self {
         Self {
-            prefix: format!("upgrade {run} "),
+            prefix: run.session_prefix(),
             database: format!("database {database}"),
             queues: BTreeMap::new(),
             first: BTreeMap::new(),

@@ -15,12 +15,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Gid, OFlags, Uid};
 use super::error::ServerError;
 use super::user::RunUser;
 pub(super) use crate::lease::open;
-use crate::lease::{FileLease, Mode};
-
-/// What a file is opened with, whatever is done with it.
-const CAREFUL: OFlags = OFlags::NOFOLLOW
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::CLOEXEC);
+use crate::lease::{CAREFUL, FileLease, Mode};
 
 /// Takes the lock of a file, and waits until it is free.
 ///

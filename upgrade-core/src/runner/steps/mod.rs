@@ -68,7 +68,7 @@ pub(in crate::runner) async fn perform(
         Action::Compare { with, equal } => compare::compare(run, cx, step, with, *equal).await,
         Action::Validate => {
             let verdict = validate(run, cx).await;
-            service_faults::judge(run, cx, &verdict);
+            service_faults::judge(run, cx, step, &verdict);
             verdict
         }
         Action::Inspect { irreversible } => {

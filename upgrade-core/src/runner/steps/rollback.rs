@@ -17,7 +17,7 @@ use crate::migration::MigrationId;
 use crate::observation::Scope;
 use crate::outcome::{Outcome, RollbackReport};
 use crate::plan::{Action, BASELINE, Policy, Step, StepId, past};
-use crate::rollback::{Loss, RollbackRequest, Safety};
+use crate::rollback::{Loss, Rollback, RollbackRequest, Safety};
 use crate::runner::compare::declared;
 use crate::runner::compare::differences;
 use crate::runner::compare::rows::{self, BACK};
@@ -133,7 +133,6 @@ async fn timed(
         SERVICES => None,
         _ => Some(strategy_named(run, strategy)?),
     };
-    let services_moved = run.replaced > 0;
     if let Some(refused) = run.not_ours(applied) {
         return Ok(Verdict::Fail(vec![refused]));
     }
@@ -153,81 +152,16 @@ async fn timed(
         confirmed: false,
     };
     let mut findings = Vec::new();
-
-    let started = Instant::now();
-    let checked = match &rollback {
-        Some(rollback) => rollback.check(cx, &request).await,
-        None => Ok(Safety::Safe),
-    };
-    report.decide_ms = millis(started.elapsed());
-
-    match checked {
-        Err(error) if error.kind() == ErrorKind::Timeout => {
-            findings.push(
-                Finding::error("rollback-failed", strategy, error.to_string())
-                    .with_evidence(format!("{error:?}")),
-            );
-        }
-        Err(error) => return Err(error),
-        Ok(Safety::Unsafe { boundary, reason }) => {
-            report.safety = Safety::Unsafe {
-                boundary: boundary.clone(),
-                reason: reason.clone(),
-            };
-            findings.push(Finding::error("rollback-unsafe", boundary, reason));
-        }
-        Ok(safety) => {
-            report.safety = safety.clone();
-            if let Safety::SafeWithLoss { losses } = safety {
-                let message = format!("loses {}", Loss::list(&losses));
-                findings.push(Finding::note("rollback-loses", strategy, message));
-            }
-            let started = Instant::now();
-            let data = async {
-                match &rollback {
-                    Some(rollback) => rollback.execute(cx, &request).await,
-                    None => Ok(Outcome::NothingToDo),
-                }
-            };
-            let executed = services::go_back(run, cx, data).await;
-            report.act_ms = millis(started.elapsed());
-            match executed? {
-                Outcome::Done | Outcome::NothingToDo => {
-                    let started = Instant::now();
-                    let mut verdict = match &rollback {
-                        Some(rollback) => rollback.confirm(cx).await,
-                        None => is_as_before(run, cx).await,
-                    };
-                    let by_downs = rollback
-                        .as_ref()
-                        .is_some_and(|rollback| rollback.requires_reversible());
-                    // What the plan asks for it proves itself, in the steps that follow.
-                    let unproven = detect.is_some() && services_moved;
-                    if unproven && verdict.as_ref().is_ok_and(Verdict::is_pass) {
-                        verdict = validate(run, cx).await;
-                    }
-                    report.verify_ms = millis(started.elapsed());
-                    if let Ok(Verdict::Fail(found)) = &mut verdict {
-                        let found = std::mem::take(found);
-                        let excused = excused(run, cx, step, found, by_downs).await?;
-                        verdict = Ok(Verdict::Fail(excused));
-                    }
-                    confirmed(verdict, &mut report, &mut findings)?;
-                }
-                Outcome::Failed(failure) => {
-                    let finding = match &run.crashed {
-                        Some(id) => {
-                            let subject = format!("migration {id}");
-                            let message = format!("by {strategy}: {failure}");
-                            Finding::error("not-revertible-after-crash", subject, message)
-                        }
-                        None => Finding::error("rollback-failed", strategy, failure.to_string()),
-                    };
-                    findings.push(finding.with_evidence(format!("{failure:#}")));
-                }
-            }
-        }
-    }
+    let acted = act(
+        run,
+        cx,
+        step,
+        rollback.as_deref(),
+        &request,
+        &mut report,
+        &mut findings,
+    )
+    .await;
     if report.total_ms() > report.within_ms {
         findings.push(Finding::error(
             "rollback-over-budget",
@@ -257,7 +191,116 @@ async fn timed(
         rollback: report.clone(),
     });
     run.report.rollbacks.push(report);
+    if let Err(error) = acted {
+        findings.into_iter().for_each(|finding| cx.notice(finding));
+        return Err(error);
+    }
     Ok(verdict(findings))
+}
+
+/// Decides, acts and verifies, and measures each in the report. What was done is in the report also
+/// where this ends with an error.
+async fn act(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    step: &Step,
+    rollback: Option<&dyn Rollback>,
+    request: &RollbackRequest,
+    report: &mut RollbackReport,
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
+    let strategy = report.strategy.clone();
+    // What the plan asks for it proves itself, in the steps that follow.
+    let validates = report.automatic && run.replaced > 0;
+    let started = Instant::now();
+    let checked = match rollback {
+        Some(rollback) => rollback.check(cx, request).await,
+        None => Ok(Safety::Safe),
+    };
+    report.decide_ms = millis(started.elapsed());
+    report.safety = match checked {
+        Ok(safety) => safety,
+        Err(error) if error.kind() == ErrorKind::Timeout => {
+            let failed = Finding::error("rollback-failed", strategy, error.to_string());
+            findings.push(failed.with_evidence(format!("{error:?}")));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    match &report.safety {
+        Safety::Safe => {}
+        Safety::SafeWithLoss { losses } => {
+            let message = format!("loses {}", Loss::list(losses));
+            findings.push(Finding::note("rollback-loses", &strategy, message));
+        }
+        Safety::Unsafe { boundary, reason } => {
+            findings.push(Finding::error("rollback-unsafe", boundary, reason));
+            return Ok(());
+        }
+    }
+    let started = Instant::now();
+    let data = async {
+        match rollback {
+            Some(rollback) => rollback.execute(cx, request).await,
+            None => Ok(Outcome::NothingToDo),
+        }
+    };
+    let executed = services::go_back(run, cx, data).await;
+    report.act_ms = millis(started.elapsed());
+    if let Outcome::Failed(failure) = executed? {
+        let finding = match &run.crashed {
+            Some(id) => {
+                let subject = format!("migration {id}");
+                let message = format!("by {strategy}: {failure}");
+                Finding::error("not-revertible-after-crash", subject, message)
+            }
+            None => Finding::error("rollback-failed", strategy, failure.to_string()),
+        };
+        findings.push(finding.with_evidence(format!("{failure:#}")));
+        return Ok(());
+    }
+    let started = Instant::now();
+    let proof = prove(run, cx, step, rollback, validates).await;
+    report.verify_ms = millis(started.elapsed());
+    match proof? {
+        Verdict::Pass => report.confirmed = true,
+        Verdict::Fail(found) => {
+            let mut weighed = found
+                .iter()
+                .map(|finding| run.weighed(step, finding.clone()));
+            report.confirmed = !weighed.any(|finding| finding.fails());
+            findings.extend(found);
+        }
+        Verdict::Inconclusive(reason) => {
+            findings.push(Finding::error("rollback-unproven", strategy, reason));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the system is what it was, as the strategy and, where they are asked, the validators
+/// tell.
+async fn prove(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    step: &Step,
+    rollback: Option<&dyn Rollback>,
+    validates: bool,
+) -> StepResult {
+    let mut verdict = match rollback {
+        Some(rollback) => rollback.confirm(cx).await?,
+        None => is_as_before(run, cx).await?,
+    };
+    if validates && verdict.is_pass() {
+        verdict = validate(run, cx).await?;
+    }
+    if let Verdict::Fail(found) = verdict {
+        let by_downs = rollback.is_some_and(Rollback::requires_reversible);
+        return Ok(Verdict::Fail(
+            excused(run, cx, step, found, by_downs).await?,
+        ));
+    }
+    Ok(verdict)
 }
 
 /// Whether schema and rows are what they were before the upgrade, where no strategy proves it.
@@ -310,26 +353,4 @@ async fn excused(
         grounds.extend(declared::declared(run, MadeBy::Down));
     }
     declared::settle(run, cx, with, differences, &grounds).await
-}
-
-fn confirmed(
-    verdict: Result<Verdict>,
-    report: &mut RollbackReport,
-    findings: &mut Vec<Finding>,
-) -> Result<()> {
-    match verdict? {
-        Verdict::Pass => report.confirmed = true,
-        Verdict::Fail(found) => {
-            report.confirmed = !found.iter().any(Finding::fails);
-            findings.extend(found);
-        }
-        Verdict::Inconclusive(reason) => {
-            findings.push(Finding::error(
-                "rollback-unproven",
-                report.strategy.clone(),
-                reason,
-            ));
-        }
-    }
-    Ok(())
 }

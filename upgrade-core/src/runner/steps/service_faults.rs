@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fault::ServiceFault;
 use crate::finding::Finding;
 use crate::outcome::Outcome;
-use crate::plan::Action;
+use crate::plan::{Action, Step};
 use crate::report::StepOutcome;
 use crate::runner::deadline::{in_time, within_reach};
 use crate::runner::run::StepResult;
@@ -101,7 +101,12 @@ pub(in crate::runner) async fn heal_all(run: &mut Run<'_>, cx: &UpgradeContext) 
 }
 
 /// After a look at the system: what fails now, and did not before the fault, it has done.
-pub(in crate::runner) fn judge(run: &mut Run<'_>, cx: &UpgradeContext, verdict: &StepResult) {
+pub(in crate::runner) fn judge(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    step: &Step,
+    verdict: &StepResult,
+) {
     let Some(fault) = run.faults.healed.take() else {
         return;
     };
@@ -115,7 +120,10 @@ pub(in crate::runner) fn judge(run: &mut Run<'_>, cx: &UpgradeContext, verdict: 
     if let Ok(Verdict::Fail(found)) = verdict
         && held
     {
-        let count = found.iter().filter(|finding| finding.fails()).count();
+        let weighed = found
+            .iter()
+            .map(|finding| run.weighed(step, finding.clone()));
+        let count = weighed.filter(Finding::fails).count();
         if count > 0 {
             let message = format!(
                 "{count} things are wrong since `{fault}` was healed, and were not before it struck"

@@ -70,25 +70,35 @@ where
     }
     let old = run.plan.from.clone();
     let services = run.has(run.environment.services(), "services")?;
-    let first = in_time(services.replace(cx, &old).await)?;
-    let gone_back = in_time(data.await)?;
-    if let Outcome::Failed(_) = gone_back {
-        return Ok(gone_back);
-    }
-    if let Outcome::Failed(refused) = first {
-        if let failed @ Outcome::Failed(_) = in_time(services.replace(cx, &old).await)? {
-            return Ok(failed);
-        }
-        let refused_by = why(&refused);
-        let message = format!("start only after the schema has gone back: {refused_by}");
+    let refused = match in_time(services.replace(cx, &old).await)? {
+        Outcome::Failed(refused) => Some(refused),
+        _ => None,
+    };
+    let notice = |when: &str| {
+        let Some(refused) = &refused else { return };
+        let message = format!("{when}: {}", why(refused));
         cx.notice(
             Finding::error("services-not-up", format!("release {old}"), message)
                 .with_evidence(format!("{refused:#}"))
                 .with_help("users are without an answer until then; the old release must start on the new schema, too"),
         );
+    };
+    // Services that do not start are told also where the rest fails.
+    let mut gone_back = in_time(data.await);
+    if let (Ok(Outcome::Done | Outcome::NothingToDo), Some(_)) = (&gone_back, &refused) {
+        gone_back = in_time(services.replace(cx, &old).await);
     }
-    run.replaced = 0;
-    Ok(Outcome::Done)
+    match gone_back {
+        Ok(Outcome::Done | Outcome::NothingToDo) => {
+            notice("start only after the schema has gone back");
+            run.replaced = 0;
+            Ok(Outcome::Done)
+        }
+        failed => {
+            notice("do not start on the new schema");
+            failed
+        }
+    }
 }
 
 /// The first line of what it came from. The evidence has the others.

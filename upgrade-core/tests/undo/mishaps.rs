@@ -1,0 +1,210 @@
+//! What goes wrong on the way back, and what is known to: nothing of it is left out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use upgrade_core::environment::Capabilities;
+use upgrade_core::event::EventRecord;
+use upgrade_core::finding::KnownFinding;
+use upgrade_core::migration::Outcome;
+use upgrade_core::report::StepOutcome;
+use upgrade_core::rollback::{Rollback, RollbackRequest, Safety};
+use upgrade_core::validator::validator_fn;
+use upgrade_core::{
+    Error, ErrorKind, Event, EventSink, Finding, Plan, Report, Result, Runner, Scenario,
+    UpgradeContext, Verdict,
+};
+
+use super::system::{Obedient, System};
+use super::{fails_at, of_migrations, straight, without_rollback};
+
+/// Undoes all, and then its proof does something else.
+#[derive(Debug)]
+struct Proof(Obedient, fn() -> Result<Verdict>);
+
+#[async_trait]
+impl Rollback for Proof {
+    fn name(&self) -> &str {
+        "proof"
+    }
+
+    fn requires_reversible(&self) -> bool {
+        true
+    }
+
+    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
+        self.0.prepare(cx).await
+    }
+
+    async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety> {
+        self.0.check(cx, request).await
+    }
+
+    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome> {
+        self.0.execute(cx, request).await
+    }
+
+    async fn confirm(&self, _: &UpgradeContext) -> Result<Verdict> {
+        (self.1)()
+    }
+
+    async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
+        self.0.finalize(cx).await
+    }
+}
+
+/// An upgrade whose second migration fails, and is rolled back.
+async fn rolled_back(system: &System, proof: fn() -> Result<Verdict>) -> Result<Report> {
+    let upgrade = without_rollback(system, 2, Some(1));
+    let upgrade = upgrade.with_rollback(Proof(Obedient(system.clone()), proof));
+    let known = KnownFinding::new("rollback-lost-rows", "an old one, seen in every upgrade");
+    straight(system, upgrade.with_known([known])).await
+}
+
+#[tokio::test]
+async fn a_rollback_that_panics_ends_in_an_error_and_everything_is_removed() {
+    let system = System::new(Capabilities::none(), []);
+    let error = rolled_back(&system, || panic!("no such column")).await;
+    let report = match &error {
+        Ok(report) => report,
+        Err(error) => error.report().unwrap(),
+    };
+    assert!(!report.passed);
+    let text = format!("{report}");
+    assert!(text.contains("no such column"), "{text}");
+    assert_eq!(system.calls().last().unwrap(), "teardown");
+}
+
+#[tokio::test]
+async fn a_rollback_that_was_carried_out_is_reported_whatever_its_proof_says() {
+    let system = System::new(Capabilities::none(), []);
+    let unproven = || Err(Error::new(ErrorKind::Database, "the server is gone"));
+    let ended = rolled_back(&system, unproven).await;
+    let report = match &ended {
+        Ok(report) => report,
+        Err(error) => error.report().unwrap(),
+    };
+    let [rollback] = &report.rollbacks[..] else {
+        panic!("{report}")
+    };
+    assert!(!rollback.confirmed && rollback.migrations == 2, "{report}");
+    assert!(system.calls().contains(&"undo 0000".to_owned()));
+}
+
+#[tokio::test]
+async fn a_rollback_that_finds_only_what_is_known_is_confirmed() {
+    let lost = || {
+        let lost = Finding::error("rollback-lost-rows", "public.orders", "3 rows are gone");
+        Ok(Verdict::Fail(vec![lost]))
+    };
+    let system = System::new(Capabilities::none(), []);
+    let report = rolled_back(&system, lost).await.unwrap();
+    assert!(report.rollbacks[0].confirmed, "{report}");
+    assert!(
+        report
+            .findings
+            .iter()
+            .any(|found| found.finding.known.is_some())
+    );
+}
+
+#[tokio::test]
+async fn each_entry_that_a_finding_matches_is_found() {
+    let system = System::new(Capabilities::none(), []);
+    let warns = validator_fn("totals", |_| async {
+        let wrong = Finding::error("wrong", "public.orders", "a wrong total");
+        Ok(Verdict::Fail(vec![wrong]))
+    });
+    let of = || KnownFinding::new("wrong", "since 2019").in_scenarios([Scenario::Straight]);
+    let upgrade = of_migrations(&system, 1, None)
+        .with_validator(warns)
+        .with_known([of(), of().about("public.orders")]);
+    let report = straight(&system, upgrade).await.unwrap();
+    assert!(report.passed, "{report}");
+}
+
+/// Remembers the last that was said of each step.
+#[derive(Debug, Default, Clone)]
+struct Failed(Arc<AtomicBool>);
+
+impl EventSink for Failed {
+    fn record(&self, record: &EventRecord) {
+        if let Event::StepFinished { outcome, .. } = &record.event
+            && matches!(outcome, StepOutcome::Failed)
+        {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_known_finding_that_is_gone_is_told_with_the_step_that_fails_by_it() {
+    let system = System::new(Capabilities::none(), []);
+    let known = KnownFinding::new("wrong", "since 2019").in_scenarios([Scenario::Straight]);
+    let upgrade = of_migrations(&system, 1, None).with_known([known]);
+    let plan = Plan::new(&upgrade.outline(system.powers), Scenario::Straight, 1).unwrap();
+    let failed = Failed::default();
+    let runner = Runner::new(upgrade, system.clone()).with_sink(failed.clone());
+    let report = runner.run(&plan).await.unwrap();
+    let stale = report.findings.last().unwrap();
+    assert_eq!(stale.finding.id, "known-not-found");
+    let steps = report.steps.iter();
+    let wrong: Vec<_> = steps.filter(|step| !step.outcome.is_done()).collect();
+    assert_eq!((wrong.len(), wrong[0].id), (1, stale.step), "{report}");
+    assert!(failed.0.load(Ordering::SeqCst), "whoever listens is told");
+}
+
+#[tokio::test]
+async fn services_that_do_not_start_are_told_also_where_the_data_fails() {
+    let system = System::new(Capabilities::none().with_services(), []);
+    system.state().stuck = true;
+    let upgrade = without_rollback(&system, 1, None);
+    let upgrade = upgrade.with_rollback(Broken).with_validator(fails_at(2));
+    let report = straight(&system, upgrade).await.unwrap();
+    let ids: Vec<&str> = report
+        .findings
+        .iter()
+        .map(|found| found.finding.id.as_str())
+        .collect();
+    assert!(ids.contains(&"services-not-up"), "{report}");
+    assert!(ids.contains(&"rollback-failed"), "{report}");
+}
+
+/// Cannot undo anything.
+#[derive(Debug)]
+struct Broken;
+
+#[async_trait]
+impl Rollback for Broken {
+    fn name(&self) -> &str {
+        "broken"
+    }
+
+    fn requires_reversible(&self) -> bool {
+        true
+    }
+
+    async fn prepare(&self, _: &UpgradeContext) -> Result<()> {
+        Ok(())
+    }
+
+    async fn check(&self, _: &UpgradeContext, _: &RollbackRequest) -> Result<Safety> {
+        Ok(Safety::Safe)
+    }
+
+    async fn execute(&self, _: &UpgradeContext, _: &RollbackRequest) -> Result<Outcome> {
+        Ok(Outcome::failed(Error::new(
+            ErrorKind::Database,
+            "it is in use",
+        )))
+    }
+
+    async fn confirm(&self, _: &UpgradeContext) -> Result<Verdict> {
+        Ok(Verdict::Pass)
+    }
+
+    async fn finalize(&self, _: &UpgradeContext) -> Result<()> {
+        Ok(())
+    }
+}
