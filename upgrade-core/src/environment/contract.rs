@@ -30,7 +30,7 @@ pub const EMPTY: &str = "empty";
 ///   swept when this process is killed.
 /// - Two environments share no state.
 /// - Every wait ends at the context's deadline and on its cancellation.
-/// - Only the runner calls these methods, one at a time.
+/// - Only the runner calls these methods during a run, one at a time.
 /// - Which facets there are is known before [`prepare`](Self::prepare), and stays so.
 #[async_trait]
 pub trait Environment: fmt::Debug + Send + Sync + 'static {
