@@ -146,7 +146,7 @@ impl Upgrade {
     }
 
     /// Has faults of services strike while the upgrade is under way, drawn from the seed of the
-    /// plan: after each look at the system in `straight` and `rolling`, one may strike. It is
+    /// plan: after each look at the system in `upgrade` and `rolling`, one may strike. It is
     /// healed, and the system is looked at again. Plan with [`outline_in`](Self::outline_in), which
     /// knows where they can.
     ///
@@ -189,7 +189,7 @@ impl Upgrade {
         self
     }
 
-    /// Has [`Scenario::CrashAt`](crate::Scenario::CrashAt) kill the server at every boundary of
+    /// Has [`Scenario::Crash`](crate::Scenario::Crash) kill the server at every boundary of
     /// every migration. Where nothing is said it is killed at one boundary of each, drawn from the
     /// seed, because a restart is slow; sessions and processes are killed at
     /// every boundary in any case.

@@ -486,8 +486,8 @@ async fn pg_upgrade_goes_from_15_over_17_to_18_and_back() {
     assert_eq!(
         lost,
         [
-            "error[major-differs] table shop.cache: has gained rows: 1 before, 2 now",
-            "error[major-differs] table shop.orders: has lost rows: 5000 before, 4999 now",
+            "error[major/differs] table shop.cache: has gained rows: 1 before, 2 now",
+            "error[major/differs] table shop.orders: has lost rows: 5000 before, 4999 now",
         ]
     );
     for server in [old, middle, new] {

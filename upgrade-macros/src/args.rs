@@ -10,15 +10,25 @@ use syn::{Error, Expr, ExprLit, ExprUnary, Lit, LitInt, LitStr, Path, Token, UnO
 /// Every scenario, as `upgrade_core::Scenario` names it, and the variant it stands for.
 pub(crate) const SCENARIOS: [(&str, &str); 10] = [
     ("control", "Control"),
-    ("straight", "Straight"),
+    ("upgrade", "Upgrade"),
     ("round_trip", "RoundTrip"),
-    ("rollback_at", "RollbackAt"),
-    ("repeat", "Repeat"),
-    ("late_branch", "LateBranch"),
+    ("rollback", "Rollback"),
+    ("rerun", "Rerun"),
+    ("out_of_order", "OutOfOrder"),
     ("fresh_install", "FreshInstall"),
-    ("every_release", "EveryRelease"),
-    ("crash_at", "CrashAt"),
+    ("skip_release", "SkipRelease"),
+    ("crash", "Crash"),
     ("rolling", "Rolling"),
+];
+
+/// The names of earlier releases, and those of today.
+const RENAMED: [(&str, &str); 6] = [
+    ("straight", "upgrade"),
+    ("rollback_at", "rollback"),
+    ("repeat", "rerun"),
+    ("late_branch", "out_of_order"),
+    ("every_release", "skip_release"),
+    ("crash_at", "crash"),
 ];
 
 /// Those that take more than a database: they are there only where they are named.
@@ -196,7 +206,7 @@ fn example(name: &str) -> &'static str {
         "migrations" => "\"migrations\"",
         "from" => "\"v1.8.0\"",
         "upgrade" => "my_function",
-        "scenarios" => "[straight, round_trip]",
+        "scenarios" => "[upgrade, round_trip]",
         "postgres" => "[15, 17]",
         "rollback_within" => "\"5m\"",
         "rows" => "50",
@@ -315,13 +325,16 @@ fn scenarios(value: &Expr, errors: &mut Errors) -> syn::Result<Vec<Ident>> {
                 format!("scenario `{ident}` specified more than once"),
             )),
             Some(ident) if known.iter().any(|name| ident == name) => found.push(ident.clone()),
-            Some(ident) => errors.push(Error::new(
-                ident.span(),
-                format!(
-                    "unknown scenario `{ident}` (the scenarios are: {})",
-                    known.join(", ")
-                ),
-            )),
+            Some(ident) => {
+                let message = match RENAMED.iter().find(|(old, _)| ident == old) {
+                    Some((_, new)) => format!("the scenario `{ident}` is called `{new}` now"),
+                    None => format!(
+                        "unknown scenario `{ident}` (the scenarios are: {})",
+                        known.join(", ")
+                    ),
+                };
+                errors.push(Error::new(ident.span(), message));
+            }
             None => errors.push(Error::new(
                 element.span(),
                 format!("expected a scenario ({})", known.join(", ")),
@@ -432,7 +445,7 @@ mod tests {
         let mut errors = Errors::default();
         let args = Args::read(
             quote! {
-                migrations = "db", from = "v1", scenarios = [straight, crash_at],
+                migrations = "db", from = "v1", scenarios = [upgrade, crash],
                 postgres = [15, 17], rollback_within = "1m30s", rows = 50, seed = 7,
                 reversible = true, crate = "a::b",
             },
@@ -441,7 +454,7 @@ mod tests {
         assert!(errors.into_error().is_none());
         assert_eq!(args.migrations.unwrap().value(), "db");
         assert_eq!(args.from.unwrap().value(), "v1");
-        assert_eq!(args.scenarios, ["straight", "crash_at"]);
+        assert_eq!(args.scenarios, ["upgrade", "crash"]);
         assert_eq!(
             args.postgres
                 .iter()
@@ -483,16 +496,21 @@ mod tests {
             "unknown scenario `sideways` (the scenarios are: control, ",
         );
         check(
-            quote! { scenarios = [straight, straight] },
-            "scenario `straight` specified more than once",
+            quote! { scenarios = [upgrade, upgrade] },
+            "scenario `upgrade` specified more than once",
         );
+        for (old, new) in RENAMED {
+            let old = Ident::new(old, Span::call_site());
+            let says = format!("the scenario `{old}` is called `{new}` now");
+            check(quote! { scenarios = [#old] }, &says);
+        }
         check(quote! { scenarios = [] }, "at least one");
         check(
-            quote! { scenarios = straight },
+            quote! { scenarios = upgrade },
             "expects a list of scenarios",
         );
         check(
-            quote! { scenarios = ["straight"] },
+            quote! { scenarios = ["upgrade"] },
             "expected a scenario (control, ",
         );
         check(quote! { postgres = [9] }, "from 10 to 99");

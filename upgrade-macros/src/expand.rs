@@ -347,11 +347,11 @@ mod tests {
     #[test]
     fn versions_are_cases_below_their_scenario() {
         let text = text(
-            quote!(postgres = [15, 17], scenarios = [straight]),
+            quote!(postgres = [15, 17], scenarios = [upgrade]),
             function(),
         );
         has_not(&text, "control");
-        let (_, below) = text.split_once("mod straight {").expect("a module");
+        let (_, below) = text.split_once("mod upgrade {").expect("a module");
         has(below, &quote!(#[::core::prelude::v1::test] fn pg15()));
         has(&text, &quote!(.with_postgres(17u16)));
         has(&text, &quote!(super::body(), super::spec()));
@@ -385,7 +385,7 @@ mod tests {
     fn attributes_go_where_they_belong() {
         let function = function();
         let text = text(
-            quote!(scenarios = [straight]),
+            quote!(scenarios = [upgrade]),
             quote! {
                 /// Text.
                 #[ignore = "needs a server"]
@@ -404,7 +404,7 @@ mod tests {
                 #[::core::prelude::v1::test]
                 #[ignore = "needs a server"]
                 #[should_panic(expected = "no")]
-                fn straight()
+                fn upgrade()
             },
         );
         has(&text, &quote!(.with_ignored()));

@@ -4,13 +4,13 @@
 //!
 //! ```toml
 //! # Warnings of these ids are errors.
-//! deny = ["rollback-loses"]
+//! deny = ["rollback/loses"]
 //!
 //! [[known]]
-//! id = "down-failed"
+//! id = "down/failed"
 //! subject = "migration 0004_totals"
 //! file = "0004_totals.down.sql"
-//! scenarios = ["round_trip", "rollback_at"]
+//! scenarios = ["round_trip", "rollback"]
 //! reason = "nobody rolls back across 0004 any more"
 //! until = 2027-01-31
 //! ```
@@ -180,7 +180,8 @@ pub(crate) fn accept(base: &Path, report: &Report) -> Result<usize> {
     }
     let failing = report.findings.iter().map(|found| &found.finding);
     // An entry of the file that is no longer true is for people to remove.
-    let failing = failing.filter(|finding| finding.fails() && finding.id != "known-not-found");
+    let failing =
+        failing.filter(|finding| finding.fails() && finding.id != "declared/known-not-found");
     let mut accepted = 0;
     for finding in failing {
         accepted += usize::from(add(&mut document, finding, report.scenario));
@@ -298,26 +299,26 @@ mod tests {
     #[test]
     fn an_entry_is_read_as_it_is_written() {
         let known = read(
-            "deny = ['rollback-loses']\n[[known]]\nid = 'down-failed'\nsubject = 'migration 4_x'\n\
+            "deny = ['rollback/loses']\n[[known]]\nid = 'down/failed'\nsubject = 'migration 4_x'\n\
              file = '4_x.sql'\nscenarios = ['round_trip']\nreason = 'old'\nuntil = 2026-11-29\n",
         )
         .unwrap();
-        let expected = KnownFinding::new("down-failed", "old")
+        let expected = KnownFinding::new("down/failed", "old")
             .about("migration 4_x")
             .in_file("4_x.sql")
             .in_scenarios([Scenario::RoundTrip]);
         assert_eq!(known.findings, [expected]);
-        assert_eq!(known.denied, ["rollback-loses"]);
+        assert_eq!(known.denied, ["rollback/loses"]);
     }
 
     #[test]
     fn what_is_over_is_accepted_no_more() {
-        let known = read("[[known]]\nid = 'down-failed'\nreason = 'old'\nuntil = 2026-11-28\n");
+        let known = read("[[known]]\nid = 'down/failed'\nreason = 'old'\nuntil = 2026-11-28\n");
         let known = known.unwrap();
         assert_eq!(known.findings, []);
         assert_eq!(
             known.over,
-            ["`down-failed` of anything was accepted until 2026-11-28"]
+            ["`down/failed` of anything was accepted until 2026-11-28"]
         );
     }
 
@@ -328,21 +329,21 @@ mod tests {
             &[
                 "upgrade-known.toml:3",
                 "`down-faild`",
-                "is it `down-failed`?",
+                "is it `down/failed`?",
             ],
         );
-        refused("deny = ['up-fialed']", &[":1", "is it `up-failed`?"]);
+        refused("deny = ['up-fialed']", &[":1", "is it `up/failed`?"]);
         refused(
-            "[[known]]\nid = 'up-failed'\nreasn = 'x'\n",
+            "[[known]]\nid = 'up/failed'\nreasn = 'x'\n",
             &["reasn", "reason"],
         );
-        refused("[[known]]\nid = 'up-failed'\n", &["reason"]);
+        refused("[[known]]\nid = 'up/failed'\n", &["reason"]);
         refused(
-            "[[known]]\nid = 'up-failed'\nreason = 'x'\nscenarios = ['sideways']\n",
+            "[[known]]\nid = 'up/failed'\nreason = 'x'\nscenarios = ['sideways']\n",
             &[":4", "sideways"],
         );
         refused(
-            "[[known]]\nid = 'up-failed'\nreason = 'x'\nuntil = 10:00:00\n",
+            "[[known]]\nid = 'up/failed'\nreason = 'x'\nuntil = 10:00:00\n",
             &[":4", "2027-01-31"],
         );
         refused("known = 7", &["known"]);
@@ -355,28 +356,28 @@ mod tests {
         let mut document: DocumentMut = "# Ours.\ndeny = []\n".parse().unwrap();
         let blame =
             upgrade_core::finding::Blame::new(upgrade_core::migration::MigrationId::new("4", "x"));
-        let finding = Finding::error("down-failed", "migration 4_x \"quoted\"", "it failed")
+        let finding = Finding::error("down/failed", "migration 4_x \"quoted\"", "it failed")
             .with_blame(blame.with_file("4_x.sql"));
         assert!(add(&mut document, &finding, Scenario::RoundTrip));
         assert!(!add(&mut document, &finding, Scenario::RoundTrip));
-        assert!(add(&mut document, &finding, Scenario::RollbackAt));
+        assert!(add(&mut document, &finding, Scenario::Rollback));
         // Its line has moved.
         let mut moved = finding.clone();
         let blame = moved.blames.take().unwrap();
         let moved = moved.with_blame(blame.with_file("4_x.sql:9"));
-        assert!(!add(&mut document, &moved, Scenario::RollbackAt));
+        assert!(!add(&mut document, &moved, Scenario::Rollback));
         let written = document.to_string();
         assert!(written.starts_with("# Ours."), "{written}");
         let known = read(&written).unwrap();
         assert_eq!(known.findings.len(), 1, "{written}");
         assert!(known.findings[0].matches(&finding));
-        let expected = [Scenario::RoundTrip, Scenario::RollbackAt];
+        let expected = [Scenario::RoundTrip, Scenario::Rollback];
         assert_eq!(known.findings[0].scenarios, expected);
 
         // What is over stays over.
         let over = format!("{written}until = 2020-01-31\n");
         let mut document: DocumentMut = over.parse().unwrap();
-        assert!(!add(&mut document, &finding, Scenario::Straight));
+        assert!(!add(&mut document, &finding, Scenario::Upgrade));
         assert_eq!(document.to_string(), over);
     }
 }

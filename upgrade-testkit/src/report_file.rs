@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn files_are_named_after_the_case() {
-        let files = ReportFiles::new(Path::new("/r"), "shop", "db::orders::straight::pg15");
-        let stem = "/r/shop/db__orders__straight__pg15";
+        let files = ReportFiles::new(Path::new("/r"), "shop", "db::orders::upgrade::pg15");
+        let stem = "/r/shop/db__orders__upgrade__pg15";
         assert_eq!(files.report(1), Path::new(&format!("{stem}.json")));
         assert_eq!(files.report(2), Path::new(&format!("{stem}.2.json")));
         assert_eq!(files.plan(1), Path::new(&format!("{stem}.plan.json")));
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_file_is_whole_and_leaves_nothing_beside_it() {
         let folder = tempfile::tempdir().unwrap();
-        let files = ReportFiles::new(folder.path(), "shop", "orders::straight");
+        let files = ReportFiles::new(folder.path(), "shop", "orders::upgrade");
         for content in ["one", "two"] {
             write_whole(&files.report(1), content).unwrap();
             assert_eq!(fs::read_to_string(files.report(1)).unwrap(), content);

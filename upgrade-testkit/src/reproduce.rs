@@ -96,12 +96,12 @@ mod tests {
         let spec = TestSpec::new(ORIGIN).with_postgres(15);
         assert_eq!(
             command(&spec, 7, None, &[]),
-            "UPGRADE_TEST_SEED=7 cargo test -p shop --test shop db::orders::straight::pg15 -- --exact"
+            "UPGRADE_TEST_SEED=7 cargo test -p shop --test shop db::orders::upgrade::pg15 -- --exact"
         );
         assert_eq!(
             command(&spec.with_ignored(), 7, Some(9), &[]),
             "UPGRADE_TEST_SEED=7 UPGRADE_TEST_ROWS=9 cargo test -p shop --test shop \
-             db::orders::straight::pg15 -- --exact --include-ignored"
+             db::orders::upgrade::pg15 -- --exact --include-ignored"
         );
     }
 

@@ -49,7 +49,7 @@ impl TestSpec {
     /// The folder of migrations where the test names none.
     pub const MIGRATIONS: &'static str = "migrations";
 
-    /// A case that leaves everything open, of the scenario `straight`.
+    /// A case that leaves everything open, of the scenario `upgrade`.
     #[doc(hidden)]
     pub const fn new(origin: Origin) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl TestSpec {
             migrations: None,
             from: None,
             upgrade: None,
-            scenario: Scenario::Straight,
+            scenario: Scenario::Upgrade,
             postgres: None,
             rollback_within: None,
             rows: None,
@@ -76,8 +76,8 @@ impl TestSpec {
             .map_or(self.origin.module, |(_, name)| name)
     }
 
-    /// The path of the case as `cargo test` prints it: `orders::straight`,
-    /// `module::orders::straight::pg15`.
+    /// The path of the case as `cargo test` prints it: `orders::upgrade`,
+    /// `module::orders::upgrade::pg15`.
     pub fn path(&self) -> String {
         let module = self.test_path();
         match self.postgres {

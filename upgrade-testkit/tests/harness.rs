@@ -22,7 +22,7 @@ fn assert_path(path: &str) {
     assert!(name == path || name == "main", "{path} runs on {name}");
 }
 
-#[upgrade_test(scenarios = [control, straight])]
+#[upgrade_test(scenarios = [control, upgrade])]
 async fn cells(cx: UpgradeContext) {
     cx.rehearses_nothing();
     let case = TestCase::of(&cx).unwrap();
@@ -30,7 +30,7 @@ async fn cells(cx: UpgradeContext) {
     assert_eq!(spec.name(), "cells");
     assert!(matches!(
         spec.scenario(),
-        Scenario::Control | Scenario::Straight
+        Scenario::Control | Scenario::Upgrade
     ));
     assert_path(&spec.path());
     assert_eq!(spec.crate_name(), "harness");
@@ -56,7 +56,7 @@ async fn shop(cx: UpgradeContext) -> Result<Upgrade> {
 }
 
 #[upgrade_test(
-    upgrade = shop, postgres = [15, 17], scenarios = [crash_at], rollback_within = "1m30s",
+    upgrade = shop, postgres = [15, 17], scenarios = [crash], rollback_within = "1m30s",
     rows = 9, seed = 7, reversible = true,
 )]
 async fn options(cx: UpgradeContext) -> Result<()> {
@@ -81,19 +81,19 @@ mod nested {
         Ok(Upgrade::new("near", "1", "2"))
     }
 
-    #[upgrade_test(migrations = "db", from = "v1", scenarios = [straight])]
+    #[upgrade_test(migrations = "db", from = "v1", scenarios = [upgrade])]
     async fn deep(cx: UpgradeContext) -> std::result::Result<(), Box<dyn std::error::Error>> {
         cx.rehearses_nothing();
         // A body may hold what stays on one thread.
         let spec = Rc::new(*TestCase::of(&cx)?.spec());
         tokio::task::yield_now().await;
-        assert_eq!(spec.path(), "nested::deep::straight");
+        assert_eq!(spec.path(), "nested::deep::upgrade");
         assert_eq!((spec.migrations(), spec.from()), (Some("db"), Some("v1")));
         assert_eq!(cx.from().as_str(), "v1");
         Ok(())
     }
 
-    #[upgrade_test(upgrade = self::near, scenarios = [straight])]
+    #[upgrade_test(upgrade = self::near, scenarios = [upgrade])]
     async fn by_self(cx: UpgradeContext) -> Result<()> {
         cx.rehearses_nothing();
         let build = TestCase::of(&cx)?.spec().upgrade().expect("it is named");
@@ -101,7 +101,7 @@ mod nested {
         Ok(())
     }
 
-    #[upgrade_test(upgrade = super::shop, scenarios = [straight])]
+    #[upgrade_test(upgrade = super::shop, scenarios = [upgrade])]
     async fn by_super(cx: UpgradeContext) -> Result<()> {
         cx.rehearses_nothing();
         let build = TestCase::of(&cx)?.spec().upgrade().expect("it is named");
@@ -147,13 +147,13 @@ async fn named(cx: UpgradeContext) {
 #[should_panic(expected = "nothing was rehearsed")]
 async fn forgets(_cx: UpgradeContext) {}
 
-#[upgrade_test(scenarios = [straight])]
+#[upgrade_test(scenarios = [upgrade])]
 #[should_panic(expected = "nothing was rehearsed")]
 async fn drops_it(cx: UpgradeContext) {
     drop(cx.upgrade().rehearse());
 }
 
-#[upgrade_test(scenarios = [control, straight])]
+#[upgrade_test(scenarios = [control, upgrade])]
 #[should_panic(expected = "would repeat it for each of its scenarios")]
 async fn histories_of_several(cx: UpgradeContext) -> Result<()> {
     cx.upgrade().histories().rehearse().await
@@ -211,9 +211,9 @@ fn cases_are_listed_under_readable_paths() {
             .filter_map(|path| path.strip_prefix(test)?.strip_prefix("::"))
             .collect()
     };
-    assert_eq!(of("cells"), ["control", "straight"]);
-    assert_eq!(of("options"), ["crash_at::pg15", "crash_at::pg17"]);
-    assert_eq!(of("nested::deep"), ["straight"]);
+    assert_eq!(of("cells"), ["control", "upgrade"]);
+    assert_eq!(of("options"), ["crash::pg15", "crash::pg17"]);
+    assert_eq!(of("nested::deep"), ["upgrade"]);
     assert!(of("absent").is_empty());
 
     let scenarios = |named: bool| -> Vec<&str> {
@@ -314,7 +314,7 @@ fn a_bad_variable_is_named() {
 }
 
 /// Runs the line that a failure prints, as far as the arguments of the test program go.
-#[upgrade_test(scenarios = [straight])]
+#[upgrade_test(scenarios = [upgrade])]
 async fn reproduced(cx: UpgradeContext) -> Result<()> {
     cx.rehearses_nothing();
     let case = TestCase::of(&cx)?;

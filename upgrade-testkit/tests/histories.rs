@@ -107,7 +107,7 @@ async fn a_loss_between_up_and_down_is_found_shortened_saved_and_run_first() {
     assert!(shown.starts_with(shortest), "{shown}");
     let report = error.report().unwrap();
     let found = report.findings_of(Severity::Error).next().unwrap();
-    assert_eq!(found.finding.id, "rows-written-late-lost", "{shown}");
+    assert_eq!(found.finding.id, "down/new-rows-lost", "{shown}");
     assert_eq!(found.finding.subject, "table public.orders", "{shown}");
     assert!(shown.contains("0002_m.down.sql"), "{shown}");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -178,7 +178,7 @@ async fn values_that_a_down_cuts_are_found_and_what_only_the_new_release_knows_m
         .findings_of(Severity::Error)
         .map(|found| found.finding.id.as_str())
         .collect();
-    assert_eq!(ids, ["rows-written-late-lost"], "{shown}");
+    assert_eq!(ids, ["down/new-rows-lost"], "{shown}");
 }
 
 #[tokio::test]
@@ -299,7 +299,7 @@ async fn a_schema_that_the_down_leaves_otherwise_needs_no_write() {
         shown.starts_with("the history `up 1; down 1` fails"),
         "{shown}"
     );
-    assert!(shown.contains("round-trip-schema-differs"), "{shown}");
+    assert!(shown.contains("down/schema-differs"), "{shown}");
 }
 
 #[tokio::test]
@@ -332,7 +332,7 @@ async fn a_write_that_the_system_refuses_is_a_history_that_broke_off() {
 }
 
 /// What a test finds saved from another time.
-#[upgrade_test(scenarios = [straight], seed = 7, rows = 10)]
+#[upgrade_test(scenarios = [upgrade], seed = 7, rows = 10)]
 async fn skipped(cx: UpgradeContext) -> Result<()> {
     let good = folder(&[ORDERS, CHANNEL]);
     let saved = tempfile::tempdir()?;
@@ -355,7 +355,7 @@ async fn skipped(cx: UpgradeContext) -> Result<()> {
 #[test]
 fn a_saved_history_that_is_not_possible_any_more_is_skipped_with_a_warning() {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "skipped::straight", "--nocapture"])
+        .args(["--exact", "skipped::upgrade", "--nocapture"])
         .output()
         .unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -370,7 +370,7 @@ fn a_saved_history_that_is_not_possible_any_more_is_skipped_with_a_warning() {
 }
 
 /// Fails, and leaves its history beside the manifest; run by the test below.
-#[upgrade_test(scenarios = [straight], seed = 7, rows = 10)]
+#[upgrade_test(scenarios = [upgrade], seed = 7, rows = 10)]
 #[ignore = "it fails on purpose"]
 async fn saves(cx: UpgradeContext) -> Result<()> {
     let bad = folder(&[ORDERS, PUTS_BACK]);
@@ -381,10 +381,10 @@ async fn saves(cx: UpgradeContext) -> Result<()> {
 #[test]
 fn a_failure_says_how_to_run_it_again_and_where_it_is_saved() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("upgrade-regressions");
-    let file = folder.join("histories__saves__straight.json");
+    let file = folder.join("histories__saves__upgrade.json");
     let reports = tempfile::tempdir().unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "saves::straight", "--ignored"])
+        .args(["--exact", "saves::upgrade", "--ignored"])
         .env("UPGRADE_REPORT_DIR", reports.path())
         .output()
         .unwrap();
@@ -396,7 +396,7 @@ fn a_failure_says_how_to_run_it_again_and_where_it_is_saved() {
     assert!(!output.status.success(), "{printed}");
     for said in [
         "the history `up 1; write seed 1; down 1` fails (it is saved in `",
-        "histories__saves__straight.json` and runs first next time)",
+        "histories__saves__upgrade.json` and runs first next time)",
         "FAILED saves custom",
         "to run it again: UPGRADE_TEST_SEED=7 ",
     ] {
@@ -404,9 +404,9 @@ fn a_failure_says_how_to_run_it_again_and_where_it_is_saved() {
     }
     assert!(
         text.unwrap()
-            .contains("\"found\": \"rows-written-late-lost: table public.orders\"")
+            .contains("\"found\": \"down/new-rows-lost: table public.orders\"")
     );
     removed.unwrap();
-    let report = reports.path().join("histories/saves__straight.plan.json");
+    let report = reports.path().join("histories/saves__upgrade.plan.json");
     assert!(report.exists(), "{printed}");
 }

@@ -96,23 +96,19 @@ async fn what_is_accepted_fails_no_more_and_what_is_new_does() {
     let before = run(package, Scenario::RoundTrip).await;
     assert!(!before.passed && failing(&before).len() >= 2, "{before}");
 
-    for scenario in [
-        Scenario::RoundTrip,
-        Scenario::RollbackAt,
-        Scenario::Straight,
-    ] {
+    for scenario in [Scenario::RoundTrip, Scenario::Rollback, Scenario::Upgrade] {
         let accepting = case(package, scenario, true, false);
         accepting.rehearse().await.unwrap();
         let report = run(package, scenario).await;
         assert!(report.passed, "{report}");
         let shown = report.to_string();
-        let expected = scenario != Scenario::Straight;
+        let expected = scenario != Scenario::Upgrade;
         assert_eq!(shown.contains("accepted: "), expected, "{shown}");
     }
     let file = fs::read_to_string(package.join("upgrade-known.toml")).unwrap();
     assert!(file.contains("3_fails.down.sql"), "{file}");
     assert!(
-        file.contains("round_trip") && !file.contains("straight"),
+        file.contains("round_trip") && !file.contains("upgrade"),
         "{file}"
     );
 
@@ -148,7 +144,9 @@ async fn an_entry_that_is_found_no_more_fails() {
     let stale = failing(&report);
     assert!(stale.len() >= 2, "{report}");
     assert!(
-        stale.iter().all(|(id, _)| *id == "known-not-found"),
+        stale
+            .iter()
+            .all(|(id, _)| *id == "declared/known-not-found"),
         "{report}"
     );
     // An entry is removed by people, and never accepted as missing.
@@ -193,7 +191,7 @@ async fn one_call_allows_and_one_denies() {
     }
     rehearsal.rehearse().await.unwrap();
 
-    let rehearsal = case(package, Scenario::Straight, false, false);
+    let rehearsal = case(package, Scenario::Upgrade, false, false);
     let report = rehearsal.clone().report().await.unwrap();
     let warning = report.findings_of(Severity::Warning).next();
     let warning = &warning
@@ -212,7 +210,7 @@ async fn a_file_that_cannot_be_used_is_named_with_its_line() {
     let rehearsal = case(package.path(), Scenario::RoundTrip, false, false);
     let error = rehearsal.rehearse().await.unwrap_err().to_string();
     assert!(
-        error.contains("upgrade-known.toml:2") && error.contains("is it `down-failed`?"),
+        error.contains("upgrade-known.toml:2") && error.contains("is it `down/failed`?"),
         "{error}"
     );
 }

@@ -99,7 +99,7 @@ async fn the_latest_tag_is_the_previous_release() {
     )
     .unwrap();
     let report = rehearsal(folder.path()).report().await.unwrap();
-    assert_eq!(failures(&report), ["edited-applied-migration"], "{report}");
+    assert_eq!(failures(&report), ["history/edited-up"], "{report}");
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_loss_fails_unless_it_is_declared() {
         ("2_less.sql", "delete from orders;"),
     ]);
     let report = rehearsal(folder.path()).report().await.unwrap();
-    assert_eq!(failures(&report), ["rows-lost-by-up"], "{report}");
+    assert_eq!(failures(&report), ["up/rows-lost"], "{report}");
     assert!(
         report.rollbacks[0].automatic && report.rollbacks[0].confirmed,
         "{report}"
@@ -132,7 +132,7 @@ async fn a_saved_plan_is_carried_out_again() {
     ];
     let folder = folder(&files);
     let first = rehearsal(folder.path()).seed(11).report().await.unwrap();
-    assert_eq!(failures(&first), ["up-failed"], "{first}");
+    assert_eq!(failures(&first), ["up/failed"], "{first}");
 
     let migrations = MigrationFolder::read(folder.path()).unwrap();
     let pending = SqlMigration::all(&migrations).unwrap().split_off(1);
@@ -140,7 +140,7 @@ async fn a_saved_plan_is_carried_out_again() {
         .with_migrations(pending)
         .with_rollback(SnapshotSwap::new());
     let outline = upgrade.outline(Capabilities::none().with_snapshots());
-    let saved = Plan::new(&outline, Scenario::Straight, 11)
+    let saved = Plan::new(&outline, Scenario::Upgrade, 11)
         .unwrap()
         .to_json();
 
@@ -167,7 +167,7 @@ async fn a_column_gets_the_values_that_the_user_supplies() {
         ("2_a.sql", "alter table orders add column a int;"),
     ]);
     // Also in what the seeder writes as a user.
-    for scenario in [Scenario::Straight, Scenario::EveryRelease] {
+    for scenario in [Scenario::Upgrade, Scenario::SkipRelease] {
         let report = rehearsal(folder.path())
             .scenario(scenario)
             .seed_with(|seeder| seeder.column("orders.note", Just("gift".to_owned())))
@@ -195,16 +195,12 @@ async fn what_a_released_file_declares_is_lost_from_an_earlier_release_too() {
         ]);
         let rehearsal = rehearsal(folder.path())
             .from("2")
-            .scenario(Scenario::EveryRelease);
+            .scenario(Scenario::SkipRelease);
         rehearsal.report().await.unwrap()
     };
     let less = "alter table orders drop column legacy;";
     let report = run(less).await;
-    assert_eq!(
-        failures(&report),
-        ["column-dropped-with-data"; 2],
-        "{report}"
-    );
+    assert_eq!(failures(&report), ["up/column-lost"; 2], "{report}");
     let declared = format!("-- upgrade: loses public.orders.legacy: nobody reads it\n{less}");
     let report = run(&declared).await;
     assert!(report.passed, "{report}");
@@ -249,7 +245,7 @@ async fn a_down_that_undoes_what_users_wrote_is_found_without_a_word_about_users
         let [(id, said)] = &found[..] else {
             panic!("{down}: {found:?}");
         };
-        assert_eq!(id, "rows-written-late-lost");
+        assert_eq!(id, "down/new-rows-lost");
         assert!(said.contains(message), "{down}: {said}");
     }
 }
@@ -320,8 +316,8 @@ async fn strict(_: UpgradeContext) -> Result<Upgrade> {
         .with_reversible())
 }
 
-#[upgrade_test(upgrade = strict, rows = 5, scenarios = [straight])]
-#[should_panic(expected = "down-missing")]
+#[upgrade_test(upgrade = strict, rows = 5, scenarios = [upgrade])]
+#[should_panic(expected = "file/down-missing")]
 async fn what_the_function_asks_for_is_asked(cx: UpgradeContext) -> Result<()> {
     cx.upgrade().set_up_sql(ORDERS).rehearse().await
 }
@@ -333,7 +329,7 @@ async fn whole(cx: UpgradeContext) -> Result<Upgrade> {
     Ok(upgrade.with_released([Arc::new(orders) as _], [1]))
 }
 
-#[upgrade_test(upgrade = whole, rows = 20, scenarios = [straight, fresh_install])]
+#[upgrade_test(upgrade = whole, rows = 20, scenarios = [upgrade, fresh_install])]
 async fn the_function_makes_the_previous_release(cx: UpgradeContext) -> Result<()> {
     let report = cx.upgrade().report().await?;
     assert!(report.passed, "{report}");
@@ -360,7 +356,7 @@ async fn what_a_command_makes_is_made_anew() {
             .rows(5)
     };
     let report = rehearsal().report().await.unwrap();
-    assert_eq!(failures(&report), ["up-failed"], "{report}");
+    assert_eq!(failures(&report), ["up/failed"], "{report}");
     // The command line is the same, and makes another release.
     let legacy = ORDERS.replace("note text", "legacy text");
     std::fs::write(&file, legacy).unwrap();

@@ -133,7 +133,7 @@ async fn run(cx: &UpgradeContext, case: &TestCase, most: u64) -> Result<(Plan, R
     Ok((plan, report))
 }
 
-#[upgrade_test(scenarios = [straight])]
+#[upgrade_test(scenarios = [upgrade])]
 async fn files(cx: UpgradeContext) -> Result<()> {
     // Its runs are those of another case.
     cx.rehearses_nothing();
@@ -141,7 +141,7 @@ async fn files(cx: UpgradeContext) -> Result<()> {
     let mut settings = Settings::default();
     settings.report_dir = Some(folder.path().to_owned());
     let case = TestCase::new(*TestCase::of(&cx)?.spec(), settings);
-    let stem = folder.path().join("reports/files__straight");
+    let stem = folder.path().join("reports/files__upgrade");
     let read = |extension: &str| fs::read_to_string(stem.with_extension(extension));
 
     let (plan, report) = run(&cx, &case, 1).await?;

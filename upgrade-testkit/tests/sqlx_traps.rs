@@ -87,7 +87,7 @@ async fn t1_no_transaction_with_two_statements_is_one_transaction() {
     let migrator = Migrator::new(folder.path()).await.unwrap();
     let error = migrator.run(&mut connection).await.unwrap_err();
     assert!(format!("{error:?}").contains("cannot run inside a transaction block"));
-    let id = "no-transaction-several-statements";
+    let id = "file/several-statements";
     raises(rehearsal(folder.path()), id, "0002_indexes.up.sql:2").await;
 }
 
@@ -173,7 +173,7 @@ async fn t2_a_failed_migration_leaves_the_lock_to_the_pool() {
     });
     let rehearsal = Rehearsal::new("orders").unwrap().built([], [by_sqlx]);
     let rehearsal = rehearsal.set_up_sql(FIRST.1).without_template();
-    raises(rehearsal, "advisory-lock-leaked", "holds advisory lock").await;
+    raises(rehearsal, "session/lock-leaked", "holds advisory lock").await;
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn t3_undo_passes_over_what_cannot_be_undone() {
     assert!(exists(&mut connection, "kept").await, "undo was `Ok`");
     raises(
         rehearsal(folder.path()),
-        "irreversible-in-range",
+        "file/one-way-between",
         "0002_one_way",
     )
     .await;
@@ -205,7 +205,7 @@ async fn t4_undo_without_a_down_is_ok_and_undoes_nothing() {
     migrator.undo(&mut connection, 1).await.unwrap();
     assert!(exists(&mut connection, "notes").await, "undo was `Ok`");
     let rehearsal = rehearsal(folder.path()).reversible();
-    raises(rehearsal, "down-missing", "migration 0002_notes").await;
+    raises(rehearsal, "file/down-missing", "migration 0002_notes").await;
 }
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn t5_undo_looks_at_no_checksum() {
     assert!(exists(&mut connection, "notes").await, "undo was `Ok`");
     let from = format!("folder:{}", before.path().display());
     let rehearsal = rehearsal(after.path()).from(from).reversible();
-    raises(rehearsal, "edited-applied-migration", "0002_notes").await;
+    raises(rehearsal, "history/edited-up", "0002_notes").await;
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn t6_a_late_version_is_applied_without_a_word() {
     let from = format!("folder:{}", before.path().display());
     raises(
         rehearsal(after.path()).from(from),
-        "late-version",
+        "history/late-version",
         "0002_a.sql",
     )
     .await;
@@ -285,7 +285,7 @@ async fn t7_an_invalid_index_counts_as_made() {
     migrator.run(&mut connection).await.unwrap();
     assert!(!valid(&mut connection, "events_id").await, "run was `Ok`");
     let rehearsal = rehearsal(partitioned.path());
-    raises(rehearsal, "invalid-index-accepted", "public.events_id").await;
+    raises(rehearsal, "up/index-invalid", "public.events_id").await;
 }
 
 #[tokio::test]
@@ -301,7 +301,7 @@ async fn t8_a_search_path_stays_set() {
         format!("{error:?}").contains("_sqlx_migrations"),
         "its own record is out of reach: {error:?}"
     );
-    let id = "session-setting-leaked";
+    let id = "session/setting-leaked";
     let report = rehearsal(folder.path()).report().await;
     let report = match &report {
         Ok(report) => report,
@@ -339,6 +339,6 @@ async fn t9_a_prepared_statement_breaks() {
             .contains("cached plan must not change result type")
     );
     connection.close().await.unwrap();
-    let id = "prepared-statement-broken";
+    let id = "statement/prepared-fails";
     raises(rehearsal(folder.path()), id, "table public.orders").await;
 }

@@ -50,14 +50,14 @@ pub(super) async fn measure(pool: &Pool, effort: Effort) -> Result<Vec<Line>> {
     let template = Arc::new(shop.template(pool, ROWS).await?);
     let larger = Arc::new(shop.template(pool, ROWS * 10).await?);
     let mut lines = Vec::new();
-    for scenario in [Scenario::Straight, Scenario::RoundTrip] {
+    for scenario in [Scenario::Upgrade, Scenario::RoundTrip] {
         lines.push(shop.against_bare(&template, scenario, effort).await?);
     }
     let mut samples = [Sample::default(), Sample::default()];
     for round in 0..=effort.slow_rounds() {
         for arm in order(round, 2) {
             let template = [&template, &larger][arm];
-            let (time, _) = shop.rehearse(template, Scenario::Straight).await?;
+            let (time, _) = shop.rehearse(template, Scenario::Upgrade).await?;
             if round > 0 {
                 samples[arm].push(time);
             }
@@ -66,7 +66,7 @@ pub(super) async fn measure(pool: &Pool, effort: Effort) -> Result<Vec<Line>> {
     let [small, large] = samples;
     lines.push(Line {
         what: format!(
-            "rehearsal `straight`, from {ROWS} to {} rows a table",
+            "rehearsal `upgrade`, from {ROWS} to {} rows a table",
             ROWS * 10
         ),
         against: "our time for the fewer".to_owned(),

@@ -44,14 +44,14 @@ impl CrashOutcome {
             self.run_again += crash.run_again;
             self.rolled_back += crash.rolled_back;
         }
-        let not_felt = |found: &&FoundIn| found.finding.id == "crash-not-felt";
+        let not_felt = |found: &&FoundIn| found.finding.id == "crash/not-felt";
         self.not_felt += report.findings.iter().filter(not_felt).count();
         self.unexplained += unexplained(report);
         self.elapsed_s += std::time::Duration::from_millis(report.elapsed_ms).as_secs_f64();
         for found in &report.findings {
             let text = found.finding.to_string();
             // What a kept copy would lose is said at every rollback; the other has a column.
-            let counted = ["rollback-loses", "crash-not-felt"].contains(&found.finding.id.as_str());
+            let counted = ["rollback/loses", "crash/not-felt"].contains(&found.finding.id.as_str());
             if !counted && !self.findings.contains(&text) {
                 self.findings.push(text);
             }

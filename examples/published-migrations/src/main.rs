@@ -124,7 +124,7 @@ async fn crashes(arguments: &Arguments) -> Result<Vec<CrashOutcome>> {
         let mut from = 0;
         while from < head {
             let rehearsal = rehearsal(set, arguments, &folder, versions[from], versions[head])?
-                .scenario(Scenario::CrashAt);
+                .scenario(Scenario::Crash);
             let report = rehearsal.report().await?;
             outcome.add(&report);
             let tried = report.migrations.iter();
@@ -161,10 +161,10 @@ async fn one(set: &Set, arguments: &Arguments) -> Result<Outcome> {
                 scenario,
             )
         };
-        outcome.add(&rehearse(head, Scenario::Straight).await?);
+        outcome.add(&rehearse(head, Scenario::Upgrade).await?);
         // From the oldest rows every boundary, from later ones the next.
         let to = if from == 0 { head } else { from + 1 };
-        outcome.add(&rehearse(to, Scenario::RollbackAt).await?);
+        outcome.add(&rehearse(to, Scenario::Rollback).await?);
     }
     outcome.elapsed_s = started.elapsed().as_secs_f64();
     Ok(outcome)

@@ -69,7 +69,7 @@ impl Outcome {
         for found in &report.findings {
             let finding = &found.finding;
             // What a kept copy would lose is said at every boundary; it is no finding about the set.
-            if finding.id == "rollback-loses"
+            if finding.id == "rollback/loses"
                 || seen
                     .insert((&finding.id, finding.subject.as_str()), ())
                     .is_some()

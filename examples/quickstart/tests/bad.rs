@@ -29,185 +29,185 @@ macro_rules! bad {
 }
 
 bad! {
-    "round-trip-schema-differs" / check_forgotten in RoundTrip => [
-        ("round-trip-schema-differs", "constraint public.lines / lines_quantity_check", "0013_larger_quantities.down.sql"),
-        ("up-failed", "migration 0013_larger_quantities", "0013_larger_quantities.up.sql"),
+    "down/schema-differs" / check_forgotten in RoundTrip => [
+        ("down/schema-differs", "constraint public.lines / lines_quantity_check", "0013_larger_quantities.down.sql"),
+        ("up/failed", "migration 0013_larger_quantities", "0013_larger_quantities.up.sql"),
     ];
-    "round-trip-schema-differs" / comment_lost in RoundTrip => [
-        ("round-trip-schema-differs", "column public.customers.phone", "0013_phone_as_text.down.sql"),
-        ("rows-written-late-lost", "table public.customers", "0013_phone_as_text.down.sql"),
-        ("lost-as-side-effect", "column public.customers.phone", "0013_phone_as_text.up.sql"),
+    "down/schema-differs" / comment_lost in RoundTrip => [
+        ("down/schema-differs", "column public.customers.phone", "0013_phone_as_text.down.sql"),
+        ("down/new-rows-lost", "table public.customers", "0013_phone_as_text.down.sql"),
+        ("up/lost-as-side-effect", "column public.customers.phone", "0013_phone_as_text.up.sql"),
     ];
-    "round-trip-schema-differs" / default_lost in RoundTrip => [
-        ("round-trip-schema-differs", "column public.orders.status", "0013_orders_start_paid.down.sql"),
+    "down/schema-differs" / default_lost in RoundTrip => [
+        ("down/schema-differs", "column public.orders.status", "0013_orders_start_paid.down.sql"),
     ];
-    "round-trip-schema-differs" / enum_value_left in RoundTrip => [
-        ("round-trip-schema-differs", "type public.order_status", "0013_returned_orders.down.sql"),
-        ("rows-written-late-lost", "table public.orders", "0013_returned_orders.down.sql"),
-        ("up-failed", "migration 0013_returned_orders", "0013_returned_orders.up.sql:1"),
+    "down/schema-differs" / enum_value_left in RoundTrip => [
+        ("down/schema-differs", "type public.order_status", "0013_returned_orders.down.sql"),
+        ("down/new-rows-lost", "table public.orders", "0013_returned_orders.down.sql"),
+        ("up/failed", "migration 0013_returned_orders", "0013_returned_orders.up.sql:1"),
     ];
-    "round-trip-schema-differs" / foreign_key_changed in RoundTrip => [
-        ("round-trip-schema-differs", "constraint public.lines / lines_order_id_fkey", "0013_keep_lines.down.sql"),
+    "down/schema-differs" / foreign_key_changed in RoundTrip => [
+        ("down/schema-differs", "constraint public.lines / lines_order_id_fkey", "0013_keep_lines.down.sql"),
     ];
-    "round-trip-schema-differs" / function_left in RoundTrip => [
-        ("round-trip-schema-differs", "function public.slug(text)", "0013_slugs.down.sql"),
-        ("up-failed", "migration 0013_slugs", "0013_slugs.up.sql"),
+    "down/schema-differs" / function_left in RoundTrip => [
+        ("down/schema-differs", "function public.slug(text)", "0013_slugs.down.sql"),
+        ("up/failed", "migration 0013_slugs", "0013_slugs.up.sql"),
     ];
-    "round-trip-schema-differs" / grant_lost in RoundTrip => [
-        ("round-trip-schema-differs", "view public.customer_totals", "0014_totals_by_currency.down.sql"),
+    "down/schema-differs" / grant_lost in RoundTrip => [
+        ("down/schema-differs", "view public.customer_totals", "0014_totals_by_currency.down.sql"),
     ];
-    "round-trip-schema-differs" / index_forgotten in RoundTrip => [
-        ("round-trip-schema-differs", "index public.orders_customer_id_idx", "0013_orders_by_day.down.sql"),
-        ("up-failed", "migration 0013_orders_by_day", "0013_orders_by_day.up.sql:1"),
+    "down/schema-differs" / index_forgotten in RoundTrip => [
+        ("down/schema-differs", "index public.orders_customer_id_idx", "0013_orders_by_day.down.sql"),
+        ("up/failed", "migration 0013_orders_by_day", "0013_orders_by_day.up.sql:1"),
     ];
-    "round-trip-schema-differs" / not_null_lost in RoundTrip => [
-        ("round-trip-schema-differs", "column public.customers.email", "0013_guests.down.sql"),
-        ("rows-written-late-lost", "table public.customers", "0013_guests.down.sql"),
+    "down/schema-differs" / not_null_lost in RoundTrip => [
+        ("down/schema-differs", "column public.customers.email", "0013_guests.down.sql"),
+        ("down/new-rows-lost", "table public.customers", "0013_guests.down.sql"),
     ];
-    "round-trip-schema-differs" / row_security_left_on in RoundTrip => [
-        ("round-trip-schema-differs", "table public.orders", "0013_tenants.down.sql"),
+    "down/schema-differs" / row_security_left_on in RoundTrip => [
+        ("down/schema-differs", "table public.orders", "0013_tenants.down.sql"),
     ];
-    "round-trip-schema-differs" / statistics_target_lost in RoundTrip => [
-        ("round-trip-schema-differs", "column public.lines.sku", "0014_sku_as_text.down.sql"),
-        ("down-fails-on-new-rows", "migration 0014_sku_as_text", "0014_sku_as_text.down.sql:2"),
+    "down/schema-differs" / statistics_target_lost in RoundTrip => [
+        ("down/schema-differs", "column public.lines.sku", "0014_sku_as_text.down.sql"),
+        ("down/fails-on-new-rows", "migration 0014_sku_as_text", "0014_sku_as_text.down.sql:2"),
     ];
-    "round-trip-schema-differs" / trigger_left_disabled in RoundTrip => [
-        ("round-trip-schema-differs", "trigger public.orders / orders_touch_updated_at", "0013_round_totals.down.sql"),
-        ("trigger-left-disabled", "trigger public.orders / orders_touch_updated_at", "0013_round_totals.up.sql"),
+    "down/schema-differs" / trigger_left_disabled in RoundTrip => [
+        ("down/schema-differs", "trigger public.orders / orders_touch_updated_at", "0013_round_totals.down.sql"),
+        ("up/trigger-disabled", "trigger public.orders / orders_touch_updated_at", "0013_round_totals.up.sql"),
     ];
-    "round-trip-schema-differs" / trigger_lost in RoundTrip => [
-        ("round-trip-schema-differs", "trigger public.orders / orders_touch_updated_at", "0013_audit.down.sql"),
-        ("up-failed", "migration 0013_audit", "0013_audit.up.sql:1"),
+    "down/schema-differs" / trigger_lost in RoundTrip => [
+        ("down/schema-differs", "trigger public.orders / orders_touch_updated_at", "0013_audit.down.sql"),
+        ("up/failed", "migration 0013_audit", "0013_audit.up.sql:1"),
     ];
-    "round-trip-schema-differs" / view_gone_by_cascade in RoundTrip => [
-        ("round-trip-schema-differs", "view public.customer_totals", "0013_address_in_its_own_table.down.sql"),
-        ("up-failed", "migration 0013_address_in_its_own_table", "0013_address_in_its_own_table.up.sql:3"),
+    "down/schema-differs" / view_gone_by_cascade in RoundTrip => [
+        ("down/schema-differs", "view public.customer_totals", "0013_address_in_its_own_table.down.sql"),
+        ("up/failed", "migration 0013_address_in_its_own_table", "0013_address_in_its_own_table.up.sql:3"),
     ];
-    "advisory-lock-leaked" / lock_kept in Straight => [
-        ("advisory-lock-leaked", "migration 0013_backfill", "0013_backfill.up.sql"),
+    "session/lock-leaked" / lock_kept in Upgrade => [
+        ("session/lock-leaked", "migration 0013_backfill", "0013_backfill.up.sql"),
     ];
-    "checksum-line-endings" / saved_elsewhere in Straight => [
-        ("checksum-line-endings", "0013_channel.up.sql:1", "0013_channel.up.sql:1"),
+    "file/line-endings" / saved_elsewhere in Upgrade => [
+        ("file/line-endings", "0013_channel.up.sql:1", "0013_channel.up.sql:1"),
     ];
-    "column-dropped-with-data" / phone_numbers in Straight => [
-        ("column-dropped-with-data", "column public.customers.phone", "0013_no_phones.up.sql"),
+    "up/column-lost" / phone_numbers in Upgrade => [
+        ("up/column-lost", "column public.customers.phone", "0013_no_phones.up.sql"),
     ];
-    "constraint-not-validated" / foreign_key in Straight => [
-        ("constraint-not-validated", "constraint public.lines / lines_price_sane", "0013_events_of_orders.up.sql"),
+    "up/constraint-not-validated" / foreign_key in Upgrade => [
+        ("up/constraint-not-validated", "constraint public.lines / lines_price_sane", "0013_events_of_orders.up.sql"),
     ];
-    "crash-result-differs" / shifted_twice in CrashAt => [
-        ("crash-recorded-wrong", "migration 0013_times_in_utc", "0013_times_in_utc.up.sql"),
-        ("crash-result-differs", "table public.customers", "0013_times_in_utc.up.sql"),
-        ("rollback-changed-rows", "table public.customers", ""),
+    "crash/result-differs" / shifted_twice in Crash => [
+        ("crash/record-wrong", "migration 0013_times_in_utc", "0013_times_in_utc.up.sql"),
+        ("crash/result-differs", "table public.customers", "0013_times_in_utc.up.sql"),
+        ("rollback/rows-changed", "table public.customers", ""),
     ];
-    "data-changed-through-down" / column_back_without_values in RoundTrip => [
-        ("data-changed-through-down", "table public.customers", "0013_no_phones.down.sql"),
+    "down/rows-changed" / column_back_without_values in RoundTrip => [
+        ("down/rows-changed", "table public.customers", "0013_no_phones.down.sql"),
     ];
-    "data-changed-through-down" / prices_rounded in RoundTrip => [
-        ("data-changed-through-down", "table public.lines", "0013_whole_prices.down.sql"),
-        ("rows-written-late-lost", "table public.lines", "0013_whole_prices"),
+    "down/rows-changed" / prices_rounded in RoundTrip => [
+        ("down/rows-changed", "table public.lines", "0013_whole_prices.down.sql"),
+        ("down/new-rows-lost", "table public.lines", "0013_whole_prices"),
     ];
-    "data-lost-through-down" / archive_dropped in RoundTrip => [
-        ("data-lost-through-down", "table public.lines", "0013_archive.down.sql"),
-        ("rows-written-late-lost", "table public.lines", "0013_archive"),
+    "down/rows-lost" / archive_dropped in RoundTrip => [
+        ("down/rows-lost", "table public.lines", "0013_archive.down.sql"),
+        ("down/new-rows-lost", "table public.lines", "0013_archive"),
     ];
-    "down-empty" / one_way_in_disguise in Straight => [
-        ("down-empty", "0013_channel.down.sql:1", "0013_channel.down.sql:1"),
+    "file/down-empty" / one_way_in_disguise in Upgrade => [
+        ("file/down-empty", "0013_channel.down.sql:1", "0013_channel.down.sql:1"),
     ];
-    "down-failed" / wrong_name in RoundTrip => [
-        ("down-failed", "migration 0013_by_sku", "0013_by_sku.down.sql:2"),
+    "down/failed" / wrong_name in RoundTrip => [
+        ("down/failed", "migration 0013_by_sku", "0013_by_sku.down.sql:2"),
     ];
-    "down-fails-on-new-rows" / check_again in RoundTrip => [
-        ("down-fails-on-new-rows", "migration 0013_any_quantity", "0013_any_quantity.down.sql:1"),
+    "down/fails-on-new-rows" / check_again in RoundTrip => [
+        ("down/fails-on-new-rows", "migration 0013_any_quantity", "0013_any_quantity.down.sql:1"),
     ];
-    "down-missing" / one_way in Straight => [
-        ("down-missing", "migration 0013_channel", "0013_channel.up.sql"),
+    "file/down-missing" / one_way in Upgrade => [
+        ("file/down-missing", "migration 0013_channel", "0013_channel.up.sql"),
     ];
-    "down-twice-differs" / record_kept in Repeat => [
-        ("down-twice-differs", "migration 0014_deletes_delete", "0014_deletes_delete.down.sql"),
+    "down/not-idempotent" / record_kept in Rerun => [
+        ("down/not-idempotent", "migration 0014_deletes_delete", "0014_deletes_delete.down.sql"),
     ];
-    "duplicate-version" / two_branches in Straight => [
-        ("duplicate-version", "0013_gift.down.sql", "0013_gift.down.sql"),
-        ("duplicate-version", "0013_gift.up.sql", "0013_gift.up.sql"),
+    "file/duplicate-version" / two_branches in Upgrade => [
+        ("file/duplicate-version", "0013_gift.down.sql", "0013_gift.down.sql"),
+        ("file/duplicate-version", "0013_gift.up.sql", "0013_gift.up.sql"),
     ];
-    "edited-applied-down" / currency_kept in Straight => [
-        ("edited-applied-down", "0006_currency.down.sql", "0006_currency.down.sql"),
+    "history/edited-down" / currency_kept in Upgrade => [
+        ("history/edited-down", "0006_currency.down.sql", "0006_currency.down.sql"),
     ];
-    "edited-applied-migration" / currency_default in Straight => [
-        ("edited-applied-migration", "0006_currency.up.sql", "0006_currency.up.sql"),
+    "history/edited-up" / currency_default in Upgrade => [
+        ("history/edited-up", "0006_currency.up.sql", "0006_currency.up.sql"),
     ];
-    "fresh-install-differs" / only_where_rows_are in FreshInstall => [
-        ("fresh-install-differs", "index public.lines_by_sku", ""),
+    "order/fresh-install-differs" / only_where_rows_are in FreshInstall => [
+        ("order/fresh-install-differs", "index public.lines_by_sku", ""),
     ];
-    "invalid-index-accepted" / partition_forgotten in Straight => [
-        ("invalid-index-accepted", "index public.order_events_by_order", "0013_events_by_order.up.sql"),
+    "up/index-invalid" / partition_forgotten in Upgrade => [
+        ("up/index-invalid", "index public.order_events_by_order", "0013_events_by_order.up.sql"),
     ];
-    "invariant-broken" / orphans in Straight => [
-        ("invariant-broken", "every line belongs to an order", ""),
+    "validator/invariant-broken" / orphans in Upgrade => [
+        ("validator/invariant-broken", "every line belongs to an order", ""),
     ];
-    "irreversible-in-range" / hole in Straight => [
-        ("irreversible-in-range", "0013_channel.up.sql", "0013_channel.up.sql"),
+    "file/one-way-between" / hole in Upgrade => [
+        ("file/one-way-between", "0013_channel.up.sql", "0013_channel.up.sql"),
     ];
-    "late-version" / forgotten_branch in Straight => [
-        ("late-version", "0000_extensions.up.sql", "0000_extensions.up.sql"),
+    "history/late-version" / forgotten_branch in Upgrade => [
+        ("history/late-version", "0000_extensions.up.sql", "0000_extensions.up.sql"),
     ];
-    "loss-did-not-happen" / stale_declaration in Straight => [
-        ("loss-did-not-happen", "public.lines", "0013_nothing_lost.up.sql"),
+    "declared/loss-not-found" / stale_declaration in Upgrade => [
+        ("declared/loss-not-found", "public.lines", "0013_nothing_lost.up.sql"),
     ];
-    "no-transaction-several-statements" / two_indexes in Straight => [
-        ("no-transaction-several-statements", "0013_two_indexes.up.sql:2", "0013_two_indexes.up.sql:2"),
-        ("up-failed", "migration 0013_two_indexes", "0013_two_indexes.up.sql:2"),
+    "file/several-statements" / two_indexes in Upgrade => [
+        ("file/several-statements", "0013_two_indexes.up.sql:2", "0013_two_indexes.up.sql:2"),
+        ("up/failed", "migration 0013_two_indexes", "0013_two_indexes.up.sql:2"),
     ];
-    "not-re-runnable" / index_by_hand in CrashAt => [
-        ("crash-recorded-wrong", "migration 0013_by_sku", "0013_by_sku.up.sql"),
-        ("rollback-schema-differs", "index public.lines_by_sku", ""),
-        ("not-re-runnable", "migration 0013_by_sku", "0013_by_sku.up.sql:2"),
-        ("crash-half-applied", "migration 0013_by_sku", "0013_by_sku.up.sql"),
+    "crash/not-rerunnable" / index_by_hand in Crash => [
+        ("crash/record-wrong", "migration 0013_by_sku", "0013_by_sku.up.sql"),
+        ("rollback/schema-differs", "index public.lines_by_sku", ""),
+        ("crash/not-rerunnable", "migration 0013_by_sku", "0013_by_sku.up.sql:2"),
+        ("crash/half-applied", "migration 0013_by_sku", "0013_by_sku.up.sql"),
     ];
-    "order-dependent" / two_types in LateBranch => [
-        ("order-dependent", "column public.lines.price", "0013_finer_prices.up.sql"),
+    "order/late-differs" / two_types in OutOfOrder => [
+        ("order/late-differs", "column public.lines.price", "0013_finer_prices.up.sql"),
     ];
-    "rows-changed-by-up" / skus_lowered in Straight => [
-        ("rows-changed-by-up", "table public.lines", "0013_lower_skus.up.sql"),
+    "up/rows-changed" / skus_lowered in Upgrade => [
+        ("up/rows-changed", "table public.lines", "0013_lower_skus.up.sql"),
     ];
-    "rows-lost-by-up" / tidy_up in Straight => [
-        ("rows-lost-by-up", "table public.lines", "0013_tidy_up.up.sql"),
+    "up/rows-lost" / tidy_up in Upgrade => [
+        ("up/rows-lost", "table public.lines", "0013_tidy_up.up.sql"),
     ];
-    "rows-written-late-lost" / down_makes_room in RoundTrip => [
-        ("rows-written-late-lost", "table public.lines", "0013_any_quantity.down.sql"),
+    "down/new-rows-lost" / down_makes_room in RoundTrip => [
+        ("down/new-rows-lost", "table public.lines", "0013_any_quantity.down.sql"),
     ];
-    "sequence-went-back" / identity_made_again in RoundTrip => [
-        ("sequence-went-back", "sequence public.orders_id_seq", "0013_numbers_by_the_service.down.sql"),
+    "down/sequence-reused" / identity_made_again in RoundTrip => [
+        ("down/sequence-reused", "sequence public.orders_id_seq", "0013_numbers_by_the_service.down.sql"),
     ];
-    "session-setting-leaked" / search_path in Straight => [
-        ("session-setting-leaked", "migration 0013_reporting", "0013_reporting.up.sql:2"),
+    "session/setting-leaked" / search_path in Upgrade => [
+        ("session/setting-leaked", "migration 0013_reporting", "0013_reporting.up.sql:2"),
     ];
-    "transaction-control-in-file" / commit_inside in Straight => [
-        ("transaction-control-in-file", "0013_channel.up.sql:1", "0013_channel.up.sql:1"),
+    "file/transaction-control" / commit_inside in Upgrade => [
+        ("file/transaction-control", "0013_channel.up.sql:1", "0013_channel.up.sql:1"),
     ];
-    "transaction-left-open" / commit_forgotten in Straight => [
-        ("no-transaction-several-statements", "0013_channel.up.sql:4", "0013_channel.up.sql:4"),
-        ("transaction-left-open", "migration 0013_channel", "0013_channel.up.sql:3"),
+    "session/transaction-open" / commit_forgotten in Upgrade => [
+        ("file/several-statements", "0013_channel.up.sql:4", "0013_channel.up.sql:4"),
+        ("session/transaction-open", "migration 0013_channel", "0013_channel.up.sql:3"),
     ];
-    "unsupported-statement" / psql_only in Straight => [
-        ("unsupported-statement", "0013_prices.up.sql:1", "0013_prices.up.sql:1"),
-        ("up-failed", "migration 0013_prices", "0013_prices.up.sql:1"),
+    "file/unsupported-statement" / psql_only in Upgrade => [
+        ("file/unsupported-statement", "0013_prices.up.sql:1", "0013_prices.up.sql:1"),
+        ("up/failed", "migration 0013_prices", "0013_prices.up.sql:1"),
     ];
-    "up-empty" / comment_only in Straight => [
-        ("up-empty", "0013_to_be_done.up.sql", "0013_to_be_done.up.sql"),
+    "file/up-empty" / comment_only in Upgrade => [
+        ("file/up-empty", "0013_to_be_done.up.sql", "0013_to_be_done.up.sql"),
     ];
-    "up-twice-differs" / record_out_of_sight in Repeat => [
-        ("up-twice-differs", "migration 0013_schema_of_its_own", "0013_schema_of_its_own.up.sql"),
-        ("up-twice-differs", "table shop._sqlx_migrations", "0013_schema_of_its_own.up.sql"),
+    "up/not-idempotent" / record_out_of_sight in Rerun => [
+        ("up/not-idempotent", "migration 0013_schema_of_its_own", "0013_schema_of_its_own.up.sql"),
+        ("up/not-idempotent", "table shop._sqlx_migrations", "0013_schema_of_its_own.up.sql"),
     ];
-    "up-failed" / cast_of_values in Straight => [
-        ("up-failed", "migration 0013_numeric_skus", "0013_numeric_skus.up.sql:2"),
+    "up/failed" / cast_of_values in Upgrade => [
+        ("up/failed", "migration 0013_numeric_skus", "0013_numeric_skus.up.sql:2"),
     ];
-    "up-failed" / duplicates in Straight => [
-        ("up-failed", "migration 0013_one_order_each", "0013_one_order_each.up.sql:1"),
+    "up/failed" / duplicates in Upgrade => [
+        ("up/failed", "migration 0013_one_order_each", "0013_one_order_each.up.sql:1"),
     ];
-    "up-failed" / not_null_without_default in Straight => [
-        ("up-failed", "migration 0013_channel", "0013_channel.up.sql:2"),
+    "up/failed" / not_null_without_default in Upgrade => [
+        ("up/failed", "migration 0013_channel", "0013_channel.up.sql:2"),
     ];
 }
 

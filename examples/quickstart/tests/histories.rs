@@ -4,7 +4,7 @@
 
 use upgrade_testkit::prelude::*;
 
-#[upgrade_test(from = "0002", rows = 20, scenarios = [straight])]
+#[upgrade_test(from = "0002", rows = 20, scenarios = [upgrade])]
 async fn shop(cx: UpgradeContext) -> Result<()> {
     cx.upgrade()
         .invariant(

@@ -69,8 +69,8 @@ async fn control_changes_nothing() {
 }
 
 #[tokio::test]
-async fn straight_applies_every_migration() {
-    let report = a_good_upgrade_passes(Scenario::Straight).await;
+async fn upgrade_applies_every_migration() {
+    let report = a_good_upgrade_passes(Scenario::Upgrade).await;
     assert!(
         report
             .migrations
@@ -91,14 +91,14 @@ async fn round_trip_reverts_each_and_all() {
 }
 
 #[tokio::test]
-async fn rollback_at_comes_back_from_every_boundary() {
-    let report = a_good_upgrade_passes(Scenario::RollbackAt).await;
+async fn rollback_returns_from_every_boundary() {
+    let report = a_good_upgrade_passes(Scenario::Rollback).await;
     assert_eq!(report.rollbacks_verified(), 2);
 }
 
 #[tokio::test]
-async fn crash_at_is_felt_and_mended() {
-    let report = a_good_upgrade_passes(Scenario::CrashAt).await;
+async fn a_crash_is_felt_and_mended() {
+    let report = a_good_upgrade_passes(Scenario::Crash).await;
     assert!(
         report
             .migrations
@@ -117,7 +117,7 @@ async fn a_down_that_loses_values_is_found() {
     assert!(!report.passed);
     let found = errors(&report);
     assert!(
-        found.contains(&("data-changed-through-down", "table customers")),
+        found.contains(&("down/rows-changed", "table customers")),
         "{report}"
     );
 }
@@ -129,10 +129,10 @@ async fn a_failing_migration_is_found_and_gone_back_from() {
     let upgrade = upgrade()
         .with_migration(total_to_amount())
         .with_migration(failing);
-    let (report, left) = run(upgrade, Scenario::Straight).await;
+    let (report, left) = run(upgrade, Scenario::Upgrade).await;
     assert_eq!(
         errors(&report),
-        [("up-failed", "migration 0002_currency")],
+        [("up/failed", "migration 0002_currency")],
         "{report}"
     );
     assert_eq!(report.rollbacks_verified(), 1, "{report}");

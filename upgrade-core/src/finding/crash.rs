@@ -1,55 +1,70 @@
 //! What is found after a migration was interrupted.
 
 use super::FindingKind;
+use super::kind::scenarios::CRASH;
 use crate::finding::Severity::{Error, Note, Warning};
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
-        id: "not-re-runnable",
+        id: "crash/not-rerunnable",
         title: "after an interruption the migration cannot be run again",
         severity: Error,
+        otherwise: "a warning where a rollback by the downs leads back from there, and a second upgrade then reaches the new release",
+        scenarios: CRASH,
         breaks: "one lost connection in the deploy leaves a system that can be neither upgraded nor left alone, until a person mends it by hand",
         mend: "make each statement repeatable, or run them in one transaction",
     },
     FindingKind {
-        id: "not-revertible-after-crash",
+        id: "crash/not-revertible",
         title: "after an interruption the migration cannot be taken back",
         severity: Error,
+        otherwise: "",
+        scenarios: CRASH,
         breaks: "whoever goes back because the deploy was interrupted is stopped half-way, by a down that takes a whole up for granted",
         mend: "use `if exists` in the down, or run the up in one transaction",
     },
     FindingKind {
-        id: "crash-half-applied",
+        id: "crash/half-applied",
         title: "an interruption leaves a migration partly applied",
         severity: Warning,
+        otherwise: "",
+        scenarios: CRASH,
         breaks: "the record says pending or applied, and the schema is neither: both releases meet a schema that nobody has written for",
         mend: "run the statements in one transaction, or one statement to a file",
     },
     FindingKind {
-        id: "crash-recorded-wrong",
+        id: "crash/record-wrong",
         title: "after an interruption the record and the schema disagree",
         severity: Error,
+        otherwise: "warning where it does not know of what is there",
+        scenarios: CRASH,
         breaks: "the tool skips a migration that is not there, or runs again one that is; each later deploy builds on it",
         mend: "record in the transaction of the migration; where that cannot be, let the statement be repeatable",
     },
     FindingKind {
-        id: "crash-result-differs",
+        id: "crash/result-differs",
         title: "run again after an interruption, it ends with another schema",
         severity: Error,
+        otherwise: "",
+        scenarios: CRASH,
         breaks: "the deploy says that all is well, and this one system has another schema than all others",
         mend: "replace `if not exists` by a check of what is there, and drop what an interruption may have left first",
     },
     FindingKind {
-        id: "crash-not-felt",
+        id: "crash/not-felt",
         title: "a migration finished before it was interrupted",
         severity: Note,
+        otherwise: "",
+        scenarios: CRASH,
         breaks: "nothing was tested: it works over a connection that the test cannot reach, or had ended before",
         mend: "let it reach the database through the endpoints of the context only",
     },
     FindingKind {
-        id: "unlogged-table-emptied",
+        id: "crash/unlogged-emptied",
         title: "a crash of the server has emptied an unlogged table",
         severity: Note,
+        otherwise: "",
+        scenarios: CRASH,
         breaks: "whoever takes the table for lasting: each crash of the server, and each copy of its files, begins with an empty one",
         mend: "keep in it only what can be made again; else `alter table .. set logged`",
     },

@@ -4,18 +4,24 @@
 use std::fmt;
 use std::sync::LazyLock;
 
+use crate::scenario::Scenario;
+
 use super::{Severity, before, crash, down, judge, order, services, up};
 
 /// One kind of finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FindingKind {
-    /// The stable name, such as `round-trip-schema-differs`.
+    /// The stable name, an area and a fact: `down/schema-differs`.
     pub id: &'static str,
     /// What it says, in a few words without a period.
     pub title: &'static str,
     /// How much it weighs where nothing else is said; what is declared or asked for changes it.
     pub severity: Severity,
+    /// When it weighs more or less, such as "note where it is declared"; empty where it never does.
+    pub otherwise: &'static str,
+    /// The scenarios that can raise it. A plan of your own ([`Scenario::Custom`]) can raise all.
+    pub scenarios: &'static [Scenario],
     /// What breaks and for whom, in a sentence.
     pub breaks: &'static str,
     /// How to mend it; reads after "help:".
@@ -30,6 +36,11 @@ impl FindingKind {
             .ok()
             .map(|at| &all[at])
     }
+
+    /// The area, which is the first part of its id.
+    pub fn area(&self) -> &'static str {
+        self.id.split_once('/').map_or(self.id, |(area, _)| area)
+    }
 }
 
 impl fmt::Display for FindingKind {
@@ -38,22 +49,37 @@ impl fmt::Display for FindingKind {
     }
 }
 
-/// What a kind is about: the moment of an upgrade at which it is found, as a heading.
-const TOPICS: [(&str, &[FindingKind]); 7] = [
-    ("Before anything runs", before::KINDS),
-    ("While going up", up::KINDS),
-    ("In another order", order::KINDS),
-    ("After a crash", crash::KINDS),
-    ("While rolling back", down::KINDS),
-    ("While services are replaced", services::KINDS),
-    ("From validators", judge::KINDS),
+/// The areas, which ids begin with, in the order in which an upgrade meets them, each with a heading.
+const AREAS: [(&str, &str); 16] = [
+    ("file", "In the files"),
+    ("history", "In the released files"),
+    ("data", "In the data"),
+    ("declared", "In what is declared"),
+    ("up", "While going up"),
+    ("session", "What a migration leaves in its session"),
+    ("statement", "In the statements of both releases"),
+    ("order", "In another order"),
+    ("down", "While going down"),
+    ("crash", "After a crash"),
+    ("rollback", "In a rollback"),
+    ("restore", "After a restored state"),
+    ("service", "While services are replaced"),
+    ("traffic", "For users meanwhile"),
+    ("validator", "From validators"),
+    ("major", "Between major versions of Postgres"),
 ];
 
 static CATALOGUE: LazyLock<Vec<FindingKind>> = LazyLock::new(|| {
-    let mut all: Vec<FindingKind> = TOPICS
-        .iter()
-        .flat_map(|(_, kinds)| kinds.iter().copied())
-        .collect();
+    let parts = [
+        before::KINDS,
+        up::KINDS,
+        order::KINDS,
+        crash::KINDS,
+        down::KINDS,
+        services::KINDS,
+        judge::KINDS,
+    ];
+    let mut all = parts.concat();
     all.sort_unstable_by_key(|kind| kind.id);
     all
 });
@@ -63,10 +89,60 @@ pub fn catalogue() -> &'static [FindingKind] {
     &CATALOGUE
 }
 
-/// The same kinds by what they are about: each heading with its kinds, in the order in which an
-/// upgrade meets them.
-pub fn by_topic() -> impl Iterator<Item = (&'static str, &'static [FindingKind])> {
-    TOPICS.iter().copied()
+/// The same kinds by area: each heading with its kinds, in the order in which an upgrade meets the
+/// areas.
+pub fn by_area() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'static FindingKind>)>
+{
+    AREAS.iter().map(|(area, heading)| {
+        let of_area = catalogue().iter().filter(move |kind| kind.area() == *area);
+        (*heading, of_area)
+    })
+}
+
+/// Which scenarios raise a kind.
+pub(super) mod scenarios {
+    use crate::scenario::Scenario::{
+        self, Control, Crash, FreshInstall, OutOfOrder, Rerun, Rollback, Rolling, RoundTrip,
+        SkipRelease, Upgrade,
+    };
+
+    pub(crate) const NONE: &[Scenario] = &[];
+    pub(crate) const EVERY: &[Scenario] = &Scenario::ALL;
+    /// Those that inspect the files.
+    pub(crate) const INSPECT: &[Scenario] = &[Upgrade, RoundTrip, Rolling];
+    /// Those that apply migrations.
+    pub(crate) const UP: &[Scenario] = &[
+        Upgrade,
+        RoundTrip,
+        Rollback,
+        Rerun,
+        OutOfOrder,
+        FreshInstall,
+        SkipRelease,
+        Crash,
+        Rolling,
+    ];
+    /// Those that compare rows after the ups.
+    pub(crate) const AFTER: &[Scenario] = &[Upgrade, RoundTrip, Rollback, SkipRelease, Rolling];
+    /// Those that monitor the sessions of a migration.
+    pub(crate) const MONITORED: &[Scenario] = &[Upgrade, RoundTrip];
+    pub(crate) const RERUN: &[Scenario] = &[Rerun];
+    /// Those that run downs one by one.
+    pub(crate) const DOWN: &[Scenario] = &[RoundTrip, Rerun];
+    pub(crate) const ROUND_TRIP: &[Scenario] = &[RoundTrip];
+    /// Those in which users write between an up and the way back.
+    pub(crate) const WRITTEN: &[Scenario] = &[RoundTrip, Rollback, Rolling];
+    /// Those that compare what a rollback or a down gives with what was there before.
+    pub(crate) const BACK: &[Scenario] = &[Upgrade, RoundTrip, Rollback, Crash, Rolling];
+    /// Those that look again at a state that was kept.
+    pub(crate) const RESTORED: &[Scenario] = &[Control, Rollback, Crash, Rolling];
+    pub(crate) const ROLLED_BACK: &[Scenario] = &[Upgrade, Rollback, Crash, Rolling];
+    pub(crate) const CRASH: &[Scenario] = &[Crash];
+    /// Those that replace services while users make requests.
+    pub(crate) const SERVED: &[Scenario] = &[Upgrade, Rolling];
+    pub(crate) const OUT_OF_ORDER: &[Scenario] = &[OutOfOrder];
+    pub(crate) const FRESH_INSTALL: &[Scenario] = &[FreshInstall];
+    pub(crate) const SKIP_RELEASE: &[Scenario] = &[SkipRelease];
 }
 
 #[cfg(test)]
@@ -75,10 +151,10 @@ mod tests {
 
     #[test]
     fn an_id_is_found_and_a_made_up_one_is_not() {
-        let kind = FindingKind::of("down-failed").unwrap();
+        let kind = FindingKind::of("down/failed").unwrap();
         assert_eq!(
             kind.to_string(),
-            "error[down-failed] a down migration failed"
+            "error[down/failed] a down migration failed"
         );
         assert!(FindingKind::of("orders-have-no-lines").is_none());
     }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::subject::Subject;
 
 pub use blame::Blame;
-pub use kind::{FindingKind, by_topic, catalogue};
+pub use kind::{FindingKind, by_area, catalogue};
 pub use known::KnownFinding;
 
 /// How much a [`Finding`] weighs.
@@ -58,7 +58,7 @@ impl fmt::Display for Severity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Finding {
-    /// The stable name of this kind of finding, such as `round-trip-schema-differs`.
+    /// The stable name of this kind of finding, such as `down/schema-differs`.
     pub id: String,
     /// How much it weighs.
     pub severity: Severity,

@@ -1,41 +1,52 @@
 //! What is found while services are replaced, and by their users.
 
 use super::FindingKind;
+use super::kind::scenarios::SERVED;
 use crate::finding::Severity::{Error, Warning};
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
-        id: "services-not-up",
+        id: "service/not-up",
         title: "the services of a release do not come up",
         severity: Error,
+        otherwise: "",
+        scenarios: SERVED,
         breaks: "the deploy hangs with a part of the instances replaced; if it is the old release, a rollback brings nothing back",
         mend: "read the last lines of the container; a release has to start on the schema of the other one, too",
     },
     FindingKind {
-        id: "requests-lost",
+        id: "traffic/lost",
         title: "requests of users were not answered",
         severity: Error,
+        otherwise: "a note while no more are lost than `Traffic::with_most_lost` allows",
+        scenarios: SERVED,
         breaks: "users see errors while the upgrade is under way, and cannot know whether what they sent was done",
         mend: "stop leading requests to an instance before it stops, let it end those that it has, start its successor first; or say how many may be lost: `Traffic::with_most_lost`",
     },
     FindingKind {
-        id: "requests-wrong",
+        id: "traffic/wrong",
         title: "requests of users were answered wrongly",
         severity: Error,
+        otherwise: "",
+        scenarios: SERVED,
         breaks: "users work with wrong data, and nobody notices",
         mend: "start with the mixed versions at which it began: each release has to understand what the other one writes",
     },
     FindingKind {
-        id: "requests-slow",
+        id: "traffic/slow",
         title: "requests of users took too long",
         severity: Warning,
+        otherwise: "",
+        scenarios: SERVED,
         breaks: "users wait, and their own time limits turn slow answers into lost ones",
         mend: "look at the step: a migration that holds a lock, or too few instances that are ready at once",
     },
     FindingKind {
-        id: "not-recovered",
+        id: "service/not-recovered",
         title: "a service does not recover from a fault",
         severity: Error,
+        otherwise: "",
+        scenarios: SERVED,
         breaks: "after a crash, a pause or a cut connection users are served wrongly, or not at all, until somebody steps in",
         mend: "let the service wait for what it needs when it starts, connect again when a connection is gone, and keep nothing in memory that was acknowledged",
     },

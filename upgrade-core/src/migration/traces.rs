@@ -80,7 +80,7 @@ impl Traces {
                 place(script, |_, text| text.contains("pg_advisory_lock")
                     || text.contains("pg_try_advisory_lock"))
             );
-            notice(cx, "advisory-lock-leaked", id, script, message);
+            notice(cx, "session/lock-leaked", id, script, message);
         }
     }
 
@@ -113,7 +113,7 @@ impl Traces {
                     ) && text.contains(name.as_str())
                 })
             );
-            notice(cx, "session-setting-leaked", id, script, message);
+            notice(cx, "session/setting-leaked", id, script, message);
         }
     }
 }
@@ -127,7 +127,7 @@ pub(super) fn left_open(cx: &UpgradeContext, id: &MigrationId, script: &Script) 
             Some("BEGIN" | "START")
         ))
     );
-    notice(cx, "transaction-left-open", id, script, message);
+    notice(cx, "session/transaction-open", id, script, message);
 }
 
 fn notice(cx: &UpgradeContext, finding: &str, id: &MigrationId, script: &Script, message: String) {

@@ -103,7 +103,7 @@ impl LargeObjects {
 
 impl Observation {
     /// The sequences of both that would hand out a number again in `actual`, each as an error
-    /// `sequence-went-back`. One that has gone on is no difference: numbers are handed out also by
+    /// `down/sequence-reused`. One that has gone on is no difference: numbers are handed out also by
     /// what is rolled back.
     pub fn sequence_findings(&self, actual: &Self) -> Vec<Finding> {
         self.sequences
@@ -119,7 +119,7 @@ impl Observation {
                     now.next()
                 );
                 Some(Finding::error(
-                    "sequence-went-back",
+                    "down/sequence-reused",
                     format!("sequence {name}"),
                     message,
                 ))
@@ -128,7 +128,7 @@ impl Observation {
     }
 
     /// The sequences of `actual` that would hand out a number that their column has or has passed, each
-    /// as an error `sequence-behind-column`. One whose column was in that state before is left out.
+    /// as an error `up/sequence-behind`. One whose column was in that state before is left out.
     pub(crate) fn behind_findings(&self, actual: &Self) -> Vec<Finding> {
         let behind = |seen: &Self| -> Vec<(String, Counted, i128)> {
             let all = seen.counted.iter().filter_map(|(name, counted)| {
@@ -156,11 +156,7 @@ impl Observation {
                     "would hand out {next} next, and column {} has {} already",
                     counted.column, counted.furthest
                 );
-                Finding::error(
-                    "sequence-behind-column",
-                    format!("sequence {name}"),
-                    message,
-                )
+                Finding::error("up/sequence-behind", format!("sequence {name}"), message)
             })
             .collect()
     }
@@ -178,7 +174,7 @@ impl Observation {
         Some(found)
     }
 
-    /// Whether the large objects of `actual` are others, as an error `large-objects-differ`.
+    /// Whether the large objects of `actual` are others, as an error `data/large-objects-differ`.
     pub fn large_object_findings(&self, actual: &Self) -> Option<Finding> {
         let (before, now) = (self.large_objects.as_ref()?, actual.large_objects.as_ref()?);
         let same_content = match (&before.sum, &now.sum) {
@@ -195,14 +191,14 @@ impl Observation {
             format!("there were {}, there are {}", before.count, now.count)
         };
         Some(Finding::error(
-            "large-objects-differ",
+            "data/large-objects-differ",
             "large objects",
             message,
         ))
     }
 
     /// The tables of both whose columns stand in another order in `actual`, each as a note
-    /// `column-order-differs`: `select *` shows them so, and an insert without names takes them so.
+    /// `down/column-order-differs`: `select *` shows them so, and an insert without names takes them so.
     pub fn column_order_findings(&self, actual: &Self) -> Vec<Finding> {
         self.column_order
             .iter()
@@ -219,7 +215,7 @@ impl Observation {
                         then.join(", "),
                         since.join(", ")
                     );
-                    Finding::note("column-order-differs", TableRef::new(name), message)
+                    Finding::note("down/column-order-differs", TableRef::new(name), message)
                 })
             })
             .collect()
@@ -281,7 +277,7 @@ mod tests {
         let found = ok.behind_findings(&behind);
         assert_eq!(
             found[0].to_string(),
-            "error[sequence-behind-column] sequence s_new: would hand out 1 next, and column t.id has 11 already"
+            "error[up/sequence-behind] sequence s_new: would hand out 1 next, and column t.id has 11 already"
         );
         assert!(behind.behind_findings(&behind).is_empty());
         assert!(ok.behind_findings(&ok).is_empty());

@@ -13,9 +13,9 @@ use super::schema::facts;
 use crate::finding::Finding;
 
 /// What protected data and protects it no more.
-const PROTECTION: &str = "protection-lost";
+const PROTECTION: &str = "up/protection-lost";
 /// What is missing, and was no protection.
-const LOST: &str = "lost-as-side-effect";
+const LOST: &str = "up/lost-as-side-effect";
 
 /// The words of the statements that migrations have sent, in lower case unless they are quoted.
 #[derive(Debug, Clone, Default)]
@@ -339,11 +339,11 @@ impl Both<'_> {
         }
         if became("enabled", "false") && of.kind == "trigger" {
             let message = "is left disabled";
-            found.push(Finding::warning("trigger-left-disabled", name, message));
+            found.push(Finding::warning("up/trigger-disabled", name, message));
         }
         if became("populated", "false") {
             let message = "is left without its rows: what reads it fails until it is refreshed";
-            found.push(Finding::warning("view-not-populated", name, message));
+            found.push(Finding::warning("up/view-not-populated", name, message));
         }
     }
 }

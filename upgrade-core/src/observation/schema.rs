@@ -78,11 +78,15 @@ pub(super) fn unfinished(before: &Observation, after: &Observation) -> Vec<Findi
         };
         if name.starts_with("index ") && (new("valid: false") || new("ready: false")) {
             let message = "is not valid: no query uses it, and every write pays for it";
-            findings.push(Finding::error("invalid-index-accepted", name, message));
+            findings.push(Finding::error("up/index-invalid", name, message));
         }
         if name.starts_with("constraint ") && new("validated: false") {
             let message = "was never validated: rows that were there may break it";
-            findings.push(Finding::warning("constraint-not-validated", name, message));
+            findings.push(Finding::warning(
+                "up/constraint-not-validated",
+                name,
+                message,
+            ));
         }
     }
     findings

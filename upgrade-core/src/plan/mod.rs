@@ -29,7 +29,7 @@ pub use policy::{Difference, OnFailure, Policy};
 pub use steps::PlannedStep;
 
 /// The version of the format in which plans are saved.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The label of the previous release, as it was before anything moved.
 pub(crate) const BASELINE: &str = "baseline";
@@ -397,19 +397,22 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] with line and column, or when the format is of another version.
     pub fn from_json(json: &str) -> Result<Self> {
-        let plan: Self = serde_json::from_str(json).map_err(|source| {
-            Error::new(ErrorKind::InvalidInput, "the saved plan cannot be read").with_source(source)
-        })?;
-        if plan.format != FORMAT {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!(
-                    "the saved plan has format {}, this version reads {FORMAT}",
-                    plan.format
-                ),
-            )
-            .with_hint("plan again, with the seed of the saved plan"));
+        /// What says how the rest is to be read.
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
         }
+        let unreadable = |source| {
+            Error::new(ErrorKind::InvalidInput, "the saved plan cannot be read").with_source(source)
+        };
+        let Head { format } = serde_json::from_str(json).map_err(unreadable)?;
+        if format != FORMAT {
+            let message =
+                format!("the saved plan has format {format}, this version reads {FORMAT}");
+            return Err(Error::new(ErrorKind::InvalidInput, message)
+                .with_hint("plan again, with the seed of the saved plan"));
+        }
+        let plan: Self = serde_json::from_str(json).map_err(unreadable)?;
         Ok(plan)
     }
 

@@ -242,6 +242,6 @@ mod tests {
                 way(BASELINE, false),
             ]
         );
-        assert_eq!(ways(Scenario::RollbackAt), [way(BASELINE, true)]);
+        assert_eq!(ways(Scenario::Rollback), [way(BASELINE, true)]);
     }
 }

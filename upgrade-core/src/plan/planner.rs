@@ -5,10 +5,10 @@ mod draft;
 mod faults;
 mod history;
 mod order;
-mod rollback_at;
+mod rollback;
 mod rolling;
 mod round_trip;
-mod straight;
+mod upgrade;
 
 use super::policy::of_custom_steps;
 use super::{
@@ -26,14 +26,14 @@ pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<P
     let mut draft = Draft::begun(outline, scenario, seed);
     match scenario {
         Scenario::Control => draft.control(),
-        Scenario::Straight => draft.straight(),
+        Scenario::Upgrade => draft.upgrade(),
         Scenario::RoundTrip => draft.round_trip(),
-        Scenario::RollbackAt => draft.rollback_at(),
-        Scenario::Repeat => draft.repeat(),
-        Scenario::LateBranch => draft.late_branch(),
+        Scenario::Rollback => draft.rollback(),
+        Scenario::Rerun => draft.rerun(),
+        Scenario::OutOfOrder => draft.out_of_order(),
         Scenario::FreshInstall => draft.fresh_install(),
-        Scenario::EveryRelease => draft.every_release(),
-        Scenario::CrashAt => draft.crash_at(),
+        Scenario::SkipRelease => draft.skip_release(),
+        Scenario::Crash => draft.crash(),
         Scenario::Rolling => draft.rolling(),
         Scenario::Custom => {
             return Err(Error::new(
@@ -98,21 +98,21 @@ fn require(outline: &Outline, scenario: Scenario) -> Result<()> {
         )
         .with_hint("name an earlier release with `from`"));
     }
-    let begins_empty = matches!(scenario, Scenario::FreshInstall | Scenario::EveryRelease);
+    let begins_empty = matches!(scenario, Scenario::FreshInstall | Scenario::SkipRelease);
     if begins_empty && !outline.capabilities.empty {
         return unsupported(
             "an environment that can be emptied",
             "run it in staging, on a database that the library has made",
         );
     }
-    let rehearses = !matches!(scenario, Scenario::Control | Scenario::Straight);
+    let rehearses = !matches!(scenario, Scenario::Control | Scenario::Upgrade);
     if rehearses && !outline.capabilities.snapshots {
         return unsupported(
             "an environment that can take snapshots",
             "run it in staging, where databases may be copied",
         );
     }
-    if scenario == Scenario::CrashAt && !outline.capabilities.faults {
+    if scenario == Scenario::Crash && !outline.capabilities.faults {
         return unsupported(
             "an environment in which faults may be injected",
             "run it in staging, where sessions may be terminated",
@@ -124,8 +124,7 @@ fn require(outline: &Outline, scenario: Scenario) -> Result<()> {
             "run it in staging, by a `DockerEnvironment` that knows both releases",
         );
     }
-    if matches!(scenario, Scenario::RollbackAt | Scenario::CrashAt) && outline.strategies.is_empty()
-    {
+    if matches!(scenario, Scenario::Rollback | Scenario::Crash) && outline.strategies.is_empty() {
         return unsupported("a rollback", "add one with `Upgrade::with_rollback`");
     }
     Ok(())

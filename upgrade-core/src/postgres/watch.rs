@@ -127,7 +127,7 @@ impl Watch {
             let role = live.connect_options().get_username().to_owned();
             findings.push(
                 Finding::note(
-                    "sessions-not-seen",
+                    "session/not-seen",
                     format!("database {}", live.name()),
                     format!(
                         "whether {hidden} sessions of other roles have a transaction open cannot \
@@ -140,9 +140,9 @@ impl Watch {
         findings.extend(left.into_iter().map(|(_, _, what, said)| {
             let subject = format!("database {}", live.name());
             if what == "lock" {
-                Finding::error("advisory-lock-leaked", subject, said)
+                Finding::error("session/lock-leaked", subject, said)
             } else {
-                Finding::error("transaction-left-open", subject, said)
+                Finding::error("session/transaction-open", subject, said)
             }
         }));
         Ok((findings, session))
@@ -168,7 +168,7 @@ impl Watch {
         let findings = changed
             .map(|(n, error)| {
                 Finding::note(
-                    "prepared-statement-broken",
+                    "statement/prepared-fails",
                     format!("table {}", self.prepared[&numbers[n]]),
                     format!(
                         "`select *` that was prepared before fails now: {}",

@@ -26,7 +26,7 @@ pub use crate::outcome::{RollbackReport, StepOutcome, TrafficReport};
 pub(crate) use text::seconds;
 
 /// The version of the JSON format.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The record of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -374,7 +374,7 @@ mod tests {
     fn failure() -> Report {
         let id = MigrationId::new("0002", "lines");
         let gone = || {
-            Finding::error("round-trip-schema-differs", "index orders_at", "is gone")
+            Finding::error("down/schema-differs", "index orders_at", "is gone")
                 .with_evidence("-unique: true\n")
         };
         let blame = Blame::new(id.clone()).with_file("0002_lines.down.sql");
@@ -430,7 +430,7 @@ mod tests {
                 found(3, gone().with_blame(blame)),
                 found(
                     5,
-                    Finding::error("round-trip-schema-differs", "view v", "is gone"),
+                    Finding::error("down/schema-differs", "view v", "is gone"),
                 ),
                 found(5, Finding::note("mine", "orders", "are few")),
                 found(5, gone()),
@@ -455,13 +455,13 @@ mod tests {
         let expected = "\
 FAILED orders round_trip (0001 -> 0002) in 1.50 s: 1 migration, 2 tables, 100 rows, seed 7
 
-error[round-trip-schema-differs] index orders_at: is gone
+error[down/schema-differs] index orders_at: is gone
   since migration 0002_lines (0002_lines.down.sql)
   in 2 attempts (steps 3, 5; rollback): compare schema and rows with `baseline`
     -unique: true
   help: make the down undo all that the up did; the lines with `-` are what it has to bring back
 
-error[round-trip-schema-differs] view v: is gone
+error[down/schema-differs] view v: is gone
   in step 5 (rollback): compare schema and rows with `baseline`
 
 note[mine] orders: are few
@@ -501,14 +501,14 @@ requests
 
     #[test]
     fn a_finding_says_for_itself_what_to_do() {
-        let known = Finding::error("up-failed", "migration 1", "failed");
+        let known = Finding::error("up/failed", "migration 1", "failed");
         assert_eq!(
             help(&known),
-            FindingKind::of("up-failed").map(|kind| kind.mend)
+            FindingKind::of("up/failed").map(|kind| kind.mend)
         );
         assert_eq!(help(&known.with_help("ask")), Some("ask"));
         assert_eq!(
-            help(&Finding::note("up-failed", "migration 1", "failed")),
+            help(&Finding::note("up/failed", "migration 1", "failed")),
             None
         );
         assert_eq!(help(&Finding::error("mine", "orders", "are few")), None);

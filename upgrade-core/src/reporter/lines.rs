@@ -169,7 +169,7 @@ pub(super) mod tests {
         let plan = Plan {
             format: FORMAT,
             name: "orders".to_owned(),
-            scenario: Scenario::Straight,
+            scenario: Scenario::Upgrade,
             seed: 7,
             from: Version::new("0001"),
             to: Version::new("0002"),
@@ -245,7 +245,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::reporter) const GOLDEN: &str = "\
-orders straight (0001 -> 0002), 3 steps, seed 7
+orders upgrade (0001 -> 0002), 3 steps, seed 7
      1  expand     ok                4 ms  apply 0002_lines
         error[rows-lost] table `lines`: 3 rows are gone
      2  soak       FAILED          1.25 s  validate

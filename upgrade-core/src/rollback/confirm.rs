@@ -33,8 +33,8 @@ pub(super) async fn confirm(
             (now.rows, now.sum) = (then.rows, then.sum.clone());
         }
     }
-    let mut findings = baseline.schema_findings(&now, "rollback-schema-differs");
-    findings.extend(baseline.row_findings(&now, "rollback-lost-rows", "rollback-changed-rows"));
+    let mut findings = baseline.schema_findings(&now, "rollback/schema-differs");
+    findings.extend(baseline.row_findings(&now, "rollback/rows-lost", "rollback/rows-changed"));
     findings.extend(baseline.sequence_findings(&now));
     findings.extend(baseline.large_object_findings(&now));
     Ok(Verdict::from_findings(findings))

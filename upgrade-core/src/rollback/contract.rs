@@ -132,8 +132,8 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     /// - Before [`execute`](Self::execute), on a system that has changed, it is
     ///   [`Verdict::Fail`].
     /// - What was kept aside until now may be dropped when it passes.
-    /// - A finding about the rows of a table has the id `rollback-lost-rows` or
-    ///   `rollback-changed-rows` and a [`TableRef`](crate::TableRef) as its subject; nothing else
+    /// - A finding about the rows of a table has the id `rollback/rows-lost` or
+    ///   `rollback/rows-changed` and a [`TableRef`](crate::TableRef) as its subject; nothing else
     ///   is excused by what an upgrade declares, or by what users wrote.
     ///
     /// # Errors

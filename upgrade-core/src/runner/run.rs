@@ -349,7 +349,7 @@ impl Run<'_> {
             .map(|(known, _)| {
                 let subject = known.subject.clone().unwrap_or_else(|| known.id.clone());
                 let message = format!("`{}` is known here, and was not found", known.id);
-                Finding::error("known-not-found", subject, message)
+                Finding::error("declared/known-not-found", subject, message)
             })
             .collect();
         if stale.is_empty() {

@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
         let id = migrations.iter().find(|id| !is_ours(id))?;
         let message = "was not applied by this run, and a run undoes only what it did itself";
         Some(
-            Finding::error("rollback-unsafe", format!("migration {id}"), message)
+            Finding::error("rollback/unsafe", format!("migration {id}"), message)
                 .with_help("plan without what the system has applied: `Upgrade::without_applied`"),
         )
     }

@@ -156,7 +156,7 @@ impl Validator for Invariant {
             evidence.push_str("\n...");
         }
         let finding = Finding::error(
-            "invariant-broken",
+            "validator/invariant-broken",
             &self.name,
             format!("the query must return no rows, and returned {count}"),
         );

@@ -94,7 +94,7 @@ async fn the_order_of_columns_fails_where_a_team_asks_for_it() {
     assert_ne!(seen.column_order, before.0.column_order);
     let findings = before.1.schema_findings(
         &strict.observe(&mut conn, &schema).await.unwrap(),
-        "round-trip-schema-differs",
+        "down/schema-differs",
     );
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].subject, "table public.orders");

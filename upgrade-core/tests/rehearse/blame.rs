@@ -26,7 +26,7 @@ async fn a_down_is_blamed_with_its_file_and_the_fact_that_it_forgets() {
         ("3_a.down.sql", "alter table t add column a text;"),
     ]);
     let report = shop.run(folder, Scenario::RoundTrip).await;
-    let index = find(&report, "round-trip-schema-differs");
+    let index = find(&report, "down/schema-differs");
     let blame = index.blames.as_ref().expect("one migration was reverted");
     assert_eq!(
         blame.to_string(),
@@ -68,10 +68,10 @@ async fn a_table_that_a_down_forgets_is_one_finding() {
         ("2_u.down.sql", "alter table u rename to v;"),
     ]);
     let report = shop.run(folder, Scenario::RoundTrip).await;
-    let table = find(&report, "round-trip-schema-differs");
+    let table = find(&report, "down/schema-differs");
     assert_eq!(
         table.to_string(),
-        "error[round-trip-schema-differs] table public.v: was not there before, with column \
+        "error[down/schema-differs] table public.v: was not there before, with column \
          public.v.a, column public.v.id, constraint public.v / u_pkey, index public.u_a and 1 more",
         "{report}"
     );
@@ -89,8 +89,8 @@ async fn sql_that_fails_is_blamed_on_its_file() {
         ("1_t.sql", "create table t (id int primary key);"),
         ("2_bad.sql", "select nonsense;"),
     ]);
-    let report = shop.run(folder, Scenario::Straight).await;
-    let failed = find(&report, "up-failed");
+    let report = shop.run(folder, Scenario::Upgrade).await;
+    let failed = find(&report, "up/failed");
     let blame = failed.blames.as_ref().expect("it is the one that ran");
     assert_eq!(blame.to_string(), "migration 2_bad (2_bad.sql)");
 }

@@ -6,7 +6,7 @@ use upgrade_core::{Report, Scenario, Severity, UpgradeContext, writes_fn};
 
 use crate::support::Shop;
 
-const UPS: [Scenario; 2] = [Scenario::Straight, Scenario::RoundTrip];
+const UPS: [Scenario; 2] = [Scenario::Upgrade, Scenario::RoundTrip];
 
 /// The findings that are no notes: severity, id, subject; each once.
 fn found(report: &Report) -> Vec<String> {
@@ -58,13 +58,13 @@ async fn c10_up_loses_rls() {
     check(
         &[("1_base.up.sql", INVOICES), ("2_bigint.up.sql", up)],
         "insert into invoice values (1, 'a', 5), (2, 'b', 7)",
-        &[Scenario::Straight],
+        &[Scenario::Upgrade],
         &[
-            "error protection-lost policy public.invoice / own_invoices",
-            "error protection-lost table public.invoice",
-            "warning lost-as-side-effect index public.invoice_tenant",
-            "warning lost-as-side-effect table public.invoice",
-            "warning lost-as-side-effect trigger public.invoice / invoice_no_negative",
+            "error up/protection-lost policy public.invoice / own_invoices",
+            "error up/protection-lost table public.invoice",
+            "warning up/lost-as-side-effect index public.invoice_tenant",
+            "warning up/lost-as-side-effect table public.invoice",
+            "warning up/lost-as-side-effect trigger public.invoice / invoice_no_negative",
         ],
     )
     .await;
@@ -80,7 +80,7 @@ async fn a_table_that_is_made_again_with_all_that_it_had_has_lost_nothing() {
     check(
         &[("1_base.up.sql", INVOICES), ("2_bigint.up.sql", &up)],
         "insert into invoice values (1, 'a', 5)",
-        &[Scenario::Straight],
+        &[Scenario::Upgrade],
         &[],
     )
     .await;
@@ -94,10 +94,10 @@ async fn what_a_cascade_takes_along_is_seen() {
     check(
         &[("1_base.up.sql", base), ("2_again.up.sql", up)],
         "insert into shop values (1); insert into sale values (1, 1)",
-        &[Scenario::Straight],
+        &[Scenario::Upgrade],
         &[
-            "error protection-lost constraint public.sale / sale_shop_fkey",
-            "warning lost-as-side-effect view public.shops",
+            "error up/protection-lost constraint public.sale / sale_shop_fkey",
+            "warning up/lost-as-side-effect view public.shops",
         ],
     )
     .await;
@@ -115,23 +115,23 @@ async fn c39_trigger_left_disabled() {
     check(
         &[("1_base.up.sql", base), ("2_backfill.up.sql", up)],
         rows,
-        &[Scenario::Straight],
-        &["warning trigger-left-disabled trigger public.stock / stock_touch"],
+        &[Scenario::Upgrade],
+        &["warning up/trigger-disabled trigger public.stock / stock_touch"],
     )
     .await;
     let up = "alter table part disable trigger all;";
     check(
         &[("1_base.up.sql", base), ("2_backfill.up.sql", up)],
         rows,
-        &[Scenario::Straight],
-        &["error protection-lost constraint public.part / part_stock_fkey"],
+        &[Scenario::Upgrade],
+        &["error up/protection-lost constraint public.part / part_stock_fkey"],
     )
     .await;
     let up = "alter table stock disable trigger all; alter table stock enable trigger all;";
     check(
         &[("1_base.up.sql", base), ("2_backfill.up.sql", up)],
         rows,
-        &[Scenario::Straight],
+        &[Scenario::Upgrade],
         &[],
     )
     .await;
@@ -148,7 +148,7 @@ async fn c19b_matview_up_empty() {
     for (data, expected) in [
         (
             "with no data",
-            &["warning view-not-populated materialized view public.sale_by_shop"][..],
+            &["warning up/view-not-populated materialized view public.sale_by_shop"][..],
         ),
         ("with data", &[]),
     ] {
@@ -156,7 +156,7 @@ async fn c19b_matview_up_empty() {
         check(
             &[("1_base.up.sql", base), ("2_wide.up.sql", &up)],
             "insert into sale values (1, 1, 5)",
-            &[Scenario::Straight],
+            &[Scenario::Upgrade],
             expected,
         )
         .await;
@@ -173,15 +173,15 @@ async fn c07c_seq_up_only() {
     check(
         &[("1_base.up.sql", base), ("2_bigint.up.sql", up)],
         rows,
-        &[Scenario::Straight],
-        &["error sequence-behind-column sequence public.ticket_new_id_seq"],
+        &[Scenario::Upgrade],
+        &["error up/sequence-behind sequence public.ticket_new_id_seq"],
     )
     .await;
     let set = format!("{up} select setval('ticket_new_id_seq', (select max(id) from ticket));");
     check(
         &[("1_base.up.sql", base), ("2_bigint.up.sql", &set)],
         rows,
-        &[Scenario::Straight],
+        &[Scenario::Upgrade],
         &[],
     )
     .await;
@@ -226,7 +226,7 @@ async fn seq_a_sequence_that_the_up_makes_begins_again_with_it() {
     let went_back = report
         .findings
         .iter()
-        .any(|found| found.finding.id == "sequence-went-back");
+        .any(|found| found.finding.id == "down/sequence-reused");
     assert!(!went_back, "{report}");
 }
 
@@ -238,18 +238,18 @@ async fn large_objects_that_an_up_changes_or_removes_are_seen() {
     for (up, expected) in [
         (
             "select lo_unlink(4711);",
-            &["error large-objects-differ large objects"][..],
+            &["error data/large-objects-differ large objects"][..],
         ),
         (
             "select lo_put(4711, 0, 'x');",
-            &["warning large-objects-differ large objects"],
+            &["warning data/large-objects-differ large objects"],
         ),
         ("create table t (id int primary key);", &[]),
     ] {
         check(
             &[("1_base.up.sql", base), ("2_files.up.sql", up)],
             rows,
-            &[Scenario::Straight],
+            &[Scenario::Upgrade],
             expected,
         )
         .await;
@@ -277,7 +277,7 @@ async fn large_objects_that_are_meant_to_go_can_be_declared() {
     let report = shop
         .go(
             shop.folder(&files).with_rows(rows),
-            Scenario::Straight,
+            Scenario::Upgrade,
             |upgrade| upgrade.with_expected_changes(declared),
         )
         .await;

@@ -14,7 +14,7 @@ const TABLE: (&str, &str) = (
 async fn crashed(up: &str, down: &str) -> Report {
     let shop = Shop::start().await;
     let files = [TABLE, ("2_u.up.sql", up), ("2_u.down.sql", down)];
-    shop.run(shop.folder(&files), Scenario::CrashAt).await
+    shop.run(shop.folder(&files), Scenario::Crash).await
 }
 
 #[tokio::test]
@@ -39,13 +39,13 @@ async fn an_index_outside_of_a_transaction_is_there_and_not_recorded() {
     assert_eq!(
         findings(&report),
         [
-            ("not-re-runnable", "migration 2_u"),
-            ("rollback-schema-differs", "index public.i"),
+            ("crash/not-rerunnable", "migration 2_u"),
+            ("rollback/schema-differs", "index public.i"),
         ],
         "{report}"
     );
     let warned = |found: &upgrade_core::report::FoundIn| {
-        found.finding.id == "crash-recorded-wrong"
+        found.finding.id == "crash/record-wrong"
             && found.finding.message.contains("all of it is there")
     };
     assert!(report.findings.iter().any(warned), "{report}");
@@ -57,7 +57,7 @@ async fn values_that_are_changed_twice_are_another_result() {
     let report = crashed(up, "update t set n = n / 2;").await;
     let found = findings(&report);
     assert!(
-        found.contains(&("crash-result-differs", "table public.t")),
+        found.contains(&("crash/result-differs", "table public.t")),
         "{report}"
     );
 }
@@ -71,7 +71,7 @@ async fn a_long_statement_is_struck_in_its_middle() {
         step.title.ends_with("within its longest statement") && step.outcome == StepOutcome::Done
     };
     assert_eq!(report.steps.iter().filter(within).count(), 2, "{report}");
-    let not_felt = |found: &upgrade_core::report::FoundIn| found.finding.id == "crash-not-felt";
+    let not_felt = |found: &upgrade_core::report::FoundIn| found.finding.id == "crash/not-felt";
     assert!(!report.findings.iter().any(not_felt), "{report}");
 }
 
@@ -80,7 +80,7 @@ async fn an_up_that_fails_by_itself_is_not_blamed_for_a_crash() {
     let report = crashed("alter table nowhere add a int;", "select 1 from t;").await;
     assert_eq!(
         findings(&report),
-        [("up-failed", "migration 2_u")],
+        [("up/failed", "migration 2_u")],
         "{report}"
     );
 }

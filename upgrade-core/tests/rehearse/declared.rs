@@ -42,7 +42,7 @@ async fn run(
 
 fn serious(report: &Report) -> Vec<(&str, &str)> {
     let all = report.findings.iter().map(|found| &found.finding);
-    all.filter(|finding| finding.severity > Severity::Note && finding.id != "rollback-loses")
+    all.filter(|finding| finding.severity > Severity::Note && finding.id != "rollback/loses")
         .map(|finding| (finding.id.as_str(), finding.subject.as_str()))
         .collect()
 }
@@ -122,7 +122,7 @@ async fn a_loss_whose_text_names_a_table_excuses_nothing_of_it() {
         ];
         let announced = loss.clone();
         let report = shop
-            .go(shop.folder(&files), Scenario::RollbackAt, |upgrade| {
+            .go(shop.folder(&files), Scenario::Rollback, |upgrade| {
                 upgrade
                     .with_rollback(Announcing(SnapshotSwap::new(), announced))
                     .with_writes(writes_fn("users", |cx: UpgradeContext| async move {
@@ -133,7 +133,7 @@ async fn a_loss_whose_text_names_a_table_excuses_nothing_of_it() {
                     }))
             })
             .await;
-        let expected = [("rows-written-late-lost", "table public.orders")];
+        let expected = [("down/new-rows-lost", "table public.orders")];
         let expected: &[_] = if excused { &[] } else { &expected };
         assert_eq!(findings(&report), expected, "{loss:?}\n{report}");
     }
@@ -185,8 +185,8 @@ async fn c36_blanked_up_only() {
             Severity::Note,
         ),
     ] {
-        let report = run(&shop, base, (up, "select 1;"), "", Scenario::Straight).await;
-        let finding = found(&report, "rows-changed-by-up");
+        let report = run(&shop, base, (up, "select 1;"), "", Scenario::Upgrade).await;
+        let finding = found(&report, "up/rows-changed");
         assert_eq!(finding.severity, severity, "{up}\n{report}");
         assert_eq!(report.passed, severity == Severity::Note, "{up}\n{report}");
     }
@@ -194,8 +194,8 @@ async fn c36_blanked_up_only() {
     let renamed = "alter table customer rename phone to telephone;";
     for (blank, passed) in [("", true), ("update customer set telephone = null;", false)] {
         let up = format!("{renamed} {blank}");
-        let report = run(&shop, base, (&up, "select 1;"), "", Scenario::Straight).await;
-        let expected = [("rows-changed-by-up", "column public.customer.phone")];
+        let report = run(&shop, base, (&up, "select 1;"), "", Scenario::Upgrade).await;
+        let expected = [("up/rows-changed", "column public.customer.phone")];
         let expected: &[_] = if passed { &[] } else { &expected };
         assert_eq!(serious(&report), expected, "{report}");
     }
@@ -205,7 +205,7 @@ async fn c36_blanked_up_only() {
         "alter table customer alter paid type numeric(20, 6);",
         "alter table customer alter name type text;",
     ] {
-        let report = run(&shop, base, (up, "select 1;"), "", Scenario::Straight).await;
+        let report = run(&shop, base, (up, "select 1;"), "", Scenario::Upgrade).await;
         assert_eq!(serious(&report), [], "{up}\n{report}");
     }
 }
@@ -220,11 +220,7 @@ async fn c20b_insert_delete() {
             "delete from setting where key = 'installed';",
         );
         let writes = "insert into setting values ('mine', 'no')";
-        for scenario in [
-            Scenario::Straight,
-            Scenario::RoundTrip,
-            Scenario::RollbackAt,
-        ] {
+        for scenario in [Scenario::Upgrade, Scenario::RoundTrip, Scenario::Rollback] {
             let report = run(&shop, &base, next, writes, scenario).await;
             assert_eq!(serious(&report), [], "{scenario} {key}\n{report}");
             assert!(report.passed, "{scenario} {key}\n{report}");
@@ -234,7 +230,7 @@ async fn c20b_insert_delete() {
         let report = run(&shop, &base, next, writes, Scenario::RoundTrip).await;
         assert_eq!(
             findings(&report),
-            [("rows-written-late-lost", "table public.setting")],
+            [("down/new-rows-lost", "table public.setting")],
             "{report}"
         );
     }
@@ -262,11 +258,7 @@ async fn rename() {
             "insert into keys values (3); insert into keys_old values (4, 'd')",
         ),
     ] {
-        for scenario in [
-            Scenario::Straight,
-            Scenario::RoundTrip,
-            Scenario::RollbackAt,
-        ] {
+        for scenario in [Scenario::Upgrade, Scenario::RoundTrip, Scenario::Rollback] {
             let report = run(&shop, base, next, writes, scenario).await;
             assert_eq!(serious(&report), [], "{scenario}\n{report}");
             assert!(report.passed, "{scenario}\n{report}");
@@ -278,7 +270,7 @@ async fn rename() {
         "alter table keys rename column format to kind;",
     );
     let writes = "insert into keys values (3, 'c')";
-    let report = run(&shop, base, next, writes, Scenario::RollbackAt).await;
+    let report = run(&shop, base, next, writes, Scenario::Rollback).await;
     let announced = report.rollbacks.iter().filter(|rollback| {
         rollback.strategy == "revert migrations" && rollback.safety != Safety::Safe
     });

@@ -47,7 +47,7 @@ async fn what_differs_in_form_only_is_a_note() {
     ]);
     let report = shop.run(case, Scenario::RoundTrip).await;
     assert!(report.passed, "{report}");
-    let id = "round-trip-schema-differs";
+    let id = "down/schema-differs";
     let expected = [
         (id, "column public.ride.at"),
         (id, "function public.one()"),
@@ -78,7 +78,7 @@ async fn what_differs_in_more_than_form_fails() {
     let report = shop.run(case, Scenario::RoundTrip).await;
     assert_eq!(
         findings(&report),
-        [("round-trip-schema-differs", "function public.said()")]
+        [("down/schema-differs", "function public.said()")]
     );
 }
 
@@ -111,9 +111,9 @@ async fn the_parts_of_a_change_of_popx_are_undone_together() {
     let shop = Shop::start().await;
     for scenario in [
         Scenario::RoundTrip,
-        Scenario::RollbackAt,
-        Scenario::Repeat,
-        Scenario::CrashAt,
+        Scenario::Rollback,
+        Scenario::Rerun,
+        Scenario::Crash,
     ] {
         let report = shop.run(shop.folder(&files), scenario).await;
         assert!(report.passed, "{scenario}: {report}");

@@ -42,7 +42,7 @@ const TOOLS: [[&str; 2]; 3] = [
 async fn l1b_goose_simple() {
     let shop = Shop::start().await;
     for marks in TOOLS {
-        for scenario in [Scenario::RoundTrip, Scenario::Straight, Scenario::Repeat] {
+        for scenario in [Scenario::RoundTrip, Scenario::Upgrade, Scenario::Rerun] {
             let report = run(&shop, marks, "drop table more;", scenario).await;
             assert!(report.passed, "{report}");
             assert_eq!((report.tables, report.rows), (1, 20), "{report}");
@@ -59,14 +59,17 @@ async fn an_upgrade_that_leaves_no_table_does_not_pass() {
     let shop = Shop::start().await;
     let whole = |name: &str| format!("create table {name} (id int);\ndrop table {name};\n");
     for scenario in [
-        Scenario::Straight,
+        Scenario::Upgrade,
         Scenario::RoundTrip,
         Scenario::FreshInstall,
     ] {
         let case = shop.folder(&[("1_a.sql", &whole("a")), ("2_b.sql", &whole("b"))]);
         let report = shop.run(case, scenario).await;
         assert!(!report.passed, "{report}");
-        assert_eq!(findings(&report), [("no-tables", "the upgraded database")]);
+        assert_eq!(
+            findings(&report),
+            [("up/no-tables", "the upgraded database")]
+        );
     }
 }
 
@@ -75,11 +78,11 @@ async fn a_search_path_that_is_left_changed_is_named() {
     let shop = Shop::start().await;
     let up = "select pg_catalog.set_config('search_path', '', false);\ncreate table public.b (id int);\n";
     let case = |up: &str| shop.folder(&[("1_a.sql", "create table a (id int);"), ("2_b.sql", up)]);
-    let report = shop.run(case(up), Scenario::Straight).await;
+    let report = shop.run(case(up), Scenario::Upgrade).await;
     let leaked = report
         .findings
         .iter()
-        .find(|found| found.finding.id == "session-setting-leaked")
+        .find(|found| found.finding.id == "session/setting-leaked")
         .unwrap_or_else(|| panic!("{report}"));
     let message = &leaked.finding.message;
     assert!(
@@ -88,7 +91,7 @@ async fn a_search_path_that_is_left_changed_is_named() {
     );
 
     let later = format!("{up}create index on b (id);\n");
-    let report = shop.run(case(&later), Scenario::Straight).await;
+    let report = shop.run(case(&later), Scenario::Upgrade).await;
     let text = report.to_string();
     assert!(text.contains("2_b.sql:3"), "{text}");
     assert!(

@@ -54,8 +54,8 @@ fn count(told: &[Finding], id: &str) -> usize {
 async fn a_role_that_sees_all_sessions_is_told_of_all() {
     let shop = Shop::start().await;
     let told = told(&shop, "grant pg_read_all_stats to tests").await;
-    assert_eq!(count(&told, "transaction-left-open"), 2, "{told:#?}");
-    assert_eq!(count(&told, "advisory-lock-leaked"), 2, "{told:#?}");
+    assert_eq!(count(&told, "session/transaction-open"), 2, "{told:#?}");
+    assert_eq!(count(&told, "session/lock-leaked"), 2, "{told:#?}");
     assert_eq!(told.len(), 4, "{told:#?}");
 }
 
@@ -64,8 +64,8 @@ async fn a_role_that_sees_its_own_sessions_only_is_told_that_there_are_others() 
     let shop = Shop::start().await;
     let told = told(&shop, "select 1").await;
     // Its own; the advisory locks of all can be seen.
-    assert_eq!(count(&told, "transaction-left-open"), 1, "{told:#?}");
-    assert_eq!(count(&told, "advisory-lock-leaked"), 2, "{told:#?}");
+    assert_eq!(count(&told, "session/transaction-open"), 1, "{told:#?}");
+    assert_eq!(count(&told, "session/lock-leaked"), 2, "{told:#?}");
     let [note] = &told
         .iter()
         .filter(|finding| finding.severity == Severity::Note)
@@ -73,7 +73,7 @@ async fn a_role_that_sees_its_own_sessions_only_is_told_that_there_are_others() 
     else {
         panic!("{told:#?}")
     };
-    assert_eq!(note.id, "sessions-not-seen");
+    assert_eq!(note.id, "session/not-seen");
     // The one that administers, and the one with the transaction.
     assert!(note.message.contains("2 sessions of other roles"), "{note}");
     assert!(note.message.contains("`tests` may not see"), "{note}");
@@ -101,6 +101,6 @@ async fn transactions_of_users_who_go_on_are_not_left_behind() {
         });
     }
     let told = environment.end(&cx).await.unwrap();
-    assert_eq!(count(&told, "transaction-left-open"), 0, "{told:#?}");
+    assert_eq!(count(&told, "session/transaction-open"), 0, "{told:#?}");
     users.shutdown().await;
 }

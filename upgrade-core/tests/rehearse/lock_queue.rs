@@ -35,7 +35,7 @@ async fn under(migration: &str, users: Option<&'static str>) -> Report {
         });
         Traffic::new(requests).with_lost_after(Duration::from_secs(120))
     });
-    shop.go(case, Scenario::Straight, |upgrade| match traffic {
+    shop.go(case, Scenario::Upgrade, |upgrade| match traffic {
         Some(traffic) => upgrade.with_traffic(traffic),
         None => upgrade,
     })
@@ -44,7 +44,8 @@ async fn under(migration: &str, users: Option<&'static str>) -> Report {
 
 fn queues(report: &Report) -> Vec<&Finding> {
     let all = report.findings.iter().map(|found| &found.finding);
-    all.filter(|finding| finding.id == "lock-queue").collect()
+    all.filter(|finding| finding.id == "up/lock-queue")
+        .collect()
 }
 
 /// Waits in a migration until so many sessions wait for a lock, and then for so long that it is

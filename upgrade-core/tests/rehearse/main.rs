@@ -46,8 +46,8 @@ async fn every_scenario_of_a_good_folder_passes() {
         match scenario {
             Scenario::RoundTrip => assert!(report.migrations.iter().all(|m| m.reverted == 2)),
             // Ten boundaries, two ways back from each.
-            Scenario::RollbackAt => assert_eq!(report.rollbacks_verified(), 20),
-            Scenario::CrashAt => {
+            Scenario::Rollback => assert_eq!(report.rollbacks_verified(), 20),
+            Scenario::Crash => {
                 // Each is in a transaction: every crash leaves the state before it, which is one
                 // state, with one way forward and two ways back.
                 for migration in &report.migrations {
@@ -57,7 +57,7 @@ async fn every_scenario_of_a_good_folder_passes() {
                     // crash strikes in its middle.
                     let subject = format!("migration {}", migration.id);
                     let not_felt = |found: &FoundIn| {
-                        found.finding.id == "crash-not-felt" && found.finding.subject == subject
+                        found.finding.id == "crash/not-felt" && found.finding.subject == subject
                     };
                     if report.findings.iter().any(not_felt) {
                         continue;
@@ -89,7 +89,7 @@ async fn a_down_that_forgets_an_index_is_seen() {
     assert!(!report.passed);
     let ids = findings(&report);
     assert!(
-        ids.contains(&("round-trip-schema-differs", "index public.t_a")),
+        ids.contains(&("down/schema-differs", "index public.t_a")),
         "{report}"
     );
     assert!(report.to_string().contains("2_b"), "{report}");
@@ -109,7 +109,7 @@ async fn a_down_that_brings_a_column_back_without_its_values_is_seen() {
     ]);
     let report = shop.run(folder, Scenario::RoundTrip).await;
     assert!(
-        findings(&report).contains(&("data-changed-through-down", "table public.t")),
+        findings(&report).contains(&("down/rows-changed", "table public.t")),
         "{report}"
     );
 }
@@ -125,14 +125,14 @@ async fn a_table_that_is_renamed_keeps_its_rows_and_one_that_is_made_again_does_
             "alter table t rename to u; alter table u add column b int;",
         ),
     ]);
-    let report = shop.run(renamed, Scenario::Straight).await;
+    let report = shop.run(renamed, Scenario::Upgrade).await;
     assert!(report.passed, "{report}");
     let notes: Vec<&str> = report
         .findings
         .iter()
         .map(|f| f.finding.id.as_str())
         .collect();
-    assert!(notes.contains(&"table-renamed"), "{report}");
+    assert!(notes.contains(&"up/table-renamed"), "{report}");
 
     let again = shop.folder(&[
         ("1_t.sql", made),
@@ -141,10 +141,10 @@ async fn a_table_that_is_renamed_keeps_its_rows_and_one_that_is_made_again_does_
             "drop table t; create table u (id int primary key, a text);",
         ),
     ]);
-    let report = shop.run(again, Scenario::Straight).await;
+    let report = shop.run(again, Scenario::Upgrade).await;
     assert_eq!(
         findings(&report),
-        [("rows-lost-by-up", "table public.t")],
+        [("up/rows-lost", "table public.t")],
         "{report}"
     );
 }
@@ -161,9 +161,9 @@ async fn rows_that_an_up_deletes_are_seen_and_brought_back() {
         ("2_less.up.sql", "delete from t where id = 1;"),
         ("2_less.down.sql", "select 1;"),
     ]);
-    let report = shop.run(folder, Scenario::Straight).await;
+    let report = shop.run(folder, Scenario::Upgrade).await;
     assert!(
-        findings(&report).contains(&("rows-lost-by-up", "table public.t")),
+        findings(&report).contains(&("up/rows-lost", "table public.t")),
         "{report}"
     );
     let [rollback] = report.rollbacks.as_slice() else {
@@ -181,11 +181,11 @@ async fn sql_that_fails_names_file_and_line_and_goes_back() {
         ("2_bad.up.sql", "create table u (id int);\n\n-- the next one is wrong\ninsert into u\nvalues (nonsense);\n"),
         ("2_bad.down.sql", "drop table u;"),
     ]);
-    let report = shop.run(folder, Scenario::Straight).await;
+    let report = shop.run(folder, Scenario::Upgrade).await;
     let failed = report
         .findings
         .iter()
-        .find(|found| found.finding.id == "up-failed")
+        .find(|found| found.finding.id == "up/failed")
         .expect("a finding");
     assert!(
         failed.finding.message.contains("2_bad.up.sql:5"),
@@ -221,10 +221,10 @@ async fn a_crash_outside_of_a_transaction_leaves_what_cannot_be_run_again() {
             "-- no-transaction\ndrop index concurrently t_a;",
         ),
     ]);
-    let report = shop.run(folder, Scenario::CrashAt).await;
+    let report = shop.run(folder, Scenario::Crash).await;
     let ids = findings(&report);
     assert!(
-        ids.contains(&("not-re-runnable", "migration 2_i")),
+        ids.contains(&("crash/not-rerunnable", "migration 2_i")),
         "{report}"
     );
     // The kept copy leads back; the down was never recorded as needed, so the index stays.
@@ -235,7 +235,7 @@ async fn a_crash_outside_of_a_transaction_leaves_what_cannot_be_run_again() {
             .any(|r| r.strategy == "snapshot swap" && r.confirmed)
     );
     assert!(
-        ids.contains(&("rollback-schema-differs", "index public.t_a")),
+        ids.contains(&("rollback/schema-differs", "index public.t_a")),
         "{report}"
     );
 }
@@ -261,11 +261,11 @@ async fn one_way_migrations_go_back_by_snapshot_and_fail_only_where_asked() {
         );
     }
     let report = shop
-        .run_reversible(shop.folder(&files), Scenario::Straight)
+        .run_reversible(shop.folder(&files), Scenario::Upgrade)
         .await;
     assert_eq!(
         findings(&report),
-        [("down-missing", "migration 2_u")],
+        [("file/down-missing", "migration 2_u")],
         "{report}"
     );
 }
@@ -282,7 +282,7 @@ async fn a_rollback_over_its_budget_fails() {
     let report = shop
         .run_within(
             folder,
-            Scenario::RollbackAt,
+            Scenario::Rollback,
             std::time::Duration::from_millis(500),
         )
         .await;
@@ -292,7 +292,7 @@ async fn a_rollback_over_its_budget_fails() {
         .map(|found| found.finding.id.as_str())
         .collect();
     assert!(
-        ids.contains(&"rollback-failed") || ids.contains(&"rollback-over-budget"),
+        ids.contains(&"rollback/failed") || ids.contains(&"rollback/over-budget"),
         "{report}"
     );
     assert!(!report.passed);

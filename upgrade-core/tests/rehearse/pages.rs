@@ -52,7 +52,7 @@ async fn check(id: &str, subject: &str, tables: &str, writes: &'static str) {
 #[tokio::test]
 async fn rows_written_late_lost() {
     check(
-        "rows-written-late-lost",
+        "down/new-rows-lost",
         "table public.lines",
         "create table lines (id int primary key, quantity int,
             constraint lines_quantity_check check (quantity <= 1000));
@@ -65,7 +65,7 @@ async fn rows_written_late_lost() {
 #[tokio::test]
 async fn down_fails_on_new_rows() {
     check(
-        "down-fails-on-new-rows",
+        "down/fails-on-new-rows",
         "migration 2_u",
         "create table customers (id int primary key, email text not null);
          insert into customers values (1, 'a@example.org');",

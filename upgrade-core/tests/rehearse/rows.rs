@@ -48,8 +48,8 @@ async fn run_declaring(
 async fn rows_that_an_up_loses_are_counted_and_named() {
     let shop = Shop::start().await;
     let up = "delete from t where id = 2; update t set a = 'w' where id = 3; insert into t values (4, 'n', 0);";
-    let report = run(&shop, up, "select now();", Scenario::Straight).await;
-    let finding = found(&report, "rows-lost-by-up");
+    let report = run(&shop, up, "select now();", Scenario::Upgrade).await;
+    let finding = found(&report, "up/rows-lost");
     assert_eq!(finding.severity, Severity::Error);
     assert_eq!(
         finding.message,
@@ -60,8 +60,8 @@ async fn rows_that_an_up_loses_are_counted_and_named() {
         Some("- id = 2: a = 'y', b = 2\n~ id = 3: a 'z' -> 'w'\n+ id = 4: a = 'n', b = 0\n")
     );
     let up = "update t set b = 7 where id < 3;";
-    let report = run(&shop, up, "select now();", Scenario::Straight).await;
-    let finding = found(&report, "rows-changed-by-up");
+    let report = run(&shop, up, "select now();", Scenario::Upgrade).await;
+    let finding = found(&report, "up/rows-changed");
     assert_eq!(finding.severity, Severity::Error);
     assert_eq!(finding.message, "2 rows changed in `b`, of 3");
 }
@@ -69,8 +69,8 @@ async fn rows_that_an_up_loses_are_counted_and_named() {
 #[tokio::test]
 async fn a_table_that_is_gone_names_its_rows() {
     let shop = Shop::start().await;
-    let report = run(&shop, "drop table t;", "select now();", Scenario::Straight).await;
-    let finding = found(&report, "rows-lost-by-up");
+    let report = run(&shop, "drop table t;", "select now();", Scenario::Upgrade).await;
+    let finding = found(&report, "up/rows-lost");
     assert_eq!(finding.message, "3 rows lost, of 3");
     let evidence = finding.evidence.as_deref().unwrap();
     assert!(
@@ -86,21 +86,21 @@ async fn what_a_down_does_not_bring_back_is_named() {
         (
             "-- upgrade: loses public.t.a: not wanted\nalter table t drop a;",
             "alter table t add a text;",
-            "data-changed-through-down",
+            "down/rows-changed",
             "3 rows changed in `a`, of 3",
             "~ id = 1: a 'x' -> NULL\n~ id = 2: a 'y' -> NULL\n~ id = 3: a 'z' -> NULL\n",
         ),
         (
             "create table kept as select * from t where id > 1; drop table t;",
             "create table t (id int primary key, a text, b int); insert into t select * from kept; drop table kept;",
-            "data-lost-through-down",
+            "down/rows-lost",
             "1 row lost, of 3",
             "- id = 1: a = 'x', b = 1\n",
         ),
         (
             "alter table t add c int;",
             "alter table t drop c; insert into t values (9, 'extra', null);",
-            "data-changed-through-down",
+            "down/rows-changed",
             "1 row added, of 3",
             "+ id = 9: a = 'extra', b = NULL\n",
         ),
@@ -122,15 +122,15 @@ async fn a_column_that_goes_with_its_values_is_an_error_and_one_without_is_not()
         &shop,
         "alter table t drop b;",
         "select now();",
-        Scenario::Straight,
+        Scenario::Upgrade,
     )
     .await;
     assert_eq!(
         findings(&report),
-        [("column-dropped-with-data", "column public.t.b")],
+        [("up/column-lost", "column public.t.b")],
         "{report}"
     );
-    let finding = found(&report, "column-dropped-with-data");
+    let finding = found(&report, "up/column-lost");
     assert_eq!(finding.message, "is gone, and 2 values with it");
     assert_eq!(
         finding.evidence.as_deref(),
@@ -141,11 +141,11 @@ async fn a_column_that_goes_with_its_values_is_an_error_and_one_without_is_not()
         "alter table t rename b to c;",
         "alter table t rename to u; alter table u rename b to c;",
     ] {
-        let report = run(&shop, harmless, "select now();", Scenario::Straight).await;
+        let report = run(&shop, harmless, "select now();", Scenario::Upgrade).await;
         // Where the values went before the column did, they are gone all the same.
         let emptied = harmless.starts_with("update");
         assert_eq!(
-            has(&report, "column-dropped-with-data"),
+            has(&report, "up/column-lost"),
             emptied,
             "{harmless}\n{report}"
         );
@@ -156,16 +156,16 @@ async fn a_column_that_goes_with_its_values_is_an_error_and_one_without_is_not()
 async fn a_file_that_declares_a_loss_excuses_its_own_direction() {
     let shop = Shop::start().await;
     let up = "-- upgrade: loses public.t.b: nobody reads it\nalter table t drop b;";
-    let report = run(&shop, up, "alter table t add b int;", Scenario::Straight).await;
+    let report = run(&shop, up, "alter table t add b int;", Scenario::Upgrade).await;
     assert!(report.passed, "{report}");
-    let finding = found(&report, "column-dropped-with-data");
+    let finding = found(&report, "up/column-lost");
     assert_eq!(finding.severity, Severity::Note);
     assert_eq!(finding.help.as_deref(), Some("declared: nobody reads it"));
 
     let report = run(&shop, up, "alter table t add b int;", Scenario::RoundTrip).await;
     assert_eq!(
         findings(&report),
-        [("data-changed-through-down", "table public.t")],
+        [("down/rows-changed", "table public.t")],
         "{report}"
     );
     let down = "-- upgrade: loses public.t.b: it was nobody's\nalter table t add b int;";
@@ -178,7 +178,7 @@ async fn a_file_that_declares_a_loss_excuses_its_own_direction() {
     let report = run(&shop, up, &down, Scenario::RoundTrip).await;
     assert_eq!(
         findings(&report),
-        [("data-changed-through-down", "table public.t")],
+        [("down/rows-changed", "table public.t")],
         "{report}"
     );
 }
@@ -200,11 +200,11 @@ async fn a_loss_that_is_declared_has_to_happen() {
     let (up, down) = ("alter table t add c int;", "alter table t drop c;");
     let either = |object| ExpectedChange::new(object, "so it was");
     for (declared, scenario, fails) in [
-        (either("public.t"), Scenario::Straight, true),
+        (either("public.t"), Scenario::Upgrade, true),
         (either("public.t"), Scenario::RoundTrip, true),
         (either("public.t.b"), Scenario::RoundTrip, true),
         // Whether the rollback loses it is not tried there.
-        (either("public.t.b"), Scenario::Straight, false),
+        (either("public.t.b"), Scenario::Upgrade, false),
         (
             either("public.t").made_by(MadeBy::Down),
             Scenario::RoundTrip,
@@ -212,11 +212,11 @@ async fn a_loss_that_is_declared_has_to_happen() {
         ),
         (
             either("public.t").made_by(MadeBy::Down),
-            Scenario::Straight,
+            Scenario::Upgrade,
             false,
         ),
         (either("public.no"), Scenario::RoundTrip, true),
-        (either("public.empty"), Scenario::Straight, false),
+        (either("public.empty"), Scenario::Upgrade, false),
         (either("public.empty"), Scenario::RoundTrip, false),
     ] {
         let up = format!("{up} create table empty (id int);");
@@ -224,7 +224,7 @@ async fn a_loss_that_is_declared_has_to_happen() {
         let declared = [declared];
         let report = run_declaring(&shop, &up, &down, scenario, &declared).await;
         assert_eq!(
-            has(&report, "loss-did-not-happen"),
+            has(&report, "declared/loss-not-found"),
             fails,
             "{declared:?} {scenario}\n{report}"
         );
@@ -248,10 +248,10 @@ async fn a_sequence_that_begins_again_is_seen_after_the_up_and_after_the_down() 
     let report = shop
         .run(
             shop.folder(&files(made, up, "select now();")),
-            Scenario::Straight,
+            Scenario::Upgrade,
         )
         .await;
-    let finding = found(&report, "sequence-went-back");
+    let finding = found(&report, "down/sequence-reused");
     assert_eq!(finding.subject, "sequence public.t_id_seq");
     assert_eq!(finding.message, "stood at 11, and would hand out 1 next");
 
@@ -269,7 +269,7 @@ async fn a_sequence_that_begins_again_is_seen_after_the_up_and_after_the_down() 
                 |upgrade| upgrade.with_expected_changes(declared.iter().cloned()),
             )
             .await;
-        assert_eq!(has(&report, "sequence-went-back"), fails, "{report}");
+        assert_eq!(has(&report, "down/sequence-reused"), fails, "{report}");
         assert_eq!(report.passed, !fails, "{report}");
     }
 }
@@ -313,7 +313,7 @@ async fn large_objects_that_a_down_does_not_bring_back_are_seen() {
             .await;
         match message {
             Some(message) => {
-                assert_eq!(found(&report, "large-objects-differ").message, message);
+                assert_eq!(found(&report, "data/large-objects-differ").message, message);
             }
             None => assert!(report.passed, "{report}"),
         }
@@ -351,8 +351,8 @@ async fn rows_that_move_between_partitions_and_those_of_unlogged_tables_are_not_
         ),
     ];
     let report = shop.run(shop.folder(&files), Scenario::RoundTrip).await;
-    let finding = found(&report, "data-lost-through-down");
+    let finding = found(&report, "down/rows-lost");
     assert_eq!(finding.message, "1 row lost, of 150");
     assert_eq!(finding.evidence.as_deref(), Some("- id = 7: v = 'v7'\n"));
-    assert!(!has(&report, "rows-lost-by-up"), "{report}");
+    assert!(!has(&report, "up/rows-lost"), "{report}");
 }

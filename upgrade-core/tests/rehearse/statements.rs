@@ -36,13 +36,9 @@ const ITEM: &str = "create table item (id bigint primary key, qty int not null);
 async fn c33c_fn_renamed_up_only() {
     let shop = Shop::start().await;
     let up = "alter table item rename column qty to quantity;";
-    for scenario in [
-        Scenario::Straight,
-        Scenario::RoundTrip,
-        Scenario::RollbackAt,
-    ] {
+    for scenario in [Scenario::Upgrade, Scenario::RoundTrip, Scenario::Rollback] {
         let report = run(&shop, ITEM, up, scenario, false).await;
-        let found = of(&report, "writes-refused");
+        let found = of(&report, "statement/write-fails");
         assert!(!report.passed, "{scenario}\n{report}");
         assert_eq!(found[0].subject, "table public.item", "{report}");
         assert!(found[0].fails());
@@ -58,7 +54,7 @@ async fn c33c_fn_renamed_up_only() {
     let mended = format!(
         "{up} create or replace function log_stock() returns trigger language plpgsql as $$ begin insert into stock_log (item_id, n) values (new.id, new.quantity); return new; end $$;"
     );
-    let report = run(&shop, ITEM, &mended, Scenario::Straight, false).await;
+    let report = run(&shop, ITEM, &mended, Scenario::Upgrade, false).await;
     assert!(report.passed, "{report}");
 }
 
@@ -71,9 +67,9 @@ async fn what_was_refused_before_is_no_matter_of_the_upgrade() {
         create table parent (id int primary key); create table child (id int primary key, parent_id int not null references parent);
         insert into parent values (1); insert into child values (1, 1);";
     let up = "alter table fixed add column b int; alter table parent add column b int;";
-    let report = run(&shop, base, up, Scenario::Straight, true).await;
+    let report = run(&shop, base, up, Scenario::Upgrade, true).await;
     assert!(report.passed, "{report}");
-    assert!(of(&report, "old-statement-fails").is_empty(), "{report}");
+    assert!(of(&report, "statement/old-fails").is_empty(), "{report}");
 }
 
 #[tokio::test]
@@ -119,8 +115,8 @@ async fn c17_old_insert() {
         ),
     ] {
         for overlap in [false, true] {
-            let report = run(&shop, base, up, Scenario::Straight, overlap).await;
-            let found = of(&report, "old-statement-fails");
+            let report = run(&shop, base, up, Scenario::Upgrade, overlap).await;
+            let found = of(&report, "statement/old-fails");
             let messages: Vec<&String> = found.iter().map(|it| &it.message).collect();
             assert_eq!(messages, Vec::from_iter(&expected), "{up}\n{report}");
             let fails = found.iter().all(|it| it.fails());

@@ -55,14 +55,14 @@ fn check(findings: &[Finding], id: &str, subject: &str, says: &str) {
     assert!(seen, "no {id} of {subject} with `{says}`: {findings:#?}");
 }
 
-const SCHEMA: &str = "round-trip-schema-differs";
+const SCHEMA: &str = "down/schema-differs";
 
 #[tokio::test]
 async fn the_position_of_a_column() {
     let findings = naive("", false).await;
     let note = findings
         .iter()
-        .find(|finding| finding.id == "column-order-differs")
+        .find(|finding| finding.id == "down/column-order-differs")
         .unwrap_or_else(|| panic!("{findings:#?}"));
     assert_eq!(note.subject, "table public.t");
     assert!(
@@ -137,7 +137,7 @@ async fn the_value_of_a_sequence() {
     let findings = naive("", true).await;
     check(
         &findings,
-        "sequence-went-back",
+        "down/sequence-reused",
         "sequence public.t_id_seq",
         "stood at 3, and would hand out 1 next",
     );

@@ -12,11 +12,11 @@ use upgrade_core::{
 
 use super::support::Shop;
 
-/// A straight upgrade under these requests.
+/// An upgrade under these requests.
 async fn under(traffic: Traffic) -> Report {
     let shop = Shop::start().await;
     let case = shop.quickstart();
-    shop.go(case, Scenario::Straight, |u| u.with_traffic(traffic))
+    shop.go(case, Scenario::Upgrade, |u| u.with_traffic(traffic))
         .await
 }
 
@@ -57,7 +57,7 @@ async fn wrong_answers_and_panics_fail_the_upgrade() {
     });
     let report = under(Traffic::new(wrong)).await;
     assert!(!report.passed);
-    assert_eq!(of(&report, "requests-wrong")[0], Severity::Error);
+    assert_eq!(of(&report, "traffic/wrong")[0], Severity::Error);
     assert!(report.to_string().contains("is 3, not 4"), "{report}");
 
     let panics = validator_fn("panics", |_| async {
@@ -65,7 +65,7 @@ async fn wrong_answers_and_panics_fail_the_upgrade() {
         Ok(page.expect("no such page"))
     });
     let report = under(Traffic::new(panics)).await;
-    assert_eq!(of(&report, "requests-wrong")[0], Severity::Error);
+    assert_eq!(of(&report, "traffic/wrong")[0], Severity::Error);
     assert!(report.to_string().contains("no such page"), "{report}");
 }
 
@@ -78,18 +78,18 @@ async fn lost_requests_fail_the_upgrade_but_for_as_many_as_may_be() {
     };
     let report = under(Traffic::new(lost()).with_users(1)).await;
     assert!(!report.passed);
-    assert_eq!(of(&report, "requests-lost")[0], Severity::Error);
+    assert_eq!(of(&report, "traffic/lost")[0], Severity::Error);
     assert!(report.to_string().contains("connection reset"), "{report}");
 
     let report = under(Traffic::new(lost()).with_most_lost(1_000_000)).await;
     assert!(report.passed, "{report}");
-    assert_eq!(of(&report, "requests-lost")[0], Severity::Note);
+    assert_eq!(of(&report, "traffic/lost")[0], Severity::Note);
 
     let silent = validator_fn("silent", |_| {
         std::future::pending::<upgrade_core::Result<Verdict>>()
     });
     let report = under(Traffic::new(silent).with_lost_after(Duration::from_millis(20))).await;
-    assert_eq!(of(&report, "requests-lost")[0], Severity::Error);
+    assert_eq!(of(&report, "traffic/lost")[0], Severity::Error);
     assert!(report.to_string().contains("no answer in 20ms"), "{report}");
 }
 
@@ -101,7 +101,7 @@ async fn slow_requests_are_a_warning() {
     });
     let report = under(Traffic::new(slow).with_slow_after(Duration::from_millis(10))).await;
     assert!(report.passed, "{report}");
-    assert_eq!(of(&report, "requests-slow")[0], Severity::Warning);
+    assert_eq!(of(&report, "traffic/slow")[0], Severity::Warning);
     assert!(
         report
             .traffic
@@ -133,7 +133,7 @@ async fn said_of_counts(sql: &'static str, declared: bool) -> Vec<(Severity, Str
         traffic = traffic.with_changes("public.counts", "requests are counted");
     }
     let report = shop
-        .go(case, Scenario::Straight, |u| u.with_traffic(traffic))
+        .go(case, Scenario::Upgrade, |u| u.with_traffic(traffic))
         .await;
     let all = report.findings.iter().map(|found| &found.finding);
     let of_table = all.filter(|finding| finding.subject == "table public.counts");

@@ -66,9 +66,9 @@ async fn a_down_that_keeps_what_users_wrote_passes_every_scenario() {
             .filter(|step| step.title.starts_with("users write") && step.outcome.is_done())
             .count();
         let expected = match scenario {
-            Scenario::RoundTrip | Scenario::EveryRelease => 1,
+            Scenario::RoundTrip | Scenario::SkipRelease => 1,
             // By a kept copy, and by the downs.
-            Scenario::RollbackAt => 2,
+            Scenario::Rollback => 2,
             _ => 0,
         };
         assert_eq!(wrote, expected, "{scenario}\n{report}");
@@ -85,10 +85,10 @@ async fn rows_that_a_down_loses_only_if_they_are_new_are_named() {
     let report = run(&shop, up, down, WRITE, Scenario::RoundTrip).await;
     assert_eq!(
         findings(&report),
-        [("rows-written-late-lost", "table public.t")],
+        [("down/new-rows-lost", "table public.t")],
         "{report}"
     );
-    let finding = found(&report, "rows-written-late-lost");
+    let finding = found(&report, "down/new-rows-lost");
     assert_eq!(finding.message, "2 rows lost, of 4 after users wrote");
     assert_eq!(
         finding.evidence.as_deref(),
@@ -104,7 +104,7 @@ async fn equal_rows_without_a_key_are_missed_by_their_number() {
         "create table log2 as select distinct line from log; drop table log; alter table log2 rename to log;",
     );
     let report = run(&shop, up, down, WRITE, Scenario::RoundTrip).await;
-    let finding = found(&report, "rows-written-late-lost");
+    let finding = found(&report, "down/new-rows-lost");
     assert_eq!(finding.subject, "table public.log");
     assert_eq!(finding.message, "1 row lost, of 3 after users wrote");
 }
@@ -115,7 +115,7 @@ async fn what_users_changed_and_deleted_is_followed_as_well() {
     let writes = "update t set a = 'mine' where id = 1; delete from t where id = 2;
         insert into t (a) values ('late')";
     let (up, down) = ("alter table t add b int;", "alter table t drop b;");
-    for scenario in [Scenario::RoundTrip, Scenario::RollbackAt] {
+    for scenario in [Scenario::RoundTrip, Scenario::Rollback] {
         let report = run(&shop, up, down, writes, scenario).await;
         assert!(report.passed, "{scenario}\n{report}");
     }
@@ -123,21 +123,21 @@ async fn what_users_changed_and_deleted_is_followed_as_well() {
     let restoring = |sql: &str| format!("alter table t drop b; {sql} drop table t_old;");
     let undone = restoring("update t set a = t_old.a from t_old where t_old.id = t.id;");
     let report = run(&shop, kept, &undone, writes, Scenario::RoundTrip).await;
-    let finding = found(&report, "rows-written-late-lost");
+    let finding = found(&report, "down/new-rows-lost");
     assert_eq!(
         (finding.severity, finding.evidence.as_deref()),
         (Severity::Error, Some("~ id = 1: a 'mine' -> 'x'\n")),
         "{report}"
     );
     let back = restoring("insert into t select * from t_old on conflict do nothing;");
-    for scenario in [Scenario::RoundTrip, Scenario::RollbackAt] {
+    for scenario in [Scenario::RoundTrip, Scenario::Rollback] {
         let report = run(&shop, kept, &back, writes, scenario).await;
         assert_eq!(
             findings(&report),
-            [("rows-written-late-lost", "table public.t")],
+            [("down/new-rows-lost", "table public.t")],
             "{scenario}\n{report}"
         );
-        let finding = found(&report, "rows-written-late-lost");
+        let finding = found(&report, "down/new-rows-lost");
         assert_eq!(finding.evidence.as_deref(), Some("+ id = 2: a = 'y'\n"));
     }
 }
@@ -148,10 +148,10 @@ async fn rows_that_the_up_put_aside_may_come_back() {
     let up = "create table t_old as select * from t where a = 'y'; delete from t where a = 'y';
         -- upgrade: loses public.t: kept aside";
     let down = "insert into t select * from t_old; drop table t_old;";
-    for scenario in [Scenario::RoundTrip, Scenario::RollbackAt] {
+    for scenario in [Scenario::RoundTrip, Scenario::Rollback] {
         let report = run(&shop, up, down, "update t set a = 'mine'", scenario).await;
         assert!(report.passed, "{scenario}\n{report}");
-        let finding = found(&report, "rows-written-late-lost");
+        let finding = found(&report, "down/new-rows-lost");
         assert_eq!(finding.severity, Severity::Warning, "{scenario}\n{report}");
     }
 }
@@ -167,12 +167,12 @@ async fn a_down_that_fails_on_new_rows_is_told_from_one_that_always_fails() {
     let report = run(&shop, up, down, writes, Scenario::RoundTrip).await;
     assert_eq!(
         findings(&report),
-        [("down-fails-on-new-rows", "migration 2_u")],
+        [("down/fails-on-new-rows", "migration 2_u")],
         "{report}"
     );
     let report = run(&shop, up, "drop table no;", writes, Scenario::RoundTrip).await;
     assert!(
-        findings(&report).contains(&("down-failed", "migration 2_u")),
+        findings(&report).contains(&("down/failed", "migration 2_u")),
         "{report}"
     );
 }
@@ -184,7 +184,7 @@ async fn values_that_a_down_gives_up_are_an_error_unless_they_are_declared() {
     let down = "update t set a = 'none' where a is null; alter table t alter a set not null;";
     let writes = "insert into t (a) values (null)";
     let report = run(&shop, up, down, writes, Scenario::RoundTrip).await;
-    let finding = found(&report, "rows-written-late-lost");
+    let finding = found(&report, "down/new-rows-lost");
     assert_eq!(finding.severity, Severity::Error);
     assert_eq!(
         finding.evidence.as_deref(),
@@ -211,7 +211,7 @@ async fn values_that_the_up_changes_and_the_down_changes_back_are_for_a_person_t
     )
     .await;
     assert!(report.passed, "{report}");
-    let finding = found(&report, "rows-written-late-lost");
+    let finding = found(&report, "down/new-rows-lost");
     assert_eq!(finding.severity, Severity::Warning, "{report}");
 }
 
@@ -229,7 +229,7 @@ async fn rows_of_a_table_with_another_name_and_another_type_are_followed() {
     let report = run(&shop, up, losing, writes, Scenario::RoundTrip).await;
     assert_eq!(
         findings(&report),
-        [("rows-written-late-lost", "table public.u")],
+        [("down/new-rows-lost", "table public.u")],
         "{report}"
     );
 }
@@ -244,7 +244,7 @@ async fn a_sequence_that_the_down_makes_again_would_repeat_what_users_got() {
     let report = run(&shop, up, down, WRITE, Scenario::RoundTrip).await;
     assert_eq!(
         findings(&report),
-        [("sequence-went-back", "sequence public.t_id_seq")],
+        [("down/sequence-reused", "sequence public.t_id_seq")],
         "{report}"
     );
 }
@@ -256,21 +256,21 @@ async fn what_a_kept_copy_loses_is_named_before_and_is_no_failure() {
         "alter table t add b int;",
         "alter table t drop b; delete from t where a = 'late';",
     );
-    let report = run(&shop, up, down, WRITE, Scenario::RollbackAt).await;
+    let report = run(&shop, up, down, WRITE, Scenario::Rollback).await;
     // The downs lose a row that nobody has named.
     assert_eq!(
         findings(&report),
-        [("rows-written-late-lost", "table public.t")],
+        [("down/new-rows-lost", "table public.t")],
         "{report}"
     );
     let all = report.findings.iter().map(|found| &found.finding);
     let lost: Vec<_> = all
-        .filter(|finding| finding.id == "rows-written-late-lost")
+        .filter(|finding| finding.id == "down/new-rows-lost")
         .map(|finding| finding.message.as_str())
         .collect();
     assert_eq!(lost, ["1 row lost, of 4 after users wrote"], "{report}");
     let said = |found: &&FoundIn| {
-        found.finding.id == "rollback-loses" && found.finding.subject == "snapshot swap"
+        found.finding.id == "rollback/loses" && found.finding.subject == "snapshot swap"
     };
     let said = report.findings.iter().find(said).unwrap();
     assert!(

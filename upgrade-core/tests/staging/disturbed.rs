@@ -78,7 +78,7 @@ async fn a_good_upgrade_recovers_from_what_is_drawn_and_keeps_every_order() {
         assert!(traffic.any(|seen| seen.step == step.id && seen.requests > 0));
     }
     let lost = report.findings_of(Severity::Note);
-    let by_faults = lost.filter(|found| found.finding.id == "requests-lost");
+    let by_faults = lost.filter(|found| found.finding.id == "traffic/lost");
     assert!(
         by_faults
             .filter_map(|found| found.finding.help.as_deref())
@@ -118,12 +118,12 @@ async fn a_service_that_does_not_come_back_is_named() {
     )
     .await;
     let found = failures(&report);
-    assert!(found.contains("not-recovered"), "{report}");
+    assert!(found.contains("service/not-recovered"), "{report}");
     let finding = report
         .findings
         .iter()
         .map(|found| &found.finding)
-        .find(|finding| finding.id == "not-recovered")
+        .find(|finding| finding.id == "service/not-recovered")
         .unwrap();
     assert!(finding.subject.as_str().starts_with("shop."), "{report}");
     let evidence = finding.evidence.clone().unwrap_or_default();

@@ -255,7 +255,7 @@ async fn requests_to_the_old_release_that_the_new_schema_breaks_are_lost() {
     ];
     let report = rehearse(environment, &renamed, Back::ByDowns, Scenario::Rolling).await;
     let found = failures(&report);
-    let wanted = BTreeSet::from(["old-statement-fails", "requests-lost"]);
+    let wanted = BTreeSet::from(["statement/old-fails", "traffic/lost"]);
     assert_eq!(found, wanted, "{report}");
     let (steps, skipped) = (report.steps.iter(), StepOutcome::Skipped);
     assert_eq!(
@@ -285,16 +285,12 @@ async fn a_service_that_migrates_at_its_start_is_followed_to_the_end() {
     let report = rehearse(environment, &[], Back::ByCopy, Scenario::Rolling).await;
     let found = failures(&report);
     // While one instance is new, after all are, and during the rollback.
-    for id in [
-        "requests-lost",
-        "column-dropped-with-data",
-        "services-not-up",
-    ] {
+    for id in ["traffic/lost", "up/column-lost", "service/not-up"] {
         assert!(found.contains(id), "{id}: {report}");
     }
     let refused = report.findings.iter().find(|found| {
         let finding = &found.finding;
-        finding.id == "services-not-up" && finding.subject == "release 1"
+        finding.id == "service/not-up" && finding.subject == "release 1"
     });
     assert!(
         refused.is_some_and(|found| found.phase == upgrade_core::Phase::Rollback),
@@ -325,11 +321,11 @@ async fn an_old_release_that_refuses_the_new_schema_goes_back_after_the_data() {
         ),
     )
     .with_ready_within(Duration::from_secs(30));
-    let report = rehearse(environment, EXPAND, Back::ByCopy, Scenario::Straight).await;
+    let report = rehearse(environment, EXPAND, Back::ByCopy, Scenario::Upgrade).await;
     assert!(!report.passed);
     let found = failures(&report);
-    assert!(found.contains("requests-lost"), "{found:?}");
-    assert!(found.contains("services-not-up"), "{found:?}");
+    assert!(found.contains("traffic/lost"), "{found:?}");
+    assert!(found.contains("service/not-up"), "{found:?}");
     let [rollback] = report.rollbacks.as_slice() else {
         panic!("{:#?}", report.rollbacks)
     };
@@ -347,12 +343,12 @@ async fn a_new_release_that_does_not_start_is_a_finding() {
         shop("2", "select no_such_column from orders", NEW),
     )
     .with_ready_within(Duration::from_secs(30));
-    let report = rehearse(environment, EXPAND, Back::ByDowns, Scenario::Straight).await;
+    let report = rehearse(environment, EXPAND, Back::ByDowns, Scenario::Upgrade).await;
     let found = failures(&report);
-    assert!(found.contains("services-not-up"), "{found:?}");
+    assert!(found.contains("service/not-up"), "{found:?}");
     let evidence = report.findings.iter().find_map(|found| {
         let finding = &found.finding;
-        (finding.id == "services-not-up").then(|| finding.evidence.clone().unwrap_or_default())
+        (finding.id == "service/not-up").then(|| finding.evidence.clone().unwrap_or_default())
     });
     assert!(evidence.unwrap().contains("no_such_column"), "{report}");
     assert_eq!(report.rollbacks_verified(), 1);

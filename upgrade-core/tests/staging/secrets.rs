@@ -189,7 +189,7 @@ async fn no_secret_is_in_what_a_run_says() {
         let environment = shop(&fixture);
         let upgrade = Upgrade::new("shop", "1", "2").with_migrations(migrations);
         let outline = upgrade.outline(Capabilities::of(&environment));
-        let plan = Plan::new(&outline, Scenario::Straight, 1).unwrap();
+        let plan = Plan::new(&outline, Scenario::Upgrade, 1).unwrap();
         let events = Arc::clone(&output);
         let runner = Runner::new(upgrade, environment).with_sink(move |record: &EventRecord| {
             add(&events, (record, serde_json::to_string(record).unwrap()));

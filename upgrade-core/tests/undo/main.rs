@@ -46,8 +46,8 @@ async fn run(system: &System, upgrade: Upgrade, plan: &Plan) -> Result<Report> {
     Runner::new(upgrade, system.clone()).run(plan).await
 }
 
-async fn straight(system: &System, upgrade: Upgrade) -> Result<Report> {
-    let plan = Plan::new(&upgrade.outline(system.powers), Scenario::Straight, 1)?;
+async fn carried_out(system: &System, upgrade: Upgrade) -> Result<Report> {
+    let plan = Plan::new(&upgrade.outline(system.powers), Scenario::Upgrade, 1)?;
     run(system, upgrade, &plan).await
 }
 
@@ -78,7 +78,7 @@ fn whatever_is_applied_already_and_whatever_fails_a_run_undoes_only_its_own() {
         let all = of_migrations(&system, count, fails);
         let ran = block_on(async {
             let upgrade = if reads { all.without_applied(&system).await? } else { all };
-            straight(&system, upgrade).await
+            carried_out(&system, upgrade).await
         });
         let failing = fails.is_some_and(|at| at < count && !before.contains(&version(at)));
         let pending = count > before.len();
@@ -108,7 +108,7 @@ async fn what_is_applied_already_is_in_no_plan() {
         .without_applied(&system)
         .await
         .unwrap();
-    let plan = Plan::new(&upgrade.outline(system.powers), Scenario::Straight, 1).unwrap();
+    let plan = Plan::new(&upgrade.outline(system.powers), Scenario::Upgrade, 1).unwrap();
     assert_eq!(plan.migrations(), [&MigrationId::new("0002", "")]);
 }
 
@@ -135,7 +135,7 @@ async fn a_planned_rollback_of_what_was_there_before_is_refused() {
     let refused = report
         .findings
         .iter()
-        .find(|found| found.finding.id == "rollback-unsafe");
+        .find(|found| found.finding.id == "rollback/unsafe");
     assert!(
         refused.is_some_and(|found| found.finding.message.contains("not applied by this run")),
         "{report}"
@@ -163,7 +163,7 @@ fn fails_at(number: usize) -> impl upgrade_core::Validator {
 async fn nothing_is_rolled_back_after_the_upgrade_is_final() {
     let system = System::new(Capabilities::none().with_services(), []);
     let upgrade = of_migrations(&system, 1, None).with_validator(fails_at(3));
-    let report = straight(&system, upgrade).await.unwrap();
+    let report = carried_out(&system, upgrade).await.unwrap();
     assert!(!report.passed && report.rollbacks.is_empty(), "{report}");
     assert_eq!(system.state().release, "2");
     assert_eq!(system.applied().len(), 1);
@@ -171,7 +171,7 @@ async fn nothing_is_rolled_back_after_the_upgrade_is_final() {
     // Before that it is.
     let system = System::new(Capabilities::none().with_services(), []);
     let upgrade = of_migrations(&system, 1, None).with_validator(fails_at(2));
-    let report = straight(&system, upgrade).await.unwrap();
+    let report = carried_out(&system, upgrade).await.unwrap();
     assert!(report.rollbacks[0].confirmed, "{report}");
     assert_eq!(system.state().release, "1");
     assert!(system.applied().is_empty());
@@ -183,11 +183,11 @@ async fn nothing_is_rolled_back_after_the_upgrade_is_final() {
 async fn a_rollback_that_is_late_comes_to_its_end_and_is_a_finding() {
     let system = System::new(Capabilities::none(), []);
     let upgrade = of_migrations(&system, 2, Some(1)).with_rollback_within(Duration::ZERO);
-    let report = straight(&system, upgrade).await.unwrap();
+    let report = carried_out(&system, upgrade).await.unwrap();
     assert!(report.rollbacks[0].confirmed, "{report}");
     assert!(system.applied().is_empty());
     let mut found = report.findings.iter().map(|found| &found.finding);
-    let late = found.find(|finding| finding.id == "rollback-over-budget");
+    let late = found.find(|finding| finding.id == "rollback/over-budget");
     assert!(
         late.is_some_and(|late| late.message.contains("0 ms")),
         "{report}"
@@ -201,12 +201,12 @@ async fn a_rollback_of_services_is_proven_only_by_a_comparison() {
         let system = System::new(services, []);
         system.state().forgetful = forgetful;
         let upgrade = Upgrade::new("shop", "1", "2").with_validator(fails_at(2));
-        let report = straight(&system, upgrade).await.unwrap();
+        let report = carried_out(&system, upgrade).await.unwrap();
         assert_eq!(report.rollbacks[0].confirmed, !forgetful, "{report}");
         let lost = report
             .findings
             .iter()
-            .any(|found| found.finding.id == "rollback-lost-rows");
+            .any(|found| found.finding.id == "rollback/rows-lost");
         assert_eq!(lost, forgetful, "{report}");
     }
     // Without an observation of the state before there is nothing to prove it by.
@@ -221,7 +221,7 @@ async fn a_rollback_of_services_is_proven_only_by_a_comparison() {
     let plan = Plan::from_steps(&upgrade.outline(services), steps, 1).unwrap();
     let report = run(&system, upgrade, &plan).await.unwrap();
     assert!(!report.rollbacks[0].confirmed, "{report}");
-    let is_unproven = |id: &str| id == "rollback-unproven";
+    let is_unproven = |id: &str| id == "rollback/unproven";
     assert!(
         report
             .findings
@@ -245,7 +245,7 @@ async fn a_real_system_keeps_its_copies_when_a_run_ends_early() {
     for (powers, given_up) in [(real, false), (real.with_disposable(), true)] {
         let system = System::new(powers, []);
         let upgrade = of_migrations(&system, 1, None).with_validator(stops());
-        straight(&system, upgrade).await.unwrap_err();
+        carried_out(&system, upgrade).await.unwrap_err();
         let calls = system.calls();
         assert_eq!(
             calls.contains(&"finalize".to_owned()),
@@ -271,7 +271,7 @@ async fn an_error_of_one_validator_hides_no_finding_of_another() {
         .with_validator(say("first"))
         .with_validator(say("second"))
         .with_validator(say("third"));
-    let error = straight(&system, upgrade).await.unwrap_err();
+    let error = carried_out(&system, upgrade).await.unwrap_err();
     let report = error.report().unwrap();
     let found: Vec<&str> = report
         .findings
@@ -293,7 +293,7 @@ async fn a_cancelled_run_has_its_logs() {
             async move { cx.bounded("wait", async { Verdict::Pass }).await }
         },
     ));
-    let plan = Plan::new(&upgrade.outline(system.powers), Scenario::Straight, 1).unwrap();
+    let plan = Plan::new(&upgrade.outline(system.powers), Scenario::Upgrade, 1).unwrap();
     let runner = Runner::new(upgrade, system.clone()).with_cancellation(token);
     let error = runner.run(&plan).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);

@@ -17,7 +17,7 @@ use upgrade_core::{
 };
 
 use super::system::{Obedient, System};
-use super::{fails_at, of_migrations, straight, without_rollback};
+use super::{carried_out, fails_at, of_migrations, without_rollback};
 
 /// Undoes all, and then its proof does something else.
 #[derive(Debug)]
@@ -58,8 +58,8 @@ impl Rollback for Proof {
 async fn rolled_back(system: &System, proof: fn() -> Result<Verdict>) -> Result<Report> {
     let upgrade = without_rollback(system, 2, Some(1));
     let upgrade = upgrade.with_rollback(Proof(Obedient(system.clone()), proof));
-    let known = KnownFinding::new("rollback-lost-rows", "an old one, seen in every upgrade");
-    straight(system, upgrade.with_known([known])).await
+    let known = KnownFinding::new("rollback/rows-lost", "an old one, seen in every upgrade");
+    carried_out(system, upgrade.with_known([known])).await
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_rollback_that_was_carried_out_is_reported_whatever_its_proof_says() {
 #[tokio::test]
 async fn a_rollback_that_finds_only_what_is_known_is_confirmed() {
     let lost = || {
-        let lost = Finding::error("rollback-lost-rows", "public.orders", "3 rows are gone");
+        let lost = Finding::error("rollback/rows-lost", "public.orders", "3 rows are gone");
         Ok(Verdict::Fail(vec![lost]))
     };
     let system = System::new(Capabilities::none(), []);
@@ -116,11 +116,11 @@ async fn each_entry_that_a_finding_matches_is_found() {
         let wrong = Finding::error("wrong", "public.orders", "a wrong total");
         Ok(Verdict::Fail(vec![wrong]))
     });
-    let of = || KnownFinding::new("wrong", "since 2019").in_scenarios([Scenario::Straight]);
+    let of = || KnownFinding::new("wrong", "since 2019").in_scenarios([Scenario::Upgrade]);
     let upgrade = of_migrations(&system, 1, None)
         .with_validator(warns)
         .with_known([of(), of().about("public.orders")]);
-    let report = straight(&system, upgrade).await.unwrap();
+    let report = carried_out(&system, upgrade).await.unwrap();
     assert!(report.passed, "{report}");
 }
 
@@ -141,14 +141,14 @@ impl EventSink for Failed {
 #[tokio::test]
 async fn a_known_finding_that_is_gone_is_told_with_the_step_that_fails_by_it() {
     let system = System::new(Capabilities::none(), []);
-    let known = KnownFinding::new("wrong", "since 2019").in_scenarios([Scenario::Straight]);
+    let known = KnownFinding::new("wrong", "since 2019").in_scenarios([Scenario::Upgrade]);
     let upgrade = of_migrations(&system, 1, None).with_known([known]);
-    let plan = Plan::new(&upgrade.outline(system.powers), Scenario::Straight, 1).unwrap();
+    let plan = Plan::new(&upgrade.outline(system.powers), Scenario::Upgrade, 1).unwrap();
     let failed = Failed::default();
     let runner = Runner::new(upgrade, system.clone()).with_sink(failed.clone());
     let report = runner.run(&plan).await.unwrap();
     let stale = report.findings.last().unwrap();
-    assert_eq!(stale.finding.id, "known-not-found");
+    assert_eq!(stale.finding.id, "declared/known-not-found");
     let steps = report.steps.iter();
     let wrong: Vec<_> = steps.filter(|step| !step.outcome.is_done()).collect();
     assert_eq!((wrong.len(), wrong[0].id), (1, stale.step), "{report}");
@@ -161,14 +161,14 @@ async fn services_that_do_not_start_are_told_also_where_the_data_fails() {
     system.state().stuck = true;
     let upgrade = without_rollback(&system, 1, None);
     let upgrade = upgrade.with_rollback(Broken).with_validator(fails_at(2));
-    let report = straight(&system, upgrade).await.unwrap();
+    let report = carried_out(&system, upgrade).await.unwrap();
     let ids: Vec<&str> = report
         .findings
         .iter()
         .map(|found| found.finding.id.as_str())
         .collect();
-    assert!(ids.contains(&"services-not-up"), "{report}");
-    assert!(ids.contains(&"rollback-failed"), "{report}");
+    assert!(ids.contains(&"service/not-up"), "{report}");
+    assert!(ids.contains(&"rollback/failed"), "{report}");
 }
 
 /// Cannot undo anything.

@@ -13,7 +13,7 @@
 //! ```no_run
 //! use upgrade_testkit::prelude::*;
 //!
-//! #[upgrade_test(scenarios = [straight])]
+//! #[upgrade_test(scenarios = [upgrade])]
 //! async fn any_history(cx: UpgradeContext) -> Result<()> {
 //!     cx.upgrade()
 //!         .invariant("every line has an order", "select * from lines where order_id not in (select id from orders)")
@@ -63,7 +63,7 @@
 //!     }
 //! }
 //!
-//! #[upgrade_test(scenarios = [straight])]
+//! #[upgrade_test(scenarios = [upgrade])]
 //! async fn orders_stay(cx: UpgradeContext) -> Result<()> {
 //!     cx.upgrade().histories().model(Orders::default()).rehearse().await
 //! }
@@ -195,7 +195,7 @@ impl Histories {
                 "a search for histories is no scenario: this test would repeat it for each of its \
                  scenarios",
             )
-            .with_hint("name one, and it does not matter which: `scenarios = [straight]`"));
+            .with_hint("name one, and it does not matter which: `scenarios = [upgrade]`"));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@
 //!       "history": "up 1; write seed 3; down 1",
 //!       "seed": 7,
 //!       "rows": 50,
-//!       "found": "rows-written-late-lost: table public.orders"
+//!       "found": "down/new-rows-lost: table public.orders"
 //!     }
 //!   ]
 //! }
@@ -115,15 +115,15 @@ mod tests {
             history: history.parse().unwrap(),
             seed: 7,
             rows: 50,
-            found: "rows-written-late-lost: table public.orders".to_owned(),
+            found: "down/new-rows-lost: table public.orders".to_owned(),
         }
     }
 
     #[test]
     fn what_was_saved_is_read_in_its_order_and_stands_there_once() {
         let folder = tempfile::tempdir().unwrap();
-        let path = path(folder.path(), "shop::orders::straight");
-        assert!(path.ends_with("upgrade-regressions/shop__orders__straight.json"));
+        let path = path(folder.path(), "shop::orders::upgrade");
+        assert!(path.ends_with("upgrade-regressions/shop__orders__upgrade.json"));
         assert_eq!(read(&path).unwrap(), []);
         let all = [saved("up 2; down 1"), saved("up 1; write seed 3; down 1")];
         for one in [&all[0], &all[1], &all[0]] {

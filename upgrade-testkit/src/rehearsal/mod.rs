@@ -128,7 +128,7 @@ enum Head {
 }
 
 impl Rehearsal {
-    /// A rehearsal outside of a test: scenario `straight`, the folder `migrations` of the current
+    /// A rehearsal outside of a test: scenario `upgrade`, the folder `migrations` of the current
     /// folder, 50 rows a table, seed 0, the variables of the environment.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl Rehearsal {
             from: None,
             to: None,
             set_up_sql: String::new(),
-            scenario: Scenario::Straight,
+            scenario: Scenario::Upgrade,
             seed: settings.seed.unwrap_or(0),
             rows: settings.rows.unwrap_or(DEFAULT_ROWS),
             postgres: None,
@@ -342,14 +342,14 @@ impl Rehearsal {
         self.upgrade_with(Upgrade::with_reversible)
     }
 
-    /// Has the scenario `crash_at` kill the server at every boundary of every migration; see
+    /// Has the scenario `crash` kill the server at every boundary of every migration; see
     /// [`Upgrade::with_every_crash`].
     #[must_use]
     pub fn every_crash(self) -> Self {
         self.upgrade_with(Upgrade::with_every_crash)
     }
 
-    /// Names the earlier releases for the scenario `every_release`, each by the version of its last
+    /// Names the earlier releases for the scenario `skip_release`, each by the version of its last
     /// migration. Where none is named, each migration is a release.
     #[must_use]
     pub fn releases<V: Into<String>>(mut self, versions: impl IntoIterator<Item = V>) -> Self {
@@ -548,7 +548,7 @@ impl Rehearsal {
         Ok(options
             .with_major(major)
             .with_keep(keep, KEPT_FOR)
-            .with_killable(self.scenario == Scenario::CrashAt))
+            .with_killable(self.scenario == Scenario::Crash))
     }
 }
 

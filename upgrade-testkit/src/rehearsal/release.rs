@@ -78,7 +78,7 @@ fn of_files(rehearsal: &Rehearsal, head: &MigrationFolder) -> Result<Releases> {
     let tool = Arc::new(tool);
     let record = Some(tool.table().clone());
     // From an earlier release on, released files run over rows once more.
-    let from_earlier = rehearsal.scenario == Scenario::EveryRelease;
+    let from_earlier = rehearsal.scenario == Scenario::SkipRelease;
     let released = split.applied.iter().filter(|_| from_earlier);
     let to = split
         .pending
@@ -259,7 +259,7 @@ mod tests {
         new[3].1 = "-- nothing";
         assert_eq!(
             judged(&new, "0001", true),
-            ["error down-empty 0002_n.down.sql:1"]
+            ["error file/down-empty 0002_n.down.sql:1"]
         );
     }
 
@@ -276,7 +276,7 @@ mod tests {
         ];
         assert_eq!(
             judged(&files, "0002", true),
-            ["error unsupported-statement 0002_b.up.sql:1"]
+            ["error file/unsupported-statement 0002_b.up.sql:1"]
         );
     }
 }

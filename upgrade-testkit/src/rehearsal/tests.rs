@@ -46,10 +46,10 @@ const METHODS: &[Method] = &[
     }),
     ("with_faults", |upgrade| upgrade.with_faults(Faults::all())),
     ("with_known", |upgrade| {
-        upgrade.with_known([KnownFinding::new("down-failed", "old")])
+        upgrade.with_known([KnownFinding::new("down/failed", "old")])
     }),
     ("with_denied", |upgrade| {
-        upgrade.with_denied(["rollback-loses"])
+        upgrade.with_denied(["rollback/loses"])
     }),
     ("with_rollback_within", |upgrade| {
         upgrade.with_rollback_within(Duration::from_millis(1))

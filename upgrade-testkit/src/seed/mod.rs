@@ -54,7 +54,7 @@
 //!
 //! # Tables without rows
 //! [`SeedReport::empty`] lists them, each with what refused its rows and what helps. A rehearsal fills
-//! as many tables as it can ([`Seeder::lenient`]), reports the others as `table-empty`, and never passes
+//! as many tables as it can ([`Seeder::lenient`]), reports the others as `data/table-empty`, and never passes
 //! where a pending migration touches one of those.
 //!
 //! # All or nothing

@@ -171,7 +171,7 @@ impl Case {
         }
     }
 
-    /// The test that it is a case of, with its crate: `shop::orders` of `orders::straight::pg15`.
+    /// The test that it is a case of, with its crate: `shop::orders` of `orders::upgrade::pg15`.
     fn test(&self) -> String {
         let scenario = format!("::{}", self.report.scenario);
         let name = self
@@ -267,7 +267,7 @@ fn not_verified(cases: &[Case]) -> Vec<String> {
             ));
         }
         for found in &report.findings {
-            if found.finding.id == "table-empty" {
+            if found.finding.id == "data/table-empty" {
                 let (subject, message) = (&found.finding.subject, &found.finding.message);
                 sentences.insert(format!("{test}: {subject} {message}"));
             }

@@ -30,7 +30,7 @@ fn report(scenario: &str, findings: &[Finding]) -> Report {
 
 fn down_failed() -> Finding {
     let blame = Blame::new(MigrationId::new("4", "x")).with_file("4_x.sql:7");
-    Finding::error("down-failed", "migration 4_x", "it failed: <b>, 100%, a|b")
+    Finding::error("down/failed", "migration 4_x", "it failed: <b>, 100%, a|b")
         .with_blame(blame)
         .with_evidence("```\n-a\n+<b>\n")
 }
@@ -38,7 +38,7 @@ fn down_failed() -> Finding {
 fn summary() -> Summary {
     let mut known = down_failed();
     known.known = Some("nobody rolls back".to_owned());
-    let note = Finding::note("crash-not-felt", "migration 4_x", "it finished");
+    let note = Finding::note("crash/not-felt", "migration 4_x", "it finished");
     Summary::of(vec![
         Case::new(
             "shop",
@@ -47,10 +47,10 @@ fn summary() -> Summary {
         ),
         Case::new(
             "shop",
-            "orders::rollback_at",
-            report("rollback_at", &[down_failed(), note]),
+            "orders::rollback",
+            report("rollback", &[down_failed(), note]),
         ),
-        Case::new("shop", "orders::repeat", report("repeat", &[known])),
+        Case::new("shop", "orders::rerun", report("rerun", &[known])),
         Case::new("shop", "orders::control", report("control", &[])),
     ])
 }
@@ -65,7 +65,7 @@ fn equal_findings_of_several_cases_are_one_entry() {
         (Some("db/migrations/4_x.sql"), Some(7))
     );
     let cases: Vec<&str> = first.cases.iter().map(String::as_str).collect();
-    assert_eq!(cases, ["orders::rollback_at", "orders::round_trip"]);
+    assert_eq!(cases, ["orders::rollback", "orders::round_trip"]);
     assert_eq!(
         summary.headline(),
         "4 cases, 3 failed, 1 error, 0 warnings, 1 note, 1 accepted"
@@ -73,7 +73,7 @@ fn equal_findings_of_several_cases_are_one_entry() {
     let text = summary.to_string();
     for part in [
         "FAILED: ",
-        "error[down-failed]",
+        "error[down/failed]",
         "at db/migrations/4_x.sql:7",
         "accepted",
         "help: ",
@@ -95,7 +95,7 @@ fn what_was_not_verified_closes_it() {
         .find(|one| one.contains("not run:"))
         .unwrap();
     assert!(
-        missing.contains("straight") && !missing.contains("control"),
+        missing.contains("upgrade") && !missing.contains("control"),
         "{missing}"
     );
 }
@@ -103,8 +103,8 @@ fn what_was_not_verified_closes_it() {
 #[test]
 fn a_test_is_its_crate_and_path_without_scenario_and_version() {
     let cases = [
-        ("shop", "orders::straight::pg15", "straight"),
-        ("shop", "orders::straight::pg18", "straight"),
+        ("shop", "orders::upgrade::pg15", "upgrade"),
+        ("shop", "orders::upgrade::pg18", "upgrade"),
         ("till", "orders::round_trip", "round_trip"),
     ];
     let cases = cases.map(|(of, name, scenario)| Case::new(of, name, report(scenario, &[])));
@@ -117,19 +117,19 @@ fn a_test_is_its_crate_and_path_without_scenario_and_version() {
         panic!("{sentences:?}")
     };
     assert!(
-        shop.starts_with("shop::orders: ") && !shop.contains("straight"),
+        shop.starts_with("shop::orders: ") && !shop.contains("upgrade"),
         "{shop}"
     );
     assert!(
-        till.starts_with("till::orders: ") && till.contains("straight"),
+        till.starts_with("till::orders: ") && till.contains("upgrade"),
         "{till}"
     );
 }
 
 #[test]
 fn another_message_is_another_entry() {
-    let other = Finding::error("down-failed", "migration 4_x", "another cause");
-    let of = |finding| Case::new("shop", "orders::repeat", report("repeat", &[finding]));
+    let other = Finding::error("down/failed", "migration 4_x", "another cause");
+    let of = |finding| Case::new("shop", "orders::rerun", report("rerun", &[finding]));
     assert_eq!(
         Summary::of(vec![of(down_failed()), of(other)])
             .entries
@@ -154,7 +154,7 @@ fn what_a_finding_says_is_no_mark_up() {
     let first = annotations.lines().next().unwrap();
     assert_eq!(
         first,
-        "::error file=db/migrations/4_x.sql,line=7,title=down-failed::migration 4_x: it failed: <b>, 100%25, a|b"
+        "::error file=db/migrations/4_x.sql,line=7,title=down/failed::migration 4_x: it failed: <b>, 100%25, a|b"
     );
     assert_eq!(annotations.lines().count(), 2, "accepted ones are left out");
 }

@@ -152,7 +152,7 @@ impl Production {
 async fn a_database_of_somebody_else_is_not_renamed_before_it_is_handed_over() {
     let production = Production::start().await;
     let error = production
-        .is_refused(SnapshotSwap::new(), false, Scenario::Straight)
+        .is_refused(SnapshotSwap::new(), false, Scenario::Upgrade)
         .await;
     assert!(error.report().is_some_and(|report| !report.passed));
 
@@ -161,7 +161,7 @@ async fn a_database_of_somebody_else_is_not_renamed_before_it_is_handed_over() {
     let migrations = production.migrations();
     let real = || production.real();
     let wrong = SnapshotSwap::new().handed_over("shops");
-    let refused = production.go(real(), wrong, &migrations, Scenario::Straight);
+    let refused = production.go(real(), wrong, &migrations, Scenario::Upgrade);
     says(
         &refused.await.unwrap_err(),
         ErrorKind::Refused,
@@ -169,7 +169,7 @@ async fn a_database_of_somebody_else_is_not_renamed_before_it_is_handed_over() {
     );
     assert_eq!(production.state().await, (seen.clone(), databases.clone()));
     let right = SnapshotSwap::new().handed_over("shop");
-    let report = production.go(real(), right, &migrations, Scenario::Straight);
+    let report = production.go(real(), right, &migrations, Scenario::Upgrade);
     let report = report.await.unwrap();
     assert!(!report.passed, "the second migration fails: {report}");
     let rolled_back = report.rollbacks.first().expect("it goes back by itself");
@@ -187,7 +187,7 @@ async fn a_database_of_somebody_else_is_not_reverted_before_it_is_handed_over() 
     let migrations = production.migrations();
     let reverting = RevertMigrations::new(migrations.iter().cloned());
     production
-        .is_refused(reverting, false, Scenario::Straight)
+        .is_refused(reverting, false, Scenario::Upgrade)
         .await;
     // Asked without a preparation: a tool that calls the trait itself is refused too.
     let database = production.database("shop");
@@ -210,10 +210,10 @@ async fn a_database_of_somebody_else_is_not_reverted_before_it_is_handed_over() 
 async fn staging_powers_do_not_reach_a_database_of_somebody_else() {
     let production = Production::start().await;
     for scenario in [
-        Scenario::Straight,
+        Scenario::Upgrade,
         Scenario::RoundTrip,
-        Scenario::RollbackAt,
-        Scenario::CrashAt,
+        Scenario::Rollback,
+        Scenario::Crash,
     ] {
         production
             .is_refused(SnapshotSwap::new(), true, scenario)
@@ -326,7 +326,7 @@ async fn a_restore_puts_rows_comment_and_owner_back_and_leaves_nothing() {
 async fn a_real_system_gets_no_plan_that_needs_staging() {
     let production = Production::start().await;
     let before = production.state().await;
-    for scenario in [Scenario::RoundTrip, Scenario::RollbackAt, Scenario::CrashAt] {
+    for scenario in [Scenario::RoundTrip, Scenario::Rollback, Scenario::Crash] {
         let environment = production.real();
         let migrations = production.migrations();
         let planned = production.go(environment, SnapshotSwap::new(), &migrations, scenario);

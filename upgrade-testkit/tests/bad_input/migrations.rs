@@ -83,7 +83,7 @@ async fn two_files_with_one_version_are_both_named() {
         ("0002_mail.sql", "alter table customers add mail text"),
     ];
     let (error, report) = failed(&place, &files, "0001").await;
-    let parts = ["duplicate-version", "0002_phone.sql", "0002_mail.sql"];
+    let parts = ["file/duplicate-version", "0002_phone.sql", "0002_mail.sql"];
     says(&error, ErrorKind::Failed, &parts);
     // The one that is read is judged all the same.
     assert!(
@@ -98,7 +98,7 @@ async fn two_files_with_one_version_are_both_named() {
         ("0002_mail.sql", "alter table customers add mail text"),
     ];
     let (error, _) = failed(&place, &files, "0001").await;
-    let parts = ["duplicate-version", "0001_shop.sql", "0001_more.sql"];
+    let parts = ["file/duplicate-version", "0001_shop.sql", "0001_more.sql"];
     says(&error, ErrorKind::Failed, &parts);
 }
 
@@ -117,7 +117,7 @@ async fn sql_that_fails_halfway_is_shown_with_its_line_and_undone() {
         &error,
         ErrorKind::Failed,
         &[
-            "up-failed",
+            "up/failed",
             "0002_more.sql:3",
             "\"custmers\" does not exist",
         ],
@@ -125,7 +125,7 @@ async fn sql_that_fails_halfway_is_shown_with_its_line_and_undone() {
     assert!(report.rows > 0, "migrations met no rows: {report}");
     // The whole rehearsal ends as well, each of its boundaries on its own.
     let rehearsal = place.rehearsal(&files).from("0001");
-    let error = rehearsal.scenario(Scenario::RollbackAt).rehearse().await;
+    let error = rehearsal.scenario(Scenario::Rollback).rehearse().await;
     says(&error.unwrap_err(), ErrorKind::Failed, &["0002_more.sql:3"]);
 }
 

@@ -37,7 +37,7 @@ fn after(place: &Place, sql: &str) -> Rehearsal {
 
 /// All scenarios that go back, without an error or a warning.
 async fn is_good(place: &Place, sql: &str) {
-    for scenario in [Scenario::RoundTrip, Scenario::RollbackAt, Scenario::CrashAt] {
+    for scenario in [Scenario::RoundTrip, Scenario::Rollback, Scenario::Crash] {
         let report = after(place, sql).scenario(scenario).report().await.unwrap();
         let odd: Vec<_> = report
             .findings
@@ -127,7 +127,7 @@ async fn an_event_trigger_that_aborts_is_the_reason_that_is_given() {
     says(
         &error,
         ErrorKind::Failed,
-        &["up-failed", "0002_mail.up.sql:1", "no change on a Friday"],
+        &["up/failed", "0002_mail.up.sql:1", "no change on a Friday"],
     );
 }
 

@@ -212,47 +212,47 @@ fn a_wrong_answer_is_not_taken() {
     let report = |passed: bool, severity: &str| -> Report {
         let finding = serde_json::json!({
             "step": 1, "phase": "verify", "title": "look", "finding": {
-                "id": "up-failed", "severity": severity, "subject": "migration 0002",
+                "id": "up/failed", "severity": severity, "subject": "migration 0002",
                 "message": "it failed", "evidence": "view v", "help": null,
             },
         });
         let value = serde_json::json!({
-            "format": 2, "run": "r", "name": "n", "scenario": "straight", "environment": "e",
+            "format": 3, "run": "r", "name": "n", "scenario": "upgrade", "environment": "e",
             "from": "1", "to": "2", "seed": 1, "passed": passed, "rows": 1, "tables": 1,
             "steps": [], "migrations": [], "rollbacks": [], "findings": [finding], "logs": [],
             "reproduce": null, "elapsed_ms": 1,
         });
         serde_json::from_value(value).expect("it is a report")
     };
-    let straight = || run([Scenario::Straight]);
+    let upgrade = || run([Scenario::Upgrade]);
     let failed = report(false, "error");
-    let right = straight().finds([error("up-failed", "migration 0002", "view v")]);
+    let right = upgrade().finds([error("up/failed", "migration 0002", "view v")]);
     assert_eq!(right.wrong(&failed), Vec::<String>::new());
-    let of_message = straight().finds([error("up-failed", "migration 0002", "it failed")]);
+    let of_message = upgrade().finds([error("up/failed", "migration 0002", "it failed")]);
     assert_eq!(of_message.wrong(&failed), Vec::<String>::new());
-    let noted = straight().finds([note("up-failed", "migration 0002", "")]);
+    let noted = upgrade().finds([note("up/failed", "migration 0002", "")]);
     assert_eq!(noted.wrong(&report(true, "note")), Vec::<String>::new());
     assert_eq!(
-        straight().passes().wrong(&report(true, "note")),
+        upgrade().passes().wrong(&report(true, "note")),
         Vec::<String>::new()
     );
 
     assert_eq!(right.wrong(&report(true, "error")), ["the run passes"]);
     assert_eq!(
-        straight().passes().wrong(&failed),
+        upgrade().passes().wrong(&failed),
         [
-            "not wanted: error[up-failed] migration 0002",
+            "not wanted: error[up/failed] migration 0002",
             "the run does not pass"
         ]
     );
     for other in [
-        error("up-failed", "migration 0002", "view w"),
-        error("up-failed", "migration 0003", "view v"),
-        error("down-failed", "migration 0002", "view v"),
-        warning("up-failed", "migration 0002", "view v"),
+        error("up/failed", "migration 0002", "view w"),
+        error("up/failed", "migration 0003", "view v"),
+        error("down/failed", "migration 0002", "view v"),
+        warning("up/failed", "migration 0002", "view v"),
     ] {
         assert!(
-            !straight().finds([other]).wrong(&failed).is_empty(),
+            !upgrade().finds([other]).wrong(&failed).is_empty(),
             "{other:?}"
         );
     }

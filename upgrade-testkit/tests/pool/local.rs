@@ -522,7 +522,7 @@ impl DatabaseSource for Handed {
     }
 }
 
-/// What a migration makes outside of its database, as `server-object-made` names it.
+/// What a migration makes outside of its database, as `up/server-object` names it.
 async fn made_outside(environment: &PostgresEnvironment, database: &Database) -> Vec<String> {
     let cx = UpgradeContext::new("1", "2");
     environment.begin(&cx).await.unwrap();
@@ -532,7 +532,7 @@ async fn made_outside(environment: &PostgresEnvironment, database: &Database) ->
     let findings = environment.end(&cx).await.unwrap();
     findings
         .into_iter()
-        .inspect(|finding| assert_eq!(finding.id, "server-object-made"))
+        .inspect(|finding| assert_eq!(finding.id, "up/server-object"))
         .map(|finding| finding.subject.to_string())
         .collect()
 }

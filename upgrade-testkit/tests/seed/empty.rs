@@ -31,7 +31,7 @@ fn rehearsal(folder: &TempDir) -> Rehearsal {
 fn empty(report: &Report) -> Vec<(&str, String)> {
     let notes = report.findings_of(Severity::Note);
     notes
-        .filter(|found| found.finding.id == "table-empty")
+        .filter(|found| found.finding.id == "data/table-empty")
         .map(|found| {
             let help = found.finding.help.as_deref().unwrap_or_default();
             let text = format!("{}; {help}", found.finding.message);
@@ -194,7 +194,7 @@ create trigger no_change before update or delete on immutable_log for each row e
         ("0002_more.up.sql", "create table more (id int);"),
         ("0002_more.down.sql", "drop table more;"),
     ]);
-    for scenario in [Scenario::Straight, Scenario::RoundTrip] {
+    for scenario in [Scenario::Upgrade, Scenario::RoundTrip] {
         let report = rehearsal(&folder)
             .scenario(scenario)
             .report()
@@ -244,7 +244,7 @@ async fn path() {
         .findings_of(Severity::Error)
         .map(|found| found.finding.id.as_str())
         .collect();
-    assert_eq!(failed, ["up-failed"], "{report}");
+    assert_eq!(failed, ["up/failed"], "{report}");
     assert_eq!(report.tables, 2, "{report}");
     assert!(report.rows >= 20, "{report}");
 }

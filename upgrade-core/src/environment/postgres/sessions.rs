@@ -92,7 +92,7 @@ impl PostgresEnvironment {
         };
         let finding = |object: &ClusterObject| {
             let said = format!("{object} appeared on the server while a migration ran; {lasts}");
-            Finding::note("server-object-made", object.to_string(), said)
+            Finding::note("up/server-object", object.to_string(), said)
         };
         Ok(new.iter().map(finding).collect())
     }

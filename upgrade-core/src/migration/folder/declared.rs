@@ -145,7 +145,7 @@ mod tests {
             let folder = folder(&format!("create table t ();\n{line}\n"), "drop table t;");
             let problems = folder.problems();
             assert_eq!(problems.len(), 1, "{line}");
-            assert_eq!(problems[0].kind.id(), "invalid-declaration");
+            assert_eq!(problems[0].kind.id(), "file/invalid-declaration");
             assert_eq!(problems[0].line, Some(2));
             assert!(
                 problems[0].message.contains(message),

@@ -54,21 +54,21 @@ impl ProblemKind {
     /// The id of the finding.
     pub fn id(self) -> &'static str {
         match self {
-            Self::DuplicateVersion => "duplicate-version",
-            Self::UnreadableStep => "unreadable-step",
-            Self::InvalidFile => "invalid-file",
-            Self::UpMissing => "up-missing",
-            Self::DownMissing => "down-missing",
-            Self::DownEmpty => "down-empty",
-            Self::UpEmpty => "up-empty",
-            Self::UnsupportedStatement => "unsupported-statement",
-            Self::NoTransactionSeveralStatements => "no-transaction-several-statements",
-            Self::TransactionControl => "transaction-control-in-file",
-            Self::IrreversibleInRange => "irreversible-in-range",
-            Self::ChecksumLineEndings => "checksum-line-endings",
-            Self::InvalidDeclaration => "invalid-declaration",
-            Self::StrayFile => "stray-file",
-            Self::NeedsSuperuser => "needs-superuser",
+            Self::DuplicateVersion => "file/duplicate-version",
+            Self::UnreadableStep => "file/unreadable",
+            Self::InvalidFile => "file/invalid",
+            Self::UpMissing => "file/up-missing",
+            Self::DownMissing => "file/down-missing",
+            Self::DownEmpty => "file/down-empty",
+            Self::UpEmpty => "file/up-empty",
+            Self::UnsupportedStatement => "file/unsupported-statement",
+            Self::NoTransactionSeveralStatements => "file/several-statements",
+            Self::TransactionControl => "file/transaction-control",
+            Self::IrreversibleInRange => "file/one-way-between",
+            Self::ChecksumLineEndings => "file/line-endings",
+            Self::InvalidDeclaration => "file/invalid-declaration",
+            Self::StrayFile => "file/stray",
+            Self::NeedsSuperuser => "file/needs-superuser",
         }
     }
 

@@ -205,7 +205,7 @@ fn refinery_and_flyway_folders() {
     assert_eq!(refinery.migrations()[0].kind, MigrationKind::Unversioned);
     assert_eq!(
         problems(&refinery),
-        [("invalid-file", "V4__bad-name.sql".to_owned(), None)]
+        [("file/invalid", "V4__bad-name.sql".to_owned(), None)]
     );
 
     let flyway = check(
@@ -246,7 +246,7 @@ fn flyway_leaves_the_transaction_out_where_a_statement_needs_it() {
     assert_eq!(modes, [None, None, Wrapped, None]);
     assert_eq!(
         problems(&folder),
-        [("invalid-file", "V1__b.sql".to_owned(), Some(2))]
+        [("file/invalid", "V1__b.sql".to_owned(), Some(2))]
     );
 }
 
@@ -280,10 +280,10 @@ fn dbmate_folders() {
     assert_eq!(
         paths,
         [
-            ("down-missing", "20240101_a.sql".to_owned()),
-            ("invalid-file", "3_c.sql".to_owned()),
-            ("invalid-file", "4_d.sql".to_owned()),
-            ("invalid-file", "5_e.sql".to_owned()),
+            ("file/down-missing", "20240101_a.sql".to_owned()),
+            ("file/invalid", "3_c.sql".to_owned()),
+            ("file/invalid", "4_d.sql".to_owned()),
+            ("file/invalid", "5_e.sql".to_owned()),
         ]
     );
 }
@@ -334,7 +334,7 @@ fn popx_folders() {
     assert!(
         problems(&found)
             .iter()
-            .any(|(id, path, _)| *id == "unreadable-step" && path.ends_with(".fizz"))
+            .any(|(id, path, _)| *id == "file/unreadable" && path.ends_with(".fizz"))
     );
 }
 
@@ -406,16 +406,16 @@ fn problems_have_ids_paths_and_lines() {
     assert_eq!(
         problems(&folder),
         [
-            row("down-empty", "1_a.down.sql", Some(1)),
-            row("duplicate-version", "1_a.up.sql", None),
-            row("down-missing", "2_c.up.sql", None),
-            row("unsupported-statement", "2_c.up.sql", Some(3)),
-            row("down-missing", "3_d.up.sql", None),
-            row("up-empty", "3_d.up.sql", None),
-            row("up-missing", "4_e.down.sql", None),
-            row("unreadable-step", "5_f.go", None),
-            row("unreadable-step", "6_g.up.sql", Some(2)),
-            row("invalid-file", "x_h.sql", None),
+            row("file/down-empty", "1_a.down.sql", Some(1)),
+            row("file/duplicate-version", "1_a.up.sql", None),
+            row("file/down-missing", "2_c.up.sql", None),
+            row("file/unsupported-statement", "2_c.up.sql", Some(3)),
+            row("file/down-missing", "3_d.up.sql", None),
+            row("file/up-empty", "3_d.up.sql", None),
+            row("file/up-missing", "4_e.down.sql", None),
+            row("file/unreadable", "5_f.go", None),
+            row("file/unreadable", "6_g.up.sql", Some(2)),
+            row("file/invalid", "x_h.sql", None),
         ]
     );
     let duplicate = &folder.problems()[1];
@@ -451,7 +451,7 @@ fn unreadable_steps_can_be_supplied_or_filled() {
     assert!(
         problems(&steps)
             .iter()
-            .all(|(id, ..)| *id == "down-missing")
+            .all(|(id, ..)| *id == "file/down-missing")
     );
 }
 

@@ -38,10 +38,10 @@ impl PendingProblemKind {
     /// The id of the finding.
     pub fn id(self) -> &'static str {
         match self {
-            Self::EditedAppliedMigration => "edited-applied-migration",
-            Self::EditedAppliedDown => "edited-applied-down",
-            Self::LateVersion => "late-version",
-            Self::RemovedMigration => "removed-migration",
+            Self::EditedAppliedMigration => "history/edited-up",
+            Self::EditedAppliedDown => "history/edited-down",
+            Self::LateVersion => "history/late-version",
+            Self::RemovedMigration => "history/removed",
         }
     }
 }

@@ -96,20 +96,25 @@ fn pending_is_what_the_new_release_adds() {
         &release(&[("1_a.up.sql", "x"), down], None),
         &head,
         &["2_b"],
-        &["edited-applied-migration 1"],
+        &["history/edited-up 1"],
     );
     check_pending(
         &release(&[one, ("1_a.down.sql", "x")], None),
         &head,
         &["2_b"],
-        &["edited-applied-down 1"],
+        &["history/edited-down 1"],
     );
-    check_pending(&release(&[two], None), &head, &["1_a"], &["late-version 1"]);
+    check_pending(
+        &release(&[two], None),
+        &head,
+        &["1_a"],
+        &["history/late-version 1"],
+    );
     check_pending(
         &release(&[one, down, ("3_c.up.sql", "x")], None),
         &head,
         &["2_b"],
-        &["late-version 2", "removed-migration 3"],
+        &["history/late-version 2", "history/removed 3"],
     );
 }
 
@@ -208,17 +213,17 @@ fn c14_diesel_comment() {
     assert!(edited_as([&with_comment, "drop table\n  member; -- why"]).is_empty());
     assert_eq!(
         edited_as(["create table member (id bigint);", down]),
-        ["edited-applied-migration"]
+        ["history/edited-up"]
     );
     assert_eq!(
         edited_as([up, "drop table members;"]),
-        ["edited-applied-down"]
+        ["history/edited-down"]
     );
     // sqlx has a checksum of every byte of an up, and none of a down.
     let names = ["1_base.up.sql", "1_base.down.sql"];
     assert_eq!(
         edited(Layout::Sqlx, names, old, [&with_comment, down]),
-        ["edited-applied-migration"]
+        ["history/edited-up"]
     );
     assert!(edited(Layout::Sqlx, names, old, [up, "drop table member; -- why"]).is_empty());
 }

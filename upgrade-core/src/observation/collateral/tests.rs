@@ -85,14 +85,14 @@ fn a_table_that_is_made_again_has_lost_what_nobody_names() {
         after,
         &statements,
         &[
-            "error[protection-lost] constraint public.line / line_invoice_fkey: is missing, and no statement of the migration names it",
-            "warning[lost-as-side-effect] index public.by_tenant: is missing, and no statement of the migration names it",
-            "error[protection-lost] policy public.invoice / own: is missing, and no statement of the migration names it",
-            "warning[lost-as-side-effect] published table public.invoice / feed: is missing, and no statement of the migration names it",
-            "warning[lost-as-side-effect] statistics public.spread: is missing, and no statement of the migration names it",
-            "error[protection-lost] table public.invoice: has lost its row security, its owner `boss` (it is `root` now), its grants `tenant: SELECT`, and no statement of the migration says so",
-            "warning[lost-as-side-effect] table public.invoice: has lost its comment `bills`, and no statement of the migration says so",
-            "warning[lost-as-side-effect] trigger public.invoice / guard: is missing, and no statement of the migration names it",
+            "error[up/protection-lost] constraint public.line / line_invoice_fkey: is missing, and no statement of the migration names it",
+            "warning[up/lost-as-side-effect] index public.by_tenant: is missing, and no statement of the migration names it",
+            "error[up/protection-lost] policy public.invoice / own: is missing, and no statement of the migration names it",
+            "warning[up/lost-as-side-effect] published table public.invoice / feed: is missing, and no statement of the migration names it",
+            "warning[up/lost-as-side-effect] statistics public.spread: is missing, and no statement of the migration names it",
+            "error[up/protection-lost] table public.invoice: has lost its row security, its owner `boss` (it is `root` now), its grants `tenant: SELECT`, and no statement of the migration says so",
+            "warning[up/lost-as-side-effect] table public.invoice: has lost its comment `bills`, and no statement of the migration says so",
+            "warning[up/lost-as-side-effect] trigger public.invoice / guard: is missing, and no statement of the migration names it",
         ],
     );
 }
@@ -157,7 +157,7 @@ fn what_goes_with_its_column_is_no_loss_unless_another_column_stays() {
         &[("table public.t", ""), ("column public.t.b", "")],
         &["alter table t drop column a"],
         &[
-            "warning[lost-as-side-effect] index public.two: is missing, and no statement of the migration names it",
+            "warning[up/lost-as-side-effect] index public.two: is missing, and no statement of the migration names it",
         ],
     );
 }
@@ -188,10 +188,10 @@ fn what_is_left_disabled_or_empty_is_seen() {
             "create or replace view v as",
         ],
         &[
-            "error[protection-lost] constraint public.t / fk: is not enforced any more: the triggers that enforce it are left disabled",
-            "warning[view-not-populated] materialized view public.m: is left without its rows: what reads it fails until it is refreshed",
-            "warning[trigger-left-disabled] trigger public.t / touch: is left disabled",
-            "error[protection-lost] view public.v: has lost its option `security_barrier=true`, and no statement of the migration says so",
+            "error[up/protection-lost] constraint public.t / fk: is not enforced any more: the triggers that enforce it are left disabled",
+            "warning[up/view-not-populated] materialized view public.m: is left without its rows: what reads it fails until it is refreshed",
+            "warning[up/trigger-disabled] trigger public.t / touch: is left disabled",
+            "error[up/protection-lost] view public.v: has lost its option `security_barrier=true`, and no statement of the migration says so",
         ],
     );
 }

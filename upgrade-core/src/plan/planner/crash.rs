@@ -12,7 +12,7 @@ impl Draft<'_> {
     /// It starts from the state before the migration, which a first clean run keeps, and has to
     /// arrive at the state after it: what follows was shown by the clean run. A second clean run
     /// tells what differs by itself, such as `now()`.
-    pub(super) fn crash_at(&mut self) {
+    pub(super) fn crash(&mut self) {
         let all = &self.outline.migrations;
         self.attempt = 1;
         for at in 0..all.len() {
@@ -31,7 +31,7 @@ impl Draft<'_> {
         }
         for at in 0..all.len() {
             for (moment, victim) in self.points(at) {
-                self.crash(at, moment, victim);
+                self.strike(at, moment, victim);
             }
         }
     }
@@ -63,7 +63,7 @@ impl Draft<'_> {
         points
     }
 
-    fn crash(&mut self, at: usize, moment: Moment, victim: Victim) {
+    fn strike(&mut self, at: usize, moment: Moment, victim: Victim) {
         let all = &self.outline.migrations;
         let migration = all[at].id.clone();
         let (before, after) = (self.state(at), self.state(at + 1));

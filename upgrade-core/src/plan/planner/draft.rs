@@ -99,7 +99,7 @@ impl<'a> Draft<'a> {
             | Action::RollBack { .. }
             | Action::Strike { .. }
             | Action::Heal { .. }
-            | Action::Validate => matches!(scenario, Scenario::Straight | Scenario::Rolling),
+            | Action::Validate => matches!(scenario, Scenario::Upgrade | Scenario::Rolling),
             Action::Write { .. } => scenario == Scenario::Rolling,
             _ => false,
         };
@@ -108,7 +108,7 @@ impl<'a> Draft<'a> {
             (Scenario::FreshInstall, Action::Compare { equal, .. }) if *equal == Equal::Schema => {
                 Some(Difference::FreshInstall)
             }
-            (Scenario::EveryRelease, Action::Compare { equal, .. }) if *equal == Equal::Schema => {
+            (Scenario::SkipRelease, Action::Compare { equal, .. }) if *equal == Equal::Schema => {
                 Some(Difference::ReleasePath)
             }
             _ => None,
@@ -121,7 +121,7 @@ impl<'a> Draft<'a> {
             monitor: moves
                 && matches!(
                     scenario,
-                    Scenario::Straight | Scenario::RoundTrip | Scenario::Custom
+                    Scenario::Upgrade | Scenario::RoundTrip | Scenario::Custom
                 ),
             difference,
         }
@@ -135,13 +135,11 @@ impl<'a> Draft<'a> {
             return OnFailure::EndAttempt;
         }
         match (self.scenario, phase) {
-            (Scenario::Straight, Phase::Expand | Phase::Switch | Phase::Soak) => {
-                OnFailure::RollBack
-            }
-            (Scenario::Straight, Phase::Preflight) if self.outline.capabilities.disposable => {
+            (Scenario::Upgrade, Phase::Expand | Phase::Switch | Phase::Soak) => OnFailure::RollBack,
+            (Scenario::Upgrade, Phase::Preflight) if self.outline.capabilities.disposable => {
                 OnFailure::Continue
             }
-            (Scenario::Straight, _) => OnFailure::EndAttempt,
+            (Scenario::Upgrade, _) => OnFailure::EndAttempt,
             _ => OnFailure::Continue,
         }
     }

@@ -45,7 +45,7 @@ impl Draft<'_> {
 
 /// Whether services are replaced in it.
 fn strikes_in(scenario: Scenario) -> bool {
-    matches!(scenario, Scenario::Straight | Scenario::Rolling)
+    matches!(scenario, Scenario::Upgrade | Scenario::Rolling)
 }
 
 /// Where a fault can strike whichever release runs, since both run for a time: with as many
@@ -102,7 +102,7 @@ mod tests {
     fn each_fault_is_healed_and_looked_after_and_none_strikes_the_baseline() {
         let sites = [Site::open(FaultKind::Pause, "api", 2)];
         let outline = outline(always(FaultKind::Pause), &sites, &sites);
-        for scenario in [Scenario::Straight, Scenario::Rolling] {
+        for scenario in [Scenario::Upgrade, Scenario::Rolling] {
             let plan = plan(&outline, scenario, 7).unwrap();
             let steps: Vec<&Step> = plan.steps.iter().collect();
             let places = steps

@@ -10,7 +10,7 @@ const RELEASES: usize = 5;
 
 impl Draft<'_> {
     /// Each migration up twice, and down twice.
-    pub(super) fn repeat(&mut self) {
+    pub(super) fn rerun(&mut self) {
         let mut before = BASELINE.to_owned();
         for unit in self.units() {
             let unit = &self.outline.migrations[unit];
@@ -31,7 +31,7 @@ impl Draft<'_> {
     }
 
     /// Each migration last.
-    pub(super) fn late_branch(&mut self) {
+    pub(super) fn out_of_order(&mut self) {
         let all = &self.outline.migrations;
         // The last one comes last anyway, unless a new system does not apply it last.
         let mut late = &all[..all.len().saturating_sub(1)];
@@ -86,7 +86,7 @@ impl Draft<'_> {
 
     /// From the latest releases to the head, each directly; and release by release where users
     /// write in between, without whom the two ways are one.
-    pub(super) fn every_release(&mut self) {
+    pub(super) fn skip_release(&mut self) {
         self.head();
         let outline = self.outline;
         let released = &outline.released;

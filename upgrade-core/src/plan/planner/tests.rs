@@ -70,13 +70,13 @@ fn count(plan: &Plan, matches: impl Fn(&Action) -> bool) -> usize {
 }
 
 #[test]
-fn a_straight_plan_reads_like_an_upgrade() {
-    let plan = plan(&outline(&[true, true]), Scenario::Straight, 7).unwrap();
+fn a_upgrade_plan_reads_like_an_upgrade() {
+    let plan = plan(&outline(&[true, true]), Scenario::Upgrade, 7).unwrap();
     let text = plan.to_string();
     assert_eq!(
         text.lines().map(str::trim).collect::<Vec<_>>(),
         [
-            "plan orders straight (1 -> 2), 14 steps, seed 7, rollback within 300s",
+            "plan orders upgrade (1 -> 2), 14 steps, seed 7, rollback within 300s",
             "1  provision  provision the previous release",
             "2  baseline   keep the state as `baseline`",
             "3  baseline   observe schema and rows as `baseline`",
@@ -126,19 +126,19 @@ fn a_change_of_several_migrations_is_undone_as_one() {
     };
     assert_eq!(count(&round_trip, between), 0);
 
-    let rollback_at = plan(&outline, Scenario::RollbackAt, 0).unwrap();
+    let rollback = plan(&outline, Scenario::Rollback, 0).unwrap();
     let half =
         |action: &Action| matches!(action, Action::RollBack { applied, .. } if applied.len() == 1);
-    assert_eq!(count(&rollback_at, half), 0);
+    assert_eq!(count(&rollback, half), 0);
 
     // A crash within the change leaves it unfinished, and its downs undo all of it.
-    let crash_at = plan(&outline, Scenario::CrashAt, 0).unwrap();
+    let crash = plan(&outline, Scenario::Crash, 0).unwrap();
     let by_downs = |action: &Action| {
         matches!(action, Action::RollBack { applied, strategy }
             if applied.len() < 3 && strategy == "revert migrations")
     };
-    assert_eq!(count(&crash_at, by_downs), 0);
-    let again = plan(&outline, Scenario::Repeat, 0).unwrap();
+    assert_eq!(count(&crash, by_downs), 0);
+    let again = plan(&outline, Scenario::Rerun, 0).unwrap();
     assert!(back(&again).iter().eq([all[1], all[0], all[2]]));
 }
 
@@ -147,10 +147,10 @@ fn a_snapshot_is_held_only_where_that_is_supported() {
     let mut outline = outline(&[true]);
     outline.migrations[0].waits_for_snapshots = true;
     let waiting = |action: &Action| matches!(action, Action::Crash { moment, .. } if *moment == Moment::WhileWaiting);
-    let able = plan(&outline, Scenario::CrashAt, 0).unwrap();
+    let able = plan(&outline, Scenario::Crash, 0).unwrap();
     assert!(count(&able, waiting) > 0);
     outline.capabilities.held_snapshots = false;
-    let unable = plan(&outline, Scenario::CrashAt, 0).unwrap();
+    let unable = plan(&outline, Scenario::Crash, 0).unwrap();
     assert_eq!(count(&unable, waiting), 0);
     let refused = able.check(&outline).unwrap_err();
     assert!(refused.to_string().contains("hold a snapshot"), "{refused}");
@@ -164,7 +164,7 @@ fn control_touches_no_migration() {
 
 #[test]
 fn every_boundary_is_rolled_back_by_every_way_that_can_cross_it() {
-    let plan = plan(&outline(&[true, false, true]), Scenario::RollbackAt, 0).unwrap();
+    let plan = plan(&outline(&[true, false, true]), Scenario::Rollback, 0).unwrap();
     let rollbacks: Vec<_> = plan
         .steps
         .iter()
@@ -204,13 +204,13 @@ fn what_users_wrote_goes_through_every_down_and_every_way_back() {
     // The two that can be reverted, after the down and after the up; the whole set cannot.
     let round_trip = plan(&outline, Scenario::RoundTrip, 0).unwrap();
     assert_eq!((wrote(&round_trip), asked(&round_trip)), (2, 4));
-    let rollback_at = plan(&outline, Scenario::RollbackAt, 0).unwrap();
-    assert_eq!((wrote(&rollback_at), asked(&rollback_at)), (1, 1));
+    let rollback = plan(&outline, Scenario::Rollback, 0).unwrap();
+    assert_eq!((wrote(&rollback), asked(&rollback)), (1, 1));
     outline.migrations.remove(1);
     let round_trip = plan(&outline, Scenario::RoundTrip, 0).unwrap();
     assert_eq!((wrote(&round_trip), asked(&round_trip)), (3, 6));
-    let rollback_at = plan(&outline, Scenario::RollbackAt, 0).unwrap();
-    assert_eq!((wrote(&rollback_at), asked(&rollback_at)), (2, 2));
+    let rollback = plan(&outline, Scenario::Rollback, 0).unwrap();
+    assert_eq!((wrote(&rollback), asked(&rollback)), (2, 2));
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn release_by_release_is_gone_where_users_write_in_between_and_every_path_is_val
             traffic: false,
             ..outline.clone()
         };
-        let plan = plan(&outline, Scenario::EveryRelease, 0).unwrap();
+        let plan = plan(&outline, Scenario::SkipRelease, 0).unwrap();
         let paths = plan.steps.iter().map(|step| step.attempt).max().unwrap() - 1;
         // One more before anything moves.
         let asked = count(&plan, |action| matches!(action, Action::Validate)) - 1;
@@ -266,12 +266,12 @@ fn a_new_system_applies_in_its_own_order() {
     assert_eq!(applies(&fresh, 1), ["0001"]);
     assert_eq!(applies(&fresh, 2), ["0000", "0001", "0002"]);
     // The only pending one comes late, compared with a new system.
-    let branch = plan(&late(), Scenario::LateBranch, 0).unwrap();
+    let branch = plan(&late(), Scenario::OutOfOrder, 0).unwrap();
     assert_eq!(applies(&branch, 1), ["0000", "0001", "0002"]);
     assert_eq!(applies(&branch, 2), ["late 0001"]);
     let mut in_order = late();
     in_order.install_order.clear();
-    let branch = plan(&in_order, Scenario::LateBranch, 0).unwrap();
+    let branch = plan(&in_order, Scenario::OutOfOrder, 0).unwrap();
     assert_eq!(applies(&branch, 2), Vec::<String>::new());
 }
 
@@ -292,7 +292,7 @@ fn what_cannot_be_planned_says_why() {
     };
     check(
         &outline(&[]),
-        Scenario::Straight,
+        Scenario::Upgrade,
         "nothing is pending between `1` and `2`",
     );
     let mut real = outline(&[true]);
@@ -300,15 +300,15 @@ fn what_cannot_be_planned_says_why() {
     check(&real, Scenario::RoundTrip, "snapshots");
     let mut poor = outline(&[true]);
     poor.strategies.clear();
-    check(&poor, Scenario::RollbackAt, "a rollback");
+    check(&poor, Scenario::Rollback, "a rollback");
     poor.capabilities.faults = false;
-    check(&poor, Scenario::CrashAt, "faults");
+    check(&poor, Scenario::Crash, "faults");
     check(&outline(&[true]), Scenario::Rolling, "instance by instance");
 }
 
 #[test]
 fn a_plan_of_another_format_is_refused() {
-    let mut saved = plan(&outline(&[true]), Scenario::Straight, 0).unwrap();
+    let mut saved = plan(&outline(&[true]), Scenario::Upgrade, 0).unwrap();
     saved.format = 99;
     let error = Plan::from_json(&saved.to_json()).unwrap_err();
     assert!(error.to_string().contains("format 99"), "{error}");

@@ -319,8 +319,8 @@ impl Seen {
             }
         };
         let finding = match queue.behind_ms >= STALL_MS {
-            true => Finding::warning("lock-queue", of.as_str(), message),
-            false => Finding::note("lock-queue", of.as_str(), message),
+            true => Finding::warning("up/lock-queue", of.as_str(), message),
+            false => Finding::note("up/lock-queue", of.as_str(), message),
         };
         let finding = finding.with_help(help);
         match queue.statements.iter().max_by_key(|(_, times)| *times) {

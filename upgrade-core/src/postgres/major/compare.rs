@@ -6,7 +6,7 @@ use crate::observation::{Observation, Scope};
 use crate::postgres::database::close;
 use crate::postgres::{Database, Observer};
 
-const DIFFERS: &str = "major-differs";
+const DIFFERS: &str = "major/differs";
 
 /// The setting that closes a database for writes: see [`LogicalCopy`](super::LogicalCopy).
 pub(super) const CLOSED: &str = "default_transaction_read_only";

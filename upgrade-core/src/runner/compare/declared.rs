@@ -157,7 +157,7 @@ pub(in crate::runner) fn that_did_not_happen(run: &Run<'_>, step: &Step) -> Vec<
             Some(_) => format!("is declared to be lost or changed ({reason}), and it was not"),
         };
         Some(
-            Finding::error("loss-did-not-happen", object, message)
+            Finding::error("declared/loss-not-found", object, message)
                 .with_help("remove the declaration, or name what is lost"),
         )
     })

@@ -251,7 +251,7 @@ fn is_of_way(plan: &Plan, compared: StepId, step: &Step, way: &WayUp<'_>) -> boo
     })
 }
 
-/// What a rollback of the same attempt announced, as `rollback-loses`. One by downs announces what
+/// What a rollback of the same attempt announced, as `rollback/loses`. One by downs announces what
 /// the older schema has no place for, which is not compared here.
 fn announced(run: &Run<'_>, step: &Step) -> Vec<Loss> {
     let is_one = |other: &&Step| match &other.action {

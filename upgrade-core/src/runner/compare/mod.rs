@@ -182,12 +182,12 @@ async fn everything(
 fn names(difference: plan::Difference) -> (&'static str, Ids) {
     let same = |id| (id, Ids::same(id));
     match difference {
-        plan::Difference::NotRestored => ("schema-not-restored", NOT_RESTORED),
-        plan::Difference::RoundTrip => ("round-trip-schema-differs", DOWN),
-        plan::Difference::SecondUp => same("second-up-schema-differs"),
-        plan::Difference::FreshInstall => same("fresh-install-differs"),
-        plan::Difference::ReleasePath => same("release-path-differs"),
-        plan::Difference::Crash => same("crash-result-differs"),
+        plan::Difference::NotRestored => ("restore/schema-differs", NOT_RESTORED),
+        plan::Difference::RoundTrip => ("down/schema-differs", DOWN),
+        plan::Difference::SecondUp => same("down/second-up-differs"),
+        plan::Difference::FreshInstall => same("order/fresh-install-differs"),
+        plan::Difference::ReleasePath => same("order/release-path-differs"),
+        plan::Difference::Crash => same("crash/result-differs"),
     }
 }
 
@@ -234,7 +234,7 @@ async fn shared_rows(
     let renamed = follow_renames(run, cx, expected, &wanted, &mut actual).await?;
     let notes = renamed.iter().map(|(name, new)| {
         Finding::note(
-            "table-renamed",
+            "up/table-renamed",
             subject(name),
             format!("is called {new} now"),
         )

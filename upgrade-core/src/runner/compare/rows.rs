@@ -29,30 +29,30 @@ impl Ids {
 
 /// What an up does to rows.
 pub(in crate::runner) const UP: Ids = Ids {
-    lost: "rows-lost-by-up",
-    changed: "rows-changed-by-up",
+    lost: "up/rows-lost",
+    changed: "up/rows-changed",
 };
 
 /// What a down does to the rows that were there before the up.
 pub(in crate::runner) const DOWN: Ids = Ids {
-    lost: "data-lost-through-down",
-    changed: "data-changed-through-down",
+    lost: "down/rows-lost",
+    changed: "down/rows-changed",
 };
 
 /// What a rollback does to what users wrote after the up.
-pub(in crate::runner) const LATE: Ids = Ids::same("rows-written-late-lost");
+pub(in crate::runner) const LATE: Ids = Ids::same("down/new-rows-lost");
 
 /// What a rollback itself found when it compared the system with what it was.
 pub(in crate::runner) const BACK: Ids = Ids {
-    lost: "rollback-lost-rows",
-    changed: "rollback-changed-rows",
+    lost: "rollback/rows-lost",
+    changed: "rollback/rows-changed",
 };
 
 /// What changed rows that had not to change, or that were back.
-pub(in crate::runner) const NOT_RESTORED: Ids = Ids::same("data-not-restored");
+pub(in crate::runner) const NOT_RESTORED: Ids = Ids::same("restore/rows-differ");
 
 /// A column is gone that had values.
-pub(in crate::runner) const COLUMN_DROPPED: &str = "column-dropped-with-data";
+pub(in crate::runner) const COLUMN_DROPPED: &str = "up/column-lost";
 
 /// The subject of the findings about the rows of a table.
 pub(in crate::runner) fn subject(table: &str) -> Subject {

@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_upgrade_of_one_migration_blames_it_and_one_of_two_does_not() {
-        let blame = |versions: &[&str]| blamed(&plan(Scenario::Straight, versions))[0].2.clone();
+        let blame = |versions: &[&str]| blamed(&plan(Scenario::Upgrade, versions))[0].2.clone();
         assert_eq!(blame(&["1"]), "up 1");
         assert_eq!(blame(&["1", "2"]), "-");
     }
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_rollback_blames_a_down_only_where_one_ran() {
-        let all = blamed(&plan(Scenario::RollbackAt, &["1", "2"]));
+        let all = blamed(&plan(Scenario::Rollback, &["1", "2"]));
         let whole = all
             .iter()
             .filter(|(_, equal, _)| *equal == Equal::Everything);
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_crash_blames_the_migration_that_was_interrupted() {
-        let all = blamed(&plan(Scenario::CrashAt, &["1", "2"]));
+        let all = blamed(&plan(Scenario::Crash, &["1", "2"]));
         let again = all
             .iter()
             .filter(|(_, equal, _)| *equal == Equal::Reproducible);

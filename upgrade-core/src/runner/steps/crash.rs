@@ -144,7 +144,7 @@ pub(in crate::runner) async fn crash(
         let emptied = unlogged(&now);
         findings.extend(emptied.difference(&run.crashes.emptied).map(|table| {
             let message = "is unlogged: a crash of the server empties it, as it has done here";
-            Finding::note("unlogged-table-emptied", format!("table {table}"), message)
+            Finding::note("crash/unlogged-emptied", format!("table {table}"), message)
         }));
         run.crashes.emptied.extend(emptied);
     }
@@ -193,10 +193,10 @@ pub(in crate::runner) async fn crash(
     match result.map(in_time) {
         None => {}
         Some(Err(_) | Ok(Outcome::Failed(_))) if struck => {}
-        Some(Ok(Outcome::Failed(failure))) => findings.push(refused("up-failed", id, &failure)),
+        Some(Ok(Outcome::Failed(failure))) => findings.push(refused("up/failed", id, &failure)),
         Some(Err(error)) => return Err(error.with_context("migration", id)),
         Some(Ok(Outcome::Done | Outcome::NothingToDo)) => findings.push(Finding::note(
-            "crash-not-felt",
+            "crash/not-felt",
             format!("migration {id}"),
             format!("it finished before the {victim} was killed {moment}"),
         )),
@@ -279,22 +279,22 @@ fn judge(id: &MigrationId, record: Record, undone: bool, done: bool) -> Vec<Find
     match (record, undone, done) {
         (Record::Pending, true, _) | (Record::Applied, _, true) => Vec::new(),
         (Record::Applied, _, false) => vec![Finding::error(
-            "crash-recorded-wrong",
+            "crash/record-wrong",
             subject,
             format!("after the crash the record says {says}, and it is not"),
         )],
         (_, false, true) => vec![Finding::warning(
-            "crash-recorded-wrong",
+            "crash/record-wrong",
             subject,
             format!("after the crash all of it is there, and the record says {says}"),
         )],
         (Record::Dirty, true, _) => vec![Finding::warning(
-            "crash-recorded-wrong",
+            "crash/record-wrong",
             subject,
             format!("after the crash nothing of it is there, and the record says {says}"),
         )],
         (_, false, false) => vec![Finding::warning(
-            "crash-half-applied",
+            "crash/half-applied",
             subject,
             format!("after the crash a part of it is there, and the record says {says}"),
         )],

@@ -41,7 +41,7 @@ pub(super) async fn apply(
             run.leaves_attempt = downs_lead_back;
             not_re_runnable(id, &failure, downs_lead_back)
         } else {
-            refused("up-failed", id, &failure)
+            refused("up/failed", id, &failure)
         }]));
     }
     if let Some(report) = run.migration_report(id) {
@@ -52,7 +52,7 @@ pub(super) async fn apply(
         return Ok(Verdict::Pass);
     }
     Ok(Verdict::Fail(vec![Finding::warning(
-        "applied-before",
+        "up/already-applied",
         format!("migration {id}"),
         "the system says that it is applied already",
     )]))
@@ -78,7 +78,7 @@ pub(super) async fn revert(
             Ok(Verdict::Pass)
         }
         Ok(Outcome::NothingToDo) => Ok(Verdict::Fail(vec![Finding::error(
-            "down-did-nothing",
+            "down/did-nothing",
             format!("migration {id}"),
             "the system says that it was not applied, so nothing was reverted",
         )])),
@@ -88,9 +88,9 @@ pub(super) async fn revert(
             let fails_on_new_rows =
                 past::written(run.plan, step) && run.migration_report(id).is_some_and(passed);
             let finding = if fails_on_new_rows {
-                "down-fails-on-new-rows"
+                "down/fails-on-new-rows"
             } else {
-                "down-failed"
+                "down/failed"
             };
             Ok(Verdict::Fail(vec![refused(finding, id, &failure)]))
         }
@@ -101,7 +101,7 @@ pub(super) async fn revert(
 /// A migration that fails when it is run again after a crash. Where the downs lead back from there,
 /// a person has a safe way on, and nothing is recorded that is not so.
 fn not_re_runnable(id: &MigrationId, failure: &Failure, downs_lead_back: bool) -> Finding {
-    let finding = refused("not-re-runnable", id, failure);
+    let finding = refused("crash/not-rerunnable", id, failure);
     if !downs_lead_back {
         return finding.with_help("after a crash the migration cannot be run again; make each statement repeatable or run them in one transaction");
     }

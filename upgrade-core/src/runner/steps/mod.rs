@@ -77,9 +77,13 @@ pub(in crate::runner) async fn perform(
                 let file = migration(run, id)?.files().up;
                 let migration = id.clone();
                 findings.push(
-                    Finding::error("down-missing", format!("migration {id}"), reason.clone())
-                        .with_help("write its down, or do not ask for `reversible`")
-                        .with_blame(Blame { migration, file }),
+                    Finding::error(
+                        "file/down-missing",
+                        format!("migration {id}"),
+                        reason.clone(),
+                    )
+                    .with_help("write its down, or do not ask for `reversible`")
+                    .with_blame(Blame { migration, file }),
                 );
             }
             Ok(verdict(findings))
@@ -95,12 +99,12 @@ pub(in crate::runner) async fn perform(
             Ok(match safety {
                 Safety::Safe => Verdict::Pass,
                 Safety::SafeWithLoss { losses } => Verdict::Fail(vec![Finding::warning(
-                    "rollback-loses",
+                    "rollback/loses",
                     strategy.clone(),
                     format!("would lose {}", Loss::list(&losses)),
                 )]),
                 Safety::Unsafe { boundary, reason } => {
-                    Verdict::Fail(vec![Finding::error("rollback-unsafe", boundary, reason)])
+                    Verdict::Fail(vec![Finding::error("rollback/unsafe", boundary, reason)])
                 }
             })
         }

@@ -34,7 +34,7 @@ pub(in crate::runner) async fn after_apply(
         if count == 1 { "" } else { "s" }
     );
     let subject = "the upgraded database";
-    findings.push(Finding::error("no-tables", subject, message));
+    findings.push(Finding::error("up/no-tables", subject, message));
     Ok(verdict(findings))
 }
 

@@ -23,9 +23,13 @@ pub(in crate::runner) async fn again(
     let subject = format!("migration {id}");
     let before = run.environment.observe(cx, &At::Live, &Scope::All).await?;
     let (finding, acted, result) = if up {
-        ("up-twice-differs", "applied", migration.apply(cx).await)
+        ("up/not-idempotent", "applied", migration.apply(cx).await)
     } else {
-        ("down-twice-differs", "reverted", migration.revert(cx).await)
+        (
+            "down/not-idempotent",
+            "reverted",
+            migration.revert(cx).await,
+        )
     };
     let mut findings = Vec::new();
     match in_time(result) {
@@ -77,11 +81,11 @@ pub(in crate::runner) async fn merge_late(
     let expected = run.observed(with)?;
     let scope = Scope::Schema;
     let actual = run.environment.observe(cx, &At::Live, &scope).await?;
-    let mut findings = expected.schema_findings(&actual, "order-dependent");
+    let mut findings = expected.schema_findings(&actual, "order/late-differs");
     if skipped {
         let message = "its tool passes over it when it comes late, and says nothing";
         findings.push(Finding::error(
-            "order-dependent",
+            "order/late-differs",
             format!("migration {late}"),
             message,
         ));

@@ -226,17 +226,17 @@ fn judged(
     let mut findings = Vec::new();
     if report.wrong > 0 {
         let message = of(report.wrong, "were answered wrongly");
-        findings.push(Finding::error("requests-wrong", traffic.name(), message));
+        findings.push(Finding::error("traffic/wrong", traffic.name(), message));
     }
     if report.lost > 0 {
         let message = of(report.lost, "were lost");
         findings.push(match fault {
-            Some(fault) => Finding::note("requests-lost", traffic.name(), message)
+            Some(fault) => Finding::note("traffic/lost", traffic.name(), message)
                 .with_help(format!("`{fault}` struck meanwhile")),
             None if report.lost > traffic.most_lost => {
-                Finding::error("requests-lost", traffic.name(), message)
+                Finding::error("traffic/lost", traffic.name(), message)
             }
-            None => Finding::note("requests-lost", traffic.name(), message),
+            None => Finding::note("traffic/lost", traffic.name(), message),
         });
     }
     for finding in &mut findings {
@@ -244,7 +244,7 @@ fn judged(
     }
     if report.slow > 0 && fault.is_none() {
         let message = of(report.slow, &format!("took over {:?}", traffic.slow_after));
-        findings.push(Finding::warning("requests-slow", traffic.name(), message));
+        findings.push(Finding::warning("traffic/slow", traffic.name(), message));
     }
     findings
 }

@@ -164,7 +164,7 @@ async fn timed(
     .await;
     if report.total_ms() > report.within_ms {
         findings.push(Finding::error(
-            "rollback-over-budget",
+            "rollback/over-budget",
             strategy,
             format!(
                 "took {} ms, {} ms are allowed",
@@ -221,7 +221,7 @@ async fn act(
     report.safety = match checked {
         Ok(safety) => safety,
         Err(error) if error.kind() == ErrorKind::Timeout => {
-            let failed = Finding::error("rollback-failed", strategy, error.to_string());
+            let failed = Finding::error("rollback/failed", strategy, error.to_string());
             findings.push(failed.with_evidence(format!("{error:?}")));
             return Ok(());
         }
@@ -231,10 +231,10 @@ async fn act(
         Safety::Safe => {}
         Safety::SafeWithLoss { losses } => {
             let message = format!("loses {}", Loss::list(losses));
-            findings.push(Finding::note("rollback-loses", &strategy, message));
+            findings.push(Finding::note("rollback/loses", &strategy, message));
         }
         Safety::Unsafe { boundary, reason } => {
-            findings.push(Finding::error("rollback-unsafe", boundary, reason));
+            findings.push(Finding::error("rollback/unsafe", boundary, reason));
             return Ok(());
         }
     }
@@ -252,9 +252,9 @@ async fn act(
             Some(id) => {
                 let subject = format!("migration {id}");
                 let message = format!("by {strategy}: {failure}");
-                Finding::error("not-revertible-after-crash", subject, message)
+                Finding::error("crash/not-revertible", subject, message)
             }
-            None => Finding::error("rollback-failed", strategy, failure.to_string()),
+            None => Finding::error("rollback/failed", strategy, failure.to_string()),
         };
         findings.push(finding.with_evidence(format!("{failure:#}")));
         return Ok(());
@@ -272,7 +272,7 @@ async fn act(
             findings.extend(found);
         }
         Verdict::Inconclusive(reason) => {
-            findings.push(Finding::error("rollback-unproven", strategy, reason));
+            findings.push(Finding::error("rollback/unproven", strategy, reason));
         }
     }
     Ok(())
@@ -311,7 +311,7 @@ async fn is_as_before(run: &Run<'_>, cx: &UpgradeContext) -> Result<Verdict> {
         ));
     };
     let now = run.look(cx, &At::Live, &Scope::All).await?;
-    let findings = differences(then, &now, "rollback-schema-differs", BACK);
+    let findings = differences(then, &now, "rollback/schema-differs", BACK);
     Ok(Verdict::from_findings(findings))
 }
 

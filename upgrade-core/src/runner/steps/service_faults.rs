@@ -73,7 +73,7 @@ pub(in crate::runner) async fn heal(
                 "does not get ready again after `{fault}`: {}",
                 why(&failure)
             );
-            let finding = Finding::error("not-recovered", fault.target(), message);
+            let finding = Finding::error("service/not-recovered", fault.target(), message);
             Ok(Verdict::Fail(vec![
                 finding.with_evidence(format!("{failure:#}")),
             ]))
@@ -128,7 +128,11 @@ pub(in crate::runner) fn judge(
             let message = format!(
                 "{count} things are wrong since `{fault}` was healed, and were not before it struck"
             );
-            cx.notice(Finding::error("not-recovered", fault.target(), message));
+            cx.notice(Finding::error(
+                "service/not-recovered",
+                fault.target(),
+                message,
+            ));
         }
     }
 }

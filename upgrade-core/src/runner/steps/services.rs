@@ -46,7 +46,7 @@ pub(in crate::runner) async fn replace(
             Ok(Verdict::Pass)
         }
         Outcome::Failed(failure) => Ok(Verdict::Fail(vec![
-            Finding::error("services-not-up", subject, why(&failure))
+            Finding::error("service/not-up", subject, why(&failure))
                 .with_evidence(format!("{failure:#}")),
         ])),
     }
@@ -78,7 +78,7 @@ where
         let Some(refused) = &refused else { return };
         let message = format!("{when}: {}", why(refused));
         cx.notice(
-            Finding::error("services-not-up", format!("release {old}"), message)
+            Finding::error("service/not-up", format!("release {old}"), message)
                 .with_evidence(format!("{refused:#}"))
                 .with_help("users are without an answer until then; the old release must start on the new schema, too"),
         );

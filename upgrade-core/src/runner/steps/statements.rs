@@ -94,12 +94,12 @@ fn key(refusal: &Refusal) -> (String, StatementKind) {
 }
 
 fn new_release(refused: &[Refusal]) -> Vec<Finding> {
-    by_table(refused, "writes-refused", "fails at the new release")
+    by_table(refused, "statement/write-fails", "fails at the new release")
 }
 
 fn old_release(refused: &[Refusal], overlaps: bool) -> Vec<Finding> {
     let what = "of the previous release fails on the new schema";
-    let mut findings = by_table(refused, "old-statement-fails", what);
+    let mut findings = by_table(refused, "statement/old-fails", what);
     for finding in &mut findings {
         finding.severity = if overlaps {
             Severity::Error

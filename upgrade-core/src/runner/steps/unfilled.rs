@@ -38,7 +38,7 @@ pub(in crate::runner) fn report(run: &mut Run<'_>, cx: &UpgradeContext) {
     } in &run.unfilled.tables
     {
         let message = format!("has no rows: {reason}");
-        cx.notice(Finding::note("table-empty", subject(table), message).with_help(help));
+        cx.notice(Finding::note("data/table-empty", subject(table), message).with_help(help));
     }
 }
 

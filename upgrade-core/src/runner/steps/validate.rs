@@ -25,7 +25,7 @@ pub(in crate::runner) async fn validate(run: &mut Run<'_>, cx: &UpgradeContext) 
         {
             Ok(Ok(Verdict::Pass)) => {}
             Ok(Ok(Verdict::Fail(found))) if found.is_empty() => findings.push(Finding::error(
-                "validator-failed",
+                "validator/failed",
                 name,
                 "failed without a finding that says why",
             )),
@@ -35,7 +35,7 @@ pub(in crate::runner) async fn validate(run: &mut Run<'_>, cx: &UpgradeContext) 
                 failed.get_or_insert(error.with_context("validator", name));
             }
             Err(panic) => {
-                findings.push(Finding::error("validator-panicked", name, said(&*panic)));
+                findings.push(Finding::error("validator/panicked", name, said(&*panic)));
             }
         }
     }

@@ -2,17 +2,17 @@
 
 use upgrade_testkit::prelude::*;
 
-#[upgrade_test(scenarios = [straight, sideways])]
+#[upgrade_test(scenarios = [upgrade, sideways])]
 async fn scenario_unknown(_cx: UpgradeContext) -> Result<()> {
     Ok(())
 }
 
-#[upgrade_test(scenarios = [straight, control, straight])]
+#[upgrade_test(scenarios = [upgrade, control, upgrade])]
 async fn scenario_twice(_cx: UpgradeContext) -> Result<()> {
     Ok(())
 }
 
-#[upgrade_test(scenarios = ["straight", 1])]
+#[upgrade_test(scenarios = ["upgrade", 1])]
 async fn scenario_not_a_name(_cx: UpgradeContext) -> Result<()> {
     Ok(())
 }

@@ -26,7 +26,7 @@ async fn option_not_a_name(_cx: UpgradeContext) -> Result<()> {
     migrations = 1,
     from = true,
     upgrade = "f",
-    scenarios = straight,
+    scenarios = upgrade,
     postgres = 15,
     rollback_within = 5,
     rows = "many",

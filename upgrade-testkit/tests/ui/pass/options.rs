@@ -13,7 +13,7 @@ mod releases {
 #[upgrade_test(
     migrations = "db",
     from = "v1.8.0",
-    scenarios = [control, straight, round_trip, rollback_at, crash_at],
+    scenarios = [control, upgrade, round_trip, rollback, crash],
     postgres = [15, 17],
     rollback_within = "5m",
     rows = 50,

@@ -6,7 +6,7 @@ mod kit {
     pub use upgrade_testkit as inner;
 }
 
-#[kit::inner::upgrade_test(crate = "crate::kit::inner", scenarios = [straight])]
+#[kit::inner::upgrade_test(crate = "crate::kit::inner", scenarios = [upgrade])]
 async fn orders(_cx: kit::inner::prelude::UpgradeContext) {}
 
 fn main() {}

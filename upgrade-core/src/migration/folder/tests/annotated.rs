@@ -52,7 +52,7 @@ fn l1b_goose_simple() {
     assert_eq!(modes, [TransactionMode::Wrapped, TransactionMode::None]);
     assert_eq!(
         problems(&folder),
-        [("down-missing", "00010_index.sql".to_owned(), None)]
+        [("file/down-missing", "00010_index.sql".to_owned(), None)]
     );
 }
 
@@ -323,8 +323,8 @@ fn stray() {
     assert_eq!(
         problems(&found),
         [
-            ("stray-file", "20240102_hotfix.sql".to_owned(), None),
-            ("stray-file", "fill_by_hand.sql".to_owned(), None),
+            ("file/stray", "20240102_hotfix.sql".to_owned(), None),
+            ("file/stray", "fill_by_hand.sql".to_owned(), None),
         ]
     );
     assert_eq!(found.problems()[0].severity, Severity::Note);
@@ -353,7 +353,7 @@ fn files_of_popx_that_share_a_time_are_one_change() {
     assert_eq!(problems(&folder(&change("drop table a;")).unwrap()), []);
     let empty = folder(&change("")).unwrap();
     let ids: Vec<_> = problems(&empty).into_iter().map(|(id, ..)| id).collect();
-    assert_eq!(ids, ["down-empty", "down-empty"]);
+    assert_eq!(ids, ["file/down-empty", "file/down-empty"]);
 }
 
 #[test]

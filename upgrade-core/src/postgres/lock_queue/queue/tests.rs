@@ -65,7 +65,7 @@ fn the_head_of_the_queue_is_named_and_those_behind_the_migration_are_counted() {
     };
     assert_eq!(
         finding.to_string(),
-        "warning[lock-queue] table public.ride: migration 0002_note waited 1.90 s for ACCESS \
+        "warning[up/lock-queue] table public.ride: migration 0002_note waited 1.90 s for ACCESS \
          EXCLUSIVE behind session 4711 (`reporting`, idle in transaction, in a transaction for \
          3.00 s, `select count(*) from ride where rider = ?`); 2 other sessions waited behind it, \
          the longest 1.81 s"
@@ -86,7 +86,7 @@ fn a_migration_that_waits_alone_is_a_note() {
     };
     assert_eq!(
         finding.to_string(),
-        "note[lock-queue] table public.ride: migration 0002_note waited 450 ms for SHARE UPDATE \
+        "note[up/lock-queue] table public.ride: migration 0002_note waited 450 ms for SHARE UPDATE \
          EXCLUSIVE behind session 9 (active, in a transaction for 3.00 s, `select ?`); no other \
          session waited behind it"
     );
@@ -109,7 +109,7 @@ fn a_migration_that_holds_the_lock_is_no_queue_behind_others() {
     };
     assert_eq!(
         finding.to_string(),
-        "warning[lock-queue] table public.ride: migration 0002_note held ACCESS EXCLUSIVE while it \
+        "warning[up/lock-queue] table public.ride: migration 0002_note held ACCESS EXCLUSIVE while it \
          worked; 1 other session waited for it, 800 ms"
     );
     assert!(finding.help.as_ref().unwrap().contains("`not valid`"));
@@ -154,7 +154,7 @@ fn rows_that_a_migration_changed_are_held_too() {
     };
     assert_eq!(
         finding.to_string(),
-        "warning[lock-queue] table public.ride: migration 0002_note held locks on rows while it \
+        "warning[up/lock-queue] table public.ride: migration 0002_note held locks on rows while it \
          worked; 2 other sessions waited for it, the longest 400 ms"
     );
 }

@@ -1,0 +1,57 @@
+//! To the newer release, and the control in which nothing changes.
+
+use super::draft::{Draft, ids};
+use super::{Action, BASELINE, Equal};
+use crate::ids::Phase;
+use crate::migration::contract::Reversibility;
+
+impl Draft<'_> {
+    pub(super) fn control(&mut self) {
+        self.attempt = 1;
+        self.validate(Phase::Verify);
+        self.compare(Phase::Verify, BASELINE, Equal::Everything);
+    }
+
+    pub(super) fn upgrade(&mut self) {
+        self.attempt = 1;
+        self.inspect();
+        let outline = self.outline;
+        let strategy = self.applicable(outline.migrations.len()).next();
+        if let Some(strategy) = strategy {
+            self.prepare_rollback(strategy);
+            let action = Action::CheckRollback {
+                strategy: strategy.name.clone(),
+                applied: ids(&outline.migrations),
+            };
+            self.push(Phase::Preflight, action);
+        }
+        self.apply_all();
+        if outline.capabilities.services {
+            let version = outline.to.clone();
+            self.push(Phase::Switch, Action::Replace { version });
+        }
+        self.validate(Phase::Soak);
+        self.compare(Phase::Soak, BASELINE, Equal::SharedRows);
+        if let Some(strategy) = strategy {
+            let strategy = strategy.name.clone();
+            self.push(Phase::Finalize, Action::Finalize { strategy });
+            self.validate(Phase::Verify);
+        }
+    }
+
+    /// The migrations as they are written, with those that cannot be reverted where that is asked
+    /// of all.
+    pub(super) fn inspect(&mut self) {
+        let asked = self.outline.reversible;
+        let all = self.outline.migrations.iter().filter(|_| asked);
+        let irreversible = all
+            .filter_map(|migration| match &migration.reversibility {
+                Reversibility::Reversible => None,
+                Reversibility::Irreversible { reason } => {
+                    Some((migration.id.clone(), reason.clone()))
+                }
+            })
+            .collect();
+        self.push(Phase::Preflight, Action::Inspect { irreversible });
+    }
+}
