@@ -214,7 +214,7 @@ fn a_file_that_is_no_report_is_named() {
     for (text, word) in [
         (&whole[..whole.len() / 2], "is no whole report"),
         (
-            &*whole.replace("\"format\": 2", "\"format\": 1"),
+            &*whole.replace(&format!("\"format\": {FORMAT}"), "\"format\": 1"),
             "has the format 1",
         ),
         ("{}", "has the format none"),
