@@ -39,6 +39,7 @@ mod ids;
 #[doc(hidden)]
 pub mod lease;
 pub mod migration;
+pub mod migration_test;
 pub mod observation;
 mod outcome;
 pub mod plan;
@@ -64,6 +65,7 @@ pub use event::{Event, EventSink};
 pub use finding::{Finding, Severity};
 pub use ids::{Phase, RunId, Version};
 pub use migration::Migration;
+pub use migration_test::MigrationTest;
 pub use observation::Observation;
 pub use plan::Plan;
 pub use report::Report;

@@ -13,6 +13,7 @@ use crate::fault::Faults;
 use crate::finding::{Finding, KnownFinding};
 use crate::ids::Version;
 use crate::migration::{Migration, MigrationId, Status};
+use crate::migration_test::MigrationTest;
 use crate::plan::{FaultOutline, MigrationOutline, Outline, Plan, StrategyOutline};
 use crate::rollback::{DEFAULT_BUDGET, Rollback};
 use crate::traffic::Traffic;
@@ -46,6 +47,7 @@ pub struct Upgrade {
     findings: Vec<Finding>,
     known: Vec<KnownFinding>,
     denied: BTreeSet<String>,
+    tests: Vec<MigrationTest>,
 }
 
 impl Upgrade {
@@ -73,6 +75,7 @@ impl Upgrade {
             findings: Vec::new(),
             known: Vec::new(),
             denied: BTreeSet::new(),
+            tests: Vec::new(),
         }
     }
 
@@ -301,11 +304,23 @@ impl Upgrade {
         self
     }
 
-    /// Makes the warnings of these ids errors.
+    /// Makes the warnings of these ids errors; an id such as `crash/*` stands for its area.
     #[must_use]
     pub fn with_denied<I: Into<String>>(mut self, ids: impl IntoIterator<Item = I>) -> Self {
         self.denied.extend(ids.into_iter().map(Into::into));
         self
+    }
+
+    /// Adds a test of one pending migration with chosen rows.
+    #[must_use]
+    pub fn with_test(mut self, test: MigrationTest) -> Self {
+        self.tests.push(test);
+        self
+    }
+
+    /// The tests of single migrations.
+    pub fn tests(&self) -> &[MigrationTest] {
+        &self.tests
     }
 
     /// The findings that are known.
@@ -339,7 +354,7 @@ impl Upgrade {
             released: outlines(&self.released),
             releases: self.releases.clone(),
             install_order: self.install_order.clone(),
-            migrations: outlines(&self.migrations),
+            migrations: self.tested(outlines(&self.migrations)),
             strategies: self
                 .rollbacks
                 .iter()
@@ -397,9 +412,10 @@ impl Upgrade {
     /// [faults](Self::with_faults) can strike.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when faults were asked for and the
-    /// environment does not know one of the two releases.
+    /// [`ErrorKind::NotFound`] when faults were asked for and the environment does not know one of
+    /// the two releases, and when a [test](Self::with_test) is of a migration that is not pending.
     pub fn outline_in(&self, environment: &dyn Environment) -> Result<Outline> {
+        self.check_tests()?;
         let mut outline = self.outline(Capabilities::of(environment));
         if let Some(faults) = &self.faults {
             let sites = |release| match environment.service_faults() {
@@ -413,6 +429,43 @@ impl Upgrade {
             });
         }
         Ok(outline)
+    }
+}
+
+impl Upgrade {
+    fn tested(&self, mut migrations: Vec<MigrationOutline>) -> Vec<MigrationOutline> {
+        for migration in &mut migrations {
+            let mut tests = self.tests.iter();
+            migration.tested = tests.any(|test| test.version() == migration.id.version());
+        }
+        migrations
+    }
+
+    /// Every test is of a pending migration.
+    fn check_tests(&self) -> Result<()> {
+        let versions = || self.migrations.iter().map(|one| one.id().version());
+        let wrong = |test: &&MigrationTest| !versions().any(|version| version == test.version());
+        let Some(version) = self.tests.iter().find(wrong).map(MigrationTest::version) else {
+            return Ok(());
+        };
+        let released = self
+            .released
+            .iter()
+            .any(|one| one.id().version() == version);
+        let message = match released {
+            true => format!("the test of `{version}` is of a migration that was released before"),
+            false => format!("the test of `{version}` is of no migration"),
+        };
+        // Versions sort, so what was meant is likely to stand beside it.
+        let mut sorted: Vec<&str> = versions().collect();
+        sorted.sort_unstable();
+        let at = sorted.partition_point(|other| *other < version);
+        let nearest = &sorted[at.saturating_sub(2)..sorted.len().min(at + 2)];
+        let hint = match nearest {
+            [] => "no migration is pending".to_owned(),
+            _ => format!("the nearest that are pending: {}", nearest.join(", ")),
+        };
+        Err(Error::new(ErrorKind::NotFound, message).with_hint(hint))
     }
 }
 
@@ -436,6 +489,7 @@ fn outlines(migrations: &[Arc<dyn Migration>]) -> Vec<MigrationOutline> {
             statements: migration.statements(),
             waits_for_snapshots: waits_for_snapshots(migration.script()),
             unit: migration.unit().map(str::to_owned),
+            tested: false,
         })
         .collect()
 }

@@ -15,6 +15,8 @@
 //! until = 2027-01-31
 //! ```
 //!
+//! An `id` that ends with `/*`, as in `crash/*`, stands for all ids of its area.
+//!
 //! `UPGRADE_ACCEPT=1 cargo test` adds what fails now, so that from then on only what is new fails. It
 //! is refused where `CI` is set. Each entry is matched by id, subject and file; `scenarios` are those
 //! that find it, and each of them fails when it does not find it any more. After `until`, a date, the
@@ -30,7 +32,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value};
-use upgrade_core::finding::{FindingKind, KnownFinding, catalogue};
+use upgrade_core::finding::{KnownFinding, catalogue};
 use upgrade_core::{Error, ErrorKind, Finding, Report, Result, Scenario, Upgrade};
 
 use crate::report_file::write_whole;
@@ -250,17 +252,17 @@ fn text(value: &str) -> Item {
     Item::Value(Value::from(value))
 }
 
-/// The id that was probably meant, where the one that is written is none. A validator of a team's own
-/// may have ids like no other.
-fn nearest(id: &str) -> Option<&'static str> {
-    if FindingKind::of(id).is_some() {
-        return None;
-    }
-    let near = catalogue()
-        .iter()
-        .map(|kind| (strsim::damerau_levenshtein(kind.id, id), kind.id));
-    let (distance, kind) = near.min()?;
-    (distance <= 3).then_some(kind)
+/// The id or area that was probably meant, where the written one does not exist. The validators of a
+/// team may have any ids.
+fn nearest(id: &str) -> Option<String> {
+    let of_area = id.ends_with("/*");
+    let all = catalogue().iter().map(|kind| match of_area {
+        true => format!("{}/*", kind.area()),
+        false => kind.id.to_owned(),
+    });
+    let near = all.map(|known| (strsim::damerau_levenshtein(&known, id), known));
+    let (distance, known) = near.min()?;
+    (1..=3).contains(&distance).then_some(known)
 }
 
 fn today() -> Date {
@@ -333,6 +335,8 @@ mod tests {
             ],
         );
         refused("deny = ['up-fialed']", &[":1", "is it `up/failed`?"]);
+        refused("deny = ['crahs/*']", &[":1", "is it `crash/*`?"]);
+        read("deny = ['crash/*']").unwrap();
         refused(
             "[[known]]\nid = 'up/failed'\nreasn = 'x'\n",
             &["reasn", "reason"],

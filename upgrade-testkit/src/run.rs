@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +50,10 @@ enum Failure {
 }
 
 fn prepare(spec: TestSpec) -> Result<(Arc<TestCase>, Runtime), Error> {
-    let case = Arc::new(TestCase::new(spec, Settings::from_env()?));
+    let case = Arc::new({
+        let settings = Settings::of_package(Path::new(spec.manifest_dir()))?;
+        TestCase::new(spec, settings)
+    });
     case.report_files().clear()?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     Ok((case, runtime))

@@ -25,7 +25,7 @@ pub struct KnownFinding {
 }
 
 impl KnownFinding {
-    /// Accepts every finding of an id.
+    /// Accepts every finding of an id, or of an area where the id ends with `/*`: `crash/*`.
     pub fn new(id: impl Into<String>, reason: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -62,7 +62,7 @@ impl KnownFinding {
     pub fn matches(&self, finding: &Finding) -> bool {
         let file = || Some(finding.blames.as_ref()?.place()?.0);
         let subject = self.subject.as_ref();
-        self.id == finding.id
+        is_meant(&self.id, &finding.id)
             && subject.is_none_or(|subject| finding.subject == subject.as_str())
             && self
                 .file
@@ -81,9 +81,36 @@ impl KnownFinding {
     }
 }
 
+/// Whether an id is named: by itself, or by its area (`crash/*`).
+pub(crate) fn is_meant(named: &str, id: &str) -> bool {
+    match named.strip_suffix('*') {
+        Some(area) => area.ends_with('/') && id.starts_with(area),
+        None => named == id,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_area_names_all_of_its_ids() {
+        let failed = Finding::error("crash/not-rerunnable", "migration 4", "it failed");
+        for (named, meant) in [
+            ("crash/not-rerunnable", true),
+            ("crash/*", true),
+            ("crash/not", false),
+            ("cras*", false),
+            ("*", false),
+            ("down/*", false),
+        ] {
+            assert_eq!(
+                KnownFinding::new(named, "old").matches(&failed),
+                meant,
+                "{named}"
+            );
+        }
+    }
     use crate::finding::Blame;
     use crate::ids::MigrationId;
 

@@ -24,6 +24,7 @@ use crate::subject::Subject;
 pub use blame::Blame;
 pub use kind::{FindingKind, by_area, catalogue};
 pub use known::KnownFinding;
+pub(crate) use known::is_meant;
 
 /// How much a [`Finding`] weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -144,6 +144,8 @@ impl<'p> Seen<'p> {
         match action {
             Action::Apply { migration: id }
             | Action::ApplyAgain { migration: id }
+            | Action::Given { migration: id }
+            | Action::Judge { migration: id, .. }
             | Action::Revert { migration: id }
             | Action::RevertAgain { migration: id }
             | Action::MergeLate { migration: id, .. }

@@ -106,6 +106,8 @@ pub struct MigrationOutline {
     pub waits_for_snapshots: bool,
     /// The change that it is a part of; see [`Migration::unit`](crate::Migration::unit).
     pub unit: Option<String>,
+    /// Whether it has a [test with chosen rows](crate::MigrationTest).
+    pub tested: bool,
 }
 
 /// What the planner knows about a rollback.
@@ -264,6 +266,18 @@ pub enum Action {
     Write {
         /// What they write is drawn from it.
         seed: u64,
+    },
+    /// Puts in the rows that the tests of a migration give.
+    Given {
+        /// Which migration.
+        migration: MigrationId,
+    },
+    /// Runs the checks of the tests of a migration.
+    Judge {
+        /// Which migration.
+        migration: MigrationId,
+        /// Whether the migration is reverted; else it is applied.
+        reverted: bool,
     },
     /// Replaces the services by those of a release.
     Replace {
@@ -526,6 +540,17 @@ impl fmt::Display for Action {
             }
             Self::Revert { migration } => write!(f, "revert {migration}"),
             Self::Write { seed } => write!(f, "users write (seed {seed})"),
+            Self::Given { migration } => write!(f, "put in the rows of the test of {migration}"),
+            Self::Judge {
+                migration,
+                reverted: false,
+            } => write!(f, "run the checks of the test of {migration}"),
+            Self::Judge { migration, .. } => {
+                write!(
+                    f,
+                    "run the checks of the test of {migration} after its rollback"
+                )
+            }
             Self::Replace { version } => write!(f, "replace the services by {version}"),
             Self::ReplaceFirst { count, of } => {
                 write!(f, "have {count} of {of} instances be of the new release")

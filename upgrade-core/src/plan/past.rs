@@ -149,6 +149,7 @@ mod tests {
             reversibility: Reversibility::Reversible,
             statements: 1,
             waits_for_snapshots: false,
+            tested: false,
             unit: None,
         };
         Outline {

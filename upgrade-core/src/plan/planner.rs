@@ -1,5 +1,6 @@
 //! The planner: outline, scenario and seed in, steps out. No IO, no clock, no randomness.
 
+mod chosen;
 mod crash;
 mod draft;
 mod faults;

@@ -15,7 +15,7 @@ use super::{Runner, end};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Failure, Result};
 use crate::event::{Event, EventHub, millis};
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Severity, is_meant};
 use crate::outcome::StepOutcome;
 use crate::plan::{Action, OnFailure, Plan, Step};
 use crate::report::{FoundIn, Report};
@@ -29,6 +29,7 @@ fn only_judges(action: &Action) -> bool {
     matches!(
         action,
         Action::Validate
+            | Action::Judge { .. }
             | Action::Compare { .. }
             | Action::Inspect { .. }
             | Action::CheckRollback { .. }
@@ -314,7 +315,7 @@ impl Run<'_> {
     /// id is denied, accepted where it is known.
     pub(super) fn weighed(&mut self, step: &Step, mut finding: Finding) -> Finding {
         finding.blames = finding.blames.or_else(|| blame::blame(self, step));
-        if finding.severity == Severity::Warning && self.upgrade.denied().contains(&finding.id) {
+        if finding.severity == Severity::Warning && self.is_denied(&finding.id) {
             finding.severity = Severity::Error;
         }
         for (known, found) in &mut self.known {
@@ -324,6 +325,11 @@ impl Run<'_> {
             }
         }
         finding
+    }
+
+    fn is_denied(&self, id: &str) -> bool {
+        let mut denied = self.upgrade.denied().iter();
+        denied.any(|named| is_meant(named, id))
     }
 
     /// Reports what is known and was not found, with the last step that was carried out. Where

@@ -77,7 +77,7 @@ mod search;
 mod shrink;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use upgrade_core::{Error, ErrorKind, Result};
@@ -203,7 +203,7 @@ impl Histories {
     fn settings(&self) -> Result<Settings> {
         match self.rehearsal.context() {
             Some(cx) => Ok(TestCase::of(cx)?.settings().clone()),
-            None => Ok(Settings::from_env()?),
+            None => Ok(Settings::of_package(Path::new("."))?),
         }
     }
 

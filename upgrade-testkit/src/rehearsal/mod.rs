@@ -22,8 +22,8 @@ use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
 use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::validator::Invariant;
 use upgrade_core::{
-    Environment, EventSink, Migration, Plan, Result, Rollback, Scenario, Traffic, Upgrade,
-    UpgradeContext, Validator, Version, Writes,
+    Environment, EventSink, Migration, MigrationTest, Plan, Result, Rollback, Scenario, Traffic,
+    Upgrade, UpgradeContext, Validator, Version, Writes,
 };
 
 use crate::case::{DEFAULT_ROWS, TestCase};
@@ -129,16 +129,17 @@ enum Head {
 
 impl Rehearsal {
     /// A rehearsal outside of a test: scenario `upgrade`, the folder `migrations` of the current
-    /// folder, 50 rows a table, seed 0, the variables of the environment.
+    /// folder, 50 rows a table, seed 0, the [settings](crate::settings) of the current folder.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](upgrade_core::ErrorKind::InvalidInput) for a variable that cannot be used.
     pub fn new(name: impl Into<String>) -> Result<Self> {
-        Ok(Self::begin(name, ".", &Settings::from_env()?))
+        let settings = Settings::of_package(&std::env::current_dir().unwrap_or_default())?;
+        Ok(Self::begin(name, ".", &settings))
     }
 
     fn begin(name: impl Into<String>, base: impl Into<PathBuf>, settings: &Settings) -> Self {
-        Self {
+        let mut rehearsal = Self {
             name: name.into(),
             base: base.into(),
             head: Head::Path(PathBuf::from(TestSpec::MIGRATIONS)),
@@ -163,6 +164,16 @@ impl Rehearsal {
             pool: None,
             sinks: Vec::new(),
             case: None,
+        };
+        if let Some(budget) = settings.rollback_within {
+            rehearsal = rehearsal.rollback_within(budget);
+        }
+        if let Some(budget) = settings.step_within {
+            rehearsal = rehearsal.step_within(budget);
+        }
+        match settings.reversible {
+            Some(true) => rehearsal.reversible(),
+            _ => rehearsal,
         }
     }
 
@@ -367,8 +378,8 @@ impl Rehearsal {
         self.upgrade_with(move |upgrade| upgrade.with_expected_changes([change.clone()]))
     }
 
-    /// Accepts a finding that is known, in every scenario. [`known`](crate::known) is for more than a
-    /// few of them.
+    /// Accepts a finding that is known, in every scenario; an id such as `crash/*` stands for its
+    /// area. For more than a few, there is a file: [`known`](crate::known).
     #[must_use]
     pub fn allow(
         self,
@@ -380,11 +391,38 @@ impl Rehearsal {
         self.upgrade_with(move |upgrade| upgrade.with_known([known.clone()]))
     }
 
-    /// Makes the warnings of an id errors.
+    /// Makes the warnings of an id, or of an area such as `crash/*`, errors.
     #[must_use]
     pub fn deny(self, id: impl Into<String>) -> Self {
         let id = id.into();
         self.upgrade_with(move |upgrade| upgrade.with_denied([id.clone()]))
+    }
+
+    /// Tests one pending migration with chosen rows, in additional attempts of `upgrade`,
+    /// `round_trip`, `rollback` and `rerun`; see [`MigrationTest`]. A version that no pending migration
+    /// has is an error that names the nearest ones.
+    ///
+    /// ```no_run
+    /// # use upgrade_testkit::prelude::*;
+    /// # async fn orders(cx: UpgradeContext) -> Result<()> {
+    /// cx.upgrade()
+    ///     .migration("0004", |test| {
+    ///         test.given("insert into customers (id, name) values (1, 'Ada King Lovelace')")
+    ///             .then("select * from customers where last_name <> 'Lovelace'")
+    ///             .after_revert("select * from customers where name <> 'Ada King Lovelace'")
+    ///     })
+    ///     .rehearse()
+    ///     .await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn migration(
+        self,
+        version: impl Into<String>,
+        test: impl FnOnce(MigrationTest) -> MigrationTest,
+    ) -> Self {
+        let test = test(MigrationTest::of(version));
+        self.upgrade_with(move |upgrade| upgrade.with_test(test.clone()))
     }
 
     /// Observes in another way: leaves a table or a schema out of all comparisons.

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use upgrade_core::finding::KnownFinding;
 use upgrade_core::migration::{CommandLine, CommandMigration};
-use upgrade_core::{Finding, writes_fn};
+use upgrade_core::{Finding, MigrationTest, writes_fn};
 
 use super::*;
 use crate::spec::tests::ORIGIN;
@@ -50,6 +50,9 @@ const METHODS: &[Method] = &[
     }),
     ("with_denied", |upgrade| {
         upgrade.with_denied(["rollback/loses"])
+    }),
+    ("with_test", |upgrade| {
+        upgrade.with_test(MigrationTest::of("1").given("select 1"))
     }),
     ("with_rollback_within", |upgrade| {
         upgrade.with_rollback_within(Duration::from_millis(1))

@@ -1,16 +1,36 @@
-//! Every environment variable that the library reads, in one table ([`VARIABLES`]). Those of tests
+//! What is set for many tests: by the environment, and by a team in [`upgrade.toml`](FILE).
+//!
+//! Every environment variable that the library reads is in one table ([`VARIABLES`]). Those of tests
 //! are read here; those of servers and of the cache by
 //! [`PoolOptions::from_env`](crate::pool::PoolOptions::from_env), `NO_COLOR` by the progress display.
 //!
-//! A variable that is set and empty counts as not set. What a test says about itself goes before
-//! a variable; a variable goes before a default.
+//! A variable that is set and empty counts as not set. What a test says about itself has priority over
+//! a variable, a variable over the file, and the file over a default.
+//!
+//! `upgrade.toml` is read in the folder of the package, and in each folder above up to the root of the
+//! workspace; the nearest one has priority. Every key is optional:
+//!
+//! ```toml
+//! rows = 200              # rows in each table of the previous release
+//! seed = 7                # of the generated rows
+//! sequences = 50          # random sequences of a test that asks for them
+//! rollback_within = "3m"  # from the detection of a failure to the proof of the old state
+//! step_within = "30m"     # any other step
+//! reversible = true       # every migration needs a down migration
+//! faults_off = ["full_disk"]
+//! ```
+
+mod file;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use upgrade_core::fault::FaultKind;
 use upgrade_core::{Error, ErrorKind};
+
+pub use file::FILE;
 
 /// The name of every variable and what it means.
 pub const VARIABLES: &[(&str, &str)] = &[
@@ -82,7 +102,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What the environment says.
+/// What the environment and `upgrade.toml` say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
@@ -94,6 +114,12 @@ pub struct Settings {
     pub histories: Option<u32>,
     /// `UPGRADE_FAULTS_OFF`.
     pub faults_off: BTreeSet<FaultKind>,
+    /// `rollback_within` of the file.
+    pub rollback_within: Option<Duration>,
+    /// `step_within` of the file.
+    pub step_within: Option<Duration>,
+    /// `reversible` of the file.
+    pub reversible: Option<bool>,
     /// `UPGRADE_TEST_KEEP`.
     pub keep: bool,
     /// `UPGRADE_REPORT_DIR`.
@@ -108,7 +134,7 @@ pub struct Settings {
     pub ci: bool,
 }
 
-/// A variable that cannot be used.
+/// A setting that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -121,6 +147,24 @@ pub enum SettingsError {
         value: String,
         /// What it means.
         meaning: &'static str,
+    },
+    /// A line of a file cannot be used.
+    #[error("{}:{line}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A file cannot be read.
+    #[error("`{}` cannot be read: {message}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
     },
 }
 
@@ -164,6 +208,7 @@ impl Settings {
             ci: read
                 .raw("CI")
                 .is_some_and(|value| value.to_str().and_then(flag) != Some(false)),
+            ..Self::default()
         })
     }
 }
@@ -295,7 +340,7 @@ mod tests {
 
     #[test]
     fn the_documentation_names_every_variable() {
-        let documentation = include_str!("upgrade_test.md");
+        let documentation = include_str!("../upgrade_test.md");
         for (name, _) in VARIABLES {
             assert!(documentation.contains(&format!("`{name}`")), "{name}");
         }

@@ -99,7 +99,7 @@ impl Draft<'_> {
             self.restore(Phase::Baseline, BASELINE);
             self.prepare_rollback(strategy);
             self.restore(Phase::Baseline, &label);
-            self.roll_back(strategy, at + 1);
+            self.roll_back(strategy, 0..at + 1);
             self.proven_back();
             if strategy.requires_reversible {
                 // What cannot be run again can be upgraded again where the downs lead back.

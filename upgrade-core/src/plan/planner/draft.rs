@@ -89,6 +89,12 @@ impl<'a> Draft<'a> {
         });
     }
 
+    /// A step during which nobody makes requests and nothing is monitored, whatever the scenario.
+    pub(super) fn push_alone(&mut self, phase: Phase, action: Action) {
+        let policy = Policy::default().with_on_failure(OnFailure::Continue);
+        self.push_with(phase, action, policy);
+    }
+
     /// What the runner does beside a step of this scenario, and when the step fails.
     fn policy(&self, phase: Phase, action: &Action) -> Policy {
         let scenario = self.scenario;
@@ -228,11 +234,11 @@ impl<'a> Draft<'a> {
         self.push(Phase::Preflight, Action::PrepareRollback { strategy });
     }
 
-    /// By a rollback, over the first so many migrations.
-    pub(super) fn roll_back(&mut self, strategy: &StrategyOutline, count: usize) {
+    /// By a rollback, over some of the migrations.
+    pub(super) fn roll_back(&mut self, strategy: &StrategyOutline, over: Range<usize>) {
         let action = Action::RollBack {
             strategy: strategy.name.clone(),
-            applied: ids(&self.outline.migrations[..count]),
+            applied: ids(&self.outline.migrations[over]),
         };
         self.push(Phase::Rollback, action);
     }

@@ -28,6 +28,7 @@ impl Draft<'_> {
                 }
             }
         }
+        self.tests_rerun();
     }
 
     /// Each migration last.

@@ -18,7 +18,7 @@ impl Draft<'_> {
                 self.begin_from(BASELINE);
                 self.prepare_rollback(strategy);
                 self.apply(&all[..boundary]);
-                self.roll_back(strategy, boundary);
+                self.roll_back(strategy, 0..boundary);
                 self.proven_back();
             }
         }
@@ -28,11 +28,12 @@ impl Draft<'_> {
                 self.prepare_rollback(strategy);
                 self.apply_all();
                 self.write();
-                self.roll_back(strategy, all.len());
+                self.roll_back(strategy, 0..all.len());
                 self.compare(Phase::Verify, WRITTEN, Equal::Written);
                 self.validate(Phase::Verify);
             }
         }
+        self.tests_rollback();
     }
 
     /// It is where it began.

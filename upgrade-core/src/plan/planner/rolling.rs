@@ -35,7 +35,7 @@ impl Draft<'_> {
                 self.write();
             }
             match strategy {
-                Some(strategy) => self.roll_back(strategy, all.len()),
+                Some(strategy) => self.roll_back(strategy, 0..all.len()),
                 None => self.replace_first(Phase::Rollback, 0),
             }
             match strategy {

@@ -41,6 +41,7 @@ impl Draft<'_> {
         if all.len() > 1 {
             self.late_writes(BASELINE, all);
         }
+        self.tests_round_trip();
     }
 
     /// By the downs, if all of them have one, else by the state that was kept before.

@@ -29,6 +29,7 @@ fn outline(reversible: &[bool]) -> Outline {
                 },
                 statements: 2,
                 waits_for_snapshots: false,
+                tested: false,
                 unit: None,
             })
             .collect(),
@@ -458,4 +459,51 @@ fn a_history_is_read_as_it_is_written() {
     let saved = serde_json::to_string(&"up 1; down 1".parse::<History>().unwrap()).unwrap();
     assert_eq!(saved, "\"up 1; down 1\"");
     assert!(serde_json::from_str::<History>("\"up x\"").is_err());
+}
+
+#[test]
+fn the_test_of_a_migration_begins_at_the_state_before_it_in_an_attempt_of_its_own() {
+    let mut outline = outline(&[true, true, false]);
+    let of = |outline: &Outline, scenario| {
+        let plan = plan(outline, scenario, 0).unwrap();
+        let given = |step: &&crate::plan::Step| matches!(step.action, Action::Given { .. });
+        let attempts = plan.steps.iter().filter(given).map(|step| step.attempt);
+        let attempts: Vec<u32> = attempts.collect();
+        let judged = |after_down| {
+            count(
+                &plan,
+                |action| matches!(action, Action::Judge { reverted, .. } if *reverted == after_down),
+            )
+        };
+        (attempts.len(), judged(false), judged(true))
+    };
+    let scenarios = [
+        Scenario::Upgrade,
+        Scenario::RoundTrip,
+        Scenario::Rollback,
+        Scenario::Rerun,
+    ];
+    assert!(scenarios.iter().all(|one| of(&outline, *one) == (0, 0, 0)));
+    outline.migrations[1].tested = true;
+    assert_eq!(
+        scenarios.map(|one| of(&outline, one)),
+        [(1, 1, 0), (1, 2, 1), (2, 0, 2), (1, 1, 1)]
+    );
+    // A one-way migration has no down to judge after, and one rollback crosses it.
+    (outline.migrations[1].tested, outline.migrations[2].tested) = (false, true);
+    assert_eq!(
+        scenarios.map(|one| of(&outline, one)),
+        [(1, 1, 0), (1, 1, 0), (1, 0, 1), (1, 1, 0)]
+    );
+    // Rows of one attempt are in no other.
+    let plan = plan(&outline, Scenario::Upgrade, 0).unwrap();
+    let given = plan
+        .steps
+        .iter()
+        .position(|step| matches!(step.action, Action::Given { .. }));
+    let attempt = plan.steps[given.unwrap()].attempt;
+    let mut first = plan.steps.iter().filter(|step| step.attempt == attempt);
+    assert!(
+        matches!(&first.next().unwrap().action, Action::Restore { label } if label == BASELINE)
+    );
 }

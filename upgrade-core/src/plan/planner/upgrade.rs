@@ -37,6 +37,7 @@ impl Draft<'_> {
             self.push(Phase::Finalize, Action::Finalize { strategy });
             self.validate(Phase::Verify);
         }
+        self.tests_up();
     }
 
     /// The migrations as they are written, with those that cannot be reverted where that is asked

@@ -111,6 +111,7 @@ mod tests {
             reversibility: Reversibility::Reversible,
             statements: 2,
             waits_for_snapshots: false,
+            tested: false,
             unit: None,
         };
         let strategy = |(name, requires_reversible): (&str, bool)| StrategyOutline {

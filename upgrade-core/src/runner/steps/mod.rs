@@ -2,6 +2,7 @@
 
 pub(in crate::runner) mod crash;
 mod migrate;
+mod migration_test;
 mod no_tables;
 mod order;
 pub(in crate::runner) mod requests;
@@ -167,6 +168,11 @@ pub(in crate::runner) async fn perform(
             }
             Ok(Verdict::Pass)
         }
+        Action::Given { migration } => migration_test::given(run, cx, migration).await,
+        Action::Judge {
+            migration,
+            reverted,
+        } => migration_test::judge(run, cx, migration, *reverted).await,
         Action::Replace { version } => {
             let new = version == &run.plan.to;
             let count = if new { u32::MAX } else { 0 };

@@ -1,6 +1,7 @@
-//! Every validator is asked.
+//! Runs validators.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 
@@ -9,14 +10,21 @@ use crate::finding::Finding;
 use crate::runner::deadline::said;
 use crate::runner::run::StepResult;
 use crate::runner::state::Run;
-use crate::validator::Verdict;
+use crate::validator::{Validator, Verdict};
 
 /// Runs every validator, also after one has failed or could not tell.
 pub(in crate::runner) async fn validate(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResult {
+    run_all(cx, run.upgrade.validators().iter()).await
+}
+
+pub(super) async fn run_all(
+    cx: &UpgradeContext,
+    validators: impl Iterator<Item = &Arc<dyn Validator>>,
+) -> StepResult {
     let mut findings = Vec::new();
     let mut inconclusive = Vec::new();
     let mut failed = None;
-    for validator in run.upgrade.validators() {
+    for validator in validators {
         let name = validator.name();
         // A failed assertion in a validator is a judgement, not a defect of the run.
         match AssertUnwindSafe(validator.validate(cx))

@@ -1,0 +1,205 @@
+//! What a team sets once, in `upgrade.toml`.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+use toml::Spanned;
+use upgrade_core::fault::FaultKind;
+
+use super::{Settings, SettingsError};
+
+/// The name of the file.
+pub const FILE: &str = "upgrade.toml";
+
+/// The file as it is written. Every key is optional.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    rows: Option<Spanned<u32>>,
+    seed: Option<u64>,
+    sequences: Option<u32>,
+    rollback_within: Option<Spanned<String>>,
+    step_within: Option<Spanned<String>>,
+    reversible: Option<bool>,
+    #[serde(default)]
+    faults_off: Vec<Spanned<String>>,
+}
+
+impl Settings {
+    /// The settings of a package: the environment, then `upgrade.toml` of the package, then that of
+    /// each folder above, up to the root of the workspace or of the repository.
+    ///
+    /// # Errors
+    /// The first variable or line that cannot be used, with its file.
+    pub fn of_package(folder: &Path) -> Result<Self, SettingsError> {
+        let mut settings = Self::from_env()?;
+        for folder in folder.ancestors() {
+            let path = folder.join(FILE);
+            match fs::read_to_string(&path) {
+                Ok(text) => settings.complete(&path, &text)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(SettingsError::Unreadable {
+                        path,
+                        message: error.to_string(),
+                    });
+                }
+            }
+            if is_root(folder) {
+                break;
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Adds what is not set yet.
+    fn complete(&mut self, path: &Path, text: &str) -> Result<(), SettingsError> {
+        let document: Document = toml::from_str(text).map_err(|error| SettingsError::File {
+            path: path.to_owned(),
+            line: line_of(text, error.span().map_or(0, |span| span.start)),
+            message: error.message().to_owned(),
+        })?;
+        let file = File { path, text };
+        if let Some(rows) = document.rows {
+            if *rows.get_ref() == 0 {
+                return Err(file.wrong(&rows, "`rows` is at least 1"));
+            }
+            self.rows.get_or_insert(rows.into_inner());
+        }
+        if let Some(seed) = document.seed {
+            self.seed.get_or_insert(seed);
+        }
+        if let Some(sequences) = document.sequences {
+            self.histories.get_or_insert(sequences);
+        }
+        if let Some(budget) = document.rollback_within {
+            self.rollback_within.get_or_insert(file.duration(&budget)?);
+        }
+        if let Some(budget) = document.step_within {
+            self.step_within.get_or_insert(file.duration(&budget)?);
+        }
+        if let Some(reversible) = document.reversible {
+            self.reversible.get_or_insert(reversible);
+        }
+        for kind in &document.faults_off {
+            let named = kind.get_ref().parse::<FaultKind>();
+            let named = named.map_err(|error| file.wrong(kind, error.to_string()))?;
+            self.faults_off.insert(named);
+        }
+        Ok(())
+    }
+}
+
+/// A file that is being read, for messages.
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl File<'_> {
+    fn wrong<T>(&self, at: &Spanned<T>, message: impl Into<String>) -> SettingsError {
+        SettingsError::File {
+            path: self.path.to_owned(),
+            line: line_of(self.text, at.span().start),
+            message: message.into(),
+        }
+    }
+
+    fn duration(&self, written: &Spanned<String>) -> Result<Duration, SettingsError> {
+        let parsed: Option<SignedDuration> = written.get_ref().parse().ok();
+        let positive = parsed.and_then(|parsed| Duration::try_from(parsed).ok());
+        positive.filter(|budget| !budget.is_zero()).ok_or_else(|| {
+            let message = format!(
+                "`{}` is no duration, such as `3m` or `1m 30s`",
+                written.get_ref()
+            );
+            self.wrong(written, message)
+        })
+    }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.get(..at).unwrap_or(text).matches('\n').count()
+}
+
+/// Whether nothing above a folder belongs to the same project.
+fn is_root(folder: &Path) -> bool {
+    let is_workspace = || {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        let mut lines = manifest.lines();
+        lines.any(|line| line.trim_start().starts_with("[workspace"))
+    };
+    folder.join(".git").exists() || is_workspace()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, SettingsError> {
+        let mut settings = Settings::default();
+        settings.complete(Path::new("/shop/upgrade.toml"), text)?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let settings = read(
+            "rows = 200\nseed = 7\nsequences = 5\nrollback_within = '3m'\n\
+             step_within = '1h 30m'\nreversible = true\nfaults_off = ['full_disk']\n",
+        )
+        .unwrap();
+        assert_eq!((settings.rows, settings.seed), (Some(200), Some(7)));
+        assert_eq!(settings.histories, Some(5));
+        assert_eq!(settings.rollback_within, Some(Duration::from_secs(180)));
+        assert_eq!(settings.step_within, Some(Duration::from_secs(5400)));
+        assert_eq!(settings.reversible, Some(true));
+        assert!(settings.faults_off.contains(&FaultKind::FullDisk));
+        assert_eq!(read("").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_line() {
+        for (text, says) in [
+            ("seed = 1\nrwos = 3\n", vec![":2", "rwos", "`rows`"]),
+            ("\nrows = 0\n", vec![":2", "at least 1"]),
+            ("rows = 'many'", vec![":1", "u32"]),
+            (
+                "seed = 1\nstep_within = 'soon'",
+                vec![":2", "`soon`", "`3m`"],
+            ),
+            ("step_within = '-3m'", vec![":1", "`-3m`"]),
+            ("faults_off = ['fire']", vec![":1", "`fire`", "full_disk"]),
+            ("rows = ", vec![":1"]),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            for part in says {
+                assert!(error.contains(part), "{text}: {error}");
+            }
+            assert!(error.contains("/shop/upgrade.toml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_file_goes_first_and_none_above_the_workspace_counts() {
+        let outside = tempfile::tempdir().unwrap();
+        let workspace = outside.path().join("shop");
+        let package = workspace.join("crates/orders");
+        fs::create_dir_all(&package).unwrap();
+        fs::write(outside.path().join(FILE), "step_within = '1s'").unwrap();
+        fs::write(workspace.join("Cargo.toml"), "[workspace]\n").unwrap();
+        fs::write(workspace.join(FILE), "rows = 10\nreversible = true").unwrap();
+        fs::write(package.join("Cargo.toml"), "[package]\nname = 'orders'\n").unwrap();
+        fs::write(package.join(FILE), "rows = 20").unwrap();
+        let settings = Settings::of_package(&package).unwrap();
+        assert_eq!(settings.reversible, Some(true));
+        assert_eq!(settings.step_within, None);
+        if std::env::var_os("UPGRADE_TEST_ROWS").is_none() {
+            assert_eq!(settings.rows, Some(20));
+        }
+    }
+}
