@@ -92,9 +92,9 @@ impl UpgradeContext {
         self.inner.phase
     }
 
-    /// Which attempt of the plan this is; see [`Step::attempt`](crate::plan::Step::attempt). Each
-    /// but the first begins from a state that was kept: what users did in another one is gone with
-    /// it, and what a validator remembers of them is of no use.
+    /// Which attempt of the plan this is; see [`Step::attempt`](crate::plan::Step::attempt). Every
+    /// attempt after the first begins from a state that was kept. That state lacks what users did
+    /// in other attempts, so a validator must not use what it remembers of those attempts.
     pub fn attempt(&self) -> u32 {
         self.inner.attempt
     }

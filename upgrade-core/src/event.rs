@@ -30,7 +30,7 @@ pub enum Event {
         step: StepId,
         /// Its phase.
         phase: Phase,
-        /// What it does, in a few words.
+        /// A short description of what it does.
         title: String,
     },
     /// A migration stands between two of its statements.

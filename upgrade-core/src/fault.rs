@@ -310,7 +310,7 @@ fn happens(probability: f64, drawn: u32) -> bool {
     f64::from(drawn) < probability * (f64::from(u32::MAX) + 1.0)
 }
 
-/// One of so many, counted from 0.
+/// A number from 0 and less than `count`.
 fn below(count: u32, drawn: u32) -> u32 {
     // The upper half of the product is below the count.
     ((u64::from(drawn) * u64::from(count)) >> 32) as u32
@@ -335,7 +335,7 @@ mod tests {
         FaultKind::ALL.into_iter().flat_map(of).collect()
     }
 
-    /// What strikes at each of so many steps.
+    /// The fault at each step from 1 to `steps`.
     fn drawn(faults: &Faults, seed: u64, steps: u32) -> Vec<Option<ServiceFault>> {
         (1..=steps)
             .map(|step| faults.draw_at(seed, step, &sites()))

@@ -110,7 +110,7 @@ pub enum Phase {
     Switch,
     /// Both versions, or the new one, run under observation.
     Soak,
-    /// The system goes back.
+    /// The system is rolled back.
     Rollback,
     /// The upgrade is made final.
     Finalize,

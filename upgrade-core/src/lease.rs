@@ -132,9 +132,9 @@ impl FileLease {
         &mut self.file
     }
 
-    /// Removes the file, then releases the lease: nobody gets a lease on a file that is about to go.
-    /// Whoever calls it is alone, with an exclusive lease: others would go on with a lease on a file
-    /// that is gone.
+    /// Removes the file, then releases the lease: nobody gets a lease on a file that is about to be
+    /// removed. The caller must be alone, with an exclusive lease: others would go on with a lease
+    /// on a file that no longer exists.
     ///
     /// # Errors
     /// Those of the system; a missing file is none.

@@ -291,11 +291,7 @@ impl Observation {
                 let Some(found) = actual.tables.get(name) else {
                     let rows = expected.rows;
                     return (rows > 0).then(|| {
-                        Finding::error(
-                            lost,
-                            subject,
-                            format!("is gone, and its {rows} rows with it"),
-                        )
+                        Finding::error(lost, subject, format!("is missing; it had {rows} rows"))
                     });
                 };
                 if found.rows < expected.rows {
@@ -381,7 +377,7 @@ mod tests {
             seen,
             [
                 ("b", "x: was `1`, is `2`"),
-                ("c", "is gone"),
+                ("c", "is missing"),
                 ("d", "was not there before")
             ]
         );

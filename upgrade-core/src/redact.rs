@@ -220,7 +220,7 @@ mod tests {
         }
         let text = "postgres in staging, abc 1234";
         assert_eq!(secrets.redact(text), text);
-        // A short one is a word of its own, a long one stands anywhere.
+        // A short secret is replaced as a whole word only, a long one anywhere.
         secrets.add(&Secret::new("hunter2"));
         secrets.add(&Secret::new("canary-0001"));
         assert_eq!(

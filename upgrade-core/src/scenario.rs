@@ -32,7 +32,7 @@ pub enum Scenario {
     /// Every migration crashes, at each boundary of its statements and within the longest one: its
     /// session, its process, the server. What its tool recorded is compared with what there is.
     /// Then, from every state that a crash has left, both ways out are tried: to run it again, and
-    /// to go back.
+    /// to roll back.
     Crash,
     /// The services are replaced instance by instance, and at each of these mixtures both releases
     /// serve. Then back from each of them, and up once more.

@@ -90,8 +90,8 @@ impl Traffic {
     }
 
     /// Rows of a table (`public.totals`) change by its requests, such as counts that a trigger
-    /// keeps, and why. That rows of it have other values is no finding then, while users go on;
-    /// that one is gone still is.
+    /// keeps, and why. A row of it with other values is then no finding while users go on; a
+    /// missing row still is.
     #[must_use]
     pub fn with_changes(mut self, table: impl Into<String>, reason: impl Into<String>) -> Self {
         self.changes.insert(table.into(), reason.into());

@@ -23,7 +23,7 @@ use crate::writes::Writes;
 pub use crate::expected::{ExpectedChange, MadeBy};
 
 /// What changes, `from` one release `to` the next: migrations, and the services that follow them;
-/// what must hold before and after; how to go back.
+/// what must hold before and after; how to roll back.
 #[derive(Debug, Clone)]
 pub struct Upgrade {
     name: String,
@@ -153,7 +153,7 @@ impl Upgrade {
     /// healed, and the system is looked at again. Plan with [`outline_in`](Self::outline_in), which
     /// knows where they can.
     ///
-    /// Requests that are lost or late meanwhile are counted, and are no finding; a wrong answer
+    /// Requests that are lost or late during a fault are counted, and are no error; a wrong answer
     /// is one, and so is what does not recover.
     #[must_use]
     pub fn with_faults(mut self, faults: Faults) -> Self {
@@ -261,7 +261,7 @@ impl Upgrade {
         &self.validators
     }
 
-    /// The ways back, the preferred one first.
+    /// The rollback strategies, the preferred one first.
     pub fn rollbacks(&self) -> &[Arc<dyn Rollback>] {
         &self.rollbacks
     }

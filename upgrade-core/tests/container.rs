@@ -95,7 +95,7 @@ async fn ask(server: &ContainerServer, sql: &'static str) -> String {
     answer
 }
 
-/// Runs one test of this file in a process of its own.
+/// Runs one test of this file in a separate process.
 fn child(test: &str, env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command

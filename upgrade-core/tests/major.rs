@@ -146,7 +146,7 @@ async fn a_copy_goes_from_15_over_17_to_18_and_back() {
     println!("15 to 17: read-only for {:?}", copied.read_only);
     let at_17 = copied.database.handed_over("shop").unwrap();
 
-    // What `compare` does not look at: it belongs to the server, or is a count of its own.
+    // What `compare` does not check: it belongs to the server, or is counted separately.
     assert_eq!(
         ask(&at_17, "select rolconnlimit || array_to_string(rolconfig, ';') from pg_roles where rolname = 'shop_app'").await,
         "7search_path=\"$user\", shop"
@@ -286,7 +286,7 @@ async fn what_stands_in_the_way_of_a_copy_is_named_and_nothing_is_changed() {
     }
     run(&at_15, "insert into shop.t values (2)").await;
 
-    // Not upwards; and a database that nobody handed over.
+    // Not upwards; and a database that nobody adopted.
     let at_17 = Database::new(&new.connect_options(), "shop")
         .handed_over("shop")
         .unwrap();
@@ -454,7 +454,7 @@ async fn pg_upgrade_goes_from_15_over_17_to_18_and_back() {
     let done = done.run(&cx()).await.unwrap();
     println!("17 to 18: stopped for {:?}", done.took);
 
-    // All three start, each with what it had; to go back is to start the old one.
+    // All three start, each with what it had: to roll back, start the old one.
     let (old, middle, new) =
         tokio::join!(on_volume(15, v15), on_volume(17, v17), on_volume(18, v18));
     let [at_15, at_17, at_18] =

@@ -39,7 +39,7 @@ use crate::redact::Secrets;
 const PING_WITHIN: Duration = Duration::from_secs(5);
 /// How late the engine may learn from its events that a container was paused or goes on.
 const EVENT_WITHIN: Duration = Duration::from_secs(2);
-/// How often it is asked meanwhile.
+/// The interval at which it is polled until then.
 const EVENT_POLL: Duration = Duration::from_millis(20);
 /// How many lines of a container's output an error shows.
 const LOG_LINES: usize = 20;
@@ -127,7 +127,7 @@ impl Engine {
             return is_socket;
         }
         // The root folder of a virtual machine that was made from an image has that file as well,
-        // but it has the name of the engine's machine, too; a container has a name of its own.
+        // but it has the name of the engine's machine, too; a container has its own name.
         let engine_name = self.docker.info().await.ok().and_then(|info| info.name);
         let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
         engine_name.is_some() && engine_name.as_deref() == own_name.as_deref().map(str::trim_end)

@@ -96,7 +96,7 @@ pub enum DockerError {
     },
     /// The engine ended, or the way to it did, while it was asked for something.
     #[error(
-        "the Docker engine is gone: it could not be asked to {action} {what} (is it still running? what it had made is swept by the next run, or by `docker::sweep`)"
+        "the Docker engine no longer answers: it could not be asked to {action} {what} (is it still running? what it had made is swept by the next run, or by `docker::sweep`)"
     )]
     Gone {
         /// What was asked: `start`, `inspect`, `remove`.

@@ -68,7 +68,7 @@ impl Lease {
         })
     }
 
-    /// Becomes one more owner of what is shared; `None` if it is gone, or about to go.
+    /// Becomes one more owner of what is shared; `None` if it was removed, or is about to be.
     pub(crate) fn join(
         engine: &Engine,
         registry: &Registry,
@@ -168,8 +168,8 @@ impl Lease {
 
 /// The net below [`Lease::end`]: for panics, early returns and cancelled futures.
 ///
-/// It works on a thread and a runtime of its own, because it may run outside of any runtime, or on
-/// one that cannot block.
+/// It works on its own thread and runtime, because it may run outside of any runtime, or on one
+/// that cannot block.
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.entry(|entry| entry.is_none()) || !self.is_last().unwrap_or(false) {
@@ -210,7 +210,7 @@ impl Drop for Lease {
     }
 }
 
-/// Removes all containers, networks and volumes whose owner is gone, and says which there were.
+/// Removes all containers, networks and volumes whose owner has ended, and returns their names.
 ///
 /// The owners that are registered in this folder are asked for by their locks; what belongs to live
 /// owners, to other folders and to others is left alone, and so is what somebody keeps for a while.

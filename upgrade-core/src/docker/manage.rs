@@ -36,7 +36,7 @@ pub fn list(registry_dir: &Path) -> Result<Vec<Registered>> {
     let registry = Registry::open(registry_dir)?;
     let mut all = Vec::new();
     for name in registry.names()? {
-        // Whoever gets the entry knows that nobody has it; it goes back at once.
+        // An entry that can be taken has no owner. The entry is released at once.
         let owned = registry.take(&name)?.is_none();
         if let Some(record) = registry.read(&name)? {
             all.push(described(record, owned));

@@ -2,7 +2,7 @@
 //!
 //! A [`Stack`] says what runs, built in code or read from a `compose.yaml` by [`Compose`]; a
 //! [`DockerEnvironment`](crate::environment::DockerEnvironment) runs it. Everything that is made in
-//! the engine is registered before it is made, and [swept](sweep) when its owner is gone.
+//! the engine is registered before it is made, and [swept](sweep) when its owner has ended.
 
 mod archive;
 mod build;

@@ -184,7 +184,7 @@ impl Overrides {
         let mut names = BTreeSet::new();
         for one in &self.0 {
             if !names.insert(&one.name) {
-                return Err(one.refused("is there twice", "give each a name of its own"));
+                return Err(one.refused("is there twice", "give each its own name"));
             }
             let before = stack.clone();
             one.apply(stack)?;

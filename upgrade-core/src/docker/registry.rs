@@ -212,8 +212,8 @@ impl Registry {
         Ok(entry)
     }
 
-    /// The entries whose owner is gone and that nobody keeps, in the order of their names; they are
-    /// ours while held.
+    /// The entries whose owner has ended and that nobody keeps, in the order of their names; they
+    /// are ours while held.
     pub(crate) fn abandoned(&self) -> Result<Vec<Entry>> {
         let mut abandoned = Vec::new();
         for name in self.names()? {
@@ -244,12 +244,13 @@ impl Registry {
         Ok(names)
     }
 
-    /// Takes an entry over; `None` if it is gone or its owner lives.
+    /// Takes an entry over; `None` if it is missing or its owner lives.
     pub(crate) fn take(&self, name: &str) -> Result<Option<Entry>> {
         self.hold(name, Mode::Exclusive)
     }
 
-    /// Holds a shared entry together with its owners; `None` if it is gone or about to go.
+    /// Holds a shared entry together with its owners; `None` if it is missing or about to be
+    /// removed.
     pub(crate) fn join(&self, name: &str) -> Result<Option<Entry>> {
         self.hold(name, Mode::Shared)
     }
@@ -267,7 +268,7 @@ impl Registry {
         }))
     }
 
-    /// What an entry says, whoever holds it; `None` if it is gone.
+    /// What an entry says, whoever holds it; `None` if it is missing.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Record>> {
         let path = self.path_of(name);
         match fs::read_to_string(&path) {
@@ -318,7 +319,7 @@ impl Entry {
         Ok(())
     }
 
-    /// Removes the entry: what it named is gone.
+    /// Removes the entry: what it named no longer exists.
     pub(crate) fn release(self) -> Result<()> {
         let failed = failed("remove", self.lease.path());
         self.lease.remove().map_err(failed)

@@ -9,7 +9,7 @@ use testcontainers::bollard::models::{ContainerMemoryStats, ContainerStatsRespon
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct LogQuery {
-    /// At most so many, the last ones.
+    /// The number of lines at most, the last ones.
     pub tail: Option<usize>,
     /// Those of this time or later, to the second.
     pub since: Option<SystemTime>,
@@ -21,7 +21,7 @@ impl LogQuery {
         Self::default()
     }
 
-    /// At most so many lines, the last ones.
+    /// At most `lines` lines, the last ones.
     #[must_use]
     pub fn tail(mut self, lines: usize) -> Self {
         self.tail = Some(lines);

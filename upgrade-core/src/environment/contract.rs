@@ -93,10 +93,10 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// - Called again it does nothing.
     /// - It runs also after a panic, a timeout and a cancellation: it does not look at the
     ///   cancellation of the context.
-    /// - What the user handed over is left as it is.
+    /// - What the user provided (a server, a database) stays as it is.
     ///
     /// # Errors
-    /// [`Environment`](crate::ErrorKind::Environment) with what is left.
+    /// [`Environment`](crate::ErrorKind::Environment), which lists the leftovers.
     async fn teardown(&self, cx: &UpgradeContext) -> Result<()>;
 
     /// The services that are replaced in an upgrade; none by default.

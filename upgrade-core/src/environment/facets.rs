@@ -144,9 +144,9 @@ pub enum Fault {
     /// The server is killed with all its processes, and started again on the data it left. What it
     /// had committed is there; unlogged tables are empty, as after any crash.
     KillServer,
-    /// The migrating process is killed. The runner lets go of it, so that its connections are
-    /// closed without a word; what the environment does is to wait until its sessions have ended
-    /// by themselves. A statement that runs goes on until its end before the server notices.
+    /// The migrating process is killed. The runner drops it, which closes its connections without
+    /// a message to the server. The environment waits until the server has ended the sessions: a
+    /// statement that runs goes on until its end before the server notices.
     KillProcess,
     /// A session keeps a snapshot of the database open until the next fault has struck, so that what
     /// waits for old snapshots waits: a concurrent build of an index, say, can be struck before its
@@ -183,7 +183,7 @@ pub trait ServiceFaults: Send + Sync {
     /// Undoes a fault, and waits until its container is ready again.
     ///
     /// # Behavior
-    /// - One that is healed already, or whose container is gone, is left alone.
+    /// - A fault that was undone already, or whose container no longer exists, is left alone.
     /// - A container that does not get ready again is [`Outcome::Failed`].
     ///
     /// # Errors
@@ -206,8 +206,8 @@ pub trait SessionMonitor: Send + Sync {
 
     /// Answers with what the migration has left, now that it has ended, well or not: what sessions
     /// hold since [`begin`](Self::begin) (locks, transactions), prepared statements that do not work
-    /// any more, and objects of the server. Who had to wait for whom meanwhile is not among them: it
-    /// goes to [`UpgradeContext::notice`].
+    /// any more, and objects of the server. Which session had to wait for which one during the
+    /// migration is not among them: it goes to [`UpgradeContext::notice`].
     ///
     /// # Behavior
     /// - Without a change in between, there is nothing.

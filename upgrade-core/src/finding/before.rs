@@ -74,7 +74,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         severity: Note,
         otherwise: "error where `reversible` is asked for",
         scenarios: INSPECT,
-        breaks: "who has to go back cannot do so by the downs; the undo of sqlx says that all is well and undoes nothing",
+        breaks: "whoever has to roll back cannot do so by the downs; the undo of sqlx reports success and undoes nothing",
         mend: "write its down, or do not ask for `reversible`",
     },
     FindingKind {
@@ -93,7 +93,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         otherwise: "error where `reversible` is asked for",
         scenarios: INSPECT,
         breaks: "a revert past it reports success: sqlx skips it and leaves its tables and its record, on which the old release fails",
-        mend: "write its down, or go back across it by a kept copy only",
+        mend: "write its down, or roll back across it by a kept copy only",
     },
     FindingKind {
         id: "history/edited-up",

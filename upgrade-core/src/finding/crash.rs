@@ -20,7 +20,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         severity: Error,
         otherwise: "",
         scenarios: CRASH,
-        breaks: "whoever goes back because the deploy was interrupted is stopped half-way, by a down that takes a whole up for granted",
+        breaks: "whoever rolls back because the deploy was interrupted is stopped half-way, by a down that expects a complete up",
         mend: "use `if exists` in the down, or run the up in one transaction",
     },
     FindingKind {

@@ -11,7 +11,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         severity: Error,
         otherwise: "",
         scenarios: DOWN,
-        breaks: "whoever has to go back at night stands half-way, with the old release unable to run",
+        breaks: "whoever has to roll back at night is stopped half-way, and the old release cannot run",
         mend: "mend the statement that the server names, for the schema that the up leaves",
     },
     FindingKind {
@@ -20,7 +20,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         severity: Error,
         otherwise: "",
         scenarios: DOWN,
-        breaks: "the tool says that it went back, and the new schema is still there",
+        breaks: "the tool reports a rollback, and the new schema is still there",
         mend: "look why the record lacks the migration: an up that deletes or hides the tool's own table",
     },
     FindingKind {
@@ -56,7 +56,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         severity: Error,
         otherwise: "",
         scenarios: WRITTEN,
-        breaks: "users who wrote between the upgrade and the rollback find their work gone, though it was acknowledged",
+        breaks: "users who wrote between the upgrade and the rollback find that their work is missing, though it was acknowledged",
         mend: "move the rows in the down instead of dropping their table or column, or say beforehand that they are lost",
     },
     FindingKind {
@@ -101,7 +101,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         severity: Note,
         otherwise: "warning when it is said before the upgrade",
         scenarios: ROLLED_BACK,
-        breaks: "what users wrote since the upgrade, in the places that are named, is gone after this rollback",
+        breaks: "after this rollback, what users wrote since the upgrade is missing in the places that are named",
         mend: "prefer a rollback strategy that keeps them, or stop writes before the rollback",
     },
     FindingKind {
@@ -129,7 +129,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         otherwise: "",
         scenarios: ROLLED_BACK,
         breaks: "users wait longer than was promised; with the rows of production it takes longer still",
-        mend: "go back by a kept copy, whose time does not grow with the rows, or make the down cheaper",
+        mend: "roll back by a kept copy, whose time does not grow with the rows, or make the down cheaper",
     },
     FindingKind {
         id: "rollback/schema-differs",
@@ -147,7 +147,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         otherwise: "",
         scenarios: ROLLED_BACK,
         breaks: "users of the old release miss what they had stored before the upgrade",
-        mend: "keep the rows aside in the up and bring them back in the down, or go back by a kept copy",
+        mend: "keep the rows aside in the up and bring them back in the down, or roll back by a kept copy",
     },
     FindingKind {
         id: "rollback/rows-changed",
@@ -156,7 +156,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         otherwise: "",
         scenarios: ROLLED_BACK,
         breaks: "users of the old release read values that nobody wrote",
-        mend: "keep the old values aside in the up and bring them back in the down, or go back by a kept copy",
+        mend: "keep the old values aside in the up and bring them back in the down, or roll back by a kept copy",
     },
     FindingKind {
         id: "restore/schema-differs",

@@ -14,13 +14,13 @@ use super::{Severity, before, crash, down, judge, order, services, up};
 pub struct FindingKind {
     /// The stable name, an area and a fact: `down/schema-differs`.
     pub id: &'static str,
-    /// What it says, in a few words without a period.
+    /// A short description of what it means, without a period.
     pub title: &'static str,
     /// How much it weighs where nothing else is said; what is declared or asked for changes it.
     pub severity: Severity,
     /// When it weighs more or less, such as "note where it is declared"; empty where it never does.
     pub otherwise: &'static str,
-    /// The scenarios that can raise it. A plan of your own ([`Scenario::Custom`]) can raise all.
+    /// The scenarios that can raise it. A custom plan ([`Scenario::Custom`]) can raise all.
     pub scenarios: &'static [Scenario],
     /// What breaks and for whom, in a sentence.
     pub breaks: &'static str,
@@ -64,7 +64,7 @@ const AREAS: [(&str, &str); 16] = [
     ("rollback", "In a rollback"),
     ("restore", "After a restored state"),
     ("service", "While services are replaced"),
-    ("traffic", "For users meanwhile"),
+    ("traffic", "For users during the upgrade"),
     ("validator", "From validators"),
     ("major", "Between major versions of Postgres"),
 ];
@@ -130,7 +130,7 @@ pub(super) mod scenarios {
     /// Those that run downs one by one.
     pub(crate) const DOWN: &[Scenario] = &[RoundTrip, Rerun];
     pub(crate) const ROUND_TRIP: &[Scenario] = &[RoundTrip];
-    /// Those in which users write between an up and the way back.
+    /// Those in which users write between an up migration and its rollback.
     pub(crate) const WRITTEN: &[Scenario] = &[RoundTrip, Rollback, Rolling];
     /// Those that compare what a rollback or a down gives with what was there before.
     pub(crate) const BACK: &[Scenario] = &[Upgrade, RoundTrip, Rollback, Crash, Rolling];

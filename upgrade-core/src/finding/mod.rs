@@ -1,8 +1,8 @@
 //! One thing that was seen, and the kinds of them that this library raises: their stable names,
 //! what each breaks and for whom, how to mend it.
 //!
-//! A [`Finding`] carries its id as text, because a team's own validators raise ids of their own;
-//! those are in no catalogue. Each kind has a page, `docs/findings/<id>.md`, with an example.
+//! A [`Finding`] carries its id as text, because a team's own validators raise custom ids, which
+//! are in no catalogue. Each kind has a page, `docs/findings/<id>.md`, with an example.
 
 mod before;
 mod blame;

@@ -48,6 +48,6 @@ pub(super) const KINDS: &[FindingKind] = &[
         otherwise: "",
         scenarios: SERVED,
         breaks: "after a crash, a pause or a cut connection users are served wrongly, or not at all, until somebody steps in",
-        mend: "let the service wait for what it needs when it starts, connect again when a connection is gone, and keep nothing in memory that was acknowledged",
+        mend: "let the service wait for what it needs when it starts, connect again when a connection is lost, and keep nothing in memory that was acknowledged",
     },
 ];

@@ -83,7 +83,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         severity: Error,
         otherwise: "",
         scenarios: AFTER,
-        breaks: "rows keep the number of a large object that is gone or holds something else; reading it fails",
+        breaks: "rows keep the number of a large object that no longer exists or holds something else; reading it fails",
         mend: "unlink a large object only when no row names it any more, and bring it back in the down",
     },
     FindingKind {

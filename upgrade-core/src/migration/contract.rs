@@ -124,8 +124,8 @@ pub trait Migration: fmt::Debug + Send + Sync + 'static {
     }
 
     /// The change that it is a part of, where its tool splits one change over several migrations, as
-    /// popx does; `None`, the default, for one that is a change of its own. Migrations of one unit
-    /// that follow each other are undone together: nobody goes back to a state in between.
+    /// popx does; `None`, the default, for a migration that is a complete change. Migrations of one
+    /// unit that follow each other are undone together: no rollback ends in a state in between.
     fn unit(&self) -> Option<&str> {
         None
     }

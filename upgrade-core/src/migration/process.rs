@@ -232,7 +232,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         let pid = self.0.and_then(|pid| i32::try_from(pid).ok());
         if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
-            // That it is gone already is what we want.
+            // An error here means that the group has ended already, which is what we want.
             let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
         }
     }
@@ -339,7 +339,7 @@ mod tests {
     #[tokio::test]
     async fn variables_of_the_caller_lead_a_command_to_no_other_database() {
         let id = MigrationId::new("1", "x");
-        // A shell of its own, so that no variable of this process is changed.
+        // In a separate shell, so that no variable of this process is changed.
         let names = "$PGHOST $PGPORT $PGUSER $PGDATABASE $PGHOSTADDR$PGOPTIONS$PGSERVICE";
         let line = shell(&format!("test \"{names}\" = 'localhost 5432 u orders '"));
         line.run(&context(Duration::from_secs(30)), &id, "apply")

@@ -109,7 +109,8 @@ async fn lock(session: &mut PgConnection, record: Option<&ToolRecord>) -> Result
 }
 
 /// Takes an advisory lock as soon as it is free. A statement that waits on the server would hold a
-/// snapshot meanwhile, which `create index concurrently` of another session waits for.
+/// snapshot during its wait, and `create index concurrently` of another session waits for that
+/// snapshot.
 async fn wait_for(session: &mut PgConnection, key: i64) -> Result<i32> {
     // A text needs one round trip, a statement that is prepared for one use two.
     let sql = format!("select pg_catalog.pg_try_advisory_lock({key}), pg_catalog.pg_backend_pid()");
@@ -141,7 +142,7 @@ pub(super) fn application(cx: &UpgradeContext, id: &MigrationId) -> String {
         .collect()
 }
 
-/// Terminates the sessions of a migration on the server, and waits a moment until they are gone:
+/// Terminates the sessions of a migration on the server, and waits a moment until they have ended:
 /// a session whose client is killed goes on until its statement ends.
 async fn stop(database: &Database, application: &str) {
     let sql = "select count(pg_catalog.pg_terminate_backend(pid)) from pg_catalog.pg_stat_activity \

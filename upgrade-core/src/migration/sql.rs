@@ -219,7 +219,8 @@ impl SqlMigration {
         let mut now = Traces::of(session).await;
         if now.as_ref().is_some_and(Traces::in_transaction) {
             traces::left_open(cx, &self.id, script);
-            // The end of the session does it otherwise. What is left then, lasts.
+            // The end of the session would roll it back as well. Settings and locks that the
+            // session has after this rollback outlast the transaction.
             execute(session, "rollback").await.unwrap_or_default();
             now = Traces::of(session).await;
         }

@@ -45,8 +45,8 @@ pub(super) struct Traces {
 }
 
 impl Traces {
-    /// Looks at the session. One that cannot be asked, because its transaction has failed or its
-    /// connection is gone, shows nothing.
+    /// Observes the session. The result is `None` for a session that cannot be queried, because its
+    /// transaction has failed or its connection is lost.
     pub(super) async fn of(session: &mut PgConnection) -> Option<Self> {
         let mut traces = Self::default();
         for row in sqlx::raw_sql(TRACES).fetch_all(session).await.ok()? {

@@ -95,7 +95,7 @@ impl SequenceState {
 }
 
 impl LargeObjects {
-    /// So many objects, with this sum over their content.
+    /// `count` objects, with this sum over their content.
     pub fn new(count: u64, sum: Option<String>) -> Self {
         Self { count, sum }
     }

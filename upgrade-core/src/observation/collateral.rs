@@ -183,7 +183,7 @@ impl Both<'_> {
         format!("{unique} {rest}")
     }
 
-    /// Whether all columns that an index or a constraint is over were dropped with a word.
+    /// Whether all columns that an index or a constraint is over were dropped by their names.
     fn went_with_its_columns(&self, owner: &str, facts: &str) -> bool {
         let all = self.before.keys();
         let columns = all.filter_map(|name| {

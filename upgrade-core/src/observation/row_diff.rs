@@ -56,7 +56,7 @@ pub struct RowDiff {
     pub before: u64,
     /// How many rows there are.
     pub after: u64,
-    /// Rows that are gone.
+    /// Rows that are missing.
     pub lost: u64,
     /// Rows that were not there.
     pub added: u64,
@@ -73,7 +73,7 @@ pub struct RowDiff {
     /// that is not known.
     #[serde(default)]
     pub values: Option<BTreeMap<String, ValueChanges>>,
-    /// The rows that are gone; `None` where that is not known.
+    /// The rows that are missing; `None` where that is not known.
     #[serde(default)]
     pub lost_rows: Option<RowSet>,
     /// The rows that were not there; `None` where that is not known.
@@ -87,7 +87,7 @@ pub struct RowDiff {
 pub struct ValueChanges {
     /// Rows without a value, that have one now.
     pub filled: u64,
-    /// Rows whose value is gone or is another one.
+    /// Rows whose value was removed or replaced by another one.
     pub replaced: u64,
 }
 
@@ -160,7 +160,7 @@ pub struct RowChange {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RowChangeKind {
-    /// It is gone.
+    /// It is missing.
     Lost,
     /// It has other values.
     Changed,
@@ -191,7 +191,7 @@ pub struct ColumnChange {
 }
 
 impl RowDiff {
-    /// No difference yet between so many rows before and after.
+    /// No difference yet, with `before` rows before and `after` rows after.
     pub fn new(before: u64, after: u64) -> Self {
         Self {
             before,
@@ -318,7 +318,7 @@ impl RowChange {
 }
 
 impl DroppedColumn {
-    /// A column that had so many values.
+    /// A column that had `values` values.
     pub fn new(column: impl Into<String>, values: u64) -> Self {
         Self {
             column: column.into(),

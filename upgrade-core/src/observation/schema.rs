@@ -45,7 +45,7 @@ pub(super) fn findings(expected: &Observation, actual: &Observation, id: &str) -
         .map(|(name, then, now)| {
             let (message, members) = match (then, now) {
                 (Some(then), Some(now)) => (changes(then, now), None),
-                (Some(_), None) => ("is gone".to_owned(), gone.get(name)),
+                (Some(_), None) => ("is missing".to_owned(), gone.get(name)),
                 _ => ("was not there before".to_owned(), new.get(name)),
             };
             let members = members.map_or(&[][..], Vec::as_slice);
@@ -242,8 +242,8 @@ mod tests {
         assert_eq!(
             said,
             [
-                "error[differs] column public.other.a: is gone",
-                "error[differs] table public.t: is gone, with column public.t.a, \
+                "error[differs] column public.other.a: is missing",
+                "error[differs] table public.t: is missing, with column public.t.a, \
                  constraint public.t / t_check, index public.t_a",
             ]
         );

@@ -1,4 +1,4 @@
-//! A history: what may happen to a system while it is upgraded, gone back, and upgraded again.
+//! A history: what may happen to a system while it is upgraded, rolled back and upgraded again.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,9 +17,9 @@ pub enum HistoryStep {
         /// What they write is drawn from it.
         seed: u64,
     },
-    /// So many migrations are applied, those that come next.
+    /// This number of migrations are applied, those that come next.
     Up(usize),
-    /// So many migrations are reverted, the last one first.
+    /// This number of migrations are reverted, the last one first.
     Down(usize),
 }
 

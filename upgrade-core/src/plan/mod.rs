@@ -53,7 +53,7 @@ pub struct Outline {
     pub install_order: Vec<MigrationId>,
     /// The migrations, in order.
     pub migrations: Vec<MigrationOutline>,
-    /// The ways back, the preferred one first.
+    /// The rollback strategies, the preferred one first.
     pub strategies: Vec<StrategyOutline>,
     /// Whether it is known what users write while the upgrade is under way.
     pub writes: bool,
@@ -365,8 +365,8 @@ impl fmt::Display for Victim {
     }
 }
 
-/// The label of the second look at a state, after the same way there: what differs between the two
-/// differs by itself.
+/// The label of the second observation of a state, which was reached in the same way: what differs
+/// between the two observations differs from run to run.
 pub(crate) fn again(label: &str) -> String {
     format!("{label}, again")
 }
@@ -380,8 +380,7 @@ pub enum Equal {
     Everything,
     /// The schema.
     Schema,
-    /// The schema, and all rows but those of tables that differ by themselves from one run to the
-    /// next.
+    /// The schema, and all rows but those of tables that differ from one clean run to the next.
     Reproducible,
     /// The rows, in the columns that both sides have.
     SharedRows,

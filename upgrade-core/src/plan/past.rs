@@ -34,7 +34,7 @@ pub(crate) fn written(plan: &Plan, step: &Step) -> bool {
         .any(|other| matches!(other.action, Action::Write { .. }))
 }
 
-/// How a system that has gone back to a boundary had come above it.
+/// How a system that was rolled back to a boundary had come above it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WayUp<'p> {
     /// The state from which it left the boundary: the one that was kept or restored last.
@@ -45,8 +45,8 @@ pub(crate) struct WayUp<'p> {
     pub(crate) is_back: bool,
 }
 
-/// The way up to the state of an observation, from the lowest boundary to which the attempt has
-/// gone back since.
+/// The way up to the state of an observation, from the lowest boundary to which the attempt was
+/// rolled back since then.
 pub(crate) fn way_up<'p>(plan: &'p Plan, step: &Step, observed: &str) -> WayUp<'p> {
     let steps: Vec<&Step> = before(plan, step).collect();
     let mut height = 0;

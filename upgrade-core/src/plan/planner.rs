@@ -53,7 +53,7 @@ fn checked(plan: Plan, outline: &Outline) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Up and down in an order of its own; that it is possible is known.
+/// Up and down in the order of the history, which is known to be possible.
 pub(super) fn plan_history(outline: &Outline, history: &History, seed: u64) -> Result<Plan> {
     let scenario = Scenario::Custom;
     require(outline, scenario)?;

@@ -66,8 +66,8 @@ fn list(asked: Result<Vec<(String, String)>, sqlx::Error>) -> Result<BTreeSet<Cl
         .collect())
 }
 
-/// What a database uses or has of its own: where others use the server too, only of these is it
-/// known who has made them.
+/// The objects that one database uses or owns. Where others use the server too, only of these
+/// objects is it known who made them.
 const USED: &str = "
     select 'role', r.rolname::text
     from pg_catalog.pg_shdepend d

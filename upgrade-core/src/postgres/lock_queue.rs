@@ -31,7 +31,7 @@ const SHORT: Duration = Duration::from_millis(100);
 /// The time from one observation to the next.
 const EVERY: Duration = Duration::from_millis(25);
 
-/// The time before a session that was lost is opened again.
+/// The time before a lost session is reopened.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// How long a connection, an observation, and the end of the last one may take.
@@ -123,8 +123,8 @@ fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Observes until it is stopped. A session that is lost is opened again: its server may have been
-/// killed, its database replaced.
+/// Observes until it is stopped. A lost session is reopened: its server may have been killed, its
+/// database replaced.
 async fn observe(live: Database, stop: CancellationToken, seen: Arc<Mutex<Seen>>) {
     let began = Instant::now();
     let application = quote_literal(&lock(&seen).prefix);

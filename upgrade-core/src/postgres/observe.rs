@@ -122,7 +122,7 @@ impl Observer {
             .collect()
     }
 
-    /// What is left out and what is not.
+    /// What is observed and what is excluded.
     pub fn scope(&self) -> &CatalogScope {
         &self.scope
     }

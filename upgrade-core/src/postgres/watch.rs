@@ -1,4 +1,4 @@
-//! What a migration leaves behind in sessions: locks, transactions, statements that were prepared.
+//! Leftovers of a migration in sessions: locks, transactions, prepared statements that are broken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -72,7 +72,7 @@ impl Watch {
     pub(crate) async fn begin(mut session: PgConnection, observer: &Observer) -> Result<Self> {
         // What fails here on purpose is not for the log; only a superuser may say so.
         let _ = session.execute("set log_min_messages = 'fatal'").await;
-        // What is left locked is to be told, not waited for.
+        // A table that stays locked is reported, not waited for.
         let before = held(&mut session, "set lock_timeout = '1s'").await?;
         let tables = Tables::readable(&mut session, observer.scope())
             .await
@@ -98,8 +98,7 @@ impl Watch {
         })
     }
 
-    /// What was left behind since the beginning, and a session in the database for whoever comes
-    /// next.
+    /// The leftovers since the beginning, and a session in the database for whoever comes next.
     pub(crate) async fn end(mut self, live: &Database) -> Result<(Vec<Finding>, PgConnection)> {
         let mut findings = Vec::new();
         let (mut session, mut now) = match self.broken().await {
@@ -181,8 +180,8 @@ impl Watch {
     }
 }
 
-/// Runs so many statements, as many as the server takes in one message. Answers with what it said
-/// to those that failed, by their numbers.
+/// Runs `count` statements, as many as the server takes in one message. Returns the errors of those
+/// that failed, by their numbers.
 async fn each(
     session: &mut PgConnection,
     count: usize,

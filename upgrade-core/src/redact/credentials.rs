@@ -64,7 +64,7 @@ fn after_words(text: &str, found: &mut Vec<(usize, usize)>) {
     }
 }
 
-/// The place of a value after a word: `= value`, `="value"`, `": "value"`; in SQL a literal alone.
+/// The place of a value after its name: `= value`, `="value"`, `": "value"`; in SQL only a literal.
 fn value_after(text: &str, after: usize, in_sql: bool) -> Option<(usize, usize)> {
     let rest = &text[after..];
     let bare = rest.trim_start();
@@ -92,7 +92,7 @@ fn value_after(text: &str, after: usize, in_sql: bool) -> Option<(usize, usize)>
     None
 }
 
-/// The place of a value that begins here: a literal's inside, or a word.
+/// The place of a value that begins here: a literal's inside, or the text up to a delimiter.
 fn valued(text: &str, from: usize) -> (usize, usize) {
     let rest = &text[from..];
     if let Some(inside) = rest.strip_prefix("$$") {

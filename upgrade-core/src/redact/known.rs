@@ -33,7 +33,7 @@ const COMMON: [&str; 26] = [
 ];
 /// What is shorter stands in other words.
 const SHORTEST: usize = 4;
-/// From this length on a value is found in the middle of a word, too.
+/// From this length on a value is found in the middle of other words, too.
 const LONG: usize = 8;
 
 /// What in the name of a variable says that its value is a secret.

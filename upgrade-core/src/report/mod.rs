@@ -94,7 +94,7 @@ pub struct FoundIn {
     pub step: StepId,
     /// Its phase.
     pub phase: Phase,
-    /// What the step did, in a few words.
+    /// A short description of what the step did.
     pub title: String,
     /// What was found.
     pub finding: Finding,
@@ -108,7 +108,7 @@ pub struct Unjudged {
     pub migrations: Vec<MigrationId>,
     /// Whether only their rollback was not judged.
     pub rollback_only: bool,
-    /// What the step that failed did, in a few words.
+    /// A short description of what the step that failed did.
     pub because: String,
 }
 
@@ -122,7 +122,7 @@ pub struct StepReport {
     pub attempt: u32,
     /// Its phase.
     pub phase: Phase,
-    /// What it did, in a few words.
+    /// A short description of what it did.
     pub title: String,
     /// How it ended.
     pub outcome: StepOutcome,

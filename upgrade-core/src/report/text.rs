@@ -374,7 +374,7 @@ mod tests {
     fn failure() -> Report {
         let id = MigrationId::new("0002", "lines");
         let gone = || {
-            Finding::error("down/schema-differs", "index orders_at", "is gone")
+            Finding::error("down/schema-differs", "index orders_at", "is missing")
                 .with_evidence("-unique: true\n")
         };
         let blame = Blame::new(id.clone()).with_file("0002_lines.down.sql");
@@ -430,7 +430,7 @@ mod tests {
                 found(3, gone().with_blame(blame)),
                 found(
                     5,
-                    Finding::error("down/schema-differs", "view v", "is gone"),
+                    Finding::error("down/schema-differs", "view v", "is missing"),
                 ),
                 found(5, Finding::note("mine", "orders", "are few")),
                 found(5, gone()),
@@ -455,13 +455,13 @@ mod tests {
         let expected = "\
 FAILED orders round_trip (0001 -> 0002) in 1.50 s: 1 migration, 2 tables, 100 rows, seed 7
 
-error[down/schema-differs] index orders_at: is gone
+error[down/schema-differs] index orders_at: is missing
   since migration 0002_lines (0002_lines.down.sql)
   in 2 attempts (steps 3, 5; rollback): compare schema and rows with `baseline`
     -unique: true
   help: make the down undo all that the up did; the lines with `-` are what it has to bring back
 
-error[down/schema-differs] view v: is gone
+error[down/schema-differs] view v: is missing
   in step 5 (rollback): compare schema and rows with `baseline`
 
 note[mine] orders: are few

@@ -144,7 +144,7 @@ pub(super) mod tests {
     use crate::report::RollbackReport;
     use crate::scenario::Scenario;
 
-    /// A run of three steps in which the second finds a failure and the runner goes back.
+    /// A run of three steps in which the second finds a failure and the runner rolls back.
     pub(in crate::reporter) fn events() -> Vec<Event> {
         let id = MigrationId::new("0002", "lines");
         let step = |id, phase, action| Step {
@@ -198,7 +198,7 @@ pub(super) mod tests {
             started(1),
             Event::FindingRaised {
                 step: StepId(2),
-                finding: Finding::error("rows-lost", "table `lines`", "3 rows are gone"),
+                finding: Finding::error("rows-lost", "table `lines`", "3 rows are missing"),
             },
             finished(2, StepOutcome::Failed, 1250),
             Event::RollbackFinished {
@@ -247,7 +247,7 @@ pub(super) mod tests {
     pub(in crate::reporter) const GOLDEN: &str = "\
 orders upgrade (0001 -> 0002), 3 steps, seed 7
      1  expand     ok                4 ms  apply 0002_lines
-        error[rows-lost] table `lines`: 3 rows are gone
+        error[rows-lost] table `lines`: 3 rows are missing
      2  soak       FAILED          1.25 s  validate
         rolled back by snapshot swap in 10 ms of 300.00 s: the previous state is verified
      3  teardown   ok                9 ms  remove everything

@@ -66,7 +66,7 @@ impl fmt::Display for Safety {
     }
 }
 
-/// A strategy for going back.
+/// A rollback strategy.
 ///
 /// The order of calls in a run is [`prepare`](Self::prepare), then any number of
 /// [`check`](Self::check), then either [`execute`](Self::execute) and
@@ -75,7 +75,7 @@ impl fmt::Display for Safety {
 /// # Contract
 ///
 /// - It reaches the system only through the endpoints of the context.
-/// - It destroys only what the library made, or what was handed over by name.
+/// - It destroys only what the library made, or what the user adopted by name.
 /// - Every wait ends at the context's deadline and on its cancellation.
 #[async_trait]
 pub trait Rollback: fmt::Debug + Send + Sync + 'static {
@@ -103,14 +103,14 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     /// - It changes nothing.
     /// - What it calls [`Safety::Unsafe`], [`execute`](Self::execute) does not do: it fails or is
     ///   refused, and changes nothing.
-    /// - A [`Loss`] of a table or a column that it names is expected when users have written
-    ///   meanwhile; anything else that is lost then is a finding.
+    /// - A [`Loss`] of a table or a column that it names is expected when users have written since
+    ///   the upgrade; anything else that is lost then is a finding.
     ///
     /// # Errors
     /// Any kind, when it could not tell.
     async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety>;
 
-    /// Goes back.
+    /// Rolls back.
     ///
     /// # Behavior
     /// - Also from a migration that was interrupted in the middle.
@@ -146,7 +146,7 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     /// - Called twice, or with nothing kept, it does nothing.
     ///
     /// # Errors
-    /// Any kind, with what is left.
+    /// Any kind; the error lists the leftovers.
     async fn finalize(&self, cx: &UpgradeContext) -> Result<()>;
 }
 

@@ -1,4 +1,4 @@
-//! Going back step by step: the downs of the newer release, newest first.
+//! Rollback step by step: the downs of the newer release, newest first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,10 +20,10 @@ use crate::validator::Verdict;
 /// A rollback by reverting migrations, newest first.
 ///
 /// The downs are those of the newer release, which made the change and knows how to undo it.
-/// Rows that were written meanwhile are kept, except for what the older schema cannot hold: the
-/// new tables and columns with values in them, which [`check`](Rollback::check) names.
+/// Rows that were written since the upgrade are kept, except for what the older schema cannot hold:
+/// the new tables and columns with values in them, which [`check`](Rollback::check) names.
 ///
-/// A database that this library did not make has to be handed over by name. It is then locked
+/// A database that this library did not make has to be adopted by name. It is then locked
 /// against other operations from [`prepare`](Rollback::prepare) to
 /// [`finalize`](Rollback::finalize), or until the strategy is dropped.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl RevertMigrations {
         });
     }
 
-    /// Refuses a database that was neither made by this library nor handed over.
+    /// Refuses a database that was neither made by this library nor adopted.
     async fn guard(&self, live: Database) -> Result<()> {
         let mut admin = live.connect_maintenance().await?;
         live.guard(&mut admin, "reverted").await?;
@@ -194,7 +194,7 @@ impl Rollback for RevertMigrations {
             let Some(migration) = self.find(id) else {
                 continue;
             };
-            // Each is an act of its own: the lock may have been lost during the one before.
+            // Checked before each revert: the lock may have been lost during the one before.
             guard().await?;
             let not_reverted = |source: Error, kind, hint: &str| {
                 Error::new(kind, format!("migration `{id}` was not reverted"))
@@ -239,7 +239,7 @@ impl Rollback for RevertMigrations {
 }
 
 /// The tables of the baseline that had more rows when the first down began, each with how many:
-/// what users wrote meanwhile is among them.
+/// what users wrote since the baseline is among them.
 fn rows_written(baseline: &Observation, begun: &Observation) -> BTreeMap<String, u64> {
     let tables = baseline.tables.iter();
     tables

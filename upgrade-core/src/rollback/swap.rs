@@ -1,4 +1,4 @@
-//! Going back by name: a kept copy takes the place of the upgraded database.
+//! Rollback by renaming: a kept copy takes the place of the upgraded database.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,15 +32,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// [`prepare`](Rollback::prepare) copies the database; to do so it ends the sessions of the
 /// database and lets nobody in while it copies. The copy is closed to connections.
 /// [`execute`](Rollback::execute) renames, in one transaction: the time it takes does not grow
-/// with the data, and whoever connects meanwhile waits until it has ended and is then turned away
-/// once, because the name belongs to the other database now. It is never left half done, and the database is never left closed to connections. Whatever was written after the copy
+/// with the data. Whoever connects during the rename waits until it has ended and is then turned
+/// away once, because the name belongs to the other database now. The rename is never left half
+/// done, and the database is never left closed to connections. Whatever was written after the copy
 /// is lost, and [`check`](Rollback::check) names the tables. The upgraded database is kept aside
 /// until [`confirm`](Rollback::confirm) has passed.
 ///
 /// What would make the server refuse is looked for before a session is ended: missing rights,
 /// sessions that the role may not end, prepared transactions, subscriptions, logical slots.
 ///
-/// A database that this library did not make has to be handed over by name. It is then locked
+/// A database that this library did not make has to be adopted by name. It is then locked
 /// against other operations from `prepare` to [`finalize`](Rollback::finalize), or until the
 /// strategy is dropped.
 #[derive(Debug, Default)]
@@ -134,7 +135,7 @@ impl SnapshotSwap {
     /// Takes over a copy that a run has kept and left, in the place of
     /// [`prepare`](Rollback::prepare): from here on [`check`](Rollback::check),
     /// [`execute`](Rollback::execute), [`confirm`](Rollback::confirm) and
-    /// [`finalize`](Rollback::finalize) do with it what they do with a copy of their own.
+    /// [`finalize`](Rollback::finalize) treat it as a copy that `prepare` has made.
     /// [`Database::leftovers`] lists what there is.
     ///
     /// # Errors
@@ -144,7 +145,10 @@ impl SnapshotSwap {
         if leftover.kind != Some(MarkerKind::Kept) {
             return Err(Error::new(
                 ErrorKind::Refused,
-                format!("database `{}` keeps no state to go back to", leftover.name),
+                format!(
+                    "database `{}` keeps no state to roll back to",
+                    leftover.name
+                ),
             )
             .with_hint("remove it where nobody needs it"));
         }
@@ -174,7 +178,7 @@ impl SnapshotSwap {
         let Some(kept) = self.kept() else {
             return Err(Error::new(
                 ErrorKind::Refused,
-                "no copy was kept, so there is none to go back to",
+                "no copy was kept, so there is none to roll back to",
             )
             .with_hint("call `prepare` before the first change"));
         };
@@ -238,7 +242,7 @@ impl SnapshotSwap {
                     "changes to rows of {name} since the copy, if there are any: it has other columns now"
                 ),
                 None => format!(
-                    "what was written to {name} since the copy, if anything was: it is gone or has another name now"
+                    "what was written to {name} since the copy, if anything was: the table is missing or has another name now"
                 ),
             };
             let loss = Loss::new(LossKind::Writes, TableRef::new(name), message);
@@ -390,7 +394,7 @@ async fn remove(copy: &Database, maker: i32) -> Result<()> {
         Error::new(
             ErrorKind::Rollback,
             format!(
-                "an incomplete copy, database `{}`, was left behind",
+                "an incomplete copy, database `{}`, was not removed",
                 copy.name()
             ),
         )
@@ -405,7 +409,7 @@ async fn remove(copy: &Database, maker: i32) -> Result<()> {
     Ok(())
 }
 
-/// Ends one session of this role, and waits until it is gone.
+/// Ends one session of this role, and waits until it has ended.
 async fn end_session(admin: &mut PgConnection, pid: i32) -> Result<(), sqlx::Error> {
     let sql = "select count(pg_catalog.pg_terminate_backend(pid)) \
          from pg_catalog.pg_stat_activity where pid = $1 and usename = current_user";
@@ -451,7 +455,7 @@ impl Renamer {
 /// All of it is one message to the server, and so one transaction: whatever happens to this
 /// process, it is done or it is not. Its first statement locks the database, so that whoever
 /// connects waits until the end, and the server waits up to five seconds for the sessions that
-/// are there. They are ended by another session meanwhile.
+/// are there. Another session ends them during that time.
 async fn rename(
     cx: UpgradeContext,
     live: Database,

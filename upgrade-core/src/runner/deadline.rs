@@ -13,10 +13,10 @@ use crate::outcome::Outcome;
 /// How long a call into one of the traits may take to end after its time is over.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Waits for a call into one of the traits. Each has to end at its deadline and on cancellation by
-/// itself, and is the one that can do so in order; one that does not is given up a little later,
-/// so that no implementation can hold the run for ever. One that panics is an error, so that what
-/// has to be cleaned up is.
+/// Waits for a call into one of the traits. The call has to end at its deadline and on
+/// cancellation, because only the implementation can end it in order. A call that does not end is
+/// given up a little later, so that no implementation can hold the run for ever. A panic becomes an
+/// error, so that the run still cleans up.
 pub(super) async fn within_reach<T>(
     cx: &UpgradeContext,
     what: &str,

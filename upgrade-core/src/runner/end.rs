@@ -19,7 +19,7 @@ use crate::runner::state::Run;
 /// How many lines of each log a report keeps. Its text shows the few of them that matter.
 const LOG_LINES: usize = 200;
 
-/// In staging nothing has to be kept for a person who wants to go back later. On a real system
+/// In staging nothing has to be kept for a person who wants to roll back later. On a real system
 /// what a rollback keeps stays until it is given up on purpose.
 pub(super) async fn give_up_copies(run: &Run<'_>, cx: &UpgradeContext) {
     let cx = run

@@ -31,7 +31,7 @@ pub(super) struct Looks {
 type Tables = BTreeMap<String, Columns>;
 
 impl Looks {
-    /// A step begins, or what the runner does by itself.
+    /// A step begins, or an action that the runner takes automatically.
     pub(super) fn begin(&mut self, action: &Action) {
         self.only_looks = matches!(
             action,

@@ -51,8 +51,8 @@ struct Ended {
     outcome: StepOutcome,
     /// The error that ends the run.
     error: Option<Error>,
-    /// Whether it did what it is for, whatever was found meanwhile: the state is the one that the
-    /// next step begins with.
+    /// Whether the step did its work, whatever it found: the system is in the state that the next
+    /// step begins with.
     arrived: bool,
 }
 
@@ -187,8 +187,8 @@ impl Run<'_> {
         None
     }
 
-    /// Whether a step may be left out without a word: a crash that cannot be timed, and the ways
-    /// out of a state that no crash has left, or that another one left, too.
+    /// Whether a step may be skipped silently: a crash that cannot be timed, and the ways out of a
+    /// state that no crash has left, or that another one left, too.
     fn is_optional(&self, action: &Action) -> bool {
         match action {
             Action::Crash { .. } => true,

@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
         self.looks.keep(label);
     }
 
-    /// Goes back to what belongs to the state that was put back now.
+    /// Restores what the run had recorded when the state of this label was kept.
     pub(super) fn put_back(&mut self, label: &str) {
         let kept = self.snapshots.get(label).cloned().unwrap_or_default();
         (self.applied, self.foreign) = (kept.applied, kept.foreign);

@@ -1,4 +1,4 @@
-//! What is left out, by its name or its path, and the order of columns.
+//! Objects and facts that are excluded by name or by path, and the order of columns.
 
 use upgrade_core::observation::Scope;
 use upgrade_core::postgres::Observer;
@@ -22,7 +22,7 @@ async fn what_is_waived_by_path_is_no_difference_and_a_stale_waiver_is_told() {
     let waivers = Waivers::new()
         .with("index public.orders_*", "made by hand")
         .with("column public.orders.*: comment", "for people")
-        .with("column public.orders.gone", "it is gone");
+        .with("column public.orders.gone", "it was removed");
     let (left, used) = base.diff(&read(&mut conn).await).without_waived(&waivers);
     assert_eq!(
         changes(&left),
@@ -36,7 +36,7 @@ async fn what_is_waived_by_path_is_no_difference_and_a_stale_waiver_is_told() {
         .filter(|(pattern, _)| !used.contains(*pattern));
     assert_eq!(
         stale.collect::<Vec<_>>(),
-        [("column public.orders.gone", "it is gone")]
+        [("column public.orders.gone", "it was removed")]
     );
 }
 

@@ -401,7 +401,7 @@ async fn prints(conn: &mut PgConnection) -> BTreeMap<TableName, Fingerprint> {
         .unwrap()
 }
 
-/// For each type every value in a table of its own: no two of them may have one fingerprint, and each
+/// For each type every value in a separate table: no two of them may have one fingerprint, and each
 /// must have the same one in a database in which all types have other numbers.
 #[tokio::test]
 async fn no_two_values_of_any_type_have_one_fingerprint() {

@@ -45,7 +45,7 @@ async fn what_a_killed_tool_leaves_is_listed_refused_adopted_and_removed() {
             assert!(error.to_string().contains(part), "{part}: {error}");
         }
 
-        // Another run goes back to it.
+        // Another run rolls back to it.
         let cx = reaching(&database);
         let next = SnapshotSwap::new().handed_over(database.name());
         next.adopt(&cx, kept).await.unwrap();

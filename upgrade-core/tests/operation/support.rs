@@ -31,7 +31,7 @@ pub(crate) fn another_server() -> &'static LocalServer {
 fn start() -> LocalServer {
     let options = ProviderOptions::from_env().unwrap();
     let Found::Binaries(binaries) = discover(&ServerRequirement::any(), &options).unwrap() else {
-        panic!("these tests need a server of their own: unset UPGRADE_PG_URL");
+        panic!("these tests start their own server: unset UPGRADE_PG_URL");
     };
     let options = ServerOptions::new(Profile::ThrowAway)
         .with_setting("wal_level", "logical")
@@ -126,7 +126,7 @@ pub(crate) async fn lives(session: &mut PgConnection) -> bool {
     session.ping().await.is_ok()
 }
 
-/// Polls a future so many times and drops it then; `None` where it has not ended until then.
+/// Polls a future at most `limit` times and then drops it; `None` where it has not ended by then.
 pub(crate) async fn polled<F: Future>(future: F, limit: usize) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let mut polls = 0;

@@ -77,7 +77,7 @@ async fn a_swap_dropped_at_any_point_leaves_no_database_closed() {
     let mut points = 0;
     for limit in 0.. {
         let (database, cx, rollback) = upgraded().await;
-        // A service that does not go by itself.
+        // A service that does not disconnect unless it is made to.
         let _service = database.connect().await.unwrap();
         let ended = polled(rollback.execute(&cx, &RollbackRequest::default()), limit).await;
         is_open(&database).await;

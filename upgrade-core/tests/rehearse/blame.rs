@@ -40,14 +40,14 @@ async fn a_down_is_blamed_with_its_file_and_the_fact_that_it_forgets() {
         .collect();
     for expected in [
         "column public.t.a: has lost its comment, `net`",
-        "index public.t_a: is gone",
+        "index public.t_a: is missing",
     ] {
         let times = said.iter().filter(|said| *said == expected).count();
-        assert_eq!(times, 2, "by itself and in the whole set: {said:?}");
+        assert_eq!(times, 2, "alone and in the whole set: {said:?}");
     }
     let text = report.to_string();
     assert_eq!(
-        text.matches("index public.t_a: is gone").count(),
+        text.matches("index public.t_a: is missing").count(),
         1,
         "{text}"
     );

@@ -1,5 +1,5 @@
-//! What an up takes along without a word, what it leaves unfinished, and that all that it changes in
-//! the schema stands in the report.
+//! What an up removes silently, what it leaves unfinished, and that the report has all that it
+//! changes in the schema.
 
 use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::{Report, Scenario, Severity, UpgradeContext, writes_fn};
@@ -319,7 +319,7 @@ async fn every_change_of_the_schema_stands_in_the_report() {
             lines,
             [
                 "column public.t.a not null: was `false`, is `true`",
-                "index public.t_a is gone",
+                "index public.t_a is missing",
                 "table public.u was not there before, with column public.u.id, constraint public.u / u_pkey, index public.u_pkey",
             ],
             "{scenario}"

@@ -48,7 +48,7 @@ fn queues(report: &Report) -> Vec<&Finding> {
         .collect()
 }
 
-/// Waits in a migration until so many sessions wait for a lock, and then for so long that it is
+/// Waits in a migration until enough sessions wait for a lock, and then for long enough that it is
 /// observed and users notice.
 const UNTIL_USERS_WAIT: &str = "
     do $$ begin
@@ -78,7 +78,10 @@ async fn a_migration_that_works_under_its_lock_is_the_cause() {
     let blames = found.blames.as_ref().expect("a migration");
     assert_eq!(blames.migration.to_string(), "2_note");
     // What took long, not what took the lock.
-    assert_eq!(found.evidence.as_deref(), Some("meanwhile it ran `do ?`"));
+    assert_eq!(
+        found.evidence.as_deref(),
+        Some("the migration was running `do ?`")
+    );
 }
 
 #[tokio::test]
@@ -188,7 +191,7 @@ async fn a_database_that_is_replaced_meanwhile_is_in_nobodys_way() {
             .await
             .unwrap();
     }
-    // The session is opened again in the new one.
+    // The session is reopened in the new one.
     until_observed(&live).await;
     assert_eq!(environment.end(&cx).await.unwrap(), []);
 }

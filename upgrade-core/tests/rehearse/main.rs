@@ -39,17 +39,17 @@ async fn every_scenario_of_a_good_folder_passes() {
         assert_eq!(
             shop.databases().await,
             ["postgres"],
-            "{scenario} left databases behind"
+            "{scenario} did not remove all its databases"
         );
         let touched = report.migrations.iter().filter(|m| m.applied > 0).count();
         assert_eq!(touched, if scenario == Scenario::Control { 0 } else { 10 });
         match scenario {
             Scenario::RoundTrip => assert!(report.migrations.iter().all(|m| m.reverted == 2)),
-            // Ten boundaries, two ways back from each.
+            // Ten boundaries, two rollbacks from each.
             Scenario::Rollback => assert_eq!(report.rollbacks_verified(), 20),
             Scenario::Crash => {
                 // Each is in a transaction: every crash leaves the state before it, which is one
-                // state, with one way forward and two ways back.
+                // state, from which the migration is run again once and rolled back twice.
                 for migration in &report.migrations {
                     let crash = &migration.crash;
                     assert!(migration.crashed >= 4, "{report}");

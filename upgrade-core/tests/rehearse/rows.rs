@@ -131,7 +131,7 @@ async fn a_column_that_goes_with_its_values_is_an_error_and_one_without_is_not()
         "{report}"
     );
     let finding = found(&report, "up/column-lost");
-    assert_eq!(finding.message, "is gone, and 2 values with it");
+    assert_eq!(finding.message, "is missing; it had 2 values");
     assert_eq!(
         finding.evidence.as_deref(),
         Some("~ id = 1: b = 1\n~ id = 2: b = 2\n")
@@ -142,7 +142,7 @@ async fn a_column_that_goes_with_its_values_is_an_error_and_one_without_is_not()
         "alter table t rename to u; alter table u rename b to c;",
     ] {
         let report = run(&shop, harmless, "select now();", Scenario::Upgrade).await;
-        // Where the values went before the column did, they are gone all the same.
+        // Values that were removed before the column was are missing all the same.
         let emptied = harmless.starts_with("update");
         assert_eq!(
             has(&report, "up/column-lost"),

@@ -42,7 +42,7 @@ impl Case {
         self
     }
 
-    /// So many migrations are applied before.
+    /// The previous release has the first `count` migrations.
     pub(crate) fn released(mut self, count: usize) -> Self {
         self.applied = count;
         self
@@ -58,7 +58,7 @@ impl Shop {
         let options = ProviderOptions::from_env().unwrap();
         let Found::Binaries(binaries) = discover(&ServerRequirement::any(), &options).unwrap()
         else {
-            panic!("these tests need a server of their own: unset UPGRADE_PG_URL");
+            panic!("these tests start their own server: unset UPGRADE_PG_URL");
         };
         let options = ServerOptions::new(profile);
         let server = LocalServer::start(&binaries, options).await.unwrap();

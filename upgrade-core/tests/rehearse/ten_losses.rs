@@ -76,7 +76,7 @@ async fn the_position_of_a_column() {
 #[tokio::test]
 async fn the_indexes_of_a_column() {
     let findings = naive("create index t_a on t (a);", false).await;
-    check(&findings, SCHEMA, "index public.t_a", "is gone");
+    check(&findings, SCHEMA, "index public.t_a", "is missing");
 }
 
 #[tokio::test]
@@ -90,14 +90,14 @@ async fn the_checks_of_a_column() {
         &findings,
         SCHEMA,
         "constraint public.t / a_is_short",
-        "is gone",
+        "is missing",
     );
 }
 
 #[tokio::test]
 async fn extended_statistics() {
     let findings = naive("create statistics t_stats on a, b from t;", false).await;
-    check(&findings, SCHEMA, "statistics public.t_stats", "is gone");
+    check(&findings, SCHEMA, "statistics public.t_stats", "is missing");
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn comments() {
 #[tokio::test]
 async fn a_view_that_depends_on_a_column() {
     let findings = naive("create view v as select id, a from t;", false).await;
-    check(&findings, SCHEMA, "view public.v", "is gone");
+    check(&findings, SCHEMA, "view public.v", "is missing");
 }
 
 #[tokio::test]

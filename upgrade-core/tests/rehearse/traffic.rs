@@ -154,7 +154,7 @@ async fn rows_that_requests_change_are_excused_where_that_is_declared() {
     assert_eq!(help, "users change it: requests are counted");
 
     let loses = "delete from counts where id = 2";
-    // The runner goes back by itself then, and may find it once more.
+    // The runner then rolls back automatically, and may find it once more.
     let said = said_of_counts(loses, true).await;
     assert!(
         said.iter()

@@ -90,12 +90,12 @@ fn a_killed_owner_takes_its_server_along_and_a_sweep_the_directory() {
     );
 
     owner.kill();
-    let gone = eventually("the server is gone", Duration::from_secs(5), || {
+    let gone = eventually("the server has ended", Duration::from_secs(5), || {
         processes_below(&data).is_empty()
     });
     assert!(data.exists());
     assert_eq!(sweep(&place.directories).removed, [data.parent().unwrap()]);
-    println!("the server was gone {gone:?} after its owner");
+    println!("the server ended {gone:?} after its owner");
     assert_eq!(place.servers().len(), 0);
 }
 
@@ -120,7 +120,7 @@ async fn a_server_that_hangs_without_an_owner_is_killed_by_the_sweep() {
     });
     // A stopped process acts on no signal but the one that cannot be ignored.
     for pid in processes_below(&data) {
-        // One that ended meanwhile was none of those that stay.
+        // A process that has ended since it was listed is none of those that stay.
         let _ = Command::new("kill")
             .args(["-STOP", &pid.to_string()])
             .output()

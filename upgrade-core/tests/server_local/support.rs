@@ -1,4 +1,4 @@
-//! A place of its own for each test, so that one test's sweep does not see another's servers.
+//! A separate place for each test, so that one test's sweep does not see another's servers.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -82,7 +82,7 @@ async fn a_good_upgrade_recovers_from_what_is_drawn_and_keeps_every_order() {
     assert!(
         by_faults
             .filter_map(|found| found.finding.help.as_deref())
-            .any(|help| help.contains("struck meanwhile")),
+            .any(|help| help.contains("was injected during these requests")),
         "{report}"
     );
     fixture.assert_nothing_is_left().await;

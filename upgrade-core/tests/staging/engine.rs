@@ -20,7 +20,7 @@ use super::support::{Fixture, api, context, database, docker, release, stack};
 const DOES: &str = "UPGRADE_ENGINE_TEST_DOES";
 const DIR: &str = "UPGRADE_ENGINE_TEST_DIR";
 
-/// A process that does something with an engine of its own, or with the machine's.
+/// A process that does something with its own engine, or with the machine's.
 fn spawn(does: &str, dir: &Path, engine: Option<&Path>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -87,7 +87,7 @@ async fn be_a_child(does: &str, dir: &Path) {
     }
 }
 
-/// The engine, by a socket of the test's own, until so many containers were started.
+/// The engine, by a socket of the test's own, until `starts` containers were started.
 async fn engine_until(listener: UnixListener, socket: &Path, starts: usize) {
     let mut connections = JoinSet::new();
     let (started, mut seen) = tokio::sync::mpsc::channel(9);
@@ -121,7 +121,7 @@ async fn engine_until(listener: UnixListener, socket: &Path, starts: usize) {
             _ = seen.recv() => count += 1,
         }
     }
-    // With its connections it is gone, as an engine that is killed.
+    // From here on it does not answer and its connections are closed, as after a kill.
     drop(connections);
     drop(listener);
     std::fs::remove_file(socket).unwrap();
@@ -159,7 +159,10 @@ async fn an_engine_that_ends_midway_is_named_and_its_next_start_is_swept() {
             .unwrap_or_else(|_| panic!("the engine did not end: {text}"))
             .unwrap();
         assert!(text.contains("kind Unavailable"), "{text}");
-        assert!(text.contains("the Docker engine is gone"), "{text}");
+        assert!(
+            text.contains("the Docker engine no longer answers"),
+            "{text}"
+        );
         assert!(text.contains("swept by the next run"), "{text}");
         assert!(!fixture.left().await.is_empty(), "nobody could remove it");
 
@@ -191,8 +194,8 @@ async fn two_runs_at_once_do_not_hinder_each_other() {
     fixture.assert_nothing_is_left().await;
 }
 
-/// An engine of the test's own, which has addresses for two networks, on a network of its own. It
-/// takes root.
+/// An engine of the test's own, which has addresses for two networks, on a separate network. It
+/// needs root.
 struct SmallEngine {
     child: Child,
     dir: tempfile::TempDir,

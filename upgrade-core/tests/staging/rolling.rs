@@ -122,7 +122,7 @@ impl Orders {
             lost => Verdict::Fail(vec![Finding::error(
                 "orders-lost",
                 "orders",
-                format!("{lost:?} were acknowledged and are gone"),
+                format!("{lost:?} were acknowledged and are missing"),
             )]),
         })
     }
@@ -267,7 +267,7 @@ async fn requests_to_the_old_release_that_the_new_schema_breaks_are_lost() {
     fixture.assert_nothing_is_left().await;
 }
 
-/// The schema moves when the new release starts, as it does where a service migrates by itself.
+/// The schema moves when the new release starts, as where a service migrates automatically.
 #[tokio::test]
 #[ignore = "needs Docker"]
 async fn a_service_that_migrates_at_its_start_is_followed_to_the_end() {
@@ -313,7 +313,7 @@ async fn an_old_release_that_refuses_the_new_schema_goes_back_after_the_data() {
     let environment = system(
         &fixture,
         shop("1", strict, OLD),
-        // It comes up, and then cannot serve: the runner goes back by itself.
+        // It comes up, and then cannot serve: the runner rolls back automatically.
         shop(
             "2",
             "select note from orders",

@@ -263,7 +263,11 @@ async fn an_error_of_one_validator_hides_no_finding_of_another() {
             match (cx.phase(), name) {
                 (Phase::Baseline, _) => Ok(Verdict::Pass),
                 (_, "second") => Err(Error::new(ErrorKind::Unavailable, "no answer")),
-                _ => Ok(Verdict::Fail(vec![Finding::error("lost", name, "is gone")])),
+                _ => Ok(Verdict::Fail(vec![Finding::error(
+                    "lost",
+                    name,
+                    "is missing",
+                )])),
             }
         })
     };

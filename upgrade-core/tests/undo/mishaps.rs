@@ -1,4 +1,4 @@
-//! What goes wrong on the way back, and what is known to: nothing of it is left out.
+//! What goes wrong in a rollback, and what is known to go wrong: the report omits none of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,7 +79,12 @@ async fn a_rollback_that_panics_ends_in_an_error_and_everything_is_removed() {
 #[tokio::test]
 async fn a_rollback_that_was_carried_out_is_reported_whatever_its_proof_says() {
     let system = System::new(Capabilities::none(), []);
-    let unproven = || Err(Error::new(ErrorKind::Database, "the server is gone"));
+    let unproven = || {
+        Err(Error::new(
+            ErrorKind::Database,
+            "the server no longer answers",
+        ))
+    };
     let ended = rolled_back(&system, unproven).await;
     let report = match &ended {
         Ok(report) => report,
@@ -95,7 +100,7 @@ async fn a_rollback_that_was_carried_out_is_reported_whatever_its_proof_says() {
 #[tokio::test]
 async fn a_rollback_that_finds_only_what_is_known_is_confirmed() {
     let lost = || {
-        let lost = Finding::error("rollback/rows-lost", "public.orders", "3 rows are gone");
+        let lost = Finding::error("rollback/rows-lost", "public.orders", "3 rows are missing");
         Ok(Verdict::Fail(vec![lost]))
     };
     let system = System::new(Capabilities::none(), []);

@@ -165,7 +165,7 @@ async fn a_database_of_somebody_else_is_not_renamed_before_it_is_handed_over() {
     says(
         &refused.await.unwrap_err(),
         ErrorKind::Refused,
-        &["`shop` was not handed over", "`shops` was confirmed"],
+        &["`shop` was not adopted", "`shops` was confirmed"],
     );
     assert_eq!(production.state().await, (seen.clone(), databases.clone()));
     let right = SnapshotSwap::new().handed_over("shop");

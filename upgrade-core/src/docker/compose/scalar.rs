@@ -102,8 +102,8 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
         .checked_add(u64::try_from(part).ok()?)
 }
 
-/// Whether a word without quotes is a number or a boolean whose spelling a YAML reader does not
-/// keep: `1.10` becomes `1.1`, `0755` becomes `493`.
+/// Whether an unquoted scalar is a number or a boolean whose spelling a YAML reader does not keep:
+/// `1.10` becomes `1.1`, `0755` becomes `493`.
 pub(super) fn rewritten(text: &str) -> bool {
     if boolean(text).is_some() {
         return !matches!(text, "true" | "false");

@@ -191,7 +191,7 @@ impl<'a> Builder<'a> {
             let key = match self.node(event, &span)?.value {
                 Value::Scalar { text, .. } => text,
                 Value::Null => "null".to_owned(),
-                _ => return Err(at.error("a key has to be a word")),
+                _ => return Err(at.error("a key has to be a scalar, such as `image`")),
             };
             let (event, span) = self.next()?;
             let value = Node {

@@ -71,8 +71,8 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Puts variables into a text: `$NAME`, `${NAME}` and `${NAME` with `:-`, `-`, `:?`, `?`, `:+` or
-/// `+` and a word `}`; `$$` is one `$`. Words may use variables themselves.
+/// Puts variables into a text: `$NAME`, `${NAME}`, and `${NAME` followed by an operator (`:-`, `-`,
+/// `:?`, `?`, `:+` or `+`), an operand and `}`; `$$` is one `$`. An operand may use variables.
 pub(super) fn interpolate(
     text: &str,
     get: &dyn Fn(&str) -> Option<String>,

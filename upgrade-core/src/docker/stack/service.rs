@@ -66,7 +66,7 @@ pub struct Service {
     pub stop_signal: Option<String>,
     /// How long it has to stop before it is killed; the engine's 10 s if not said.
     pub stop_grace_period: Option<Duration>,
-    /// What the engine does when it ends by itself.
+    /// What the engine does when it ends without having been stopped.
     pub restart: Restart,
     /// Whether a process of the engine reaps its children.
     pub init: bool,
@@ -447,7 +447,7 @@ impl Limits {
     }
 }
 
-/// What the engine does when a container ends by itself.
+/// What the engine does when a container ends without having been stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Restart {
@@ -455,7 +455,8 @@ pub enum Restart {
     No,
     /// It is started again, whatever its exit code.
     Always,
-    /// It is started again if its exit code is not 0, at most so many times if that is said.
+    /// It is started again if its exit code is not 0: at most this number of times, or without a
+    /// limit if `None`.
     OnFailure(Option<u32>),
     /// As `Always`, but for containers that were stopped on purpose.
     UnlessStopped,

@@ -83,8 +83,8 @@ impl Staging {
         Ok(())
     }
 
-    /// Undoes a fault, and waits until its container is ready again; nothing if it is healed or
-    /// its container is gone.
+    /// Undoes a fault, and waits until its container is ready again. Does nothing if the fault was
+    /// undone already or its container no longer exists.
     pub(crate) async fn heal(&self, fault: &ServiceFault) -> Result<()> {
         let mut state = self.state.lock().await;
         let Some(place) = state.faults.iter().position(|one| one.fault == *fault) else {
@@ -263,7 +263,7 @@ pub(crate) fn sites(stack: &Stack) -> Vec<Site> {
 /// Why a fault cannot strike a service.
 fn closed(stack: &Stack, service: &Service, kind: FaultKind) -> Option<String> {
     if may_end(service) {
-        return Some("it is a job, which ends by itself".to_owned());
+        return Some("it is a job, which ends when it is done".to_owned());
     }
     match kind {
         FaultKind::Kill | FaultKind::Stop => limited(stack, service).map(|(volume, _)| {
@@ -290,8 +290,8 @@ fn limited(stack: &Stack, service: &Service) -> Option<(String, u64)> {
     })
 }
 
-/// Whether the kernel of this machine, which is the engine's, can slow packets down: tried on a
-/// network of its own.
+/// Whether the kernel of this machine, which is the engine's, can slow packets down: tried in a
+/// separate network.
 fn shaping() -> std::result::Result<(), String> {
     let tries = SLOW.map(|how| format!("tc qdisc add dev lo root {how}"));
     let line = format!("command -v tc >/dev/null || exit 9; {}", tries.join(" || "));

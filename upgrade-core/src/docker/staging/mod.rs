@@ -86,8 +86,8 @@ struct Instance {
 }
 
 impl Staging {
-    /// Starts a stack, and waits until all of it is ready. Failed or cancelled, it leaves nothing
-    /// behind.
+    /// Starts a stack, and waits until all of it is ready. A start that fails or is cancelled
+    /// removes everything that it made.
     pub(crate) async fn start(
         name: &str,
         run: &str,
@@ -162,7 +162,7 @@ impl Staging {
             .collect()
     }
 
-    /// Kills the containers of a service and starts them again, on what they left behind.
+    /// Kills the containers of a service and starts them again on the same data.
     pub(crate) async fn kill_and_start(&self, service: &str) -> Result<()> {
         let mut state = self.state.lock().await;
         for instance in state.instances(service) {
@@ -453,7 +453,7 @@ fn aliases(name: &str, service: &Service, network: &str) -> Vec<String> {
     std::iter::once(name.to_owned()).chain(more).collect()
 }
 
-/// Whether a service is a job: something that may end by itself when it is done.
+/// Whether a service is a job: it may end when its work is done.
 fn may_end(service: &Service) -> bool {
     matches!(service.restart, Restart::No | Restart::OnFailure(_)) && service.ports.is_empty()
 }

@@ -1,4 +1,4 @@
-//! The ports of an environment, on an address of its own.
+//! The ports of an environment, on its own address.
 
 use std::collections::BTreeMap;
 use std::io;

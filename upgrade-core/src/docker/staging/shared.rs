@@ -24,8 +24,8 @@ impl Staging {
         (self.prefix.clone(), containers.collect())
     }
 
-    /// Uses a stack that runs, by ports of this process's own; `None` where a part of it has ended
-    /// and nobody else uses it: it is gone then.
+    /// Uses a stack that runs, by ports of this process's own. `None` where a part of the stack has
+    /// ended and nobody else uses it: the stack was then removed.
     pub(crate) async fn attach(
         engine: Engine,
         lease: Lease,

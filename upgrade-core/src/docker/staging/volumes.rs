@@ -20,7 +20,7 @@ use crate::docker::registry::Resource;
 use crate::docker::stack::{self, Service, Stack};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The content of volumes by name, in files without a name: they are gone when this is.
+/// The content of volumes by name, in files without a name: dropping this value removes them.
 #[derive(Debug, Default)]
 pub(crate) struct Kept(BTreeMap<String, File>);
 

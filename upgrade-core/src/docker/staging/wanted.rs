@@ -65,7 +65,7 @@ pub(super) fn between(
 
 /// The services that differ between two stacks, in the order in which they are replaced, each with
 /// the number of its instances: as many as are replaced one by one, or one for a service that is
-/// replaced as a whole. Those that are gone come last.
+/// replaced as a whole. Services that are missing from the second stack come last.
 pub(crate) fn instances(
     from: &Stack,
     to: &Stack,

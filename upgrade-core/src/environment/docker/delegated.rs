@@ -1,4 +1,4 @@
-//! What the database can do, as an environment of its own, this one can do.
+//! Capabilities that this environment has from its database, which is itself an environment.
 
 use std::collections::BTreeMap;
 

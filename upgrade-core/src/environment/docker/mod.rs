@@ -37,8 +37,8 @@ use crate::redact::server_log;
 /// A staging environment in containers: the services of each release, and the database that they
 /// share.
 ///
-/// Each environment has networks, volumes and an address of its own. Its networks have no way out,
-/// but for hosts that are [allowed](Self::with_allowed). The ports that services declare are open
+/// Each environment has its own networks, volumes and address. Its networks have no way out, but
+/// for hosts that are [allowed](Self::with_allowed). The ports that services declare are open
 /// on the environment's address, under their own numbers where this user may have them; the
 /// endpoints stay the same when containers are replaced.
 ///
@@ -94,7 +94,7 @@ struct State {
 enum Runs {
     /// Those of a release.
     One(Version),
-    /// Those of the first release, but for so many instances of the second.
+    /// Those of the first release, but for this number of instances of the second.
     Both(Version, Version, usize),
 }
 
@@ -289,7 +289,7 @@ impl DockerEnvironment {
         })
     }
 
-    /// The database, as an environment of its own.
+    /// The database, as a separate environment.
     fn postgres(&self) -> Result<Arc<PostgresEnvironment>> {
         self.running()?.database.clone().ok_or_else(|| {
             Error::new(
@@ -379,7 +379,7 @@ impl DockerEnvironment {
         (endpoints, database)
     }
 
-    /// The database, as an environment of its own.
+    /// The database, as a separate environment.
     fn over(&self, source: impl DatabaseSource) -> PostgresEnvironment {
         PostgresEnvironment::new(&self.name, source).with_observer(self.observer.clone())
     }

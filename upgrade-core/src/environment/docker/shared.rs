@@ -147,7 +147,7 @@ impl DockerEnvironment {
             {
                 return refused(
                     format!("volume `{volume}`, into which service `{name}` writes,"),
-                    "it would not be put back: give each test an environment of its own, or have the service do without the volume",
+                    "it would not be put back: give each test its own environment, or have the service do without the volume",
                 );
             }
         }

@@ -97,7 +97,10 @@ impl PostgresEnvironment {
         let mut admin = database.connect_maintenance().await?;
         if !database.exists(&mut admin).await? {
             // A restore was interrupted: the copies are all that there is.
-            let message = format!("database `{}` is gone, so its copies stay", database.name());
+            let message = format!(
+                "database `{}` is missing, so its copies stay",
+                database.name()
+            );
             return Err(Error::new(ErrorKind::NotFound, message));
         }
         let mut failed = None;

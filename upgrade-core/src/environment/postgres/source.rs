@@ -17,7 +17,7 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
     /// Hands out a database at the previous release, populated.
     ///
     /// # Errors
-    /// Any kind; what is left is removed by [`release`](Self::release).
+    /// Any kind; [`release`](Self::release) removes what was made until then.
     async fn provision(&self, cx: &UpgradeContext) -> Result<Database>;
 
     /// Takes the database back, at the end of the run. `passed_on` is what `provision` handed
@@ -25,7 +25,7 @@ pub trait DatabaseSource: fmt::Debug + Send + Sync + 'static {
     /// be called again, and then has nothing to do.
     ///
     /// # Errors
-    /// Any kind, with what is left.
+    /// Any kind; the error lists the leftovers.
     async fn release(&self, cx: &UpgradeContext, passed_on: Option<Database>) -> Result<()>;
 
     /// Whether the database was made for a rehearsal and is thrown away afterwards. Only then may

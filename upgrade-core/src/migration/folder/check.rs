@@ -130,8 +130,8 @@ pub(in crate::migration) fn unit(layout: Layout, version: &str) -> Option<&str> 
     }
 }
 
-/// Whether a script only adds, changes and removes rows: what was there before need not be kept to
-/// go back across it.
+/// Whether a script only adds, changes and removes rows: a rollback across it does not need a copy
+/// of what was there before.
 fn changes_rows_only(script: &Script) -> bool {
     script.statements().iter().all(|(_, statement)| {
         let words = keywords(statement.text, usize::MAX);
@@ -206,7 +206,7 @@ fn of_transaction(layout: Layout, file: &MigrationFile, script: &Script) -> Opti
     let alone = statements
         .iter()
         .find(|(_, statement)| stands_alone(statement.text));
-    let help = "give each statement that must not be in a transaction a file of its own";
+    let help = "put each statement that must not be in a transaction into its own file";
     match alone {
         Some((line, _)) => Some(problem(
             ProblemKind::NoTransactionSeveralStatements,
@@ -283,7 +283,7 @@ fn irreversible_in_range(migrations: &[MigrationFile], units: &Units<'_>) -> Vec
                      them leaves what it made",
                     file.title()
                 ),
-                "add its down migration, or go back by a kept copy",
+                "add its down migration, or roll back by a kept copy",
             )
         })
         .collect()

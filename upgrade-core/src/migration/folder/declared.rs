@@ -16,7 +16,7 @@ impl MigrationFile {
     /// The losses and changes that the file declares: those in the up are made by applying, those in the down
     /// by reverting.
     ///
-    /// Each is a comment on a line of its own, `-- upgrade: loses <table or column>: <reason>` or
+    /// Each is a comment on a separate line, `-- upgrade: loses <table or column>: <reason>` or
     /// `-- upgrade: changes <table or column>: <reason>`. The two mean the same; a reader
     /// expects the first where values are removed and the second where others take their place.
     pub fn expected_changes(&self) -> Vec<ExpectedChange> {

@@ -191,7 +191,7 @@ pub(super) fn refuse_foreign(
                 "reword the comment if it is none, or name the layout with `MigrationFolder::read_as`"
             }
             _ => {
-                "run that tool by a `CommandMigration`, or write the SQL of each direction to a file of its own"
+                "run that tool by a `CommandMigration`, or write the SQL of each direction to a separate file"
             }
         };
         return Err(FolderError::ForeignMark {
@@ -229,7 +229,7 @@ fn foreign<'a>(path: &Path, content: &'a [u8], layout: Layout, asked: bool) -> O
     })
 }
 
-/// Whether a word stands in a text as SQL, not in a string or a comment.
+/// Whether `word` stands in a text as SQL, not in a string or a comment.
 pub(super) fn has_word(text: &str, word: &str) -> bool {
     text.contains(word)
         && keywords(text, usize::MAX)

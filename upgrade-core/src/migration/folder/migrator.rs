@@ -27,7 +27,7 @@ impl MigrationFolder {
                     Some(&file.version_text),
                     &file.up.path,
                     format!("version `{}` is taken twice", file.version_text),
-                    "give the newer one a version of its own; until then only the first is read",
+                    "give the newer one its own version; until then only the first is read",
                 );
                 problem.other = Some(first.up.path.clone());
                 folder.problems.push(problem);

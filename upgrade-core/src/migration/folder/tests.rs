@@ -8,7 +8,7 @@ fn folder(files: &[(&str, &str)]) -> Result<MigrationFolder, FolderError> {
     MigrationFolder::from_files("migrations", files)
 }
 
-/// Files by name; each holds a statement of its own.
+/// Files by name; each holds its own statement.
 #[track_caller]
 fn check(names: &[&str], layout: Layout, expected: &[&str]) -> MigrationFolder {
     let files: Vec<_> = names

@@ -1,5 +1,5 @@
 //! golang-migrate: one row with the latest version, dirty while a migration runs. The row is
-//! written in a transaction of its own.
+//! written in a separate transaction.
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};

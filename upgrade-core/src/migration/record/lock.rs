@@ -1,4 +1,4 @@
-//! The advisory lock that a tool takes while it migrates, so that one that starts meanwhile waits.
+//! The advisory lock that a tool takes while it migrates, so that a second run of the tool waits.
 
 use sqlx::postgres::PgConnection;
 

@@ -247,8 +247,8 @@ impl ToolRecord {
     }
 
     /// Says that a migration is about to run. Only golang-migrate does: it marks the version as
-    /// dirty, outside of any transaction. When going back, `file` is the version that will be the
-    /// latest, if any is left.
+    /// dirty, outside of any transaction. When a migration is reverted, `file` is the version that
+    /// will be the latest, if any is left.
     ///
     /// # Errors
     /// The table cannot be written.

@@ -78,7 +78,7 @@ pub fn pending(previous: &Release, head: &MigrationFolder) -> Pending {
                 PendingProblemKind::RemovedMigration,
                 old,
                 format!(
-                    "`{}` is applied in {} and gone now",
+                    "`{}` is applied in {} and missing now",
                     old.title(),
                     previous.name
                 ),

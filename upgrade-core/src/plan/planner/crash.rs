@@ -11,7 +11,7 @@ impl Draft<'_> {
     ///
     /// It starts from the state before the migration, which a first clean run keeps, and has to
     /// arrive at the state after it: what follows was shown by the clean run. A second clean run
-    /// tells what differs by itself, such as `now()`.
+    /// shows what differs from run to run, such as `now()`.
     pub(super) fn crash(&mut self) {
         let all = &self.outline.migrations;
         self.attempt = 1;

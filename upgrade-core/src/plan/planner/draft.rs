@@ -234,7 +234,7 @@ impl<'a> Draft<'a> {
         self.push(Phase::Preflight, Action::PrepareRollback { strategy });
     }
 
-    /// By a rollback, over some of the migrations.
+    /// Adds a rollback across some of the migrations.
     pub(super) fn roll_back(&mut self, strategy: &StrategyOutline, over: Range<usize>) {
         let action = Action::RollBack {
             strategy: strategy.name.clone(),
@@ -243,7 +243,8 @@ impl<'a> Draft<'a> {
         self.push(Phase::Rollback, action);
     }
 
-    /// The ways back that can cross the first `count` migrations, the preferred one first.
+    /// The rollback strategies that can cross the first `count` migrations, the preferred one
+    /// first.
     pub(super) fn applicable(
         &self,
         count: usize,

@@ -331,7 +331,7 @@ proptest! {
         // The same input gives the same plan, and the saved plan is the plan.
         prop_assert_eq!(&plan, &super::plan(&outline, scenario, seed).unwrap());
         prop_assert_eq!(&plan, &Plan::from_json(&plan.to_json()).unwrap());
-        // Ids count from 1; attempts never go back; one provision first, one teardown last.
+        // Ids count from 1; attempt numbers never decrease; one provision first, one teardown last.
         for (index, step) in plan.steps.iter().enumerate() {
             prop_assert_eq!(step.id.0 as usize, index + 1);
             prop_assert!(index == 0 || plan.steps[index - 1].attempt <= step.attempt);

@@ -17,7 +17,7 @@ impl Catalog {
     ///
     /// All of it is read in one `REPEATABLE READ READ ONLY` transaction, which is then rolled
     /// back; no setting of the session is left changed. If `conn` is in a transaction already
-    /// (begun through sqlx, not by a `BEGIN` of your own), that one is used, under a savepoint, so
+    /// (begun through sqlx, not by a `BEGIN` statement), that one is used, under a savepoint, so
     /// that a migration's uncommitted work can be seen; its isolation level then decides whether
     /// a concurrent change can fall between two queries.
     ///

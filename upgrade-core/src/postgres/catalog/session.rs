@@ -33,7 +33,7 @@ const READER: &str = "
         AND NOT EXISTS (SELECT FROM pg_class WHERE relrowsecurity)
         AND NOT EXISTS (SELECT FROM pg_user_mappings)";
 
-/// So many relations that a query leaves out are compared one by one.
+/// At most this number of relations that a query excludes are compared one by one.
 const FEW: usize = 100;
 
 /// A transaction with pinned settings. It sees one state of the database: `REPEATABLE READ`, or,

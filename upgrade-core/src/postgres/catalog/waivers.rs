@@ -134,7 +134,7 @@ mod tests {
         check("* public.a*b", "index public.axbc", false);
         check("a*b*c", "a b c", true);
         check("a*b*c", "a c b", false);
-        // What one star took is gone for the next part.
+        // What one star has matched cannot match the next part.
         check("ab*ba", "aba", false);
         check("*aa*aa", "aaa", false);
         check("operator s.**", "operator s.*(integer, integer)", true);

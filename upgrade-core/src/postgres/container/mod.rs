@@ -3,10 +3,10 @@
 //!
 //! [`ContainerServer::start`] runs a throw-away server through the Docker engine: no durability, data
 //! in memory, a random password, a port of the loopback (of all addresses, if the engine's loopback is
-//! not this process's own: a remote engine, a process in a container). Each container is registered in a folder
-//! before it is made and removed when its owner is gone, however that ended: by
-//! [`ContainerServer::stop`], by the destructor as a net, and after `kill -9` by [`sweep`](crate::docker::sweep),
-//! which every start begins with.
+//! not this process's own: a remote engine, a process in a container). Each container is registered
+//! in a folder before it is made, and removed when its owner ends, however it ends: by
+//! [`ContainerServer::stop`], by the destructor as a net, and after `kill -9` by
+//! [`sweep`](crate::docker::sweep), which every start begins with.
 //!
 //! The password is visible to whoever may talk to the engine (`docker inspect`), as with any
 //! container that is configured by its environment. Those people own the server anyway.
@@ -45,7 +45,7 @@ const USER: &str = "postgres";
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 const DATA_DIR: &str = "/var/lib/postgresql/data";
 
-/// A Postgres server in a container of its own.
+/// A Postgres server in its own container.
 ///
 /// ```no_run
 /// use upgrade_core::docker::DockerError;

@@ -1,4 +1,4 @@
-//! Copies of a database, with what `CREATE DATABASE … TEMPLATE` leaves behind.
+//! Copies of a database, with what `CREATE DATABASE … TEMPLATE` does not copy.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ impl Database {
         let completed = self.complete(admin, &copy, marker, open).await;
         if let Err(error) = completed {
             if let Err(undo) = copy.drop(admin).await {
-                return Err(error.with_context("left behind", format!("`{to}`: {undo}")));
+                return Err(error.with_context("not removed", format!("`{to}`: {undo}")));
             }
             return Err(error);
         }

@@ -152,7 +152,7 @@ impl Database {
                 list.join("; ")
             ),
         )
-        .with_hint("look what they hold, then remove them, or go back to a kept one: `Database::remove_leftover`, `SnapshotSwap::adopt`"))
+        .with_hint("check what they hold, then remove them, or roll back to a kept one: `Database::remove_leftover`, `SnapshotSwap::adopt`"))
     }
 
     /// Drops a leftover.

@@ -41,7 +41,7 @@ pub enum MarkerKind {
     Test,
     /// Test databases are copied from it.
     Template,
-    /// It keeps a state to go back to.
+    /// It keeps a state to roll back to.
     Kept,
     /// It was set aside by a rollback.
     Aside,

@@ -2,7 +2,7 @@
 //!
 //! A [`Database`] is a name on a server. What destroys (drop, rename, terminate) is done only to
 //! databases that this library made, which their [`Marker`] proves, or that the user
-//! [handed over](Database::handed_over) by name.
+//! [adopted](Database::handed_over) by name, so that the library may change them.
 
 mod copy;
 mod known;
@@ -64,7 +64,8 @@ impl Database {
         }
     }
 
-    /// The same database, handed over: the user names it, and may have it renamed and dropped.
+    /// The same database, adopted: the user confirms its name, and so allows the library to rename
+    /// and to drop it.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] when the name that is confirmed is not its name.
@@ -73,7 +74,7 @@ impl Database {
             return Err(Error::new(
                 ErrorKind::Refused,
                 format!(
-                    "database `{}` was not handed over: `{confirmed}` was confirmed",
+                    "database `{}` was not adopted: `{confirmed}` was confirmed",
                     self.name
                 ),
             )
@@ -244,7 +245,7 @@ impl Database {
         .await
     }
 
-    /// Ends every session of it but the caller's, and waits until they are gone.
+    /// Ends every session of it but the caller's, and waits until they have ended.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] unless it may be destroyed, [`ErrorKind::Timeout`] when sessions
@@ -296,7 +297,7 @@ impl Database {
         .map_err(|source| self.failed("end the sessions of", source))
     }
 
-    /// Refuses unless the database was handed over, carries the marker, or was just being made,
+    /// Refuses unless the database was adopted, carries the marker, or was just being made,
     /// and, where it is [locked](Self::locked_for), unless the lock is held and it is the same
     /// database.
     pub(crate) async fn guard(&self, admin: &mut PgConnection, act: &str) -> Result<()> {

@@ -17,8 +17,8 @@ use super::{Database, close, known};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RunId;
 
-/// How long the lock may be taken before it is refused: a session whose client is gone ends within
-/// a moment.
+/// How long the lock may be taken before it is refused: a session whose client has ended ends
+/// within a moment.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The lock of an operation on a database, held until [`Operation::release`] or until its session
@@ -150,7 +150,7 @@ impl Operation {
             )
             .with_context("oid of this operation", ours)
             .with_context("oid now", now)
-            .with_hint("somebody dropped, renamed or replaced it meanwhile: look at the databases of the server"));
+            .with_hint("somebody dropped, renamed or replaced it since then: check the databases of the server"));
         }
         Ok(())
     }
@@ -360,6 +360,6 @@ async fn refused(database: &Database, oid: i64, session: &mut PgConnection) -> E
         role.unwrap_or_else(unknown)
     ))
     .with_hint(format!(
-        "wait until it has ended; if its program is gone: `select pg_terminate_backend({pid})`"
+        "wait until it has ended; if its program no longer runs: `select pg_terminate_backend({pid})`"
     ))
 }

@@ -13,7 +13,7 @@ const UNDO_WITHIN: Duration = Duration::from_secs(8);
 
 /// Does the work within the deadline of the context. After an error, at the deadline, on
 /// cancellation, or when the future that is returned is dropped, the work is stopped and `undo`
-/// runs to its end, in a task of its own.
+/// runs to its end, in a separate task.
 ///
 /// What `undo` fails with comes first in the error: it is what a person has to mend.
 pub(crate) async fn settled<T: Send + 'static>(

@@ -249,7 +249,7 @@ fn statement(
             row_text(&values)
         ),
     };
-    // A table that others inherit from has rows of its own; a partitioned one has none.
+    // A table that others inherit from stores rows itself; a partitioned one does not.
     let only = if shape.partitioned { "" } else { "ONLY " };
     Ok(format!(
         "SELECT count(*), concat(coalesce(sum({hash}), 0)) FROM {only}{} t",

@@ -12,7 +12,7 @@ pub struct SharedColumns {
     pub same: Vec<String>,
     /// Columns of one name and two types.
     pub retyped: Vec<RetypedColumn>,
-    /// Columns that are gone.
+    /// Columns that were removed.
     pub removed: Vec<String>,
     /// Columns that are new.
     pub added: Vec<String>,

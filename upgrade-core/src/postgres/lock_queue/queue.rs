@@ -83,7 +83,8 @@ enum Cause {
 struct Queue {
     /// The session of the migration, when it was last observed in this queue.
     migration: Session,
-    /// What the migration ran meanwhile, each statement with the number of observations.
+    /// What the migration ran while this queue existed, each statement with the number of
+    /// observations.
     statements: BTreeMap<String, u32>,
     /// The longest wait of the migration itself.
     waited_ms: u64,
@@ -123,7 +124,7 @@ impl Seen {
         }
     }
 
-    /// Adds an observation that was made so many milliseconds after the beginning.
+    /// Adds an observation that was made `now` milliseconds after the beginning.
     pub(super) fn add(&mut self, sample: &Sample, now: u64) {
         // A lock that was granted just now has no blockers any more.
         let waits: BTreeMap<i32, &Wait> = sample
@@ -325,7 +326,7 @@ impl Seen {
         let finding = finding.with_help(help);
         match queue.statements.iter().max_by_key(|(_, times)| *times) {
             Some((statement, _)) => {
-                finding.with_evidence(format!("meanwhile it ran `{statement}`"))
+                finding.with_evidence(format!("the migration was running `{statement}`"))
             }
             None => finding,
         }

@@ -1,4 +1,4 @@
-//! A database that is closed for writes, and opened again as its owner had it.
+//! A database that is closed for writes, and reopened with the setting that its owner had made.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

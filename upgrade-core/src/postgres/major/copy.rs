@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// [`go_back`](Self::go_back) opens it again, unless something was written to the new one that
 /// would be lost.
 ///
-/// The old database has to be made by this library or [handed over](Database::handed_over).
+/// The old database has to be made by this library or [adopted](Database::handed_over).
 ///
 /// ```no_run
 /// # use upgrade_core::postgres::{Database, server::ServerBinaries};
@@ -143,7 +143,7 @@ impl LogicalCopy {
     ///
     /// # Errors
     /// [`Refused`](ErrorKind::Refused) with every obstacle, or when the old database is neither the
-    /// library's nor handed over, or when another operation is under way on it: nothing is changed
+    /// library's nor adopted, or when another operation is under way on it: nothing is changed
     /// then. [`Database`](ErrorKind::Database) with what a server said;
     /// [`Rollback`](ErrorKind::Rollback) with the statement that opens the old database where it
     /// could not be opened.
@@ -298,8 +298,8 @@ impl LogicalCopy {
         Ok(Safety::SafeWithLoss { losses })
     }
 
-    /// Goes back to the old database: it takes writes again, and the new one no more. Nothing else
-    /// is done to the new one; drop it when nobody wants to look at it any longer.
+    /// Returns to the old database: it takes writes again, and the new one takes none any more.
+    /// Nothing else is done to the new one; drop it when nobody needs it any longer.
     ///
     /// # Errors
     /// [`Refused`](ErrorKind::Refused) when something would be lost, which is named; both databases
@@ -349,11 +349,11 @@ impl LogicalCopy {
         };
         let this = self.clone();
         let undo = async move { this.new.undo().await };
-        settled(cx, "go back to the old database", work, undo).await
+        settled(cx, "return to the old database", work, undo).await
     }
 
-    /// Drops what this run has made on the newer server, and nothing that somebody else has made
-    /// there under the same name meanwhile.
+    /// Drops what this run has made on the newer server. A database of the same name that somebody
+    /// else has made there since then stays.
     async fn remove_new(&self) -> Result<()> {
         let new = self.new.database();
         let mut admin = new.connect_maintenance().await?;

@@ -14,8 +14,8 @@ const PINNED: &str = "set statement_timeout = 0; set lock_timeout = 0; \
     set datestyle = 'ISO'; set intervalstyle = 'postgres'; set extra_float_digits = 3; \
     set bytea_output = 'hex'; set xmloption = 'content'; set search_path = pg_catalog";
 
-/// Every table with rows of its own, the largest first, with the columns that can be written. Of an
-/// extension's tables only those, and only the rows, that it declares to be the user's.
+/// Every table that stores rows itself, the largest first, with the columns that can be written. Of
+/// an extension's tables only those, and only the rows, that it declares to be the user's.
 const TABLES: &str = "\
 select format('%I.%I', n.nspname, c.relname), \
     (select ' (' || string_agg(quote_ident(a.attname), ', ' order by a.attnum) || ')' \
@@ -60,7 +60,8 @@ async fn pinned(database: &Database) -> Result<PgConnection> {
     Ok(session)
 }
 
-/// Copies the rows of all tables, so many at the same time; the number of rows and of tables.
+/// Copies the rows of all tables, `sessions` tables at the same time. Returns the number of rows
+/// and of tables.
 pub(super) async fn copy(
     from: &Database,
     snapshot: &str,

@@ -395,7 +395,7 @@ mod tests {
     async fn rows_of_one_key_are_counted() {
         let before = [("k", 1), ("k", 1), ("k", 2)];
         let after = [("k", 1), ("k", 3), ("k", 3), ("k", 4)];
-        // One of the two `1` is gone, the `2` is gone, three are new: two of them are changes.
+        // One of the two `1` and the `2` are missing, three are new: two of them are changes.
         let (lost, changed, added, named) = check(&before, &after, true, 10).await;
         assert_eq!((lost, changed, added), (0, 2, 1));
         assert_eq!(named.len(), 3, "{named:?}");

@@ -72,14 +72,14 @@ impl Default for RowDiffOptions {
 }
 
 impl RowDiffOptions {
-    /// Names so many rows of each kind.
+    /// Names at most `rows` rows of each kind.
     #[must_use]
     pub fn with_named(mut self, rows: usize) -> Self {
         self.named = rows;
         self
     }
 
-    /// Divides a table into so many buckets.
+    /// Divides a table into `buckets` buckets.
     #[must_use]
     pub fn with_buckets(mut self, buckets: u32) -> Self {
         self.buckets = buckets;
@@ -293,7 +293,7 @@ async fn buckets(
     let Some(from) = from else {
         return Ok(BTreeMap::new());
     };
-    // The planner takes each key for a group of its own and would sort them all.
+    // The planner expects a separate group for each key and would sort them all.
     sqlx::raw_sql("SET LOCAL enable_sort = off")
         .execute(session.conn())
         .await?;

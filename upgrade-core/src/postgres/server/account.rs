@@ -11,8 +11,8 @@
 //!                              of the server's directory
 //! ```
 //!
-//! A number is given out again when its lock is free and the directory is gone. Whatever still
-//! runs under it then is ended first: nobody else can have started it.
+//! A number is given out again when its lock is free and the directory was removed. Whatever still
+//! runs under the number then is ended first: nobody else can have started it.
 
 use std::fs;
 use std::io::Write as _;
@@ -87,7 +87,7 @@ impl Account {
             Some(last) if fs::symlink_metadata(&last).is_ok() => return Ok(None),
             Some(_) => {
                 if let Err(error) = processes::end_user(id) {
-                    tracing::warn!(id, %error, "processes of a server that is gone do not end");
+                    tracing::warn!(id, %error, "processes of a removed server do not end");
                     return Ok(None);
                 }
             }
@@ -102,7 +102,7 @@ impl Account {
         Ok(Some(Self { id, _lock: lock }))
     }
 
-    /// Takes over the number of a server whose owner is gone, if the number is still that of this
+    /// Takes over the number of a server whose owner has ended, if the number is still that of this
     /// directory.
     pub(super) fn adopt(id: u32, directory: &Path) -> Result<Option<Self>, ServerError> {
         if !WIDE.contains(&id) && !NARROW.contains(&id) {

@@ -279,7 +279,7 @@ impl Drop for ServerDirectory {
     }
 }
 
-/// That something is gone already is as good as removing it.
+/// Removing something that is missing already succeeds.
 fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -125,7 +125,7 @@ pub(super) fn fetch(major: Option<u16>, servers: &Path, user: &RunUser) -> Resul
         fs::rename(&unpacked, &tree)
             .map_err(|error| format!("cannot rename `{}`: {error}", unpacked.display()))
     });
-    // What is left is of no use; the next fetch clears it if this one cannot.
+    // The unfinished tree is of no use; the next fetch removes it if this one cannot.
     let _ = fs::remove_dir_all(&unfinished);
     made.map(|()| tree)
 }
@@ -166,7 +166,7 @@ fn bring(pin: &Pin, folder: &Path) -> Result<PathBuf, String> {
         format!("cannot {action} in `{}`: {error}", folder.display())
     };
     if folder.exists() {
-        fs::remove_dir_all(folder).map_err(|error| failed("clear what is left", error))?;
+        fs::remove_dir_all(folder).map_err(|error| failed("remove an unfinished fetch", error))?;
     }
     let download = folder.join("download");
     fs::create_dir_all(&download).map_err(|error| failed("make a folder", error))?;

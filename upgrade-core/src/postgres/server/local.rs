@@ -29,7 +29,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(20);
 /// How many lines of the log stand in an error.
 const LOG_LINES: usize = 20;
 
-/// A Postgres server of our own: our child process, a Unix socket, no TCP port.
+/// A Postgres server that this process runs: a child process, a Unix socket, no TCP port.
 ///
 /// Dropping it stops the server at once and removes its directory, without a runtime; [`stop`]
 /// does it in order and reports errors. When the process dies, the server dies with it.
@@ -50,8 +50,8 @@ impl LocalServer {
     /// until it answers queries; then checks that the profile is in force.
     ///
     /// # Errors
-    /// Any [`ServerError`] but [`NotFound`](ServerError::NotFound). Nothing is left behind; the
-    /// end of the server's log is in the error.
+    /// Any [`ServerError`] but [`NotFound`](ServerError::NotFound). All that the start made is
+    /// removed; the end of the server's log is in the error.
     pub async fn start(
         binaries: &ServerBinaries,
         options: ServerOptions,
@@ -295,7 +295,7 @@ impl LocalServer {
             });
         }
         self.end(Signal::KILL).await;
-        // Back ends notice by themselves that their server is gone, but not at once.
+        // Back ends end when they notice that their server has ended, but not at once.
         let (data, user) = (self.directory.data(), self.user.clone());
         blocking(move || processes::end_all(&data, &user)).await
     }
@@ -470,7 +470,7 @@ fn psql_command(binaries: &ServerBinaries, socket: &Path, database: &str) -> Str
     )
 }
 
-/// Quotes a word for a shell, if it needs it.
+/// Quotes an argument for a shell, if it needs it.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
     if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {

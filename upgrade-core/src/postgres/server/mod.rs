@@ -3,7 +3,7 @@
 //! [`discover`] walks one chain of providers (a URL or folder that was named, the binaries on this
 //! machine, those in the cache, pinned ones fetched once, containers) and fails with one error that
 //! lists everything it tried. [`LocalServer`] runs what was found: `initdb` once, a copy of its
-//! result for each server, a Unix socket in a directory of our own, no TCP port.
+//! result for each server, a Unix socket in the server's directory, no TCP port.
 //!
 //! A server belongs to the process that started it. Its directory carries a file lock that the
 //! process holds, the kernel asks the server to stop when the process dies, and the next start on

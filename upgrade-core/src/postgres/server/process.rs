@@ -14,8 +14,8 @@ const GRACE: Duration = Duration::from_secs(3);
 /// A running or ended server process.
 ///
 /// The parent-death signal is tied to the thread that spawned the child, not to the process. So a
-/// thread of our own spawns it and then waits for it: it ends when the child does, and not before,
-/// whichever thread or runtime asked for the server.
+/// dedicated thread spawns it and then waits for it. This thread ends when the child does, and not
+/// before, whichever thread or runtime asked for the server.
 #[derive(Debug)]
 pub(super) struct Process {
     pid: Pid,

@@ -1,5 +1,5 @@
-//! The processes that work in a data directory, found through the kernel: servers whose owner is
-//! gone, back ends whose postmaster is gone.
+//! The processes that work in a data directory, found through the kernel: servers whose owner has
+//! ended, back ends whose postmaster has ended.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::error::ServerError;
 use super::user::RunUser;
 use super::{command, files};
 
-/// How long a server may take to end by itself before it is killed, and after that to be gone.
+/// How long a server may take to end before it is killed, and how long its end may take after that.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The variable that names the data directory to every process of a server, and to what these
@@ -35,7 +35,7 @@ fn with(condition: impl Fn(&Path) -> bool) -> Vec<Pid> {
 /// All processes whose working directory is this data directory or below, and those that were
 /// started from there. Every process of a server stays in its data directory from its first
 /// instruction to its last, and no number is trusted that was written to a file by a process that
-/// may be gone.
+/// may have ended.
 #[cfg(target_os = "linux")]
 fn working_in(data: &Path) -> Vec<Pid> {
     use std::os::unix::ffi::OsStrExt as _;
@@ -74,7 +74,7 @@ pub(super) fn of_user(id: u32) -> Vec<Pid> {
 }
 
 /// Kills every process of a user that is one server's alone. The system does it in one step, as
-/// that user: a process cannot get away by starting another one meanwhile.
+/// that user: a process cannot escape by starting another one in between.
 pub(super) fn end_user(id: u32) -> Result<(), ServerError> {
     use std::os::unix::process::CommandExt as _;
 

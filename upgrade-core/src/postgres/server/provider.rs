@@ -222,7 +222,7 @@ impl ProviderOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Found {
-    /// Binaries to start a server of our own from.
+    /// Binaries from which this process can start a server.
     Binaries(ServerBinaries),
     /// A server that is there already. Its version is not known before somebody connects.
     Url(Secret),

@@ -61,7 +61,7 @@ impl RunUser {
         Account::take(directory).map(Self::with_account)
     }
 
-    /// The user of a server whose owner is gone; ourselves where it is somebody else's by now.
+    /// The user of a server whose owner has ended; ourselves where it is somebody else's by now.
     pub(super) fn of_abandoned(directory: &Path, data: &Path) -> Result<Self, ServerError> {
         let owner = match fs::symlink_metadata(data) {
             Ok(facts) if rustix::process::geteuid().is_root() => facts.uid(),

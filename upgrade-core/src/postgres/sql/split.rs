@@ -390,8 +390,8 @@ pub(crate) fn same_statements(one: &str, other: &str) -> bool {
     words(one).eq(words(other))
 }
 
-/// Whether a script names an object outside of its comments: as a word, or within quotes, where
-/// strings and bodies of functions hold statements.
+/// Whether a script names an object outside of its comments: without quotes, or within quotes,
+/// where strings and bodies of functions hold statements.
 pub(crate) fn mentions(sql: &str, name: &str) -> bool {
     let of_name = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
     lex(sql).any(|token| {

@@ -67,7 +67,8 @@ pub(in crate::runner) async fn compare(
             of_both.push((old, name.as_str(), table, columns));
         }
     }
-    // One that an up has made under the name of a table that it renamed is gone with that name.
+    // An up may rename a table and make another one under the old name. That other one no longer
+    // exists once the renamed table has its old name again.
     let taken: BTreeSet<&str> = of_both.iter().filter_map(|(old, ..)| *old).collect();
     of_both.retain(|(old, name, ..)| old.is_some() || !taken.contains(name));
     // Now it has the name of one of the two releases.
@@ -102,7 +103,7 @@ pub(in crate::runner) async fn compare(
             }
             None if old.is_none() => {}
             None => {
-                let message = format!("is gone, and its {} rows with it", table.rows);
+                let message = format!("is missing; it had {} rows", table.rows);
                 let gone = Difference::of(Finding::error(ids.lost, subject(name), message));
                 differences.push(gone.with_counts(Counts::by_number((table.rows, 0))));
             }

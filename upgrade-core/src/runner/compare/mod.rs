@@ -246,7 +246,7 @@ async fn shared_rows(
         expected.clone()
     } else {
         let mut before = run.look(cx, &past, &Scope::Columns(shared)).await?;
-        // A table that is gone is on one side only, and has to be seen all the same.
+        // A missing table is on one side only, and has to be found all the same.
         for (name, table) in &expected.tables {
             before
                 .tables
@@ -393,8 +393,7 @@ async fn renamed_columns(
     Ok(findings)
 }
 
-/// The columns that are gone from tables with rows, by table. One that has another name now is not
-/// gone.
+/// The columns that are missing from tables with rows, by table. A renamed column is not missing.
 fn dropped(expected: &Observation, actual: &Observation) -> BTreeMap<String, Columns> {
     let tables = expected.tables.iter().filter(|(_, table)| table.rows > 0);
     tables
@@ -418,7 +417,7 @@ fn dropped_with_data(table: &str, column: &DroppedColumn) -> Finding {
     Finding::error(
         COLUMN_DROPPED,
         TableRef::new(table).column(name),
-        format!("is gone, and {values} {noun} with it"),
+        format!("is missing; it had {values} {noun}"),
     )
     .with_evidence(rows)
     .with_help(format!(

@@ -51,7 +51,7 @@ pub(in crate::runner) const BACK: Ids = Ids {
 /// What changed rows that had not to change, or that were back.
 pub(in crate::runner) const NOT_RESTORED: Ids = Ids::same("restore/rows-differ");
 
-/// A column is gone that had values.
+/// A column that had values is missing.
 pub(in crate::runner) const COLUMN_DROPPED: &str = "up/column-lost";
 
 /// The subject of the findings about the rows of a table.
@@ -127,7 +127,7 @@ pub(in crate::runner) async fn name(
             .iter()
             .map(|dropped| {
                 format!(
-                    "`{}` is gone with {} values",
+                    "`{}` is missing (it had {} values)",
                     dropped.column, dropped.values
                 )
             })

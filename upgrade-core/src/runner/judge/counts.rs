@@ -2,7 +2,7 @@
 
 use crate::observation::RowDiff;
 
-/// How many rows are gone, have other values, were not there.
+/// How many rows are missing, have other values, were not there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::runner) struct Counts {
     pub(in crate::runner) lost: u64,
@@ -27,12 +27,12 @@ impl Counts {
         }
     }
 
-    /// Without a key, a row that changed is one that is gone and one that was not there.
+    /// Without a key, a changed row counts as one that is missing and one that was not there.
     pub(in crate::runner) fn of(diff: &RowDiff) -> Self {
         Self::without(diff, 0)
     }
 
-    /// As [`of`](Self::of), where this number of the rows that are gone do not count.
+    /// As [`of`](Self::of), where this number of the missing rows do not count.
     pub(in crate::runner) fn without(diff: &RowDiff, rows: u64) -> Self {
         let lost = diff.lost.saturating_sub(rows);
         let changed = if diff.key.is_empty() {

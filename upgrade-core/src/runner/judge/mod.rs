@@ -253,9 +253,9 @@ impl Facts {
                 .then_some(Excuse::Dropped),
             Ground::Meanwhile => match self.counts {
                 Some(counts) => ((counts.lost, counts.changed) == (0, 0))
-                    .then(|| Excuse::Note("users wrote meanwhile".to_owned())),
+                    .then(|| Excuse::Note("concurrent traffic added rows".to_owned())),
                 None => Some(Excuse::Warning(
-                    "users wrote meanwhile; look whether that is all".to_owned(),
+                    "concurrent traffic wrote rows; check that nothing else differs".to_owned(),
                 )),
             },
             Ground::Later => Some(Excuse::Note(

@@ -171,7 +171,7 @@ pub(in crate::runner) async fn crash(
             Victim::Process => Fault::KillProcess,
         };
         if victim == Victim::Process {
-            // Its connections are closed without a word, as those of a process that is killed.
+            // Its connections are closed without a message, as those of a process that is killed.
             drop(applying);
             faults(run)?.inject(cx, fault).await?;
         } else {
@@ -301,7 +301,7 @@ fn judge(id: &MigrationId, record: Record, undone: bool, done: bool) -> Vec<Find
     }
 }
 
-/// The tables that differ by themselves from one clean run to the next: `now()` is in them.
+/// The tables that differ from one clean run to the next: they hold `now()`, for instance.
 fn moving(run: &Run<'_>, label: &str) -> BTreeSet<String> {
     let (Some(once), Some(twice)) = (
         run.observations.get(label),

@@ -232,7 +232,7 @@ fn judged(
         let message = of(report.lost, "were lost");
         findings.push(match fault {
             Some(fault) => Finding::note("traffic/lost", traffic.name(), message)
-                .with_help(format!("`{fault}` struck meanwhile")),
+                .with_help(format!("`{fault}` was injected during these requests")),
             None if report.lost > traffic.most_lost => {
                 Finding::error("traffic/lost", traffic.name(), message)
             }

@@ -12,9 +12,9 @@ use crate::validator::Verdict;
 
 /// What services are replaced by.
 pub(in crate::runner) enum To<'a> {
-    /// Those of a release, which has so many instances of the new one.
+    /// Those of a release, with the number of instances of the new release that run then.
     Release(&'a Version, u32),
-    /// So many instances of the new release, and else those of the old one.
+    /// This number of instances of the new release, and otherwise those of the old one.
     First(u32),
 }
 
@@ -90,7 +90,7 @@ where
     }
     match gone_back {
         Ok(Outcome::Done | Outcome::NothingToDo) => {
-            notice("start only after the schema has gone back");
+            notice("start only after the schema was rolled back");
             run.replaced = 0;
             Ok(Outcome::Done)
         }

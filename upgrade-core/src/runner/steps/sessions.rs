@@ -1,4 +1,4 @@
-//! What a migration leaves behind in sessions, where the environment can tell.
+//! Leftovers of a migration in sessions, where the environment can observe them.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(in crate::runner) async fn begin(
     }
 }
 
-/// Adds what was left behind to what the migration came to.
+/// Adds the leftovers in sessions to the result of the migration.
 pub(in crate::runner) async fn end(
     run: &Run<'_>,
     cx: &UpgradeContext,

@@ -455,7 +455,7 @@ fn duplicate(id: &Id, first: &Path, second: &Path) -> FolderProblem {
             first.display(),
             second.display()
         ),
-        "give the newer one a version of its own; until then only the first is read",
+        "give the newer one its own version; until then only the first is read",
     );
     problem.other = Some(first.to_owned());
     problem

@@ -97,7 +97,7 @@ pub(super) fn read(
                     Some(&piece.id.version_text),
                     path,
                     message,
-                    "move the statement into a migration of its own",
+                    "move the statement into a separate migration",
                 )
                 .at(line),
             );
@@ -161,7 +161,7 @@ fn first_outside_transaction(script: &Script) -> Outside {
     }
 }
 
-/// The statements for which Flyway leaves the transaction out by itself.
+/// The statements for which Flyway automatically omits the transaction.
 fn needs_no_transaction(statement: &str) -> bool {
     let words: Vec<_> = crate::postgres::sql::keywords(statement, 5);
     let words: Vec<_> = words.iter().map(String::as_str).collect();

@@ -4,8 +4,8 @@
 //! constraint; that it is not validated yet, or not inherited, can be said only there. The position is the rank among
 //! the live columns, because a dropped column leaves a gap that nobody sees.
 //!
-//! Some servers (17.12) keep a stamp of their own among the options of a column, `pg_attver`: another
-//! one each time that a column is made, and not to be set. It is no fact of the schema.
+//! Some servers (17.12) keep an internal stamp among the options of a column, `pg_attver`. It is
+//! another one each time that a column is made, and cannot be set. It is no fact of the schema.
 
 pub(super) const SQL: &str = concat!(
     "

@@ -3,8 +3,8 @@
 //! Left out: `NOT NULL` (a fact of its column or domain), constraint triggers (triggers), and the
 //! copies of a foreign key that the server makes on the same table for each partition of the
 //! referenced one, whose number and names differ between majors. The words that follow a
-//! definition are facts of their own, so that validating a constraint changes one fact. The triggers by
-//! which the server enforces a foreign key are told by whether one of them is disabled.
+//! definition are separate facts, so that validating a constraint changes one fact. Of the triggers
+//! by which the server enforces a foreign key, the fact is whether one of them is disabled.
 
 pub(super) const SQL: &str = concat!(
     "

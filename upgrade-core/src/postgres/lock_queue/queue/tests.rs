@@ -73,7 +73,7 @@ fn the_head_of_the_queue_is_named_and_those_behind_the_migration_are_counted() {
     assert!(finding.help.as_ref().unwrap().contains("`lock_timeout`"));
     assert_eq!(
         finding.evidence.as_deref(),
-        Some("meanwhile it ran `alter table ride add column note text`")
+        Some("the migration was running `alter table ride add column note text`")
     );
 }
 
@@ -92,7 +92,7 @@ fn a_migration_that_waits_alone_is_a_note() {
     );
     assert_eq!(
         finding.evidence.as_deref(),
-        Some("meanwhile it ran `select ?`")
+        Some("the migration was running `select ?`")
     );
 }
 

@@ -1,4 +1,4 @@
-//! A script that runs in a container of its own, once.
+//! A script that runs once, in a separate container.
 
 use std::time::Duration;
 

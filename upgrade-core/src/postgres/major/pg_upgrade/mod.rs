@@ -26,7 +26,7 @@ const NEW_DATA: &str = "/new";
 /// The way of a data volume to a newer major: `pg_upgrade` of an image that has both servers copies
 /// it into another volume.
 ///
-/// The old server is stopped first, and its volume is left as it is: to go back, start it again.
+/// The old server is stopped first, and its volume is left as it is: to roll back, start it again.
 /// What was written to the new one until then is not in it; [`compare`](super::compare()) names it.
 /// The new volume is there and empty; when the upgrade fails, it is empty again. Both have the data
 /// directory at their root.

@@ -118,7 +118,7 @@ fn what_only_psql_can_run_is_named() {
 fn empty_scripts_are_seen() {
     for sql in [
         "",
-        "-- no way back\n",
+        "-- no rollback\n",
         "/* a */;;",
         "select 1;",
         "SELECT 'nothing';",
@@ -168,7 +168,7 @@ fn keywords_lines_and_placeholders() {
     }
 }
 
-/// How many bytes a function reads of a script that repeats a piece so many times.
+/// How many bytes a function reads of a script that repeats a piece `count` times.
 fn bytes_read(piece: &str, count: usize, read: &dyn Fn(&str)) -> usize {
     let script = piece.repeat(count);
     work::take();
