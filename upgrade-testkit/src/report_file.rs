@@ -1,4 +1,4 @@
-//! Reports as files: for machines, and for whoever comes when the output is gone.
+//! Reports as files: for machines, and for people who no longer have the output.
 //!
 //! `<folder>/<crate>/<path of the case, __ for ::>.json` holds the report of the last run, and
 //! `<..>.plan.json` beside it the plan, if it failed. A file is whole or not there.

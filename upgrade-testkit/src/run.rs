@@ -96,11 +96,13 @@ fn dispose(runtime: &Runtime, deferred: Deferred, disposal: Disposal) -> Result<
     });
     match ended {
         Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(format!("the test left {what} behind: {error:?}")),
+        Ok(Ok(Err(error))) => Err(format!("the test did not remove {what}: {error:?}")),
         Ok(Err(_)) => Err(format!(
-            "the test left {what} behind: the cleanup timed out after {DISPOSAL_WITHIN:?}"
+            "the test did not remove {what}: the cleanup timed out after {DISPOSAL_WITHIN:?}"
         )),
-        Err(_) => Err(format!("the test left {what} behind: its cleanup panicked")),
+        Err(_) => Err(format!(
+            "the test did not remove {what}: its cleanup panicked"
+        )),
     }
 }
 

@@ -92,7 +92,7 @@ impl TestSpec {
         module.split_once("::").map_or(module, |(_, module)| module)
     }
 
-    /// The crate that the test is compiled into: an integration test has one of its own.
+    /// The crate that the test is compiled into: each integration test is a separate crate.
     pub fn crate_name(&self) -> &'static str {
         self.origin
             .module

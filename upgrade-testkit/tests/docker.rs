@@ -26,8 +26,8 @@ fn only_containers(folder: &Path) -> ProviderOptions {
     options
 }
 
-/// The containers of the registry that every process shares: those of pools. The test of services has
-/// a registry of its own, and goes on beside this one.
+/// The containers of the registry that every process shares: those of pools. The test of services
+/// has its own registry, and goes on beside this one.
 fn containers() -> Vec<String> {
     let id = std::fs::read_to_string(default_registry_dir().join("registry.id")).unwrap();
     let ours = format!("label=upgrade.registry={id}");

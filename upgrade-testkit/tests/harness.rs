@@ -239,7 +239,7 @@ fn inner() -> bool {
     std::env::var_os(INNER).is_some()
 }
 
-/// Fails when it is run by itself, and checks how that reads.
+/// Runs itself as another process, in which it fails, and checks the output of that.
 #[upgrade_test(scenarios = [control], seed = 3)]
 async fn fails(cx: UpgradeContext) -> Result<()> {
     cx.rehearses_nothing();
@@ -275,7 +275,7 @@ async fn fails(cx: UpgradeContext) -> Result<()> {
     Ok(())
 }
 
-/// Leaves something when it is run by itself.
+/// Runs itself as another process, in which its cleanup fails.
 #[upgrade_test(scenarios = [control])]
 async fn leaves(cx: UpgradeContext) -> Result<()> {
     cx.rehearses_nothing();
@@ -290,8 +290,8 @@ async fn leaves(cx: UpgradeContext) -> Result<()> {
     let run = harness(&["leaves::control", "--exact"], &[(INNER, "1")]);
     assert!(!run.success);
     for part in [
-        "the test left database `x` behind: it is still in use",
-        "the test left folder `y` behind: its cleanup panicked",
+        "the test did not remove database `x`: it is still in use",
+        "the test did not remove folder `y`: its cleanup panicked",
     ] {
         assert!(run.output.contains(part), "{}", run.output);
     }

@@ -28,7 +28,7 @@ const CHANNEL: (&str, &str) = (
     "alter table orders add column channel text;",
     "alter table orders drop column channel;",
 );
-/// The down goes back to the rows that the up has met, and forgets who came later.
+/// The down restores the rows that the up has met, and deletes those that were added later.
 const PUTS_BACK: (&str, &str) = (
     "create sequence last_order; select setval('last_order', (select max(id) from orders));",
     "delete from orders where id > (select last_value from last_order); drop sequence last_order;",
@@ -241,7 +241,7 @@ impl Model for Notes {
                 Finding::error(
                     "note-lost",
                     format!("order {id}"),
-                    format!("`{note}` is gone"),
+                    format!("`{note}` is missing"),
                 )
             })
             .collect(),

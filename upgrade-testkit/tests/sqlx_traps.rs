@@ -1,4 +1,4 @@
-//! What sqlx's migrator does without a word, and the finding that says it, one test for each.
+//! What sqlx's migrator does silently, and the finding that reports it, one test for each.
 
 #![expect(
     clippy::unwrap_used,
@@ -91,7 +91,7 @@ async fn t1_no_transaction_with_two_statements_is_one_transaction() {
     raises(rehearsal(folder.path()), id, "0002_indexes.up.sql:2").await;
 }
 
-/// sqlx's migrator as a migration of its own, over a pool that a service would keep.
+/// sqlx's migrator as a custom migration, over a pool that a service would keep.
 #[derive(Debug)]
 struct BySqlx {
     id: MigrationId,

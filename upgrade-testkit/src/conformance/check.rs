@@ -248,7 +248,7 @@ impl Clause {
     }
 }
 
-/// The same context with a cancellation of its own.
+/// The same context with its own cancellation.
 pub(super) fn cancellable(cx: &UpgradeContext) -> UpgradeContext {
     cx.clone()
         .with_cancellation(cx.cancellation().child_token())

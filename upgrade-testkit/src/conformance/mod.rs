@@ -22,8 +22,8 @@
 //!
 //! # What no clause can see
 //!
-//! These promises cannot be examined from outside, in one process; an implementor owes a test of
-//! their own:
+//! These promises cannot be examined from outside, in one process. Implementors have to write their
+//! own tests for them:
 //!
 //! - `Environment`: that things are registered before they are made, so that they can be swept
 //!   after this process was killed.

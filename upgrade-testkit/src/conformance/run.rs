@@ -11,7 +11,7 @@ pub const DEADLINE: Duration = Duration::from_millis(300);
 /// How much later than its deadline or its cancellation a call may end.
 pub const MARGIN: Duration = Duration::from_secs(2);
 
-/// Runs one clause to its end on a runtime of its own: the body of each test that the fronts make.
+/// Runs one clause to its end on a separate runtime: the body of each test that the fronts make.
 ///
 /// A clause that does not apply is listed on the standard error, past the capture of the test
 /// harness: it did not prove anything, and a reader of the log must see that.

@@ -1,9 +1,10 @@
 //! Property tests of an upgrade: histories that nobody thought of, and the shortest one that fails.
 //!
-//! A [`History`](upgrade_core::plan::History) is a list of steps, such as `write seed 3; up 2; write seed 9; down 1; up 1`: users
-//! write, so many migrations are applied, so many are reverted. Each one that is drawn runs on a
-//! database of its own. What is asked after each step is what [`Plan::from_history`](upgrade_core::Plan::from_history) says: no rows
-//! are lost on the way, no boundary has another schema when it is reached again, and the validators
+//! A [`History`](upgrade_core::plan::History) is a list of steps, such as
+//! `write seed 3; up 2; write seed 9; down 1; up 1`: users write, a number of migrations are
+//! applied, a number of them are reverted. Each history runs on a separate database. After each
+//! step the checks of [`Plan::from_history`](upgrade_core::Plan::from_history) run: no rows are
+//! lost on the way, no boundary has another schema when it is reached again, and the validators
 //! agree wherever the system stands at one of the two releases.
 //!
 //! One that fails is shortened as long as it still fails, and saved in
@@ -25,7 +26,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! # Users of one's own
+//! # Custom users
 //!
 //! Where nothing is said, the seeder adds, changes and deletes rows of whatever tables there are. A
 //! [`Model`] knows more: it writes as a user does, remembers what was acknowledged, and asks for it.
@@ -58,7 +59,8 @@
 //!         let there: Vec<i64> = sqlx::query_scalar("select id from orders").fetch_all(&mut db).await?;
 //!         let lost = |id: &&i64| !there.contains(*id);
 //!         Ok(Verdict::from_findings(self.0.iter().filter(lost).map(|id| {
-//!             Finding::error("order-lost", format!("order {id}"), "was acknowledged and is gone")
+//!             let order = format!("order {id}");
+//!             Finding::error("order-lost", order, "was acknowledged and is missing")
 //!         }).collect()))
 //!     }
 //! }
@@ -125,7 +127,7 @@ impl Rehearsal {
 }
 
 impl Histories {
-    /// Draws so many histories. Where nothing is said it is `UPGRADE_HISTORIES`, else
+    /// Generates `cases` histories. The default is `UPGRADE_HISTORIES` if that is set, else
     /// [`DEFAULT_CASES`].
     #[must_use]
     pub fn cases(mut self, cases: u32) -> Self {

@@ -1,4 +1,4 @@
-//! A thread with a runtime of its own, and the connections that belong to no test.
+//! A thread with its own runtime, and the connections that belong to no test.
 //!
 //! Every test has its own runtime, and a connection lives and dies with the runtime that opened
 //! it. What outlives a test (leases, connections for making and dropping databases) therefore
@@ -21,7 +21,7 @@ use upgrade_core::postgres::database::{Database, MAINTENANCE};
 
 use super::error::PoolError;
 
-/// Maintenance sessions of a process on a server of its own.
+/// Maintenance sessions of a process on its own server.
 const SESSIONS_ALONE: usize = 4;
 
 /// Those on a server that others use: what a process takes beside its tests has to be little, and
@@ -105,7 +105,7 @@ impl Clerk {
             .name("upgrade-pool".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    // Nobody listens only if the pool is gone already.
+                    // Nobody listens only if the pool was dropped already.
                     let _ = up.send(());
                     let _ = stopped.await;
                     its_desk.ending.store(true, Ordering::Release);

@@ -169,7 +169,7 @@ pub enum PoolError {
         /// The error through which it was noticed.
         source: BoxError,
     },
-    /// The connection that holds the locks of this process is gone, and with it the leases.
+    /// The connection that holds the locks of this process was lost, and with it the leases.
     #[error(
         "the leases at `{place}` were lost, so other processes may drop the test databases of this one (did the server restart, or does a pooler in transaction mode stand before it?)"
     )]

@@ -124,7 +124,7 @@ impl TestDatabase {
         }
     }
 
-    /// Whether it is on a server of its own, which may be killed.
+    /// Whether it is on its own server, which may be killed.
     pub fn may_kill_server(&self) -> bool {
         matches!(&self.host, Host::Local(host) if host.alone)
     }

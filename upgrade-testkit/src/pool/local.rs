@@ -1,4 +1,4 @@
-//! The default: a server of its own for each test process, on a copy of a cached data directory.
+//! The default: a separate server for each test process, on a copy of a cached data directory.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) const TEMPLATE_NAME: &str = "upgrade_template";
 /// How long the sessions of a closure that has returned may take to end.
 const LEAVE: Duration = Duration::from_secs(10);
 
-/// How long after a broken connection the server may take to be gone.
+/// How long after a broken connection the server may take to end.
 const DEATH_WITHIN: Duration = Duration::from_secs(1);
 
 /// How many lines of the log stand in an error.
@@ -57,7 +57,7 @@ impl LocalHost {
 
 /// The error as it is, unless the server is dead, which explains it.
 async fn explain(server: &LocalServer, error: PoolError) -> PoolError {
-    // A broken connection is seen before the process is seen to be gone.
+    // A broken connection is noticed before the end of the process is.
     let deadline = Instant::now() + DEATH_WITHIN;
     while server.pid().is_some() {
         if !error.is_disconnect() || Instant::now() >= deadline {

@@ -1,4 +1,4 @@
-//! Databases for tests: each test gets a populated one of its own, in the time of one copy.
+//! Databases for tests: each test gets its own populated database, in the time of one copy.
 //!
 //! A [`Template`] is the previous release with its data. It is built once, by a closure that runs
 //! migrations and seeds, and named by the hash of everything that went into it ([`TemplateKey`]).
@@ -131,7 +131,7 @@ impl Pool {
         }
     }
 
-    /// Whether each database is on a server of its own, which may be killed.
+    /// Whether each database is on its own server, which may be killed.
     pub fn is_killable(&self) -> bool {
         matches!(self.backend, Backend::Local(_)) && self.options.killable
     }

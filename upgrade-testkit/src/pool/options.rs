@@ -45,7 +45,7 @@ pub struct PoolOptions {
     pub connections_per_test: u32,
     /// More settings for local servers; containers do not get them.
     pub settings: BTreeMap<String, String>,
-    /// Whether each database is on a local server of its own, which may be killed; see
+    /// Whether each database is on its own local server, which may be killed; see
     /// [`TestDatabase::kill_server`](super::TestDatabase::kill_server).
     pub killable: bool,
 }
@@ -138,8 +138,8 @@ impl PoolOptions {
         self
     }
 
-    /// Puts each database on a local server of its own, which may be killed. It has no effect where
-    /// servers are not ours: on a shared one, and in a container.
+    /// Puts each database on its own local server, which may be killed. It has no effect where the
+    /// pool does not start a local server: on a shared server, and in a container.
     #[must_use]
     pub fn with_killable(mut self, killable: bool) -> Self {
         self.killable = killable;

@@ -2,7 +2,7 @@
 //!
 //! The one piece of process-wide state: tests run on threads that know nothing of each other, and
 //! a server for each would cost each its start. A registry keeps nothing alive; the last handle
-//! that is dropped stops the server, so that a run that passes leaves nothing behind.
+//! that is dropped stops the server, so that a run that passes has no leftovers.
 
 use std::collections::BTreeMap;
 use std::fmt;

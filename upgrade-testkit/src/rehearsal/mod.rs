@@ -276,7 +276,7 @@ impl Rehearsal {
         self
     }
 
-    /// Puts so many rows into each table of the previous release.
+    /// Puts `rows` rows into each table of the previous release.
     #[must_use]
     pub fn rows(mut self, rows: u32) -> Self {
         self.rows = rows;

@@ -1,5 +1,5 @@
 //! A rehearsal whose releases are found and whose server is there, to be carried out any number of
-//! times, each time on a database of its own.
+//! times, each time on a separate database.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ use crate::pool::Pool;
 pub(crate) struct Ready {
     rehearsal: Rehearsal,
     releases: Releases,
-    /// Where the databases come from, unless the rehearsal has environments of its own.
+    /// Where the databases come from, unless the rehearsal has custom environments.
     pool: Option<Pool>,
 }
 
@@ -48,7 +48,8 @@ impl Ready {
         })
     }
 
-    /// The same, with another previous release: drawn from this seed, with so many rows a table.
+    /// The same, with another previous release: generated from this seed, with `rows` rows in each
+    /// table.
     #[must_use]
     pub(crate) fn with_rows(mut self, seed: u64, rows: u32) -> Self {
         (self.rehearsal.seed, self.rehearsal.rows) = (seed, rows);
@@ -102,7 +103,7 @@ impl Ready {
         upgrade.outline_in(&*environment)
     }
 
-    /// One run, on a database of its own. Of a `probe`, one of many, no database is kept after a
+    /// One run, on a separate database. Of a `probe`, one of many, no database is kept after a
     /// failure, and nothing is shown unless everything is.
     pub(crate) async fn run(&self, plan: &Plan, probe: bool) -> Result<Report> {
         let failed = Arc::new(AtomicBool::new(false));

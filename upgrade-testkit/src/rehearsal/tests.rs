@@ -1,4 +1,4 @@
-//! What a test adds to the upgrade, and what a function of its own has built, reaches the run.
+//! What a test adds to the upgrade, and an upgrade that a custom function built, reach the run.
 
 use std::fmt::Debug;
 

@@ -19,7 +19,7 @@ pub(crate) struct Choices {
 }
 
 impl Choices {
-    /// A source of its own for each name, of parts such as table and column.
+    /// A separate source for each name, of parts such as table and column.
     pub(crate) fn named(seed: u64, parts: &[impl AsRef<str>]) -> Self {
         let digest = digest(seed, parts);
         let mut state = [0; 8];

@@ -91,7 +91,7 @@ pub enum SeedError {
         /// What the strategy said.
         reason: String,
     },
-    /// The server has no room for the locks of one transaction over so many tables.
+    /// The server has no room for the locks of one transaction over all tables.
     #[error(
         "cannot {doing}: one transaction over all tables needs more locks than the server has room for \
          (raise its `max_locks_per_transaction`, or leave tables out with `.skip(..)`)"

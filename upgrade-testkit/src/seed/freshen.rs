@@ -16,7 +16,7 @@ use super::table_fill::{Progress, TableFill, Waiting};
 /// How many rows can be asked for at the price of one that is refused.
 const ASKED: u64 = 100;
 
-/// Every so many tries all of a row is drawn anew: what was kept may go with nothing.
+/// After each `ANEW` tries the whole row is generated anew: the kept values may fit no other ones.
 const ANEW: u32 = 64;
 
 impl TableFill<'_> {
@@ -100,7 +100,7 @@ impl TableFill<'_> {
         violation: Option<&Violation>,
     ) -> Result<(), Stop> {
         let row = match violation {
-            // What the CHECK does not speak of stays, so that each of several is met by itself.
+            // Columns that the CHECK does not name stay, so that of several each is met alone.
             Some(violation) if !waiting.tries.is_multiple_of(ANEW) => {
                 drawer.draw_again(&waiting.row, &violation.columns)?
             }

@@ -265,7 +265,7 @@ async fn roll_back(conn: &mut PgConnection) -> Result<(), SeedError> {
     let rolled_back = conn.execute(ROLL_BACK).await;
     rolled_back
         .map(drop)
-        .doing(|| "go back to the savepoint before a refused row".to_owned())
+        .doing(|| "roll back to the savepoint before a refused row".to_owned())
 }
 
 fn sqlstate(error: &sqlx::Error) -> Option<String> {

@@ -40,8 +40,8 @@
 //!   migration tools are left alone.
 //!
 //! # Reproducible
-//! The same schema, seed and options give the same data, and each column has a source of its own:
-//! a new column or table leaves the values of the others as they were.
+//! The same schema, seed and options give the same data, and each column has its own source: a new
+//! column or table leaves the values of the others as they were.
 //!
 //! # Writes
 //! [`Seeder::write`] makes the writes of users on a database that has rows: it deletes some rows,
@@ -58,8 +58,8 @@
 //! where a pending migration touches one of those.
 //!
 //! # All or nothing
-//! [`Seeder::fill`] and [`Seeder::write`] run in one transaction (a savepoint inside a transaction that
-//! sqlx knows of) and leave nothing behind when they fail.
+//! [`Seeder::fill`] and [`Seeder::write`] run in one transaction (a savepoint inside a transaction
+//! that sqlx knows of) and change nothing when they fail.
 
 mod change;
 mod check;

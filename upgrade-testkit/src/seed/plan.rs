@@ -48,7 +48,7 @@ pub(crate) struct KeyPlan {
 /// What a drawn cell is drawn from.
 #[derive(Clone, Debug)]
 pub(crate) enum Values {
-    /// The type's values; one in so many is NULL.
+    /// The type's values; one in `null_in` is NULL.
     Own {
         texts: Texts,
         null_in: u32,

@@ -25,8 +25,8 @@ pub(crate) fn digest(seed: u64, parts: &[impl AsRef<str>]) -> [u8; 16] {
 
 /// A source from bytes that are not all zero.
 pub(crate) fn from_bytes(seed: [u8; 16]) -> TestRunner {
-    // Choices between strategies make a source of their own each: in a debug build, ChaCha's set-up
-    // would be most of the time spent. The hash keeps the sources apart.
+    // Each choice between strategies makes its own source: in a debug build, ChaCha's set-up would
+    // be most of the time spent. The hash keeps the sources apart.
     let rng = TestRng::from_seed(RngAlgorithm::XorShift, &seed);
     let config = Config {
         failure_persistence: None,

@@ -74,7 +74,7 @@ impl Distribution {
         self.null_in > 0 && pick.is_multiple_of(self.null_in.into())
     }
 
-    /// What is left of the number to pick a key with.
+    /// The number with which a key is picked, once it is known not to be NULL.
     pub(crate) fn key(self, pick: u64) -> u64 {
         pick / u64::from(self.null_in.max(1))
     }

@@ -13,7 +13,7 @@ const ORDINARY: u32 = 4;
 /// Unique values that repeat are drawn anew so often before the whole row is at fault.
 const REPEATS: u32 = 3;
 
-/// So many rows drawn in vain are as good as one that was refused.
+/// This number of rows drawn in vain counts as one that was refused.
 const IN_VAIN: u32 = 8;
 
 /// Rows of which each column is at one of its limits: of columns with more, some are left out.
@@ -57,7 +57,7 @@ impl Refused {
         }
     }
 
-    /// After so many rows drawn in vain, most of which repeat a value.
+    /// After `tries` rows drawn in vain, most of which repeat a value.
     pub(crate) fn after(self, tries: u32) -> Self {
         Self {
             refused: self.refused.saturating_add(tries / IN_VAIN),
@@ -82,7 +82,7 @@ pub(crate) fn every(plan: &TablePlan) -> VecDeque<Special> {
     some(plan, limits + plan.ways.len().min(MOST_NULLS))
 }
 
-/// So many special rows: those that are most likely to be missed come first.
+/// `count` special rows: those that are most likely to be missed come first.
 pub(crate) fn some(plan: &TablePlan, count: usize) -> VecDeque<Special> {
     let nulls = plan.ways.len().min(MOST_NULLS);
     let (mut null, mut limit) = (0, 0);

@@ -227,7 +227,7 @@ impl TableFill<'_> {
             let mut more = true;
             while more {
                 more = sending.step().await;
-                // The server works on what it has; the next rows are drawn meanwhile.
+                // While the server works on what it has, the next rows are drawn.
                 if batch == full {
                     let ahead = queue.len() + AHEAD;
                     self.draw(drawer, &mut queue, progress, ahead.min(size + full))?;
@@ -270,7 +270,7 @@ impl TableFill<'_> {
         }
     }
 
-    /// Draws rows until the queue has so many, or there is no room for more.
+    /// Draws rows until the queue has `len` of them, or there is no room for more.
     fn draw(
         &self,
         drawer: &mut Drawer,

@@ -57,7 +57,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ),
     (
         "UPGRADE_PG_URL",
-        "a server to use instead of one of our own: `postgres://user@host:port/database`",
+        "a server to use instead of starting one: `postgres://user@host:port/database`",
     ),
     (
         "UPGRADE_PG_BIN",

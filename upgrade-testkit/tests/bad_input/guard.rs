@@ -1,5 +1,5 @@
 //! Databases that somebody else made: nothing of them is dropped, renamed, disconnected or
-//! reverted unless they are handed over by name.
+//! reverted unless they are adopted by name.
 
 use std::sync::Arc;
 
@@ -172,7 +172,7 @@ async fn a_database_of_somebody_else_is_not_renamed_before_it_is_handed_over() {
     let report = production.go(real(), right, &migrations, Scenario::Upgrade);
     let report = report.await.unwrap();
     assert!(!report.passed, "the second migration fails: {report}");
-    let rolled_back = report.rollbacks.first().expect("it goes back by itself");
+    let rolled_back = report.rollbacks.first().expect("an automatic rollback");
     assert!(rolled_back.automatic && rolled_back.confirmed, "{report}");
     let (after, _) = production.state().await;
     assert_eq!(after, seen);
@@ -237,7 +237,7 @@ async fn staging_powers_do_not_reach_a_database_of_somebody_else() {
     assert_eq!(production.state().await, before);
 }
 
-/// A real database that was handed over is upgraded, and nothing else: what staging may do to it is
+/// A real database that was adopted is upgraded, and nothing else: what staging may do to it is
 /// refused whoever calls.
 #[tokio::test]
 async fn a_real_database_has_no_powers_of_staging() {

@@ -26,7 +26,7 @@ const MAIL: [(&str, &str); 2] = [
 fn after(place: &Place, sql: &str) -> Rehearsal {
     let first = format!("{}\n{sql}", SHOP.1);
     let folder = place.files("migrations", &[(SHOP.0, &first), MAIL[0], MAIL[1]]);
-    // On the ordinary servers of the tests: one of its own takes seconds to make.
+    // On the ordinary servers of the tests: a separate one takes seconds to make.
     Rehearsal::new("shop")
         .unwrap()
         .rows(5)
@@ -35,7 +35,7 @@ fn after(place: &Place, sql: &str) -> Rehearsal {
         .without_template()
 }
 
-/// All scenarios that go back, without an error or a warning.
+/// All scenarios that roll back, without an error or a warning.
 async fn is_good(place: &Place, sql: &str) {
     for scenario in [Scenario::RoundTrip, Scenario::Rollback, Scenario::Crash] {
         let report = after(place, sql).scenario(scenario).report().await.unwrap();

@@ -227,7 +227,7 @@ async fn a_wrong_password_is_said_and_not_told() {
     assert!(Path::new(&place.path().join("guarded")).is_dir());
 }
 
-/// The test databases on a server, once those that are being dropped are gone.
+/// The test databases on a server, once those that are being dropped no longer exist.
 async fn left(url: &Secret) -> Vec<String> {
     let mut admin = Database::from_url(url).unwrap().connect().await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);

@@ -12,7 +12,7 @@ use upgrade_testkit::Rehearsal;
 
 use crate::support::{Place, says};
 
-/// A file system in memory with room for so many megabytes.
+/// A file system in memory, with room for a given number of megabytes.
 struct Small(PathBuf);
 
 impl Small {

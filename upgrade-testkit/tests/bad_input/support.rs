@@ -1,4 +1,4 @@
-//! A place of a test's own, in which everything that is left behind can be seen.
+//! A separate place for each test, in which all its leftovers can be found.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ use upgrade_testkit::pool::PoolOptions;
 /// The password of every test: it must be in no message.
 pub(crate) const PASSWORD: &str = "hunter2";
 
-/// A folder with a cache, running servers and migrations of its own.
+/// A folder with its own cache, running servers and migrations.
 pub(crate) struct Place {
     folder: TempDir,
 }
@@ -82,11 +82,11 @@ impl Place {
     /// Fails if a process, a server's directory, a template or half of one is left.
     #[track_caller]
     pub(crate) fn is_clean(&self) {
-        // A server that was just stopped is gone from the list a moment later.
+        // A server that was just stopped is removed from the list a moment later.
         let deadline = Instant::now() + Duration::from_secs(5);
         while !self.left().is_empty() {
             let left = self.left();
-            assert!(Instant::now() < deadline, "left behind: {left:#?}");
+            assert!(Instant::now() < deadline, "leftovers: {left:#?}");
             std::thread::sleep(Duration::from_millis(20)); // poll
         }
     }

@@ -91,7 +91,7 @@ pub(crate) enum Bug {
     IgnoresCancellation,
 }
 
-/// The database that is handed over: the rows of a new environment come from it.
+/// The database that the user provides: the rows of a new environment come from it.
 const GIVEN: &str = "memory://given";
 
 #[derive(Debug, Default)]
@@ -354,7 +354,7 @@ impl Environment for InMemory {
     async fn logs(&self, _cx: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
         let database = self.server.get(&self.live()?)?;
         if self.bug == Bug::LogsDieWithTheSystem && *lock(&database.crashed) {
-            return Err(Error::new(ErrorKind::Io, "the log is gone"));
+            return Err(Error::new(ErrorKind::Io, "the log is missing"));
         }
         let log = lock(&database.log).clone();
         let skipped = match self.bug {
@@ -377,7 +377,7 @@ impl Environment for InMemory {
         }
         lock(&self.made).ended = true;
         if self.bug == Bug::TeardownOnlyOnce && made.ended {
-            return Err(Error::new(ErrorKind::Environment, "it is gone already"));
+            return Err(Error::new(ErrorKind::Environment, "it was removed already"));
         }
         if self.bug == Bug::TakesWhatWasHandedOver {
             self.server.remove(GIVEN);

@@ -387,7 +387,7 @@ fn the_guide_lists_every_clause_with_its_need() {
             let (name, need) = line.strip_prefix("| `")?.split_once("` | ")?;
             Some((name, need.strip_suffix(" |")?))
         })
-        // The fixtures stand in a table of their own.
+        // The fixtures are in a separate table.
         .filter(|(name, _)| !name.ends_with("Fixture"))
         .collect();
     let clauses: Vec<(&str, &str)> = [

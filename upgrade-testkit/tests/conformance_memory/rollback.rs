@@ -66,11 +66,8 @@ impl KeptCopy {
     fn kept(&self) -> Result<Arc<Database>> {
         let kept = lock(&self.progress).kept.clone();
         let refused = || {
-            Error::new(
-                ErrorKind::Refused,
-                "nothing was kept that could be gone back to",
-            )
-            .with_hint("prepare it before the upgrade")
+            Error::new(ErrorKind::Refused, "no copy was kept to roll back to")
+                .with_hint("prepare it before the upgrade")
         };
         self.server.get(&kept.ok_or_else(refused)?)
     }
@@ -123,7 +120,7 @@ impl Rollback for KeptCopy {
         Ok(if database.read(cx).await?.contains_key("boundary") {
             Safety::Unsafe {
                 boundary: "table boundary".to_owned(),
-                reason: "what is behind it is gone".to_owned(),
+                reason: "what is behind it was removed".to_owned(),
             }
         } else {
             Safety::Safe

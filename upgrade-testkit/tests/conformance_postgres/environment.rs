@@ -1,4 +1,4 @@
-//! One database: made for a test, and handed over by a user.
+//! One database: made for a test, and adopted by a user.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};

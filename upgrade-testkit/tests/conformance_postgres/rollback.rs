@@ -1,4 +1,4 @@
-//! The two ways back.
+//! The two rollback strategies.
 
 use std::sync::Arc;
 

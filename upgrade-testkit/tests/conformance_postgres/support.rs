@@ -40,7 +40,7 @@ impl Server {
         let options = ProviderOptions::from_env().unwrap();
         let Found::Binaries(binaries) = discover(&ServerRequirement::any(), &options).unwrap()
         else {
-            panic!("these tests need a server of their own: unset UPGRADE_PG_URL");
+            panic!("these tests start their own server: unset UPGRADE_PG_URL");
         };
         let options = ServerOptions::new(profile);
         let server = LocalServer::start(&binaries, options).await.unwrap();

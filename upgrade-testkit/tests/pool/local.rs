@@ -1,4 +1,4 @@
-//! The default: servers of our own, templates as data directories.
+//! The default: servers that the pool starts, templates as data directories.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -125,7 +125,7 @@ async fn half_a_shared_template_of_a_killed_process_is_built_again() {
     assert_eq!(place.count_builds(), 2);
 }
 
-/// Takes two databases, one of them with a copy of its own, says so, and waits for SIGKILL.
+/// Takes two databases, makes a copy of one of them, prints that, and waits for SIGKILL.
 async fn hold_if_asked() {
     let Some((place, word)) = other_process() else {
         return;

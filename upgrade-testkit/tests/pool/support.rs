@@ -1,4 +1,4 @@
-//! A place of its own for each test, a template to build, and this binary as another process.
+//! A separate place for each test, a template to build, and this binary as another process.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -89,7 +89,7 @@ impl Place {
         fs::read_to_string(self.builds()).map_or(0, |text| text.lines().count())
     }
 
-    /// The template that all tests use, with a content of its own for each number.
+    /// The template that all tests use, with another content for each number.
     pub(crate) async fn template(&self, pool: &Pool, number: u64) -> Result<Template, PoolError> {
         pool.template(&key(number), async |database| {
             self.note_build();
@@ -243,7 +243,7 @@ impl Other {
             .by_ref()
             .map_while(std::io::Result::ok)
             .find_map(|line| line.strip_prefix("SAYS ").map(str::to_owned))
-            .expect("the other process ended without a word")
+            .expect("the other process ended without a message")
     }
 
     /// SIGKILL.

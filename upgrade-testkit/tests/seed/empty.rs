@@ -98,7 +98,7 @@ async fn a_warm_template_still_knows_its_tables_without_rows() {
         ),
         ("2_t.sql", "alter table b add column n int not null;"),
     ]);
-    // A cache of its own, which the server's account can read.
+    // A separate cache, which the server's account can read.
     let machine = Directories::from_env().unwrap();
     let parent = machine.memory.as_deref().unwrap_or(&machine.disk);
     let place = tempfile::tempdir_in(parent).unwrap();

@@ -110,7 +110,7 @@ const KINDS: [Kind; 14] = [
     },
 ];
 
-/// Which of some statements the rows break, each tried by itself.
+/// Which of some statements the rows break, each tried alone.
 async fn broken(conn: &mut PgConnection, statement: fn(&Kind) -> &str) -> BTreeSet<&'static str> {
     let mut broken = BTreeSet::new();
     for kind in &KINDS {

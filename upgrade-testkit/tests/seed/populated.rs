@@ -59,7 +59,7 @@ async fn a_sequence_behind_its_rows_is_named() {
     let server = Server::start().await;
     let schema = "CREATE TABLE t (id serial PRIMARY KEY, n int); INSERT INTO t SELECT i, i FROM generate_series(1, 50) i;";
     let mut conn = server.database("behind", schema).await;
-    // A few rows with ids of their own, as fixtures have them, are stepped over.
+    // A few rows with fixed ids, as fixtures have them, are stepped over.
     Seeder::new(1).rows(5).fill(&mut conn).await.unwrap();
     run(&mut conn, "INSERT INTO t SELECT i, i FROM generate_series(1000, 3000) i; SELECT setval('t_id_seq', 1000)").await;
     let error = Seeder::new(1).rows(5).fill(&mut conn).await.unwrap_err();
@@ -75,7 +75,7 @@ async fn a_sequence_behind_its_rows_is_named() {
     );
 }
 
-/// All rows of all tables, in an order of their own: where they lie is the server's affair.
+/// All rows of all tables, in the order of their text: the server chooses where rows are stored.
 const DUMP: &str = "SELECT coalesce(xmlagg(d ORDER BY n)::text, '') FROM (SELECT relname AS n, query_to_xml(format('SELECT * FROM %s AS t ORDER BY t::text COLLATE \"C\"', oid::regclass), true, false, '') AS d
     FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace) x";
 
@@ -94,7 +94,7 @@ async fn writes_add_change_and_delete_and_are_the_same_for_a_seed() {
             assert_eq!(table.total, 80 + 10 - table.deleted, "{report}");
             assert!(table.refused < 10, "{report}");
         }
-        // The primary key and the unique name stay; what is left of a tenant is when it was made.
+        // The primary key and the unique name stay: of a tenant only `made` can change.
         let changed = "SELECT count(*) FROM tenants t JOIN before b USING (id) WHERE t.made <> b.made AND t.name = b.name";
         assert_eq!(number(&mut conn, changed).await, 10);
         let kept = "SELECT count(*) FROM tenants JOIN before USING (id, name)";

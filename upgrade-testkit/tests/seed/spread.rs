@@ -32,7 +32,7 @@ async fn few_parents_have_many_children_unless_told_otherwise() {
     assert_eq!(
         number(&mut conn, same).await,
         0,
-        "each key has a first of its own"
+        "each key has its own most frequent parent"
     );
     let mut conn = server.database("even", SCHEMA).await;
     let even = Distribution::default().skewed(false);

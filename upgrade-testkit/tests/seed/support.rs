@@ -33,12 +33,12 @@ impl Server {
         server
     }
 
-    /// A server of its own, with room for so many locks in each of a hundred transactions.
+    /// A separate server, with room for `locks` locks in each of a hundred transactions.
     pub(crate) async fn start_with_locks(locks: u32) -> Self {
         let provider = ProviderOptions::from_env().unwrap();
         let Found::Binaries(binaries) = discover(&ServerRequirement::any(), &provider).unwrap()
         else {
-            panic!("these tests need a server of their own: unset UPGRADE_PG_URL");
+            panic!("these tests start their own server: unset UPGRADE_PG_URL");
         };
         let options = ServerOptions::new(Profile::ThrowAway)
             .with_setting("max_locks_per_transaction", locks.to_string())

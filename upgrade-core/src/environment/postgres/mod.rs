@@ -270,7 +270,7 @@ impl Environment for PostgresEnvironment {
         let dropped = self.drop_copies(&database).await;
         dropped.map_err(|error| {
             let message = format!(
-                "environment `{}` left a snapshot behind, whose name begins with `{}_`",
+                "environment `{}` did not remove a snapshot, whose name begins with `{}_`",
                 self.name,
                 database.name()
             );

@@ -71,7 +71,7 @@ pub struct ContainerServer {
 impl ContainerServer {
     /// Removes what dead owners left, then starts a server and waits until it answers.
     ///
-    /// Cancelled or failed, it leaves no container behind.
+    /// A start that fails or is cancelled removes its container.
     ///
     /// # Errors
     /// Every variant of [`DockerError`]: no engine, no image, a container that ends at once or

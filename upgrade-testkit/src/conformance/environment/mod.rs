@@ -79,8 +79,8 @@ pub trait EnvironmentFixture: Send + Sync {
     /// Any; the clause fails with it.
     async fn hold(&self, cx: &UpgradeContext) -> Result<Hold>;
 
-    /// What is left of all environments that this fixture made, by name: servers, databases,
-    /// containers, folders, processes. Empty when nothing is.
+    /// The leftovers of all environments that this fixture made, by name: servers, databases,
+    /// containers, folders, processes. Empty when there are none.
     ///
     /// # Errors
     /// Any; the clause fails with it.
@@ -108,8 +108,8 @@ pub trait EnvironmentFixture: Send + Sync {
     /// When one does not answer.
     async fn releases(&self, cx: &UpgradeContext) -> Result<Case<Vec<Version>>>;
 
-    /// What was handed over to the environments (a server, a database by name), as text that is
-    /// equal as long as it is left as it was. Not applicable where they make all they use.
+    /// What the user provided to the environments (a server, a database by name), as text that
+    /// stays equal until that changes. Not applicable where the environments make all they use.
     ///
     /// # Errors
     /// Any; the clause fails with it.

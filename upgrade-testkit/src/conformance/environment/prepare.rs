@@ -155,7 +155,7 @@ pub async fn a_failed_prepare_leaves_nothing_after_teardown(
     clause.error("`prepare` of the failing one", failed)?;
     clause.ok("`teardown`", torn_down)?;
     let after = clause.fixture("leftovers", fixture.leftovers().await)?;
-    clause.equal("what is left", &Vec::new(), &new_in(&after, &before))?;
+    clause.equal("the leftovers", &Vec::new(), &new_in(&after, &before))?;
     clause.holds()
 }
 
@@ -189,7 +189,7 @@ pub async fn a_cancelled_prepare_leaves_nothing_after_teardown(
     clause.ok("`teardown`", environment.teardown(&cx).await)?;
 
     let after = clause.fixture("leftovers", fixture.leftovers().await)?;
-    clause.equal("what is left", &Vec::new(), &new_in(&after, &before))?;
+    clause.equal("the leftovers", &Vec::new(), &new_in(&after, &before))?;
     clause.holds()
 }
 

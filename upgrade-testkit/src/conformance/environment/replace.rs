@@ -30,7 +30,7 @@ pub async fn replace_brings_the_release(fixture: &dyn EnvironmentFixture) -> Cla
     .await
 }
 
-/// After `replace_first` so many instances are those of the later release, and the others those of
+/// After `replace_first` the given number of instances are of the later release, and the others of
 /// the earlier one.
 ///
 /// # Errors

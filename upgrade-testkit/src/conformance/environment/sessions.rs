@@ -52,7 +52,7 @@ pub async fn monitoring_again_begins_anew(fixture: &dyn EnvironmentFixture) -> C
     .await
 }
 
-/// Without a change in between, nothing is left behind.
+/// Without a change in between, there are no leftovers in sessions.
 ///
 /// # Errors
 /// When the clause does not hold.
@@ -146,7 +146,7 @@ async fn hold(
 fn nothing(clause: Clause, when: &str, left: &[Finding]) -> Result<(), ClauseFailed> {
     let told: Vec<String> = left.iter().map(Finding::to_string).collect();
     clause.equal(
-        &format!("what is left in sessions {when}"),
+        &format!("the leftovers in sessions {when}"),
         &Vec::new(),
         &told,
     )

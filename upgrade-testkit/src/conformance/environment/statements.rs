@@ -8,7 +8,7 @@ use crate::conformance::check::{Clause, facet};
 
 const NONE: &str = "it does not try statements";
 
-/// Statements that are tried leave no row behind and take none away.
+/// Statements that are tried add no row and remove none.
 ///
 /// # Errors
 /// When the clause does not hold.

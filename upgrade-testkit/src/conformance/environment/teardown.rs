@@ -13,7 +13,7 @@ use crate::conformance::{ClauseFailed, ClauseResult};
 pub async fn teardown_leaves_nothing(fixture: &dyn EnvironmentFixture) -> ClauseResult {
     let clause = Clause("teardown_leaves_nothing");
     let left = left_by(clause, fixture, UpgradeContext::clone).await?;
-    clause.equal("what is left", &Vec::new(), &left)?;
+    clause.equal("the leftovers", &Vec::new(), &left)?;
     clause.holds()
 }
 
@@ -27,12 +27,12 @@ pub async fn teardown_without_prepare_is_ok(fixture: &dyn EnvironmentFixture) ->
     let environment = clause.fixture("make", fixture.make().await)?;
     clause.ok("`teardown`", environment.teardown(&fixture.context()).await)?;
     let after = clause.fixture("leftovers", fixture.leftovers().await)?;
-    clause.equal("what is left", &Vec::new(), &new_in(&after, &before))?;
+    clause.equal("the leftovers", &Vec::new(), &new_in(&after, &before))?;
     clause.holds()
 }
 
-/// `teardown` does not look at the cancellation of the context: it leaves no more behind than
-/// without one.
+/// `teardown` ignores the cancellation of the context: there are no more leftovers than without a
+/// cancellation.
 ///
 /// # Errors
 /// When the clause does not hold.
@@ -48,7 +48,7 @@ pub async fn teardown_ignores_cancellation(fixture: &dyn EnvironmentFixture) -> 
     clause.holds()
 }
 
-/// What the user handed over is left as it is.
+/// What the user provided stays as it is.
 ///
 /// # Errors
 /// When the clause does not hold.
@@ -59,7 +59,7 @@ pub async fn what_was_handed_over_is_left_as_it_is(
     let before = given!(clause.fixture("handed_over", fixture.handed_over().await)?);
     left_by(clause, fixture, UpgradeContext::clone).await?;
     let after = given!(clause.fixture("handed_over", fixture.handed_over().await)?);
-    clause.same_text("what was handed over", &before, &after)?;
+    clause.same_text("what the user provided", &before, &after)?;
     clause.holds()
 }
 
@@ -77,8 +77,8 @@ pub async fn teardown_twice_is_ok(fixture: &dyn EnvironmentFixture) -> ClauseRes
     clause.holds()
 }
 
-/// Prepares an environment, uses it, tears it down in the context that `end` makes, and answers
-/// with what is left.
+/// Prepares an environment, uses it, tears it down in the context that `end` makes, and returns the
+/// leftovers.
 async fn left_by(
     clause: Clause,
     fixture: &dyn EnvironmentFixture,

@@ -128,6 +128,6 @@ pub async fn the_system_is_reached_only_through_the_endpoints(
     )?;
     clause.error("`apply` without endpoints", migration.apply(&nowhere).await)?;
     let after = seen(clause, fixture, &cx).await?;
-    clause.same_text("the system that was not handed over", &before, &after)?;
+    clause.same_text("the system that the endpoints do not name", &before, &after)?;
     clause.holds()
 }

@@ -1,4 +1,4 @@
-//! Clauses on going back.
+//! Clauses on rolling back.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -9,7 +9,7 @@ use super::{RollbackFixture, prepared};
 use crate::conformance::ClauseResult;
 use crate::conformance::check::Clause;
 
-/// After how many polls an `execute` is dropped, each on a system of its own.
+/// After how many polls an `execute` is dropped, each on a separate system.
 const INTERRUPTIONS: [usize; 6] = [1, 2, 4, 8, 16, 32];
 
 /// `execute` brings the system to where it was at `prepare`.
@@ -83,8 +83,8 @@ pub async fn execute_without_prepare_is_refused(fixture: &dyn RollbackFixture) -
     clause.holds()
 }
 
-/// Only what the library made, or what was handed over, is destroyed: another system beside this
-/// one is what it was, through the whole way, and its own rollback is still possible.
+/// Only what the library made, or what the user adopted, is destroyed: another system beside this
+/// one does not change at any time, and its own rollback is still possible.
 ///
 /// # Errors
 /// When the clause does not hold.
@@ -108,7 +108,7 @@ pub async fn another_system_is_left_alone(fixture: &dyn RollbackFixture) -> Clau
     clause.holds()
 }
 
-/// Polls a future so many times, and drops it if it is not ready then.
+/// Polls a future at most `polls` times, and drops it if it is not ready then.
 async fn for_polls<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let mut left = polls;

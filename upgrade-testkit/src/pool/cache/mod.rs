@@ -368,7 +368,7 @@ fn size_of(folder: &Path) -> io::Result<u64> {
     Ok(total)
 }
 
-/// That something is gone already is as good as removing it.
+/// Removing something that is missing already succeeds.
 fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

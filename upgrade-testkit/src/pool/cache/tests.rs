@@ -17,7 +17,7 @@ fn hash(c: char) -> String {
     c.to_string().repeat(64)
 }
 
-/// A template of about 64 kB that was used so many seconds ago.
+/// A template of about 64 kB that was used `seconds_ago` seconds ago.
 fn put(cache: &Cache, hash: &str, seconds_ago: u64) {
     let unfinished = cache.begin(hash).unwrap();
     fs::create_dir(unfinished.data()).unwrap();

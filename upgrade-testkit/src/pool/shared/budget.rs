@@ -23,8 +23,8 @@ pub struct BudgetFacts {
     pub max_connections: u32,
     /// What the server reserves for superusers and certain roles.
     pub reserved: u32,
-    /// What is left beside the tests, to others and to the pool itself: a fifth of the rest, but no
-    /// fewer than four.
+    /// What the tests do not use, for others and for the pool itself: a fifth of the rest, but at
+    /// least four.
     pub left: u32,
     /// How many processes may use the server at once: what these hold beside their tests takes two
     /// thirds of `left` at most, but two are let in in any case.

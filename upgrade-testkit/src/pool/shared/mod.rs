@@ -65,7 +65,7 @@ pub(super) struct SharedHost {
     facts: Facts,
     budget: BudgetFacts,
     slot_deadline: Duration,
-    /// The server itself, where it is one of our own in a container.
+    /// The server itself, where the pool started it in a container.
     #[cfg(feature = "docker")]
     container: Option<ContainerServer>,
 }
@@ -476,7 +476,7 @@ fn place(server: &Database) -> String {
     }
 }
 
-/// Quotes a word for a shell, if it needs it.
+/// Quotes an argument for a shell, if it needs it.
 fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

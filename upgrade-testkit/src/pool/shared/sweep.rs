@@ -81,7 +81,7 @@ impl Listed {
 }
 
 /// Drops every database whose owner is dead, a few at a time, for as long as this process has
-/// something else to do: what is left then is for the next one.
+/// something else to do: the next process drops the rest.
 pub(super) async fn sweep_all(desk: &Arc<Desk>) -> Result<(), PoolError> {
     while !desk.is_ending() {
         if sweep(desk, Reach::Abandoned, AT_ONCE).await?.dropped.len() < AT_ONCE {

@@ -113,7 +113,7 @@ pub(super) fn range(subtype: &SqlType, hints: &Hints, options: Options) -> Resul
     if let (true, Some(short)) = (sparse, &short) {
         return Ok(short.clone());
     }
-    // An infinite bound means something else inside a range, and is an edge of its own.
+    // An infinite bound means something else inside a range, and is a separate edge case.
     let ends = texts(
         subtype,
         &Hints::default(),

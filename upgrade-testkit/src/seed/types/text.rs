@@ -120,7 +120,7 @@ fn product_number(name: &str) -> Texts {
         "ismn13" | "ismn" => ("9790", 8),
         "issn13" | "issn" => ("977", 9),
         "upc" => ("0", 11),
-        // Not one of the prefixes above, which are types of their own.
+        // Not one of the prefixes above, which belong to separate types.
         _ => ("4", 11),
     };
     Texts::new(move |choices, out| {
@@ -223,7 +223,7 @@ fn filled(alphabet: &str, len: usize) -> String {
     (0..len).map(|place| char::from(at(place))).collect()
 }
 
-/// Letters beyond ASCII, of two to four bytes: with accents of their own and combining ones, Greek,
+/// Letters beyond ASCII, of two to four bytes: with precomposed and with combining accents, Greek,
 /// written from right to left, Chinese, and emoji.
 fn foreign_letters(choices: &mut Choices, out: &mut String, least: usize, most: usize) {
     const BLOCKS: [(u32, u32); 7] = [
