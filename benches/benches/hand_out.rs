@@ -22,7 +22,7 @@ fn runtime() -> Runtime {
     built.expect("a runtime needs nothing but file descriptors")
 }
 
-/// Runs an operation so many times and adds up what is timed of it.
+/// Runs an operation `count` times and adds up the times that it measures.
 fn times(runtime: &Runtime, count: u64, one: impl AsyncFn() -> Result<Duration>) -> Duration {
     let work = async {
         let mut total = Duration::ZERO;
@@ -39,7 +39,7 @@ fn succeed<T>(result: Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A server of its own, warm, to its first answer.
+/// A separate server, warm, to its first answer.
 fn start(c: &mut Criterion) {
     let runtime = runtime();
     let binaries = succeed(runtime.block_on(server::binaries(None)));

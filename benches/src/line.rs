@@ -12,11 +12,11 @@ use crate::sample::Sample;
 /// round slows both of its times.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Goal {
-    /// Ours takes at most so many times as long as the peer.
+    /// Ours takes at most this many times as long as the peer.
     AtMost(f64),
-    /// Ours is at least so many times faster than the peer.
+    /// Ours is at least this many times faster than the peer.
     Faster(f64),
-    /// Ours takes at most so long; there is no peer.
+    /// Ours takes at most this long; there is no peer.
     Within(Duration),
     /// Ours, on ten times as much as the peer, grows with at most this power of the size: 0 is
     /// not at all, 1 in proportion.

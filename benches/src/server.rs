@@ -1,4 +1,4 @@
-//! Servers and pools of our own; one that is there already is never measured on.
+//! Servers and pools that the benches start. No bench measures on a server that exists already.
 
 use std::process::{ExitStatus, Stdio};
 

@@ -258,7 +258,7 @@ fn path(name: &str, value: &Expr) -> syn::Result<Path> {
     }
 }
 
-/// The generated code stands in modules of its own, where a relative path means something else.
+/// The generated code stands in separate modules, where a relative path means something else.
 fn crate_path(text: &LitStr) -> syn::Result<Path> {
     let path: Path = text.parse().map_err(|error| {
         Error::new(

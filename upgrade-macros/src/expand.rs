@@ -57,7 +57,10 @@ impl CaseAttributes {
         let mut split = Self::default();
         function.attrs.retain(|attribute| {
             let path = attribute.path();
-            let last = path.segments.last().map(|segment| segment.ident.to_string());
+            let last = path
+                .segments
+                .last()
+                .map(|segment| segment.ident.to_string());
             if path.is_ident("ignore") || path.is_ident("should_panic") {
                 split.ignored |= path.is_ident("ignore");
                 split.cases.push(attribute.clone());
@@ -70,7 +73,7 @@ impl CaseAttributes {
                 errors.push(Error::new_spanned(
                     path,
                     format!(
-                        "second test attribute `#[{}]` (`#[upgrade_test]` makes the tests by itself)",
+                        "second test attribute `#[{}]` (`#[upgrade_test]` already makes the tests)",
                         path.to_token_stream().to_string().replace(' ', ""),
                     ),
                 ));

@@ -1,5 +1,5 @@
 //! Measures environments in containers: their start against that of docker compose on the same
-//! file, and going back to a state against making the environment anew.
+//! file, and restoring a state against making the environment anew.
 //!
 //! A missed goal is printed and is no failure: timings prove nothing in a test run.
 
@@ -20,7 +20,7 @@ use upgrade_core::{BoxError, Environment as _, UpgradeContext};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/staging/compose.yaml");
 const KEPT: &str = "as it was";
-/// The state that is gone back to.
+/// The state that is restored.
 const ROWS: &str = "create table orders as
     select id, md5(id::text) as customer from generate_series(1, 100000) id";
 
@@ -182,7 +182,7 @@ async fn sql(
 struct Compose {
     name: String,
     command: Vec<&'static str>,
-    /// Whether it can wait until all is healthy by itself.
+    /// Whether its own commands can wait until all is healthy.
     waits: bool,
     project: String,
 }

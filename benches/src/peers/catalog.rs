@@ -56,7 +56,7 @@ pub(super) async fn measure(binaries: &ServerBinaries, effort: Effort) -> Result
     Ok(lines)
 }
 
-/// A database of so many tables.
+/// A database of `tables` tables.
 struct Side {
     tables: usize,
     name: String,

@@ -106,7 +106,7 @@ impl Shop {
         &self.migrations[APPLIED..]
     }
 
-    /// The previous release, with so many rows in each table.
+    /// The previous release, with `rows` rows in each table.
     async fn template(&self, pool: &Pool, rows: u64) -> Result<Template> {
         let mut key = TemplateKey::new()
             .with("seed", SEED.to_le_bytes())

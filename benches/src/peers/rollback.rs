@@ -32,8 +32,8 @@ pub(super) async fn measure(binaries: &ServerBinaries, effort: Effort) -> Result
             }
         }
     }
-    // In rounds of their own, beside which our time is taken once more: a backup takes a hundred
-    // times as long.
+    // In separate rounds, in which our time is measured once more: a backup takes a hundred times
+    // as long.
     for side in &mut sides {
         for round in 0..effort.slowest_rounds() {
             for arm in order(round, 2) {
@@ -131,7 +131,7 @@ impl Side {
         })
     }
 
-    /// Keeps a copy, upgrades, and goes back while a session is open; from there on it is timed.
+    /// Keeps a copy, upgrades, and rolls back while a session is open; the rollback is timed.
     async fn round(&self) -> Result<Times> {
         let (cx, rollback) = (&self.context, &self.rollback);
         rollback.prepare(cx).await?;

@@ -1,7 +1,7 @@
 //! Which rows of two tables differ, against the statement that Postgres has for it.
 //!
-//! Both states of a table lie as two states of a system do: the earlier one in a database of its
-//! own. The peer can only compare within one database, so it has a copy of the earlier one there.
+//! Both states of a table lie as two states of a system do: the earlier one in a separate database.
+//! The peer can only compare within one database, so it has a copy of the earlier one there.
 
 use sqlx::postgres::PgConnection;
 use upgrade_core::observation::Reading;

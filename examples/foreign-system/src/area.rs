@@ -5,7 +5,7 @@ use upgrade_core::Result;
 
 use crate::api::{Answer, Call, Client};
 
-/// Each time is so many seconds after 2026-01-01, in nanoseconds.
+/// 2026-01-01 in Unix seconds. Each time is a number of seconds after it, given in nanoseconds.
 const EPOCH: u64 = 1_767_225_600;
 const PASSWORD: &str = "correct horse";
 
@@ -171,7 +171,7 @@ pub(crate) async fn read(
                 client.call(INDEX, "", token, None).await?,
                 &|body, item| body["hosts"][host(item.number)]["history"] == 0,
             );
-            // One is read whole; each has a host of its own.
+            // One is read whole; each has its own host.
             if let Some(first) = promised.first() {
                 let host = host(first.number);
                 let question = format!("?host={host}&tag=history&start=0&count=10");

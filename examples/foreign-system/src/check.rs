@@ -63,7 +63,7 @@ pub(crate) async fn holds(cx: UpgradeContext, known: Known, area: Area) -> Resul
         let subject = call.to_string();
         if let Some(said) = wrong.gone.filter(|_| answered) {
             let message = format!(
-                "is gone in release {}: it answers {said}; {} answers it{rows_left}",
+                "no longer works in release {}: it answers {said}; {} answers it{rows_left}",
                 cx.to(),
                 cx.from()
             );

@@ -44,7 +44,7 @@ impl Known {
         self.0.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Fills the older release through its API: so many users, each with so many items in each
+    /// Fills the older release through its API: `users` users, each with `items` items in each
     /// area.
     pub(crate) async fn seed(&self, cx: &UpgradeContext, users: usize, items: usize) -> Result<()> {
         let began = Instant::now();

@@ -28,7 +28,7 @@ pub(crate) struct Outcome {
     /// From one release to the other, replica by replica, in the first attempt.
     upgrade_s: f64,
     verify_s: f64,
-    /// The longest of the ways back.
+    /// The longest rollback.
     rollback_s: f64,
     /// The looks at the system after it.
     verify_back_s: f64,

@@ -6,7 +6,7 @@
 //! every later boundary is rolled back as well.
 //!
 //! With `--crash` every migration after the first is interrupted instead, at every boundary between
-//! its statements and inside its longest one; then it is run again, and gone back from.
+//! its statements and inside its longest one; then it is run again, and rolled back.
 //!
 //! Findings are what the library has to say about the migrations; they do not make this program
 //! fail. A rollback that is not verified does, and so does a way out of a crash that fails without

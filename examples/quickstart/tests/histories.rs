@@ -1,6 +1,7 @@
-//! Orders of events that nobody has written down: users write, the release goes up, goes back, and
-//! up again, at any boundary. `UPGRADE_HISTORIES=500 cargo test -p quickstart --test histories`
-//! looks longer than a build does.
+//! Random sequences of events: users write, the release is upgraded, rolled back and upgraded
+//! again, between any two migrations.
+//! `UPGRADE_HISTORIES=500 cargo test -p quickstart --test histories` tries more of them than a
+//! build does.
 
 use upgrade_testkit::prelude::*;
 

@@ -1,6 +1,6 @@
 //! The upgrade of the shop, from the release that had only customers and orders to today's.
 //!
-//! `cargo test -p quickstart` runs each scenario as a test of its own.
+//! `cargo test -p quickstart` runs each scenario as a separate test.
 
 use sqlx::{Connection, PgConnection};
 use upgrade_testkit::prelude::*;

@@ -73,8 +73,8 @@ impl Load {
         Ok(())
     }
 
-    /// Lets users come, who stay until the [end](Self::end), and waits until so many orders more
-    /// are acknowledged.
+    /// Starts users, who stay until the [end](Self::end), and waits until `orders` more orders are
+    /// acknowledged.
     pub(crate) async fn flow(&self, cx: &UpgradeContext, orders: usize) -> Result<()> {
         {
             let mut users = self.0.users.lock().await;

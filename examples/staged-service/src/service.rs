@@ -64,7 +64,7 @@ pub async fn run(release: Release) -> Result<(), Box<dyn Error>> {
 
 async fn migrate(pool: &PgPool) -> Result<(), Box<dyn Error>> {
     let mut migrator = Migrator::new(Path::new(MIGRATIONS)).await?;
-    // The schema may be ahead of this release: when it is the one that is gone back to.
+    // After a rollback to this release, the schema may be ahead of it.
     migrator.set_ignore_missing(true);
     Ok(migrator.run(pool).await?)
 }

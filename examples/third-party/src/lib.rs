@@ -3,8 +3,8 @@
 //!
 //! It is small, and it is whole: what the traits' documentation promises is kept here and examined
 //! by the conformance suite in `tests/conformance.rs`; `tests/scenarios.rs` has the runner carry
-//! out every scenario. Read it beside `docs/conformance.md` when you implement the traits for a
-//! platform of your own.
+//! out every scenario. Read it beside `docs/conformance.md` when you implement the traits for
+//! another platform.
 //!
 //! | file | what an implementor finds there |
 //! |---|---|

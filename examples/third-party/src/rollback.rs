@@ -1,4 +1,4 @@
-//! Going back to a copy that was kept before the first change.
+//! Rollback to a copy that was kept before the first change.
 
 use std::path::PathBuf;
 
@@ -14,8 +14,8 @@ use crate::store::{Image, Store, differences, parse, put, text, to_json};
 
 /// A rollback by a copy beside the store.
 ///
-/// The copy is one file, so it is there as a whole or not at all; and it is on disk, so the way
-/// back is there for another process too when this one is killed.
+/// The copy is one file, so it is there as a whole or not at all. It is on disk, so that another
+/// process can roll back when this one was killed.
 #[derive(Debug, Default)]
 pub struct RestoreCopy;
 
@@ -51,7 +51,7 @@ impl Rollback for RestoreCopy {
         let Some(kept) = Self::kept(&store)? else {
             return Ok(Safety::Unsafe {
                 boundary: "the store".to_owned(),
-                reason: "there is no copy of it to go back to".to_owned(),
+                reason: "there is no copy of it to roll back to".to_owned(),
             });
         };
         let kept = collections(&kept)?;
@@ -75,7 +75,7 @@ impl Rollback for RestoreCopy {
     async fn execute(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<Outcome> {
         let store = Store::of(cx)?;
         let Some(kept) = Self::kept(&store)? else {
-            let refused = Error::new(ErrorKind::Refused, "no copy was kept to go back to");
+            let refused = Error::new(ErrorKind::Refused, "no copy was kept to roll back to");
             return Err(refused.with_hint("call `prepare` before the first change"));
         };
         // An interrupted migration is undone by the session, and so is an interrupted rollback.

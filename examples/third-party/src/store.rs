@@ -132,7 +132,8 @@ impl View {
             return Ok(self.files);
         };
         let message = format!("`{by}` was interrupted, and the store holds a half of it");
-        Err(Error::new(ErrorKind::Environment, message).with_hint("run it again, or go back first"))
+        Err(Error::new(ErrorKind::Environment, message)
+            .with_hint("run it again, or roll back first"))
     }
 }
 
@@ -173,7 +174,7 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the session with all that it wrote. Until the journal is gone, nothing is.
+    /// Commits all that the session wrote, and ends it. The commit is the removal of the journal.
     ///
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the session was terminated, [`ErrorKind::Io`].

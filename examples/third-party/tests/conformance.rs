@@ -1,7 +1,7 @@
 //! The whole conformance suite: 95 clauses.
 //!
-//! A fixture looks at the store by another way than the implementation does: it reads the files
-//! and takes the lock by itself.
+//! A fixture reads the store in another way than the implementation does: it reads the files and
+//! takes the lock with its own code.
 
 #![expect(
     clippy::unwrap_used,
@@ -37,7 +37,7 @@ migration_conformance!(migration, Fixture::new());
 validator_conformance!(validator, Fixture::new());
 rollback_conformance!(rollback, Fixture::new());
 
-/// A directory of its own for each clause; it is removed with the fixture.
+/// A separate directory for each clause; it is removed with the fixture.
 struct Fixture {
     directory: TempDir,
     made: AtomicU32,
@@ -346,7 +346,7 @@ impl RollbackFixture for Fixture {
 async fn what_a_killed_owner_left_is_swept_by_the_next_one() {
     const ROOT: &str = "KV_UPGRADE_TEST_ROOT";
     if let Some(root) = std::env::var_os(ROOT) {
-        // The owner: a process of its own, which does not come to its teardown.
+        // The owner: a separate process, which does not reach its teardown.
         let root = PathBuf::from(root);
         let owner = KvEnvironment::new(&root, root.with_file_name("given"));
         owner.prepare(&UpgradeContext::new("1", "2")).await.unwrap();

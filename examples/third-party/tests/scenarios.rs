@@ -19,7 +19,7 @@ fn upgrade() -> Upgrade {
         .with_rollback(RestoreCopy)
 }
 
-/// Plans, runs, and answers with the report, and with what is left under the root.
+/// Plans, runs, and returns the report and the leftovers under the root.
 async fn run(upgrade: Upgrade, scenario: Scenario) -> (Report, Vec<String>) {
     let directory = TempDir::new().unwrap();
     let root = directory.path().join("root");
@@ -52,7 +52,7 @@ async fn a_good_upgrade_passes(scenario: Scenario) -> Report {
         .with_migration(total_to_amount());
     let (report, left) = run(upgrade, scenario).await;
     assert!(report.passed, "{report}");
-    assert_eq!(left, [".registry"], "{scenario} left something behind");
+    assert_eq!(left, [".registry"], "{scenario} has leftovers");
     assert_eq!((report.tables, report.rows), (2, 4));
     report
 }
@@ -122,7 +122,7 @@ async fn a_down_that_loses_values_is_found() {
     );
 }
 
-/// A migration that fails is undone, and the runner goes back by itself.
+/// A migration that fails is undone, and the runner rolls back automatically.
 #[tokio::test]
 async fn a_failing_migration_is_found_and_gone_back_from() {
     let failing = currency([add("orders", "currency"), add("no such collection", "x")]);

@@ -1,4 +1,4 @@
-//! Release 2: the total as a number of cents, and a channel of its own.
+//! Release 2: the total as a number of cents, and the channel as a separate field.
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
