@@ -38,7 +38,7 @@ pub enum Scenario {
     /// serve. Then back from each of them, and up once more.
     Rolling,
     /// An order of the user's own: [`Plan::from_steps`](crate::Plan::from_steps) and
-    /// [`Plan::from_history`](crate::Plan::from_history).
+    /// [`Plan::from_sequence`](crate::Plan::from_sequence).
     Custom,
 }
 

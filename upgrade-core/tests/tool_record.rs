@@ -5,7 +5,7 @@
     reason = "helpers of tests: what fails here fails the test"
 )]
 
-mod support_history;
+mod support_sequence;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnection;
-use support_history::Server;
+use support_sequence::Server;
 use upgrade_core::migration::folder::{Layout, MigrationFolder};
 use upgrade_core::migration::record::{AppliedRow, RecordOptions, RecordTable, ToolRecord};
 

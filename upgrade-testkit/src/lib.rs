@@ -8,7 +8,7 @@
 //! - [`settings`]: every environment variable, in one table.
 //! - [`case`]: one case while it runs: its seed, what it has to remove, where its report goes.
 //! - [`conformance`]: whether an implementation of one of the four traits keeps its promises.
-//! - [`histories`]: property tests of an upgrade.
+//! - [`sequences`]: property tests of an upgrade.
 //! - [`schema_file`]: the schema as a file that a team commits.
 
 #[doc(hidden)]
@@ -18,7 +18,6 @@ pub mod conformance;
 #[doc(hidden)]
 pub mod display;
 mod function;
-pub mod histories;
 pub mod known;
 pub mod pool;
 pub mod prelude;
@@ -30,6 +29,7 @@ pub mod reproduce;
 mod run;
 pub mod schema_file;
 pub mod seed;
+pub mod sequences;
 pub mod settings;
 #[doc(hidden)]
 pub mod spec;

@@ -6,7 +6,7 @@ pub use upgrade_core::{
 };
 
 pub use crate::case::TestCase;
-pub use crate::histories::Model;
 pub use crate::rehearsal::{Rehearsal, UpgradeContextExt};
 pub use crate::seed::Seeder;
+pub use crate::sequences::Model;
 pub use crate::upgrade_test;

@@ -155,8 +155,8 @@ async fn drops_it(cx: UpgradeContext) {
 
 #[upgrade_test(scenarios = [control, upgrade])]
 #[should_panic(expected = "would repeat it for each of its scenarios")]
-async fn histories_of_several(cx: UpgradeContext) -> Result<()> {
-    cx.upgrade().histories().rehearse().await
+async fn sequences_of_several(cx: UpgradeContext) -> Result<()> {
+    cx.upgrade().sequences().rehearse().await
 }
 
 #[upgrade_test(scenarios = [control])]

@@ -5,7 +5,8 @@ alter table customers
     add column first_name text,
     add column last_name text,
     add constraint customers_name_check
-        check (length(first_name || coalesce(' ' || last_name, '')) between 1 and 200);
+        check (length(first_name || coalesce(' ' || last_name, '')) between 1 and 200),
+    add constraint customers_first_name_check check (first_name is not null or last_name is null);
 
 update customers
 set first_name = split_part(full_name, ' ', 1),

@@ -81,7 +81,7 @@ impl KnownFinding {
     }
 }
 
-/// Whether an id is named: by itself, or by its area (`crash/*`).
+/// Whether an id is named, alone or with its area (`crash/*`).
 pub(crate) fn is_meant(named: &str, id: &str) -> bool {
     match named.strip_suffix('*') {
         Some(area) => area.ends_with('/') && id.starts_with(area),

@@ -5,10 +5,10 @@
 //! with [`Plan::to_json`] and replayed from the file with [`Plan::from_json`].
 
 mod check;
-mod history;
 pub(crate) mod past;
 mod planner;
 mod policy;
+mod sequence;
 mod steps;
 
 use std::fmt;
@@ -24,8 +24,8 @@ use crate::migration::contract::Reversibility;
 use crate::scenario::Scenario;
 
 pub use crate::ids::StepId;
-pub use history::{History, HistoryStep};
 pub use policy::{Difference, OnFailure, Policy};
+pub use sequence::{Sequence, SequenceStep};
 pub use steps::PlannedStep;
 
 /// The version of the format in which plans are saved.

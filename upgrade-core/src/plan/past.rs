@@ -176,10 +176,10 @@ mod tests {
         }
     }
 
-    /// The way up of the comparison of rows after the last down of a history.
+    /// The way up of the comparison of rows after the last down of a sequence.
     #[track_caller]
-    fn check(history: &str, from: &str, written: bool) {
-        let plan = Plan::from_history(&outline(), &history.parse().unwrap(), 1).unwrap();
+    fn check(sequence: &str, from: &str, written: bool) {
+        let plan = Plan::from_sequence(&outline(), &sequence.parse().unwrap(), 1).unwrap();
         let compared = |step: &Step| match &step.action {
             Action::Compare {
                 with,
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(
             steps.find_map(compared),
             Some(expected),
-            "{history}\n{plan}"
+            "{sequence}\n{plan}"
         );
     }
 

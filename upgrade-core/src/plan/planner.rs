@@ -4,16 +4,17 @@ mod chosen;
 mod crash;
 mod draft;
 mod faults;
-mod history;
 mod order;
 mod rollback;
 mod rolling;
 mod round_trip;
+mod sequence;
 mod upgrade;
 
 use super::policy::of_custom_steps;
 use super::{
-    Action, BASELINE, Equal, History, MigrationOutline, Outline, Plan, PlannedStep, StrategyOutline,
+    Action, BASELINE, Equal, MigrationOutline, Outline, Plan, PlannedStep, Sequence,
+    StrategyOutline,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::scenario::Scenario;
@@ -53,12 +54,12 @@ fn checked(plan: Plan, outline: &Outline) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Up and down in the order of the history, which is known to be possible.
-pub(super) fn plan_history(outline: &Outline, history: &History, seed: u64) -> Result<Plan> {
+/// Up and down in the order of the sequence, which is known to be possible.
+pub(super) fn plan_sequence(outline: &Outline, sequence: &Sequence, seed: u64) -> Result<Plan> {
     let scenario = Scenario::Custom;
     require(outline, scenario)?;
     let mut draft = Draft::begun(outline, scenario, seed);
-    draft.history(history);
+    draft.sequence(sequence);
     checked(draft.end(), outline)
 }
 

@@ -74,7 +74,7 @@ impl Settings {
             self.seed.get_or_insert(seed);
         }
         if let Some(sequences) = document.sequences {
-            self.histories.get_or_insert(sequences);
+            self.sequences.get_or_insert(sequences);
         }
         if let Some(budget) = document.rollback_within {
             self.rollback_within.get_or_insert(file.duration(&budget)?);
@@ -154,7 +154,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!((settings.rows, settings.seed), (Some(200), Some(7)));
-        assert_eq!(settings.histories, Some(5));
+        assert_eq!(settings.sequences, Some(5));
         assert_eq!(settings.rollback_within, Some(Duration::from_secs(180)));
         assert_eq!(settings.step_within, Some(Duration::from_secs(5400)));
         assert_eq!(settings.reversible, Some(true));

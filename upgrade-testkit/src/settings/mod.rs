@@ -43,8 +43,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
         "how many rows each table gets in tests that do not say so, at least 1",
     ),
     (
-        "UPGRADE_HISTORIES",
-        "how many histories are drawn in tests that do not say so, from 0",
+        "UPGRADE_SEQUENCES",
+        "how many sequences are drawn in tests that do not say so, from 0",
     ),
     (
         "UPGRADE_FAULTS_OFF",
@@ -110,8 +110,8 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// `UPGRADE_TEST_ROWS`.
     pub rows: Option<u32>,
-    /// `UPGRADE_HISTORIES`.
-    pub histories: Option<u32>,
+    /// `UPGRADE_SEQUENCES`.
+    pub sequences: Option<u32>,
     /// `UPGRADE_FAULTS_OFF`.
     pub faults_off: BTreeSet<FaultKind>,
     /// `rollback_within` of the file.
@@ -194,7 +194,7 @@ impl Settings {
             rows: read.parsed("UPGRADE_TEST_ROWS", |text| {
                 text.parse().ok().filter(|rows| *rows > 0)
             })?,
-            histories: read.parsed("UPGRADE_HISTORIES", |text| text.parse().ok())?,
+            sequences: read.parsed("UPGRADE_SEQUENCES", |text| text.parse().ok())?,
             faults_off: read
                 .parsed("UPGRADE_FAULTS_OFF", fault_kinds)?
                 .unwrap_or_default(),
@@ -298,7 +298,7 @@ mod tests {
         let settings = read(&[
             ("UPGRADE_TEST_SEED", "18446744073709551615"),
             ("UPGRADE_TEST_ROWS", "1000"),
-            ("UPGRADE_HISTORIES", "200"),
+            ("UPGRADE_SEQUENCES", "200"),
             ("UPGRADE_FAULTS_OFF", "pause, kill"),
             ("UPGRADE_TEST_KEEP", "1"),
             ("UPGRADE_REPORT_DIR", "/r"),
@@ -308,7 +308,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(settings.seed, Some(u64::MAX));
-        assert_eq!((settings.rows, settings.histories), (Some(1000), Some(200)));
+        assert_eq!((settings.rows, settings.sequences), (Some(1000), Some(200)));
         let off = BTreeSet::from([FaultKind::Kill, FaultKind::Pause]);
         assert_eq!(settings.faults_off, off);
         assert!(settings.keep && settings.verbose);
@@ -323,7 +323,7 @@ mod tests {
             ("UPGRADE_TEST_SEED", "-1"),
             ("UPGRADE_TEST_SEED", "seven"),
             ("UPGRADE_TEST_ROWS", "0"),
-            ("UPGRADE_HISTORIES", "many"),
+            ("UPGRADE_SEQUENCES", "many"),
             ("UPGRADE_FAULTS_OFF", "kill,earthquake"),
             ("UPGRADE_TEST_KEEP", "yes"),
             ("UPGRADE_REPORT_DIR", "reports"),

@@ -373,16 +373,16 @@ proptest! {
     }
 }
 
-fn history(reversible: &[bool], text: &str) -> Result<Plan> {
+fn sequence(reversible: &[bool], text: &str) -> Result<Plan> {
     let mut outline = outline(reversible);
     outline.writes = true;
-    Plan::from_history(&outline, &text.parse()?, 7)
+    Plan::from_sequence(&outline, &text.parse()?, 7)
 }
 
 #[test]
 fn a_history_is_one_attempt_that_keeps_before_each_move_and_compares_after_it() {
     let text = "write seed 3; up 2; write seed 9; down 1";
-    let plan = history(&[true, true], text).unwrap();
+    let plan = sequence(&[true, true], text).unwrap();
     assert_eq!(
         plan.to_string()
             .lines()
@@ -408,7 +408,7 @@ fn a_history_is_one_attempt_that_keeps_before_each_move_and_compares_after_it() 
             "19  teardown   remove everything",
         ]
     );
-    let back = history(&[true, true], "up 2; down 2; up 1; up 1").unwrap();
+    let back = sequence(&[true, true], "up 2; down 2; up 1; up 1").unwrap();
     let of_schemas = count(&back, |action| {
         let Action::Compare { equal, .. } = action else {
             return false;
@@ -422,10 +422,10 @@ fn a_history_is_one_attempt_that_keeps_before_each_move_and_compares_after_it() 
 #[test]
 fn a_history_that_is_not_possible_says_which_step_and_why() {
     let error =
-        |reversible: &[bool], text: &str| history(reversible, text).unwrap_err().to_string();
+        |reversible: &[bool], text: &str| sequence(reversible, text).unwrap_err().to_string();
     assert_eq!(
         error(&[true], "up 2"),
-        "the history `up 2` is not possible: `up 2` where 1 migration can follow"
+        "the sequence `up 2` is not possible: `up 2` where 1 migration can follow"
     );
     assert!(error(&[true], "up 1; down 2").ends_with("`down 2` where 1 migration is applied"));
     assert!(
@@ -435,14 +435,14 @@ fn a_history_that_is_not_possible_says_which_step_and_why() {
     assert!(error(&[], "nothing").starts_with("nothing is pending"));
     let mut silent = outline(&[true]);
     silent.writes = false;
-    let write: History = "write seed 1".parse().unwrap();
-    assert!(Plan::from_history(&silent, &write, 7).is_err());
+    let write: Sequence = "write seed 1".parse().unwrap();
+    assert!(Plan::from_sequence(&silent, &write, 7).is_err());
 }
 
 #[test]
 fn a_history_is_read_as_it_is_written() {
     for text in ["nothing", "up 1; write seed 18446744073709551615; down 1"] {
-        assert_eq!(text.parse::<History>().unwrap().to_string(), text);
+        assert_eq!(text.parse::<Sequence>().unwrap().to_string(), text);
     }
     for text in [
         "",
@@ -453,12 +453,12 @@ fn a_history_is_read_as_it_is_written() {
         "write 3",
         "down -1",
     ] {
-        let error = text.parse::<History>().unwrap_err().to_string();
-        assert!(error.contains("of a history"), "{error}");
+        let error = text.parse::<Sequence>().unwrap_err().to_string();
+        assert!(error.contains("of a sequence"), "{error}");
     }
-    let saved = serde_json::to_string(&"up 1; down 1".parse::<History>().unwrap()).unwrap();
+    let saved = serde_json::to_string(&"up 1; down 1".parse::<Sequence>().unwrap()).unwrap();
     assert_eq!(saved, "\"up 1; down 1\"");
-    assert!(serde_json::from_str::<History>("\"up x\"").is_err());
+    assert!(serde_json::from_str::<Sequence>("\"up x\"").is_err());
 }
 
 #[test]

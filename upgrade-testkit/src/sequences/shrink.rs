@@ -1,18 +1,18 @@
-//! Shorter histories of one that fails. They are made on the list of steps and not by the strategy
+//! Shorter sequences of one that fails. They are made on the list of steps and not by the strategy
 //! that drew it: whether a step is possible depends on all before it, so that leaving one out would
 //! change the meaning of the others.
 
-use upgrade_core::plan::{History, HistoryStep};
+use upgrade_core::plan::{Sequence, SequenceStep};
 
 /// What may be tried instead, the shortest first. Each has fewer steps, or shorter moves, or at last
 /// smaller seeds; some are not possible.
-pub(super) fn shorter(history: &History) -> Vec<History> {
-    let steps = history.steps();
+pub(super) fn shorter(sequence: &Sequence) -> Vec<Sequence> {
+    let steps = sequence.steps();
     let mut all = Vec::new();
-    let mut take = |kept: Vec<HistoryStep>| {
-        let history = History::new(kept);
-        if !all.contains(&history) {
-            all.push(history);
+    let mut take = |kept: Vec<SequenceStep>| {
+        let sequence = Sequence::new(kept);
+        if !all.contains(&sequence) {
+            all.push(sequence);
         }
     };
     // Half of it, a quarter of it, ..., one step.
@@ -47,17 +47,17 @@ pub(super) fn shorter(history: &History) -> Vec<History> {
         }
     }
     take(small_seeds(steps));
-    all.retain(|shorter| shorter != history);
+    all.retain(|shorter| shorter != sequence);
     all
 }
 
 /// Seeds that say no more than which write is which.
-fn small_seeds(steps: &[HistoryStep]) -> Vec<HistoryStep> {
+fn small_seeds(steps: &[SequenceStep]) -> Vec<SequenceStep> {
     let mut writes = 0;
-    let numbered = |step: &HistoryStep| match step {
-        HistoryStep::Write { .. } => {
+    let numbered = |step: &SequenceStep| match step {
+        SequenceStep::Write { .. } => {
             writes += 1;
-            HistoryStep::Write { seed: writes }
+            SequenceStep::Write { seed: writes }
         }
         other => *other,
     };
@@ -69,10 +69,10 @@ fn pairs(length: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// The step, with a shorter move if it is one.
-fn moved(step: HistoryStep, shorter: impl Fn(usize) -> usize) -> HistoryStep {
+fn moved(step: SequenceStep, shorter: impl Fn(usize) -> usize) -> SequenceStep {
     match step {
-        HistoryStep::Up(count) => HistoryStep::Up(shorter(count).max(1)),
-        HistoryStep::Down(count) => HistoryStep::Down(shorter(count).max(1)),
+        SequenceStep::Up(count) => SequenceStep::Up(shorter(count).max(1)),
+        SequenceStep::Down(count) => SequenceStep::Down(shorter(count).max(1)),
         other => other,
     }
 }
@@ -82,35 +82,35 @@ mod tests {
     use super::*;
 
     /// Shrinks as the search does, with a judge that needs no database.
-    fn shortest(from: &str, fails: impl Fn(&[HistoryStep]) -> bool) -> String {
-        let possible = |history: &History| {
+    fn shortest(from: &str, fails: impl Fn(&[SequenceStep]) -> bool) -> String {
+        let possible = |sequence: &Sequence| {
             let mut at = 0_usize;
-            history.steps().iter().all(|step| match step {
-                HistoryStep::Up(count) => {
+            sequence.steps().iter().all(|step| match step {
+                SequenceStep::Up(count) => {
                     at += count;
                     at <= 5
                 }
-                HistoryStep::Down(count) => at.checked_sub(*count).map(|now| at = now).is_some(),
+                SequenceStep::Down(count) => at.checked_sub(*count).map(|now| at = now).is_some(),
                 _ => true,
             })
         };
-        let mut history: History = from.parse().unwrap();
-        while let Some(next) = shorter(&history)
+        let mut sequence: Sequence = from.parse().unwrap();
+        while let Some(next) = shorter(&sequence)
             .into_iter()
             .find(|next| possible(next) && fails(next.steps()))
         {
-            history = next;
+            sequence = next;
         }
-        history.to_string()
+        sequence.to_string()
     }
 
     /// Whether a write above the boundary is followed by a down across it.
-    fn lost_below(steps: &[HistoryStep], boundary: usize) -> bool {
+    fn lost_below(steps: &[SequenceStep], boundary: usize) -> bool {
         let (mut at, mut written) = (0, false);
         for step in steps {
             match step {
-                HistoryStep::Up(count) => at += count,
-                HistoryStep::Down(count) => {
+                SequenceStep::Up(count) => at += count,
+                SequenceStep::Down(count) => {
                     at -= count;
                     if at < boundary && written {
                         return true;

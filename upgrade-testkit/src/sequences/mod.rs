@@ -1,9 +1,9 @@
-//! Property tests of an upgrade: histories that nobody thought of, and the shortest one that fails.
+//! Property tests of an upgrade: sequences that nobody thought of, and the shortest one that fails.
 //!
-//! A [`History`](upgrade_core::plan::History) is a list of steps, such as
+//! A [`Sequence`](upgrade_core::plan::Sequence) is a list of steps, such as
 //! `write seed 3; up 2; write seed 9; down 1; up 1`: users write, a number of migrations are
-//! applied, a number of them are reverted. Each history runs on a separate database. After each
-//! step the checks of [`Plan::from_history`](upgrade_core::Plan::from_history) run: no rows are
+//! applied, a number of them are reverted. Each sequence runs on a separate database. After each
+//! step the checks of [`Plan::from_sequence`](upgrade_core::Plan::from_sequence) run: no rows are
 //! lost on the way, no boundary has another schema when it is reached again, and the validators
 //! agree wherever the system stands at one of the two releases.
 //!
@@ -15,10 +15,10 @@
 //! use upgrade_testkit::prelude::*;
 //!
 //! #[upgrade_test(scenarios = [upgrade])]
-//! async fn any_history(cx: UpgradeContext) -> Result<()> {
+//! async fn any_sequence(cx: UpgradeContext) -> Result<()> {
 //!     cx.upgrade()
 //!         .invariant("every line has an order", "select * from lines where order_id not in (select id from orders)")
-//!         .histories()
+//!         .sequences()
 //!         .cases(20)
 //!         .rehearse()
 //!         .await
@@ -67,7 +67,7 @@
 //!
 //! #[upgrade_test(scenarios = [upgrade])]
 //! async fn orders_stay(cx: UpgradeContext) -> Result<()> {
-//!     cx.upgrade().histories().model(Orders::default()).rehearse().await
+//!     cx.upgrade().sequences().model(Orders::default()).rehearse().await
 //! }
 //! # fn main() {}
 //! ```
@@ -92,17 +92,17 @@ use search::Search;
 
 pub use model::Model;
 
-/// How many histories are drawn where nothing is said.
+/// How many sequences are drawn where nothing is said.
 pub const DEFAULT_CASES: u32 = 16;
 
-/// How long new histories are begun where nothing is said, and how long one that fails is
+/// How long new sequences are begun where nothing is said, and how long one that fails is
 /// shortened.
 pub const DEFAULT_WITHIN: Duration = Duration::from_secs(60);
 
-/// Histories of an upgrade: those that have failed before, then new ones.
+/// Sequences of an upgrade: those that have failed before, then new ones.
 ///
-/// It comes from [`Rehearsal::histories`], and runs with [`rehearse`](Self::rehearse).
-pub struct Histories {
+/// It comes from [`Rehearsal::sequences`], and runs with [`rehearse`](Self::rehearse).
+pub struct Sequences {
     rehearsal: Rehearsal,
     cases: Option<u32>,
     within: Duration,
@@ -111,12 +111,12 @@ pub struct Histories {
 }
 
 impl Rehearsal {
-    /// Goes through histories that are drawn from the seed instead of through a scenario; see
-    /// [`histories`](crate::histories). Writes of the rehearsal's own are made at the two releases
+    /// Goes through sequences that are drawn from the seed instead of through a scenario; see
+    /// [`sequences`](crate::sequences). Writes of the rehearsal's own are made at the two releases
     /// only; those of the seeder, which knows any schema, at every boundary.
     #[must_use]
-    pub fn histories(self) -> Histories {
-        Histories {
+    pub fn sequences(self) -> Sequences {
+        Sequences {
             rehearsal: self,
             cases: None,
             within: DEFAULT_WITHIN,
@@ -126,8 +126,8 @@ impl Rehearsal {
     }
 }
 
-impl Histories {
-    /// Generates `cases` histories. The default is `UPGRADE_HISTORIES` if that is set, else
+impl Sequences {
+    /// Generates `cases` sequences. The default is `UPGRADE_SEQUENCES` if that is set, else
     /// [`DEFAULT_CASES`].
     #[must_use]
     pub fn cases(mut self, cases: u32) -> Self {
@@ -135,7 +135,7 @@ impl Histories {
         self
     }
 
-    /// Begins no new history when this time is over ([`DEFAULT_WITHIN`] where nothing is said); a
+    /// Begins no new sequence when this time is over ([`DEFAULT_WITHIN`] where nothing is said); a
     /// first one, and those that are saved, run in any case. One that fails is shortened for as
     /// long again.
     #[must_use]
@@ -144,14 +144,14 @@ impl Histories {
         self
     }
 
-    /// Has this model write and judge, a fresh one in each history.
+    /// Has this model write and judge, a fresh one in each sequence.
     #[must_use]
     pub fn model(mut self, model: impl Model) -> Self {
         self.model = Some(Box::new(model));
         self
     }
 
-    /// Saves histories that fail in this file, and runs those first that it holds, instead of in
+    /// Saves sequences that fail in this file, and runs those first that it holds, instead of in
     /// the one that is named after the test.
     #[must_use]
     pub fn saved_in(mut self, file: impl Into<PathBuf>) -> Self {
@@ -159,20 +159,20 @@ impl Histories {
         self
     }
 
-    /// Runs the saved histories, then new ones, to the first that fails.
+    /// Runs the saved sequences, then new ones, to the first that fails.
     ///
     /// # Errors
-    /// [`ErrorKind::Failed`] with the shortest history that was found to fail, the report of its
+    /// [`ErrorKind::Failed`] with the shortest sequence that was found to fail, the report of its
     /// run, and where it was saved; the kind of the run's own error where that broke off;
     /// [`ErrorKind::InvalidInput`] when the saved ones cannot be read, and in a test with several
-    /// scenarios, each of which would search for the same histories.
+    /// scenarios, each of which would search for the same sequences.
     pub async fn rehearse(self) -> Result<()> {
         self.check_alone()?;
         let file = self.file()?;
         let saved = saved::read(&file)?;
         let cases = match self.cases {
             Some(cases) => cases,
-            None => self.settings()?.histories.unwrap_or(DEFAULT_CASES),
+            None => self.settings()?.sequences.unwrap_or(DEFAULT_CASES),
         };
         let ready = Box::pin(self.rehearsal.ready()).await?;
         let between = self.model.is_none() && !ready.has_writes();
@@ -194,7 +194,7 @@ impl Histories {
         {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
-                "a search for histories is no scenario: this test would repeat it for each of its \
+                "a search for sequences is no scenario: this test would repeat it for each of its \
                  scenarios",
             )
             .with_hint("name one, and it does not matter which: `scenarios = [upgrade]`"));
@@ -209,7 +209,7 @@ impl Histories {
         }
     }
 
-    /// The file of the histories that have failed.
+    /// The file of the sequences that have failed.
     fn file(&self) -> Result<PathBuf> {
         if let Some(file) = &self.file {
             return Ok(file.clone());
@@ -225,9 +225,9 @@ impl Histories {
     }
 }
 
-impl fmt::Debug for Histories {
+impl fmt::Debug for Sequences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Histories")
+        f.debug_struct("Sequences")
             .field("rehearsal", &self.rehearsal)
             .field("cases", &self.cases)
             .field("within", &self.within)

@@ -1,17 +1,17 @@
-//! Which histories are tried: the whole way there and back first, then what is drawn.
+//! Which sequences are tried: the whole way there and back first, then what is drawn.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use upgrade_core::plan::{History, HistoryStep, Outline};
+use upgrade_core::plan::{Outline, Sequence, SequenceStep};
 use upgrade_core::{Error, ErrorKind, Result};
 
 use crate::seed::random;
 
-/// How many steps a history has at most. What fails only after more than that is a rare thing, and
+/// How many steps a sequence has at most. What fails only after more than that is a rare thing, and
 /// each step costs a copy of the database.
 const MOST_STEPS: usize = 8;
 
-/// Draws possible histories of an upgrade, the same ones from the same seed.
+/// Draws possible sequences of an upgrade, the same ones from the same seed.
 pub(super) struct Drawer {
     runner: TestRunner,
     /// For each migration, whether it can be reverted.
@@ -47,7 +47,7 @@ impl Drawer {
     /// `between`: whether users write at boundaries that are no release.
     pub(super) fn new(outline: &Outline, seed: u64, between: bool) -> Self {
         Self {
-            runner: random::runner(seed, &["histories"]),
+            runner: random::runner(seed, &["sequences"]),
             reversible: outline
                 .migrations
                 .iter()
@@ -59,7 +59,7 @@ impl Drawer {
     }
 
     /// The next one.
-    pub(super) fn next(&mut self) -> Result<History> {
+    pub(super) fn next(&mut self) -> Result<Sequence> {
         let far = |act, seed| Wish {
             act,
             far: 2.0,
@@ -80,10 +80,10 @@ impl Drawer {
     }
 
     /// What becomes of wishes: every step can be taken, no two writes meet, and there is a move.
-    fn possible(&self, wishes: Vec<Wish>) -> History {
+    fn possible(&self, wishes: Vec<Wish>) -> Sequence {
         let all = self.reversible.len();
         let mut at = 0;
-        let mut steps: Vec<HistoryStep> = Vec::new();
+        let mut steps: Vec<SequenceStep> = Vec::new();
         let mut seeds: Vec<u64> = Vec::new();
         for Wish { act, far, seed } in wishes {
             // Below the last one-way migration no rollback is possible.
@@ -91,7 +91,7 @@ impl Drawer {
                 .iter()
                 .rposition(|reversible| !reversible)
                 .map_or(0, |index| index + 1);
-            let wrote = matches!(steps.last(), Some(HistoryStep::Write { .. }));
+            let wrote = matches!(steps.last(), Some(SequenceStep::Write { .. }));
             let may_write = !wrote && (self.between || at == 0 || at == all);
             let step = match act {
                 Act::Write if may_write => {
@@ -100,21 +100,21 @@ impl Drawer {
                         seed += 1;
                     }
                     seeds.push(seed);
-                    HistoryStep::Write { seed }
+                    SequenceStep::Write { seed }
                 }
-                Act::Down if at > floor => HistoryStep::Down(part(at - floor, far)),
-                _ if at < all => HistoryStep::Up(part(all - at, far)),
-                _ if at > floor => HistoryStep::Down(part(at - floor, far)),
+                Act::Down if at > floor => SequenceStep::Down(part(at - floor, far)),
+                _ if at < all => SequenceStep::Up(part(all - at, far)),
+                _ if at > floor => SequenceStep::Down(part(at - floor, far)),
                 _ => continue,
             };
             match step {
-                HistoryStep::Up(count) => at += count,
-                HistoryStep::Down(count) => at -= count,
+                SequenceStep::Up(count) => at += count,
+                SequenceStep::Down(count) => at -= count,
                 _ => {}
             }
             steps.push(step);
         }
-        History::new(steps)
+        Sequence::new(steps)
     }
 }
 
@@ -142,14 +142,14 @@ mod tests {
         drawer
     }
 
-    /// Walks a history and gives what `look` says of each boundary and step.
-    fn walk(history: &History, mut look: impl FnMut(usize, &HistoryStep)) {
+    /// Walks a sequence and gives what `look` says of each boundary and step.
+    fn walk(sequence: &Sequence, mut look: impl FnMut(usize, &SequenceStep)) {
         let mut at = 0;
-        for step in history.steps() {
+        for step in sequence.steps() {
             look(at, step);
             match step {
-                HistoryStep::Up(count) => at += count,
-                HistoryStep::Down(count) => at -= count,
+                SequenceStep::Up(count) => at += count,
+                SequenceStep::Down(count) => at -= count,
                 _ => {}
             }
         }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_draws_the_same_and_every_history_is_possible() {
+    fn the_same_seed_draws_the_same_and_every_sequence_is_possible() {
         let reversible = [true, false, true, true];
         let mut differ = 0;
         for seed in 0..20 {
@@ -175,20 +175,20 @@ mod tests {
                 drawer(&reversible, seed, false),
                 drawer(&reversible, seed, false),
             );
-            let mut previous = History::default();
+            let mut previous = Sequence::default();
             for _ in 0..20 {
-                let history = one.next().unwrap();
-                assert_eq!(history, two.next().unwrap());
-                differ += usize::from(history != previous);
-                walk(&history, |at, step| match step {
-                    HistoryStep::Up(count) => assert!(at + count <= 4, "{history}"),
-                    HistoryStep::Down(count) => assert!(
+                let sequence = one.next().unwrap();
+                assert_eq!(sequence, two.next().unwrap());
+                differ += usize::from(sequence != previous);
+                walk(&sequence, |at, step| match step {
+                    SequenceStep::Up(count) => assert!(at + count <= 4, "{sequence}"),
+                    SequenceStep::Down(count) => assert!(
                         *count <= at && reversible[at - count..at].iter().all(|can| *can),
-                        "{history}"
+                        "{sequence}"
                     ),
-                    _ => assert!(at == 0 || at == 4, "{history} writes at {at}"),
+                    _ => assert!(at == 0 || at == 4, "{sequence} writes at {at}"),
                 });
-                previous = history;
+                previous = sequence;
             }
         }
         assert!(differ > 300, "{differ}");
@@ -200,7 +200,7 @@ mod tests {
         let mut between = 0;
         for _ in 0..50 {
             walk(&drawer.next().unwrap(), |at, step| {
-                let write = matches!(step, HistoryStep::Write { .. });
+                let write = matches!(step, SequenceStep::Write { .. });
                 between += usize::from(write && at > 0 && at < 3);
             });
         }

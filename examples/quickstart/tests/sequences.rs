@@ -1,6 +1,6 @@
 //! Random sequences of events: users write, the release is upgraded, rolled back and upgraded
 //! again, between any two migrations.
-//! `UPGRADE_HISTORIES=500 cargo test -p quickstart --test histories` tries more of them than a
+//! `UPGRADE_SEQUENCES=500 cargo test -p quickstart --test sequences` tries more of them than a
 //! build does.
 
 use upgrade_testkit::prelude::*;
@@ -12,7 +12,7 @@ async fn shop(cx: UpgradeContext) -> Result<()> {
             "every line belongs to an order",
             "select * from lines where order_id not in (select id from orders)",
         )
-        .histories()
+        .sequences()
         .rehearse()
         .await
 }

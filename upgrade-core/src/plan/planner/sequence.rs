@@ -1,24 +1,24 @@
-//! A history as steps: what is kept before each move, and what is compared after it.
+//! A sequence as steps: what is kept before each move, and what is compared after it.
 
 use std::collections::BTreeMap;
 
-use super::super::HistoryStep;
+use super::super::SequenceStep;
 use super::draft::Draft;
-use super::{Action, BASELINE, Equal, History};
+use super::{Action, BASELINE, Equal, Sequence};
 use crate::ids::Phase;
 
 impl Draft<'_> {
-    /// One attempt, so that nothing is judged after something was found: the shortest history that
+    /// One attempt, so that nothing is judged after something was found: the shortest sequence that
     /// fails is looked for elsewhere.
-    pub(super) fn history(&mut self, history: &History) {
+    pub(super) fn sequence(&mut self, sequence: &Sequence) {
         let all = &self.outline.migrations;
         self.attempt = 1;
         let mut applied = 0;
         // The label of what a boundary looked like, by the number of migrations below it.
         let mut seen = BTreeMap::from([(applied, BASELINE.to_owned())]);
-        for (index, step) in history.steps().iter().enumerate() {
+        for (index, step) in sequence.steps().iter().enumerate() {
             let (phase, now) = match *step {
-                HistoryStep::Write { seed } => {
+                SequenceStep::Write { seed } => {
                     let phase = if applied == 0 {
                         Phase::Baseline
                     } else {
@@ -28,8 +28,8 @@ impl Draft<'_> {
                     self.validate_at_release(phase, applied);
                     continue;
                 }
-                HistoryStep::Up(count) => (Phase::Expand, applied + count),
-                HistoryStep::Down(count) => (Phase::Rollback, applied - count),
+                SequenceStep::Up(count) => (Phase::Expand, applied + count),
+                SequenceStep::Down(count) => (Phase::Rollback, applied - count),
             };
             let before = self.keep_before(index);
             seen.entry(applied).or_insert_with(|| before.clone());

@@ -1,12 +1,12 @@
-//! Histories that have failed, in a file that a team commits.
+//! Sequences that have failed, in a file that a team commits.
 //!
 //! ```json
 //! {
 //!   "format": 1,
-//!   "about": "histories that have failed; they run first, and one that is not possible any more can be deleted",
-//!   "histories": [
+//!   "about": "sequences that have failed; they run first, and one that is not possible any more can be deleted",
+//!   "sequences": [
 //!     {
-//!       "history": "up 1; write seed 3; down 1",
+//!       "sequence": "up 1; write seed 3; down 1",
 //!       "seed": 7,
 //!       "rows": 50,
 //!       "found": "down/new-rows-lost: table public.orders"
@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use upgrade_core::plan::History;
+use upgrade_core::plan::Sequence;
 use upgrade_core::{Error, ErrorKind, Result};
 
 use crate::report_file::write_whole;
@@ -29,14 +29,14 @@ const FOLDER: &str = "upgrade-regressions";
 
 const FORMAT: u32 = 1;
 
-const ABOUT: &str = "histories that have failed; they run first, and one that is not possible \
+const ABOUT: &str = "sequences that have failed; they run first, and one that is not possible \
     any more can be deleted";
 
-/// A history that has failed, and the previous release that it failed from.
+/// A sequence that has failed, and the previous release that it failed from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Saved {
-    pub(super) history: History,
+    pub(super) sequence: Sequence,
     /// The seed of the previous release.
     pub(super) seed: u64,
     /// How many rows each of its tables had.
@@ -50,7 +50,7 @@ pub(super) struct Saved {
 struct Content {
     format: u32,
     about: String,
-    histories: Vec<Saved>,
+    sequences: Vec<Saved>,
 }
 
 /// The file of a test: its path, `__` for `::`, beside its manifest.
@@ -59,18 +59,18 @@ pub(super) fn path(manifest_dir: &Path, test: &str) -> PathBuf {
     manifest_dir.join(FOLDER).join(format!("{name}.json"))
 }
 
-/// The histories of a file, none where there is no file.
+/// The sequences of a file, none where there is no file.
 pub(super) fn read(path: &Path) -> Result<Vec<Saved>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => {
-            let message = format!("the histories in `{}` cannot be read", path.display());
+            let message = format!("the sequences in `{}` cannot be read", path.display());
             return Err(Error::new(ErrorKind::Io, message).with_source(source));
         }
     };
     let unusable = || {
-        let message = format!("`{}` holds no saved histories", path.display());
+        let message = format!("`{}` holds no saved sequences", path.display());
         Error::new(ErrorKind::InvalidInput, message)
             .with_hint("mend the line that is named, or delete the file")
     };
@@ -80,29 +80,29 @@ pub(super) fn read(path: &Path) -> Result<Vec<Saved>> {
         let found = content.format;
         return Err(unusable().with_source(format!("it has format {found}, not {FORMAT}")));
     }
-    Ok(content.histories)
+    Ok(content.sequences)
 }
 
 /// Adds one, unless it is there.
 pub(super) fn add(path: &Path, saved: &Saved) -> Result<()> {
-    let mut histories = read(path)?;
+    let mut sequences = read(path)?;
     let same = |other: &Saved| {
-        (&other.history, other.seed, other.rows) == (&saved.history, saved.seed, saved.rows)
+        (&other.sequence, other.seed, other.rows) == (&saved.sequence, saved.seed, saved.rows)
     };
-    if histories.iter().any(same) {
+    if sequences.iter().any(same) {
         return Ok(());
     }
-    histories.push(saved.clone());
+    sequences.push(saved.clone());
     let content = Content {
         format: FORMAT,
         about: ABOUT.to_owned(),
-        histories,
+        sequences,
     };
     let mut text = serde_json::to_string_pretty(&content)
         .map_err(|source| Error::new(ErrorKind::Internal, "no JSON").with_source(source))?;
     text.push('\n');
     write_whole(path, &text).map_err(|source| {
-        Error::new(ErrorKind::Io, "the history that failed was not saved").with_source(source)
+        Error::new(ErrorKind::Io, "the sequence that failed was not saved").with_source(source)
     })
 }
 
@@ -110,9 +110,9 @@ pub(super) fn add(path: &Path, saved: &Saved) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn saved(history: &str) -> Saved {
+    fn saved(sequence: &str) -> Saved {
         Saved {
-            history: history.parse().unwrap(),
+            sequence: sequence.parse().unwrap(),
             seed: 7,
             rows: 50,
             found: "down/new-rows-lost: table public.orders".to_owned(),
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(read(&path).unwrap(), all);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
-            text.contains("\"history\": \"up 1; write seed 3; down 1\""),
+            text.contains("\"sequence\": \"up 1; write seed 3; down 1\""),
             "{text}"
         );
     }
@@ -141,14 +141,14 @@ mod tests {
     fn a_file_that_cannot_be_used_is_named_with_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.json");
-        let good = r#"{"format": 1, "about": "", "histories": []}"#;
+        let good = r#"{"format": 1, "about": "", "sequences": []}"#;
         for (text, said) in [
             ("nonsense", "line 1"),
             (&*good.replace('1', "9"), "format 9"),
             (
                 &*good.replace(
                     "[]",
-                    r#"[{"history": "up 0", "seed": 1, "rows": 1, "found": ""}]"#,
+                    r#"[{"sequence": "up 0", "seed": 1, "rows": 1, "found": ""}]"#,
                 ),
                 "`up 0`",
             ),

@@ -1,10 +1,10 @@
-//! The search: saved histories first, then new ones, to the first that fails and the shortest of it.
+//! The search: saved sequences first, then new ones, to the first that fails and the shortest of it.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use upgrade_core::plan::{History, Outline, Plan};
+use upgrade_core::plan::{Outline, Plan, Sequence};
 use upgrade_core::report::{StepOutcome, StepReport};
 use upgrade_core::{Error, ErrorKind, Phase, Report, Result};
 
@@ -15,7 +15,7 @@ use super::shrink;
 use crate::display::print;
 use crate::rehearsal::Ready;
 
-/// What every history needs.
+/// What every sequence needs.
 pub(super) struct Search {
     pub(super) ready: Ready,
     pub(super) model: Option<Box<dyn Model>>,
@@ -23,9 +23,9 @@ pub(super) struct Search {
     pub(super) within: Duration,
 }
 
-/// A history that did not end as it should.
+/// A sequence that did not end as it should.
 struct Failure {
-    history: History,
+    sequence: Sequence,
     plan: Plan,
     result: Result<Report>,
 }
@@ -43,10 +43,10 @@ impl Search {
         }
     }
 
-    /// Runs the histories of the file, each from the previous release that it failed from.
+    /// Runs the sequences of the file, each from the previous release that it failed from.
     pub(super) async fn replay(&self, outline: &Outline, all: &[Saved]) -> Result<()> {
         for saved in all {
-            let plan = match Plan::from_history(outline, &saved.history, saved.seed) {
+            let plan = match Plan::from_sequence(outline, &saved.sequence, saved.seed) {
                 Ok(plan) => plan,
                 Err(error) => {
                     let file = self.file.display();
@@ -57,7 +57,7 @@ impl Search {
                 }
             };
             let ready = self.with_users().with_rows(saved.seed, saved.rows);
-            if let Some(failure) = judge(&ready, saved.history.clone(), plan, false).await? {
+            if let Some(failure) = judge(&ready, saved.sequence.clone(), plan, false).await? {
                 return Err(self.told(failure, "was saved"));
             }
         }
@@ -70,10 +70,10 @@ impl Search {
         let started = Instant::now();
         let mut ran = 0;
         while ran < cases && (ran == 0 || started.elapsed() < self.within) {
-            let history = drawer.next()?;
+            let sequence = drawer.next()?;
             ran += 1;
-            let plan = Plan::from_history(outline, &history, seed)?;
-            if let Some(failure) = judge(&self.with_users(), history, plan, true).await? {
+            let plan = Plan::from_sequence(outline, &sequence, seed)?;
+            if let Some(failure) = judge(&self.with_users(), sequence, plan, true).await? {
                 let failure = self.shortest(outline, failure).await?;
                 let kept = match saved::add(&self.file, &self.saved(&failure)) {
                     Ok(()) => "is saved",
@@ -86,7 +86,7 @@ impl Search {
             }
         }
         print(&format!(
-            "{ran} of {cases} histories passed in {:.1?}",
+            "{ran} of {cases} sequences passed in {:.1?}",
             started.elapsed()
         ));
         Ok(())
@@ -95,21 +95,21 @@ impl Search {
     /// The shortest one that fails, of those that follow from one that does.
     async fn shortest(&self, outline: &Outline, mut failure: Failure) -> Result<Failure> {
         let started = Instant::now();
-        let long = failure.history.clone();
+        let long = failure.sequence.clone();
         let mut tried = vec![long.clone()];
         'shorter: loop {
-            for history in shrink::shorter(&failure.history) {
+            for sequence in shrink::shorter(&failure.sequence) {
                 if started.elapsed() >= self.within {
                     break 'shorter;
                 }
-                let Ok(plan) = Plan::from_history(outline, &history, failure.plan.seed) else {
+                let Ok(plan) = Plan::from_sequence(outline, &sequence, failure.plan.seed) else {
                     continue;
                 };
-                if tried.contains(&history) {
+                if tried.contains(&sequence) {
                     continue;
                 }
-                tried.push(history.clone());
-                if let Some(shorter) = judge(&self.with_users(), history, plan, true).await? {
+                tried.push(sequence.clone());
+                if let Some(shorter) = judge(&self.with_users(), sequence, plan, true).await? {
                     failure = shorter;
                     continue 'shorter;
                 }
@@ -127,20 +127,20 @@ impl Search {
     fn saved(&self, failure: &Failure) -> Saved {
         let (seed, rows) = self.ready.rehearsal().drawn_from();
         Saved {
-            history: failure.history.clone(),
+            sequence: failure.sequence.clone(),
             seed,
             rows,
             found: failure.found(),
         }
     }
 
-    /// The error of a history that fails. Its report is written where the test keeps them.
+    /// The error of a sequence that fails. Its report is written where the test keeps them.
     fn told(&self, failure: Failure, kept: &str) -> Error {
         if let Err(error) = self.ready.record(&failure.result, &failure.plan) {
             print(&format!("warning: {error:?}"));
         }
         let Failure {
-            history, result, ..
+            sequence, result, ..
         } = failure;
         let hint = format!(
             "it {kept} in `{}` and runs first next time",
@@ -154,13 +154,13 @@ impl Search {
                 } else {
                     (ErrorKind::Failed, "fails")
                 };
-                Error::new(kind, format!("the history `{history}` {verdict}"))
+                Error::new(kind, format!("the sequence `{sequence}` {verdict}"))
                     .with_hint(hint)
                     .with_report(report)
             }
             Err(error) => {
                 let report = error.report().cloned();
-                let told = Error::new(error.kind(), format!("the history `{history}` broke off"))
+                let told = Error::new(error.kind(), format!("the sequence `{sequence}` broke off"))
                     .with_hint(hint)
                     .with_source(error);
                 match report {
@@ -188,38 +188,38 @@ impl Failure {
     }
 }
 
-/// Runs one history. An error that no step of the run has raised says nothing about the history,
+/// Runs one sequence. An error that no step of the run has raised says nothing about the sequence,
 /// nor does a run that was cancelled.
 async fn judge(
     ready: &Ready,
-    history: History,
+    sequence: Sequence,
     plan: Plan,
     probe: bool,
 ) -> Result<Option<Failure>> {
-    print(&format!("history: {history}"));
+    print(&format!("sequence: {sequence}"));
     // A run is large, and this one is awaited in two places.
     let result = Box::pin(ready.run(&plan, probe)).await;
     match &result {
         Ok(report) if report.passed => return Ok(None),
-        Err(error) if error.kind() == ErrorKind::Cancelled || !broke_in_history(error) => {
+        Err(error) if error.kind() == ErrorKind::Cancelled || !broke_in_sequence(error) => {
             return result.map(|_| None);
         }
         _ => {}
     }
     Ok(Some(Failure {
-        history,
+        sequence,
         plan,
         result,
     }))
 }
 
-/// Whether it was a step of the history that could not be carried out.
-fn broke_in_history(error: &Error) -> bool {
-    let in_history = |step: &StepReport| {
+/// Whether it was a step of the sequence that could not be carried out.
+fn broke_in_sequence(error: &Error) -> bool {
+    let in_sequence = |step: &StepReport| {
         let broke = matches!(step.outcome, StepOutcome::Error(_));
         broke && step.attempt > 0 && step.phase != Phase::Teardown
     };
     error
         .report()
-        .is_some_and(|report| report.steps.iter().any(in_history))
+        .is_some_and(|report| report.steps.iter().any(in_sequence))
 }

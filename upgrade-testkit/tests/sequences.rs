@@ -1,4 +1,4 @@
-//! Histories that are drawn: what they find, how short it gets, and that it is found again.
+//! Sequences that are drawn: what they find, how short it gets, and that it is found again.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,8 +16,8 @@ use tempfile::TempDir;
 use upgrade_core::Event;
 use upgrade_core::event::EventRecord;
 use upgrade_core::plan::Action;
-use upgrade_testkit::histories::Histories;
 use upgrade_testkit::prelude::*;
+use upgrade_testkit::sequences::Sequences;
 use upgrade_testkit::sqlx;
 
 const ORDERS: (&str, &str) = (
@@ -57,7 +57,7 @@ fn rehearsal(folder: &Path) -> Rehearsal {
         .without_template()
 }
 
-/// What each run of a search has done, in the words of a history.
+/// What each run of a search has done, in the words of a sequence.
 #[derive(Clone, Default)]
 struct Runs(Arc<Mutex<Vec<String>>>);
 
@@ -88,8 +88,8 @@ impl Runs {
     }
 }
 
-async fn failure(histories: Histories) -> (Error, String) {
-    let error = histories.rehearse().await.unwrap_err();
+async fn failure(sequences: Sequences) -> (Error, String) {
+    let error = sequences.rehearse().await.unwrap_err();
     let shown = format!("{error:?}");
     (error, shown)
 }
@@ -100,10 +100,10 @@ async fn a_loss_between_up_and_down_is_found_shortened_saved_and_run_first() {
     let saved = tempfile::tempdir().unwrap();
     let file = saved.path().join("orders.json");
 
-    let search = rehearsal(bad.path()).histories().saved_in(&file);
+    let search = rehearsal(bad.path()).sequences().saved_in(&file);
     let (error, shown) = failure(search).await;
     assert_eq!(error.kind(), ErrorKind::Failed, "{shown}");
-    let shortest = "the history `up 1; write seed 1; down 1` fails";
+    let shortest = "the sequence `up 1; write seed 1; down 1` fails";
     assert!(shown.starts_with(shortest), "{shown}");
     let report = error.report().unwrap();
     let found = report.findings_of(Severity::Error).next().unwrap();
@@ -117,7 +117,7 @@ async fn a_loss_between_up_and_down_is_found_shortened_saved_and_run_first() {
     let runs = Runs::default();
     let again = runs
         .listen(rehearsal(bad.path()))
-        .histories()
+        .sequences()
         .saved_in(&file);
     let (_, shown) = failure(again).await;
     assert!(shown.starts_with(shortest), "{shown}");
@@ -128,7 +128,7 @@ async fn a_loss_between_up_and_down_is_found_shortened_saved_and_run_first() {
     let drop_only = (PUTS_BACK.0, "drop sequence last_order;");
     let mended = folder(&[ORDERS, drop_only, CHANNEL]);
     let runs = Runs::default();
-    let search = runs.listen(rehearsal(mended.path())).histories();
+    let search = runs.listen(rehearsal(mended.path())).sequences();
     search.saved_in(&file).cases(3).rehearse().await.unwrap();
     let all = runs.all();
     assert_eq!((all.len(), all[0].as_str()), (4, saved_one), "{all:?}");
@@ -167,10 +167,10 @@ async fn values_that_a_down_cuts_are_found_and_what_only_the_new_release_knows_m
     let bad = folder(&[short, cut, new]);
     let search = rehearsal(bad.path())
         .writes(late)
-        .histories()
+        .sequences()
         .saved_in(&file);
     let (error, shown) = failure(search).await;
-    let shortest = "the history `up 2; write seed 1; down 2` fails";
+    let shortest = "the sequence `up 2; write seed 1; down 2` fails";
     assert!(shown.starts_with(shortest), "{shown}");
     let ids: Vec<&str> = error
         .report()
@@ -191,7 +191,7 @@ async fn a_good_folder_passes_and_saves_nothing() {
     let saved = tempfile::tempdir().unwrap();
     let file = saved.path().join("orders.json");
     let runs = Runs::default();
-    let search = runs.listen(rehearsal(good.path())).histories();
+    let search = runs.listen(rehearsal(good.path())).sequences();
     search.saved_in(&file).cases(6).rehearse().await.unwrap();
     assert_eq!(runs.all().len(), 6);
     assert!(!file.exists());
@@ -265,10 +265,10 @@ async fn a_model_misses_what_was_acknowledged() {
     let file = saved.path().join("orders.json");
 
     let bad = folder(&[ORDERS, (up, forgets)]);
-    let search = rehearsal(bad.path()).histories().saved_in(&file);
+    let search = rehearsal(bad.path()).sequences().saved_in(&file);
     let (error, shown) = failure(search.model(Notes::default())).await;
     assert!(
-        shown.starts_with("the history `up 1; write seed 1; down 1` fails"),
+        shown.starts_with("the sequence `up 1; write seed 1; down 1` fails"),
         "{shown}"
     );
     let found = error
@@ -280,7 +280,7 @@ async fn a_model_misses_what_was_acknowledged() {
     assert_eq!(found.finding.id, "note-lost", "{shown}");
 
     let good = folder(&[ORDERS, (up, keeps)]);
-    let search = rehearsal(good.path()).histories().saved_in(&file).cases(4);
+    let search = rehearsal(good.path()).sequences().saved_in(&file).cases(4);
     search.model(Notes::default()).rehearse().await.unwrap();
 }
 
@@ -293,17 +293,17 @@ async fn a_schema_that_the_down_leaves_otherwise_needs_no_write() {
     let bad = folder(&[ORDERS, forgets_the_default, CHANNEL]);
     let saved = tempfile::tempdir().unwrap();
     let file = saved.path().join("orders.json");
-    let search = rehearsal(bad.path()).histories().saved_in(&file);
+    let search = rehearsal(bad.path()).sequences().saved_in(&file);
     let (_, shown) = failure(search).await;
     assert!(
-        shown.starts_with("the history `up 1; down 1` fails"),
+        shown.starts_with("the sequence `up 1; down 1` fails"),
         "{shown}"
     );
     assert!(shown.contains("down/schema-differs"), "{shown}");
 }
 
 #[tokio::test]
-async fn a_write_that_the_system_refuses_is_a_history_that_broke_off() {
+async fn a_write_that_the_system_refuses_is_a_sequence_that_broke_off() {
     let refuses = (
         "alter table orders add constraint only_gifts check (note <> 'new') not valid;",
         "alter table orders drop constraint only_gifts;",
@@ -319,12 +319,12 @@ async fn a_write_that_the_system_refuses_is_a_history_that_broke_off() {
     let file = saved.path().join("orders.json");
     let search = rehearsal(bad.path())
         .writes(writes)
-        .histories()
+        .sequences()
         .saved_in(&file);
     let (error, shown) = failure(search).await;
     assert_eq!(error.kind(), ErrorKind::Inconclusive, "{shown}");
     assert!(
-        shown.starts_with("the history `up 1; write seed 1` could not be judged"),
+        shown.starts_with("the sequence `up 1; write seed 1` could not be judged"),
         "{shown}"
     );
     assert!(shown.contains("only_gifts"), "{shown}");
@@ -339,21 +339,21 @@ async fn skipped(cx: UpgradeContext) -> Result<()> {
     let file = saved.path().join("orders.json");
     std::fs::write(
         &file,
-        r#"{"format": 1, "about": "", "histories": [
-            {"history": "up 2; down 2", "seed": 7, "rows": 10, "found": "x"},
-            {"history": "up 1; down 1", "seed": 7, "rows": 10, "found": "x"}
+        r#"{"format": 1, "about": "", "sequences": [
+            {"sequence": "up 2; down 2", "seed": 7, "rows": 10, "found": "x"},
+            {"sequence": "up 1; down 1", "seed": 7, "rows": 10, "found": "x"}
         ]}"#,
     )?;
     let runs = Runs::default();
     let rehearsal = cx.upgrade().migrations(good.path()).without_template();
-    let search = runs.listen(rehearsal).histories().saved_in(&file);
+    let search = runs.listen(rehearsal).sequences().saved_in(&file);
     search.cases(0).rehearse().await?;
     assert_eq!(runs.all(), ["apply 0002, revert 0002"]);
     Ok(())
 }
 
 #[test]
-fn a_saved_history_that_is_not_possible_any_more_is_skipped_with_a_warning() {
+fn a_saved_sequence_that_is_not_possible_any_more_is_skipped_with_a_warning() {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "skipped::upgrade", "--nocapture"])
         .output()
@@ -362,26 +362,26 @@ fn a_saved_history_that_is_not_possible_any_more_is_skipped_with_a_warning() {
     assert!(output.status.success(), "{printed}");
     assert!(
         printed.contains(
-            "warning: the history `up 2; down 2` is not possible: \
+            "warning: the sequence `up 2; down 2` is not possible: \
              `up 2` where 1 migration can follow; it is skipped (delete it from `"
         ),
         "{printed}"
     );
 }
 
-/// Fails, and leaves its history beside the manifest; run by the test below.
+/// Fails, and leaves its sequence beside the manifest; run by the test below.
 #[upgrade_test(scenarios = [upgrade], seed = 7, rows = 10)]
 #[ignore = "it fails on purpose"]
 async fn saves(cx: UpgradeContext) -> Result<()> {
     let bad = folder(&[ORDERS, PUTS_BACK]);
     let rehearsal = cx.upgrade().migrations(bad.path()).without_template();
-    rehearsal.histories().rehearse().await
+    rehearsal.sequences().rehearse().await
 }
 
 #[test]
 fn a_failure_says_how_to_run_it_again_and_where_it_is_saved() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("upgrade-regressions");
-    let file = folder.join("histories__saves__upgrade.json");
+    let file = folder.join("sequences__saves__upgrade.json");
     let reports = tempfile::tempdir().unwrap();
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "saves::upgrade", "--ignored"])
@@ -395,8 +395,8 @@ fn a_failure_says_how_to_run_it_again_and_where_it_is_saved() {
     let _ = std::fs::remove_dir(&folder);
     assert!(!output.status.success(), "{printed}");
     for said in [
-        "the history `up 1; write seed 1; down 1` fails (it is saved in `",
-        "histories__saves__upgrade.json` and runs first next time)",
+        "the sequence `up 1; write seed 1; down 1` fails (it is saved in `",
+        "sequences__saves__upgrade.json` and runs first next time)",
         "FAILED saves custom",
         "to run it again: UPGRADE_TEST_SEED=7 ",
     ] {
@@ -407,6 +407,6 @@ fn a_failure_says_how_to_run_it_again_and_where_it_is_saved() {
             .contains("\"found\": \"down/new-rows-lost: table public.orders\"")
     );
     removed.unwrap();
-    let report = reports.path().join("histories/saves__upgrade.plan.json");
+    let report = reports.path().join("sequences/saves__upgrade.plan.json");
     assert!(report.exists(), "{printed}");
 }

@@ -11,16 +11,16 @@ use upgrade_core::{Result, UpgradeContext, Validator, Verdict, Writes, validator
 ///
 /// It writes through the endpoints of the context, as the release does that is live
 /// ([`UpgradeContext::is_upgraded`]), remembers what was acknowledged, and is asked at both
-/// releases whether the system still knows it. [`histories`](crate::histories) has an example.
+/// releases whether the system still knows it. [`sequences`](crate::sequences) has an example.
 #[async_trait]
 pub trait Model: Send + Sync + 'static {
-    /// A model that remembers nothing, for the next history.
+    /// A model that remembers nothing, for the next sequence.
     fn fresh(&self) -> Box<dyn Model>;
 
     /// Writes what it draws from [`UpgradeContext::seed`], and remembers what was acknowledged.
     ///
     /// # Errors
-    /// Any, when the system refuses: the history has then failed.
+    /// Any, when the system refuses: the sequence has then failed.
     async fn write(&mut self, cx: &UpgradeContext) -> Result<()>;
 
     /// Whether the system still has all that was acknowledged. One that remembers nothing passes.
