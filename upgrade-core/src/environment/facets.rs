@@ -88,6 +88,20 @@ pub trait Snapshots: Send + Sync {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) for a label that was never taken.
     async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()>;
+
+    /// Gives up the state of a label, which no later step of a plan needs: what it takes in memory or
+    /// on disk is free again. By default nothing is given up before the teardown.
+    ///
+    /// # Behavior
+    /// - All other labels are kept, and the live state is as it was.
+    /// - A label that was never taken is no error.
+    ///
+    /// # Errors
+    /// Any kind; the run continues, and the teardown removes the state.
+    async fn forget(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        let _ = (cx, label);
+        Ok(())
+    }
 }
 
 /// The rows in which two states of the system differ.

@@ -1,9 +1,9 @@
 //! What was done before a step, told from the plan: every step that comes before one in its
 //! attempt was done, or the attempt would have ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, BASELINE, Equal, Plan, Step};
+use super::{Action, BASELINE, Equal, Plan, Step, StepId};
 use crate::ids::Phase;
 
 /// The steps before one in its attempt, in order.
@@ -107,6 +107,39 @@ pub(crate) fn below<'p>(
 ) -> Option<&'p str> {
     let across = equal == Equal::Written || step.phase == Phase::Rollback;
     across.then(|| way_up(plan, step, observed).from)
+}
+
+/// The states that a plan keeps, by the last step that needs each. The baseline is needed until the end.
+pub(crate) fn last_needed(plan: &Plan) -> BTreeMap<StepId, Vec<String>> {
+    let mut last: BTreeMap<&str, StepId> = BTreeMap::new();
+    for step in &plan.steps {
+        let mut needed: Vec<&str> = restored(plan, step).into_iter().collect();
+        match &step.action {
+            Action::Snapshot { label } | Action::Restore { label } | Action::Observe { label } => {
+                needed.push(label);
+            }
+            Action::Compare { with, equal } => {
+                needed.push(with);
+                needed.extend(below(plan, step, with, *equal));
+            }
+            Action::MergeLate { with, .. } => needed.push(with),
+            Action::Settle {
+                before,
+                after,
+                label,
+                ..
+            } => needed.extend([before, after, label].map(String::as_str)),
+            _ => {}
+        }
+        last.extend(needed.into_iter().map(|label| (label, step.id)));
+    }
+    let mut by_step: BTreeMap<StepId, Vec<String>> = BTreeMap::new();
+    for (label, step) in last {
+        if label != BASELINE {
+            by_step.entry(step).or_default().push(label.to_owned());
+        }
+    }
+    by_step
 }
 
 /// Whether a plan takes a down of every migration that it applies.

@@ -150,6 +150,15 @@ impl Release {
             let Some(is_table) = relations.get(&table.path) else {
                 continue;
             };
+            // Most tables accept all, which takes one round trip.
+            let kinds = StatementKind::ALL.into_iter();
+            let all: String = kinds
+                .flat_map(|kind| table.statements(kind, *is_table))
+                .map(|statement| format!("{statement};\nrollback to savepoint tried;\n"))
+                .collect();
+            if attempt(session, &all).await?.is_ok() {
+                continue;
+            }
             for kind in StatementKind::ALL {
                 for statement in table.statements(kind, *is_table) {
                     if let Some(answer) = self.refusal(session, &statement).await? {
@@ -162,7 +171,7 @@ impl Release {
             }
         }
         session
-            .execute("rollback")
+            .execute("rollback; reset log_min_messages")
             .await
             .map_err(sql("a transaction"))?;
         Ok(refused)
@@ -170,26 +179,34 @@ impl Release {
 
     /// What the server answers to a statement that it does not accept; nothing of it stays.
     async fn refusal(&self, session: &mut PgConnection, sql: &str) -> Result<Option<String>> {
-        let tried = session
-            .execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())))
-            .await;
-        session
-            .execute("rollback to savepoint tried")
-            .await
-            .map_err(|source| failed("a transaction", source))?;
-        match tried {
-            Ok(_) => Ok(None),
-            Err(sqlx::Error::Database(error)) => {
-                let code = error.code();
-                let is_of_row = |code: &str| {
-                    let of_values = OF_VALUES.iter().any(|class| code.starts_with(class));
-                    NO_REFUSAL.contains(&code) || (self.is_live && of_values)
-                };
-                let counts = !code.is_some_and(|code| is_of_row(&code));
-                Ok(counts.then(|| answer(&*error)))
-            }
-            Err(error) => Err(failed("an answer", error)),
-        }
+        let Err(error) = attempt(session, sql).await? else {
+            return Ok(None);
+        };
+        let code = error.code();
+        let is_of_row = |code: &str| {
+            let of_values = OF_VALUES.iter().any(|class| code.starts_with(class));
+            NO_REFUSAL.contains(&code) || (self.is_live && of_values)
+        };
+        let counts = !code.is_some_and(|code| is_of_row(&code));
+        Ok(counts.then(|| answer(&*error)))
+    }
+}
+
+/// Makes statements, of which nothing stays, and answers with the server's error.
+async fn attempt(
+    session: &mut PgConnection,
+    sql: &str,
+) -> Result<std::result::Result<(), Box<dyn sqlx::error::DatabaseError>>> {
+    let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    let made = session.execute(sql).await;
+    session
+        .execute("rollback to savepoint tried")
+        .await
+        .map_err(|source| failed("a transaction", source))?;
+    match made {
+        Ok(_) => Ok(Ok(())),
+        Err(sqlx::Error::Database(error)) => Ok(Err(error)),
+        Err(error) => Err(failed("an answer", error)),
     }
 }
 

@@ -13,6 +13,7 @@ use super::steps::requests::Flow;
 use super::steps::{self, rollback, service_faults};
 use super::{Runner, end};
 use crate::context::UpgradeContext;
+use crate::environment::EMPTY;
 use crate::error::{Error, ErrorKind, Failure, Result};
 use crate::event::{Event, EventHub, millis};
 use crate::finding::{Finding, Severity, is_meant};
@@ -131,6 +132,7 @@ impl Run<'_> {
             .iter()
             .filter(|step| step.action != Action::Teardown)
         {
+            self.forget(cx, step).await;
             let skip = match ended {
                 // Without attempt 0 nothing else makes sense.
                 Some(0) => true,
@@ -197,6 +199,25 @@ impl Run<'_> {
                 self.plan.steps.iter().any(of_crash)
             }
             _ => false,
+        }
+    }
+
+    /// Gives up the states that no step from this one on needs.
+    async fn forget(&mut self, cx: &UpgradeContext, step: &Step) {
+        let Some(snapshots) = self.environment.snapshots() else {
+            return;
+        };
+        let still = self.last_needed.split_off(&step.id);
+        let over = std::mem::replace(&mut self.last_needed, still);
+        for label in over.into_values().flatten() {
+            if self.snapshots.remove(&label).is_none() || label == EMPTY {
+                continue;
+            }
+            let cx = self.context(cx, step.phase, Duration::from_secs(60));
+            let forgetting = snapshots.forget(&cx, &label);
+            if let Err(error) = within_reach(&cx, "give up a state", forgetting).await {
+                tracing::warn!(?error, label, "a state is kept until the teardown");
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use crate::finding::{Finding, KnownFinding};
 use crate::ids::{MigrationId, Phase};
 use crate::migration::{Migration, Status};
 use crate::observation::Observation;
-use crate::plan::Plan;
+use crate::plan::{Plan, StepId, past};
 use crate::report::{MigrationReport, Report};
 use crate::upgrade::Upgrade;
 
@@ -34,6 +34,8 @@ pub(super) struct Run<'a> {
     pub(super) looks: Looks,
     /// The states that are kept.
     pub(super) snapshots: BTreeMap<String, KeptState>,
+    /// The states that were not given up yet, by the last step that needs each.
+    pub(super) last_needed: BTreeMap<StepId, Vec<String>>,
     /// What crashes have left.
     pub(super) crashes: Crashes,
     /// The migration that was interrupted last, until it is applied or undone.
@@ -45,6 +47,8 @@ pub(super) struct Run<'a> {
     pub(super) applied: Vec<MigrationId>,
     /// Those of them that were there before this run applied them: it never rolls them back.
     pub(super) foreign: BTreeSet<MigrationId>,
+    /// The migrations that were pending before this run applied them for the first time.
+    pub(super) pending: BTreeSet<MigrationId>,
     /// Whether the upgrade is final: nothing is rolled back any more.
     pub(super) finalized: bool,
     /// How many instances of services are those of the new release.
@@ -101,11 +105,13 @@ impl<'a> Run<'a> {
             observations: BTreeMap::new(),
             looks: Looks::default(),
             snapshots: [(EMPTY.to_owned(), KeptState::default())].into(),
+            last_needed: past::last_needed(plan),
             crashes: Crashes::default(),
             crashed: None,
             prepared: None,
             applied: Vec::new(),
             foreign: BTreeSet::new(),
+            pending: BTreeSet::new(),
             finalized: false,
             replaced: 0,
             drift: BTreeSet::new(),
@@ -169,8 +175,12 @@ impl<'a> Run<'a> {
     ) -> Result<Arc<dyn Migration>> {
         let migration = steps::migration(self, id)?;
         if !self.applied.contains(id) {
-            if migration.status(cx).await? != Status::Pending {
-                self.foreign.insert(id.clone());
+            // In staging nobody else applies anything, so what was pending once is this run's.
+            if !self.environment.is_disposable() || !self.pending.contains(id) {
+                match migration.status(cx).await? {
+                    Status::Pending => self.pending.insert(id.clone()),
+                    _ => self.foreign.insert(id.clone()),
+                };
             }
             self.applied.push(id.clone());
         }

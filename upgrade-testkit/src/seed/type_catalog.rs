@@ -9,7 +9,7 @@ use super::types::{Kind, SqlType};
 /// Composites and arrays nested deeper than this count as unknown.
 const DEEPEST: usize = 12;
 
-/// Every type of a database, by oid.
+/// Every type that a table of a database uses, by oid.
 pub(crate) struct TypeCatalog {
     types: BTreeMap<i64, Entry>,
 }
@@ -33,8 +33,21 @@ struct Entry {
     field_typmods: Vec<i32>,
 }
 
-// `to_jsonb` reaches the multirange's column where the server has one.
+// Those of the columns of tables, and what they are made of. `to_jsonb` reaches the multirange's column
+// where the server has one.
 const TYPES: &str = "
+WITH RECURSIVE used(oid) AS (
+    SELECT a.atttypid FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+     WHERE c.relkind IN ('r', 'p', 'f') AND c.relnamespace <> 'pg_catalog'::regnamespace
+       AND a.attnum > 0 AND NOT a.attisdropped
+    UNION
+    SELECT part.oid FROM used JOIN pg_type t ON t.oid = used.oid, LATERAL (
+        SELECT t.typelem UNION ALL SELECT t.typbasetype
+        UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid
+        UNION ALL SELECT r.rngtypid FROM pg_range r WHERE (to_jsonb(r) ->> 'rngmultitypid')::oid = t.oid
+        UNION ALL SELECT a.atttypid FROM pg_attribute a
+         WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) part(oid)
+     WHERE part.oid <> 0)
 SELECT t.oid::int8 AS oid, t.typname::text AS name, format_type(t.oid, -1) AS printed, t.typtype::text AS kind,
        t.typcategory = 'A' AND t.typelem <> 0 AS is_array, t.typelem::int8 AS element,
        coalesce((SELECT e.typdelim::text FROM pg_type e WHERE e.oid = t.typelem), ',') AS delimiter,
@@ -50,7 +63,7 @@ SELECT t.oid::int8 AS oid, t.typname::text AS name, format_type(t.oid, -1) AS pr
               AND NOT a.attisdropped AND t.typtype = 'c' ORDER BY a.attnum) AS field_types,
        ARRAY(SELECT a.atttypmod FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0
               AND NOT a.attisdropped AND t.typtype = 'c' ORDER BY a.attnum) AS field_typmods
-  FROM pg_type t
+  FROM pg_type t JOIN used ON used.oid = t.oid
  WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relnamespace = 'pg_catalog'::regnamespace)";
 
 impl TypeCatalog {

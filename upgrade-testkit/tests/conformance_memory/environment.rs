@@ -48,6 +48,7 @@ pub(crate) enum Bug {
     UnknownLabelIsEmpty,
     SnapshotIsLive,
     KeepsTheFirstLabel,
+    ForgetsEveryLabel,
     RestoreForgetsARow,
     RestoreDropsTheLabel,
     RestoresAnything,

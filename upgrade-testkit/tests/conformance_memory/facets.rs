@@ -111,6 +111,18 @@ impl Snapshots for InMemory {
         let live = self.server.get(&self.live()?)?;
         live.write(cx, |live| *live = tables).await
     }
+
+    async fn forget(&self, _: &UpgradeContext, label: &str) -> Result<()> {
+        let mut made = lock(&self.made);
+        if self.bug == Bug::ForgetsEveryLabel {
+            for url in std::mem::take(&mut made.snapshots).into_values() {
+                self.server.remove(&url);
+            }
+        } else if let Some(url) = made.snapshots.remove(label) {
+            self.server.remove(&url);
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
-use super::{PATIENCE, PostgresEnvironment, fresh_name};
+use super::{PATIENCE, PostgresEnvironment, State, fresh_name};
 use crate::context::UpgradeContext;
 use crate::environment::{At, EMPTY, RowComparison, Snapshots};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,11 +25,17 @@ impl Snapshots for PostgresEnvironment {
         self.only_disposable()?;
         let live = self.database()?;
         // What the label keeps is overwritten, so it is known again only when that has ended well.
-        let earlier = self.state(|state| state.snapshots.remove(label));
+        let earlier = self.state(|state| {
+            state.releases.remove(label);
+            state.snapshots.remove(label)
+        });
         let name = match earlier {
             Some(kept) => kept.name().to_owned(),
             None => {
-                let number = self.state(|state| state.copies.len());
+                let number = self.state(|state| {
+                    state.copied += 1;
+                    state.copied - 1
+                });
                 derived_name(live.name(), &format!("s{number}"))
             }
         };
@@ -57,6 +63,34 @@ impl Snapshots for PostgresEnvironment {
         cx.bounded("restore a snapshot", self.put_back(cx, &kept))
             .await?
     }
+
+    async fn forget(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        self.only_disposable()?;
+        cx.bounded("give up a snapshot", self.drop_state(label))
+            .await?
+    }
+}
+
+impl PostgresEnvironment {
+    /// Drops the copy that keeps a state.
+    async fn drop_state(&self, label: &str) -> Result<()> {
+        let live = self.database()?;
+        let past = self.state(|state| {
+            state.releases.remove(label);
+            state.past.take_if(|(of, _)| of == label)
+        });
+        if let Some((_, session)) = past {
+            close(session).await;
+        }
+        let Some(kept) = self.state(|state| state.snapshots.remove(label)) else {
+            return Ok(());
+        };
+        let mut admin = self.admin_session(&live).await?;
+        kept.drop(&mut admin).await?;
+        self.keep_admin(admin).await;
+        self.state(|state| state.copies.remove(kept.name()));
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -69,9 +103,13 @@ impl RowComparison for PostgresEnvironment {
         requests: &[RowDiffRequest],
     ) -> Result<BTreeMap<String, RowDiff>> {
         self.only_disposable()?;
-        let (from, to) = (self.at(from)?, self.at(to)?);
+        let databases = (self.at(from)?, self.at(to)?);
         let compare = async {
-            let (mut before, mut after) = tokio::try_join!(from.connect(), to.connect())?;
+            let sessions = (
+                self.session_at(from, &databases.0),
+                self.session_at(to, &databases.1),
+            );
+            let (mut before, mut after) = tokio::try_join!(sessions.0, sessions.1)?;
             let options = RowDiffOptions::default();
             let found = rowdiff::diff_all(&mut before, &mut after, requests, &options)
                 .await
@@ -79,8 +117,8 @@ impl RowComparison for PostgresEnvironment {
                     Error::new(ErrorKind::Database, "the rows could not be compared")
                         .with_source(source)
                 })?;
-            close(before).await;
-            close(after).await;
+            self.keep_at(from, before).await;
+            self.keep_at(to, after).await;
             Ok(found)
         };
         cx.bounded("compare rows", compare).await?
@@ -118,10 +156,12 @@ impl PostgresEnvironment {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Ends the session in the database, before that is copied or replaced.
+    /// Ends the sessions in the database and in its copies, before one of them is copied or replaced.
     async fn leave(&self) {
         drop(self.state(|state| (state.holds.take(), state.lock_queue.take())));
-        if let Some(session) = self.state(|state| state.live.take()) {
+        let past = |state: &mut State| state.past.take().map(|(_, session)| session);
+        let kept = self.state(|state| [past(state), state.live.take()]);
+        for session in kept.into_iter().flatten() {
             close(session).await;
         }
     }

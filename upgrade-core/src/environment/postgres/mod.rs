@@ -6,7 +6,7 @@ mod sessions;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, Scope};
 use crate::postgres::cluster::{self, ClusterObject};
 use crate::postgres::database::{close, derived_name};
-use crate::postgres::{Database, LockQueue, Observer, Watch};
+use crate::postgres::{Database, LockQueue, Observer, Release, Watch};
 
 pub use self::source::{DatabaseSource, Existing};
 
@@ -46,8 +46,11 @@ pub struct PostgresEnvironment {
 struct State {
     database: Option<Database>,
     snapshots: BTreeMap<String, Database>,
-    /// The names of all copies that were begun, whatever became of them.
+    /// The tables of the releases that were read from these, to try their statements.
+    releases: BTreeMap<String, Arc<Release>>,
+    /// The names of all copies that were begun, whatever became of them, and how many there were.
     copies: BTreeSet<String>,
+    copied: u32,
     watch: Option<Watch>,
     lock_queue: Option<LockQueue>,
     /// What was on the server before the first migration, and before the one that is monitored.
@@ -57,6 +60,8 @@ struct State {
     /// that needs one: a new one takes some milliseconds, and knows nothing of the catalog yet.
     live: Option<PgConnection>,
     admin: Option<PgConnection>,
+    /// A session in the copy of a state, with the label of the state.
+    past: Option<(String, PgConnection)>,
     /// The session that keeps a snapshot open, until the next fault has struck.
     holds: Option<PgConnection>,
 }
@@ -98,7 +103,10 @@ impl PostgresEnvironment {
     /// Tells where a state is kept that another process has kept.
     #[cfg(feature = "docker")]
     pub(super) fn knows(&self, label: &str, kept: Database) {
-        self.state(|state| state.snapshots.insert(label.to_owned(), kept));
+        self.state(|state| {
+            state.releases.remove(label);
+            state.snapshots.insert(label.to_owned(), kept)
+        });
     }
 
     fn state<T>(&self, read: impl FnOnce(&mut State) -> T) -> T {
@@ -147,6 +155,31 @@ impl PostgresEnvironment {
         match alive(self.state(|state| state.live.take())).await {
             Some(session) => Ok(session),
             None => live.connect().await,
+        }
+    }
+
+    /// A session in the database at a state: the one that is kept, if it still lives.
+    async fn session_at(&self, at: &At, database: &Database) -> Result<PgConnection> {
+        let At::Snapshot(label) = at else {
+            return self.live_session(database).await;
+        };
+        if let Some((of, session)) = self.state(|state| state.past.take()) {
+            if of != *label {
+                close(session).await;
+            } else if let Some(session) = alive(Some(session)).await {
+                return Ok(session);
+            }
+        }
+        database.connect().await
+    }
+
+    async fn keep_at(&self, at: &At, session: PgConnection) {
+        let At::Snapshot(label) = at else {
+            return self.keep_live(session).await;
+        };
+        let other = self.state(|state| state.past.replace((label.clone(), session)));
+        if let Some((_, other)) = other {
+            close(other).await;
         }
     }
 
@@ -236,15 +269,9 @@ impl Environment for PostgresEnvironment {
     async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation> {
         let database = self.at(at)?;
         let observe = async {
-            let mut session = match at {
-                At::Live => self.live_session(&database).await?,
-                At::Snapshot(_) => database.connect().await?,
-            };
+            let mut session = self.session_at(at, &database).await?;
             let observation = self.observer.observe(&mut session, scope).await?;
-            match at {
-                At::Live => self.keep_live(session).await,
-                At::Snapshot(_) => close(session).await,
-            }
+            self.keep_at(at, session).await;
             Ok(observation)
         };
         cx.bounded("observe", observe).await?
@@ -257,10 +284,11 @@ impl Environment for PostgresEnvironment {
     async fn teardown(&self, cx: &UpgradeContext) -> Result<()> {
         drop(self.state(|state| (state.watch.take(), state.lock_queue.take())));
         let sessions = self.state(|state| {
+            let past = state.past.take().map(|(_, session)| session);
             let kept = [&mut state.live, &mut state.admin, &mut state.holds];
-            kept.map(Option::take)
+            kept.map(Option::take).into_iter().chain([past])
         });
-        for session in sessions.into_iter().flatten() {
+        for session in sessions.flatten() {
             close(session).await;
         }
         let Some(database) = self.state(|state| state.database.clone()) else {

@@ -1,6 +1,8 @@
 //! What a migration leaves in sessions and on the server, whom it made wait, and which statements of
 //! a release it breaks.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::PostgresEnvironment;
@@ -9,7 +11,6 @@ use crate::environment::{At, Refusal, SessionMonitor, StatementTrial};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::postgres::cluster::{self, ClusterObject};
-use crate::postgres::database::close;
 use crate::postgres::{Database, LockQueue, Release, Watch};
 
 #[async_trait]
@@ -61,15 +62,33 @@ impl SessionMonitor for PostgresEnvironment {
 impl StatementTrial for PostgresEnvironment {
     async fn try_statements(&self, cx: &UpgradeContext, of: &At) -> Result<Vec<Refusal>> {
         self.only_disposable()?;
-        let is_live = *of == At::Live;
-        let (of, live) = (self.at(of)?, self.database()?);
+        let label = match of {
+            At::Live => None,
+            At::Snapshot(label) => Some(label),
+        };
+        let is_live = label.is_none();
+        let (database, live) = (self.at(of)?, self.database()?);
         let tried = async {
-            let mut session = of.connect().await?;
-            let release = Release::read(&mut session, &self.observer, is_live).await?;
-            close(session).await;
-            let mut session = live.connect().await?;
+            let known = match label {
+                Some(label) => self.state(|state| state.releases.get(label).cloned()),
+                None => None,
+            };
+            let release = match known {
+                Some(release) => release,
+                None => {
+                    let mut session = self.session_at(of, &database).await?;
+                    let release = Release::read(&mut session, &self.observer, is_live).await?;
+                    self.keep_at(of, session).await;
+                    Arc::new(release)
+                }
+            };
+            if let Some(label) = label {
+                // The copy that keeps a state does not change.
+                self.state(|state| state.releases.insert(label.clone(), Arc::clone(&release)));
+            }
+            let mut session = self.live_session(&live).await?;
             let refused = release.tried(&mut session).await?;
-            close(session).await;
+            self.keep_live(session).await;
             Ok(refused)
         };
         cx.bounded("try the statements of a release", tried).await?

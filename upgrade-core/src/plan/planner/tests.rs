@@ -1,5 +1,6 @@
 //! What plans look like, and the laws that all of them keep.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ use super::*;
 use crate::environment::Capabilities;
 use crate::ids::Version;
 use crate::migration::{MigrationId, Reversibility};
-use crate::plan::Moment;
+use crate::plan::{Moment, past};
 
 fn outline(reversible: &[bool]) -> Outline {
     Outline {
@@ -506,4 +507,41 @@ fn the_test_of_a_migration_begins_at_the_state_before_it_in_an_attempt_of_its_ow
     assert!(
         matches!(&first.next().unwrap().action, Action::Restore { label } if label == BASELINE)
     );
+}
+
+/// How many states are kept at most at the same time.
+fn kept_at_once(plan: &Plan) -> usize {
+    let mut needed = past::last_needed(plan);
+    let mut kept = BTreeSet::new();
+    let mut most = 0;
+    for step in &plan.steps {
+        if let Action::Snapshot { label } = &step.action {
+            kept.insert(label.clone());
+        }
+        most = most.max(kept.len());
+        for label in needed.remove(&step.id).into_iter().flatten() {
+            kept.remove(&label);
+        }
+    }
+    most
+}
+
+#[test]
+fn the_states_that_are_kept_at_once_do_not_grow_with_the_migrations() {
+    for scenario in [
+        Scenario::Upgrade,
+        Scenario::RoundTrip,
+        Scenario::Rollback,
+        Scenario::Rerun,
+        Scenario::OutOfOrder,
+        Scenario::FreshInstall,
+    ] {
+        let [few, many] = [3, 30].map(|count| {
+            let mut outline = outline(&vec![true; count]);
+            outline.writes = true;
+            kept_at_once(&plan(&outline, scenario, 0).unwrap())
+        });
+        assert_eq!(few, many, "{scenario}");
+        assert!(few <= 4, "{scenario}: {few}");
+    }
 }

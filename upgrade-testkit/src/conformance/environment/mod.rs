@@ -148,6 +148,7 @@ macro_rules! for_each_environment_clause {
             restore_equals_the_observation_at_the_snapshot: "snapshots",
             a_label_can_be_restored_again: "snapshots",
             restoring_an_unknown_label_is_not_found: "snapshots",
+            forgetting_a_label_keeps_the_others: "snapshots",
             the_empty_system_has_nothing_in_it: "empty",
             the_empty_system_can_be_restored_again: "empty",
             emptying_keeps_the_labels: "empty",

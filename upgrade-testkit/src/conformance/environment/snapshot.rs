@@ -119,6 +119,35 @@ pub async fn restoring_an_unknown_label_is_not_found(
 }
 
 /// Keeps the present state under a label, and tells what it is.
+/// A label that is given up takes no other with it, and the live state stays. One that was never taken
+/// can be given up.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn forgetting_a_label_keeps_the_others(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("forgetting_a_label_keeps_the_others");
+    prepared(clause, fixture, async |environment, cx| {
+        let snapshots = facet!(clause, environment.snapshots(), NONE);
+        let kept = keep(clause, environment, snapshots, cx).await?;
+        clause.fixture("disturb", fixture.disturb(cx).await)?;
+        clause.ok("`take`", snapshots.take(cx, "other").await)?;
+        let before = live(clause, environment, cx).await?;
+        for label in ["other", "never taken"] {
+            clause.ok("`forget`", snapshots.forget(cx, label).await)?;
+        }
+        let after = live(clause, environment, cx).await?;
+        clause.same_observation("the observation after `forget`", &before, &after)?;
+        clause.ok("`restore`", snapshots.restore(cx, "kept").await)?;
+        let seen = live(clause, environment, cx).await?;
+        clause.same_observation("the observation after `restore`", &kept, &seen)?;
+        // A label can be taken again after it was given up.
+        clause.ok("`take` again", snapshots.take(cx, "other").await)?;
+        clause.ok("`restore` again", snapshots.restore(cx, "other").await)?;
+        clause.holds()
+    })
+    .await
+}
+
 async fn keep(
     clause: Clause,
     environment: &dyn Environment,
