@@ -242,6 +242,64 @@ async fn a_test_of_no_migration_or_with_rows_that_do_not_fit_is_an_error() {
 }
 
 #[tokio::test]
+async fn what_lies_above_a_migration_that_fails_over_rows_is_judged() {
+    let files = [
+        (
+            "1_people.up.sql",
+            "create table people (id bigint primary key, age text not null);",
+        ),
+        ("1_people.down.sql", "drop table people;"),
+        (
+            "2_number.up.sql",
+            "alter table people alter column age type int using age::int;",
+        ),
+        (
+            "2_number.down.sql",
+            "alter table people alter column age type text;",
+        ),
+        ("3_index.up.sql", "create index people_age on people (age);"),
+        ("3_index.down.sql", "select 1;"),
+    ];
+    let of = |files: &[(&str, &str)]| {
+        let folder = folder(files);
+        let one_more = writes_fn("somebody comes", |cx: UpgradeContext| async move {
+            let mut connection = cx.connect().await?;
+            let sql = "insert into people select 4711 + count(*), '7' from people";
+            sqlx_execute(&mut connection, sql).await
+        });
+        async move {
+            let rehearsal = rehearsal(folder.path())
+                .seed_with(|seeder| seeder.column("public.people.age", Just("old".to_owned())))
+                .scenario(Scenario::RoundTrip)
+                .writes(one_more.at_any_release());
+            rehearsal.report().await.unwrap()
+        }
+    };
+    let report = of(&files).await;
+    let found = failures(&report);
+    assert!(found.contains(&"up/failed"), "{report}");
+    assert!(found.contains(&"down/schema-differs"), "{report}");
+    let notes = report.findings_of(Severity::Note);
+    let rebuilt = notes.filter(|found| found.finding.id == "data/state-rebuilt");
+    assert_eq!(rebuilt.count(), 1, "{report}");
+
+    // One that fails without rows, too, keeps the rest from being judged.
+    let mut broken = files;
+    broken[2].1 = "alter table peple add column more int;";
+    let report = of(&broken).await;
+    assert!(
+        !failures(&report).contains(&"down/schema-differs"),
+        "{report}"
+    );
+    let unjudged: Vec<String> = report
+        .unjudged
+        .iter()
+        .flat_map(|one| one.migrations.iter().map(ToString::to_string))
+        .collect();
+    assert!(unjudged.contains(&"3_index".to_owned()), "{report}");
+}
+
+#[tokio::test]
 async fn a_loss_fails_unless_it_is_declared() {
     let folder = folder(&[
         ("1_orders.sql", ORDERS),

@@ -1,7 +1,7 @@
 //! What the files show before any of them runs.
 
 use super::FindingKind;
-use super::kind::scenarios::{EVERY, INSPECT};
+use super::kind::scenarios::{EVERY, INSPECT, REBUILT};
 use crate::finding::Severity::{Error, Note, Warning};
 
 pub(super) const KINDS: &[FindingKind] = &[
@@ -67,6 +67,15 @@ pub(super) const KINDS: &[FindingKind] = &[
         scenarios: EVERY,
         breaks: "what a migration does to the rows of this table is not tested; where a pending migration touches it, the run ends as inconclusive",
         mend: "give the table rows: `Seeder::column`, `Seeder::table` or `Seeder::setting` in `.seed_with(..)`",
+    },
+    FindingKind {
+        id: "data/state-rebuilt",
+        title: "a state that no step reached was made from an empty system",
+        severity: Note,
+        otherwise: "",
+        scenarios: REBUILT,
+        breaks: "nothing breaks, but later migrations were judged with the rows that the seeder writes, and not with those of the previous release",
+        mend: "mend the migration that failed, which the report names first; then all are judged with the same rows",
     },
     FindingKind {
         id: "file/down-missing",

@@ -127,6 +127,8 @@ pub(super) mod scenarios {
     /// Those that monitor the sessions of a migration.
     pub(crate) const MONITORED: &[Scenario] = &[Upgrade, RoundTrip];
     pub(crate) const RERUN: &[Scenario] = &[Rerun];
+    /// Those in which each migration begins at the state that the one before it left.
+    pub(crate) const REBUILT: &[Scenario] = &[RoundTrip, Rerun];
     /// Those that run downs one by one.
     pub(crate) const DOWN: &[Scenario] = &[RoundTrip, Rerun];
     pub(crate) const ROUND_TRIP: &[Scenario] = &[RoundTrip];

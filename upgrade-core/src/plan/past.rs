@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, BASELINE, Equal, Plan, Step, StepId};
-use crate::ids::Phase;
+use crate::ids::{MigrationId, Phase};
 
 /// The steps before one in its attempt, in order.
 pub(crate) fn before<'p>(
@@ -107,6 +107,31 @@ pub(crate) fn below<'p>(
 ) -> Option<&'p str> {
     let across = equal == Equal::Written || step.phase == Phase::Rollback;
     across.then(|| way_up(plan, step, observed).from)
+}
+
+/// The migrations that are applied in the state of a label, in order, where the plan says that it
+/// comes about by ups alone.
+pub(crate) fn applied_at(plan: &Plan, label: &str) -> Option<Vec<MigrationId>> {
+    if label == BASELINE {
+        return Some(Vec::new());
+    }
+    let keeps =
+        |step: &&Step| matches!(&step.action, Action::Snapshot { label: of } if of == label);
+    let kept = plan.steps.iter().find(keeps)?;
+    let mut applied = applied_at(plan, restored(plan, kept)?)?;
+    let since = before(plan, kept);
+    for step in since {
+        match &step.action {
+            Action::Restore { .. }
+            | Action::Snapshot { .. }
+            | Action::Observe { .. }
+            | Action::Compare { .. }
+            | Action::Validate => {}
+            Action::Apply { migration } => applied.push(migration.clone()),
+            _ => return None,
+        }
+    }
+    Some(applied)
 }
 
 /// The states that a plan keeps, by the last step that needs each. The baseline is needed until the end.

@@ -139,6 +139,12 @@ impl Run<'_> {
                 Some(attempt) => attempt == step.attempt,
                 None => false,
             };
+            if !skip
+                && let Action::Restore { label } = &step.action
+                && !self.snapshots.contains_key(label)
+            {
+                steps::rebuild::state(self, cx, step, label).await;
+            }
             if skip || !self.reachable(&step.action) {
                 // A state that no crash has left, or that another one left too, needs no way out;
                 // nor does one that a known finding has kept from being reached.

@@ -64,6 +64,8 @@ pub(super) struct Run<'a> {
     pub(super) faults: Faults,
     /// Which statements of either release were refused.
     pub(super) tried: Tried,
+    /// The states that were made from an empty system, or could not be.
+    pub(super) rebuilt: BTreeSet<String>,
     /// The rows that ups were seen to insert.
     pub(super) own_rows: OwnRows,
     /// The changes of [`Upgrade::expected_changes`] that were seen to happen, by their place.
@@ -119,6 +121,7 @@ impl<'a> Run<'a> {
             judged: Judged::default(),
             faults: Faults::default(),
             tried: Tried::default(),
+            rebuilt: BTreeSet::new(),
             own_rows: OwnRows::default(),
             happened: BTreeSet::new(),
             unfilled: UnfilledTables::default(),

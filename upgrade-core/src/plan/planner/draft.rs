@@ -1,5 +1,6 @@
 //! A plan that is being written, and the steps that scenarios are put together from.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(super) struct Draft<'a> {
     steps: Vec<Step>,
     /// At how many places a fault could have struck.
     pub(super) places: u32,
+    /// The moves of migrations that are monitored: whether up, and which one.
+    monitored: BTreeSet<(bool, MigrationId)>,
 }
 
 impl<'a> Draft<'a> {
@@ -31,6 +34,7 @@ impl<'a> Draft<'a> {
             scenario,
             steps: Vec::new(),
             places: 0,
+            monitored: BTreeSet::new(),
         };
         draft.push(Phase::Provision, Action::Provision);
         draft
@@ -68,7 +72,12 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn push(&mut self, phase: Phase, action: Action) {
-        let policy = self.policy(phase, &action);
+        let mut policy = self.policy(phase, &action);
+        if let Some(migration) = moved(&action)
+            && policy.monitor
+        {
+            policy.monitor = self.monitored.insert(migration);
+        }
         self.push_with(phase, action, policy);
     }
 
@@ -109,7 +118,6 @@ impl<'a> Draft<'a> {
             Action::Write { .. } => scenario == Scenario::Rolling,
             _ => false,
         };
-        let moves = matches!(action, Action::Apply { .. } | Action::Revert { .. });
         let difference = match (scenario, action) {
             (Scenario::FreshInstall, Action::Compare { equal, .. }) if *equal == Equal::Schema => {
                 Some(Difference::FreshInstall)
@@ -124,7 +132,8 @@ impl<'a> Draft<'a> {
             // What users write before the baseline is kept would be in none of the states that are
             // compared with it.
             traffic: users && self.attempt > 0 && phase != Phase::Baseline,
-            monitor: moves
+            // The first time says what a migration leaks: it does the same each time.
+            monitor: moved(action).is_some()
                 && matches!(
                     scenario,
                     Scenario::Upgrade | Scenario::RoundTrip | Scenario::Custom
@@ -252,6 +261,15 @@ impl<'a> Draft<'a> {
         let outline = self.outline;
         let strategies = outline.strategies.iter();
         strategies.filter(move |strategy| can_cross(strategy, &outline.migrations[..count]))
+    }
+}
+
+/// The migration that an action applies or reverts, and whether it applies it.
+fn moved(action: &Action) -> Option<(bool, MigrationId)> {
+    match action {
+        Action::Apply { migration } => Some((true, migration.clone())),
+        Action::Revert { migration } => Some((false, migration.clone())),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ mod migrate;
 mod migration_test;
 mod no_tables;
 mod order;
+pub(in crate::runner) mod rebuild;
 pub(in crate::runner) mod requests;
 pub(in crate::runner) mod rollback;
 pub(in crate::runner) mod service_faults;
