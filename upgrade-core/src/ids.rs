@@ -64,6 +64,7 @@ impl RunId {
     }
 
     /// What the names of the sessions that the run's migrations open begin with.
+    #[cfg(feature = "postgres")]
     pub(crate) fn session_prefix(&self) -> String {
         format!("upgrade {self} ")
     }

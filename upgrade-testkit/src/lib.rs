@@ -54,3 +54,23 @@ pub use upgrade_macros::upgrade_test;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The examples of the guides compile.
+#[cfg(doctest)]
+mod guides {
+    macro_rules! pages {
+        ($($name:ident: $file:literal),+ $(,)?) => {$(
+            #[doc = include_str!(concat!("../../docs/guide/", $file))]
+            struct $name;
+        )+};
+    }
+
+    pages! {
+        FirstTest: "first-test.md",
+        DeclareAndAccept: "declare-and-accept.md",
+        Validators: "validators.md",
+        Rollback: "rollback.md",
+        MajorVersions: "major-versions.md",
+        YourOwnTool: "your-own-tool.md",
+    }
+}

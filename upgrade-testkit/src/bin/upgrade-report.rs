@@ -5,23 +5,26 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use upgrade_core::finding::{FindingKind, catalogue};
 use upgrade_core::{Error, ErrorKind, Result};
 use upgrade_testkit::summary::Summary;
 
-/// Reads the reports that upgrade tests leave, and prints them as one page. It fails when a test did,
-/// so that a build ends with it.
+/// Reads the reports that upgrade tests leave, and prints them as one page. Its exit code is 1 when one
+/// of the runs failed, so that a build ends with it.
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// The folder of the reports.
-    #[arg(default_value = "target/upgrade-reports")]
-    folder: PathBuf,
+    /// The folder of the reports. Default: `UPGRADE_REPORT_DIR`, else `target/upgrade-reports`.
+    folder: Option<PathBuf>,
     /// In which form.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// The file to write, instead of the standard output.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// Explains a finding instead: `down/schema-differs`, or an area such as `crash/*`.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["format", "output"])]
+    explain: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -52,7 +55,14 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<bool> {
-    let summary = Summary::read(&options.folder)?;
+    if let Some(id) = &options.explain {
+        print(&explained(id)?, None)?;
+        return Ok(true);
+    }
+    let set = std::env::var_os("UPGRADE_REPORT_DIR").filter(|value| !value.is_empty());
+    let folder = options.folder.clone().or(set.map(PathBuf::from));
+    let folder = folder.unwrap_or_else(|| PathBuf::from("target/upgrade-reports"));
+    let summary = Summary::read(&folder)?;
     let page = match options.format {
         Format::Text => summary.to_string(),
         Format::Markdown => summary.to_markdown(),
@@ -61,7 +71,51 @@ fn run(options: &Options) -> Result<bool> {
         Format::Sarif => summary.to_sarif(),
         Format::Html => summary.to_html()?,
     };
-    let written = match &options.output {
+    print(&page, options.output.as_ref())?;
+    Ok(summary.passed())
+}
+
+/// What the catalogue says of an id, or of each id of an area.
+fn explained(id: &str) -> Result<String> {
+    let area = id.strip_suffix("/*");
+    let all = catalogue().iter();
+    let meant = all.filter(|kind| kind.id == id || area == Some(kind.area()));
+    let texts: Vec<String> = meant.map(explanation).collect();
+    if !texts.is_empty() {
+        return Ok(texts.join("\n"));
+    }
+    let message = format!("there is no finding `{id}`");
+    let near = catalogue()
+        .iter()
+        .map(|kind| (strsim::damerau_levenshtein(kind.id, id), kind.id));
+    let hint = match near.min() {
+        Some((distance, near)) if distance <= 5 => format!("is it `{near}`?"),
+        _ => "a validator of your team may have custom ids; it explains them".to_owned(),
+    };
+    Err(Error::new(ErrorKind::NotFound, message).with_hint(hint))
+}
+
+fn explanation(kind: &FindingKind) -> String {
+    let FindingKind {
+        otherwise,
+        breaks,
+        mend,
+        ..
+    } = kind;
+    let weighs = match otherwise.is_empty() {
+        true => String::new(),
+        false => format!("weighs: {}; {otherwise}\n", kind.severity),
+    };
+    let scenarios: Vec<&str> = kind.scenarios.iter().map(|one| one.as_str()).collect();
+    let found = match &scenarios[..] {
+        [] => String::new(),
+        some => format!("found by: {}\n", some.join(", ")),
+    };
+    format!("{kind}\n{weighs}{found}breaks: {breaks}\nhelp: {mend}\n")
+}
+
+fn print(page: &str, output: Option<&PathBuf>) -> Result<()> {
+    let written = match output {
         Some(path) => std::fs::write(path, page),
         // A reader that has seen enough closes the pipe.
         None => match std::io::stdout().write_all(page.as_bytes()) {
@@ -70,11 +124,9 @@ fn run(options: &Options) -> Result<bool> {
         },
     };
     written.map_err(|source| {
-        let to = options.output.as_ref();
-        let to = to.map_or("the standard output".to_owned(), |path| {
+        let to = output.map_or("the standard output".to_owned(), |path| {
             path.display().to_string()
         });
         Error::new(ErrorKind::Io, format!("`{to}` could not be written")).with_source(source)
-    })?;
-    Ok(summary.passed())
+    })
 }

@@ -154,6 +154,9 @@ impl Ready {
         if let Some(report) = report {
             let path = TestCase::of(cx)?.record(report, plan)?;
             display::print(&format!("report: {}", path.display()));
+            if !report.passed && !self.rehearsal.keep {
+                display::print("to keep the database after a failure: UPGRADE_TEST_KEEP=1");
+            }
         }
         Ok(())
     }

@@ -1,0 +1,2 @@
+-- A typing error that nobody noticed: no down was ever run.
+alter table tickets drop column dew;
