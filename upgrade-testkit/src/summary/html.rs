@@ -2,7 +2,7 @@
 
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
-use upgrade_core::{Error, ErrorKind, Result};
+use upgrade_core::{Error, ErrorKind, Result, Severity};
 
 use super::text::{at, verdict};
 use super::{Entry, Summary};
@@ -57,6 +57,8 @@ impl Summary {
         environment.add_template("page", PAGE).map_err(failed)?;
         let (accepted, open): (Vec<&Entry>, Vec<&Entry>) =
             self.entries.iter().partition(|entry| entry.known.is_some());
+        let is_note = |entry: &&Entry| entry.severity == Severity::Note;
+        let (notes, open): (Vec<&Entry>, Vec<&Entry>) = open.into_iter().partition(is_note);
         let shown = |entries: Vec<&'_ Entry>| {
             let shown = entries.into_iter().map(|entry| {
                 let at = at(entry);
@@ -70,6 +72,7 @@ impl Summary {
             passed => self.passed(),
             headline => self.headline(),
             entries => shown(open),
+            notes => shown(notes),
             accepted => shown(accepted),
             not_verified => self.not_verified,
             cases => self.cases.iter().map(shape).collect::<Vec<_>>(),

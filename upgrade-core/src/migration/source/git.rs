@@ -34,6 +34,16 @@ pub(super) fn latest_tag(folder: &Path, from: &str) -> Result<Option<String>, So
     Ok(output.status.success().then(|| trimmed(&output.stdout)))
 }
 
+/// What a clone lacks, and the command that fetches it.
+pub(super) fn missing_in_clone(folder: &Path) -> Option<&'static str> {
+    if text(folder, &["rev-parse", "--is-shallow-repository"]).ok()? == "true" {
+        return Some("this clone is shallow: `git fetch --unshallow --tags` fetches the rest");
+    }
+    let tags = text(folder, &["tag", "--list"]).ok()?;
+    tags.is_empty()
+        .then_some("this clone has no tags: `git fetch --tags` fetches them")
+}
+
 /// The files of a folder in a revision, by paths relative to the folder.
 pub(super) fn files_at(
     folder: &Path,

@@ -28,7 +28,7 @@ pub enum SourceError {
     },
     /// Bare text is neither a version nor a revision.
     #[error(
-        "`{text}` is neither a migration of `{folder}` (newest is `{newest}`) nor a git revision"
+        "`{text}` is neither a migration of `{folder}` (newest is `{newest}`) nor a git revision{hint}"
     )]
     Neither {
         /// The text as given.
@@ -37,6 +37,8 @@ pub enum SourceError {
         folder: String,
         /// Its newest version.
         newest: String,
+        /// What to write or to do instead; empty, or with a semicolon before it.
+        hint: String,
         /// What git said.
         #[source]
         source: Box<Self>,
@@ -68,10 +70,12 @@ pub enum SourceError {
         folder: PathBuf,
     },
     /// No reachable tag holds a migration.
-    #[error("no git tag before this commit has a migration in `{}`", folder.display())]
+    #[error("no git tag before this commit has a migration in `{}`{hint}", folder.display())]
     NoTag {
         /// The folder.
         folder: PathBuf,
+        /// What to do; empty, or with a semicolon before it.
+        hint: String,
     },
     /// A program could not be started.
     #[error("cannot run `{command}`")]
@@ -209,6 +213,7 @@ impl Source {
             Self::Git(revision) => by_revision(revision, head, reason),
             Self::LatestTag => latest_tag(head)?.ok_or_else(|| SourceError::NoTag {
                 folder: head.path().unwrap_or(Path::new("")).to_owned(),
+                hint: missing_in_clone(head),
             }),
             Self::Folder(path) => {
                 let folder = MigrationFolder::read_as(path, head.layout())?;
@@ -239,6 +244,7 @@ impl Source {
                     text: text.clone(),
                     folder: head.origin().to_owned(),
                     newest: newest(head),
+                    hint: instead_of(text, head),
                     source: Box::new(source),
                 }),
             },
@@ -293,7 +299,10 @@ impl Release {
     pub fn previous_of(head: &MigrationFolder) -> Result<Self, SourceError> {
         let why = match latest_tag(head) {
             Ok(Some(release)) => return Ok(release),
-            Ok(None) => "no git tag before this commit has a migration".to_owned(),
+            Ok(None) => format!(
+                "no git tag before this commit has a migration{}",
+                missing_in_clone(head)
+            ),
             Err(error @ (SourceError::NotOnDisk { .. } | SourceError::Spawn { .. })) => {
                 error.to_string()
             }
@@ -330,6 +339,27 @@ fn newest(head: &MigrationFolder) -> String {
     head.migrations()
         .last()
         .map_or_else(|| "none".to_owned(), |file| file.version_text.clone())
+}
+
+/// What to write instead of a text that names nothing: the version of the migration at that place, or
+/// how to fetch what the clone lacks.
+fn instead_of(text: &str, head: &MigrationFolder) -> String {
+    let place: Option<usize> = text.parse().ok();
+    let at = place.and_then(|place| head.migrations().get(place.checked_sub(1)?));
+    match at {
+        Some(file) => {
+            let version = &file.version_text;
+            format!("; migration number {text} is `{version}`: write `from = \"{version}\"`")
+        }
+        None => missing_in_clone(head),
+    }
+}
+
+/// How to fetch the history or the tags that a clone lacks.
+fn missing_in_clone(head: &MigrationFolder) -> String {
+    let path = head.path();
+    let missing = path.and_then(git::missing_in_clone);
+    missing.map_or_else(String::new, |missing| format!("; {missing}"))
 }
 
 fn no_version(version: &str, head: &MigrationFolder) -> SourceError {

@@ -416,3 +416,48 @@ fn without_a_fitting_tag_the_first_migration_is_the_previous_release() {
     let outside = MigrationFolder::read(outside.path()).unwrap();
     assert_eq!(titles(&Release::previous_of(&outside).unwrap()), ["1_a"]);
 }
+
+#[test]
+fn what_to_write_or_to_fetch_instead_is_said() {
+    let repository = Repository::new();
+    repository.commit("db/migrations/20240131_a.sql", "select f();", Some("v1"));
+    repository.commit("db/migrations/20240201_b.sql", "select f();", None);
+    let said = |text: &str, head: &MigrationFolder| {
+        let source = Source::parse(text).unwrap();
+        source.resolve(head).unwrap_err().to_string()
+    };
+    let error = said("0001", &repository.head());
+    assert!(
+        error.ends_with("migration number 0001 is `20240131`: write `from = \"20240131\"`"),
+        "{error}"
+    );
+    assert!(said("v9", &repository.head()).ends_with("nor a git revision"));
+
+    // A clone as CI makes it.
+    let clone = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", repository.0.path().display());
+    repository.git(&[
+        "clone",
+        "-q",
+        "--depth",
+        "1",
+        "--no-tags",
+        &url,
+        clone.path().to_str().unwrap(),
+    ]);
+    let head = MigrationFolder::read(clone.path().join("db/migrations")).unwrap();
+    for text in ["v1", "latest tag"] {
+        let error = said(text, &head);
+        assert!(error.contains("`git fetch --unshallow --tags`"), "{error}");
+    }
+    let previous = Release::previous_of(&head).unwrap();
+    assert!(
+        previous.reason.contains("this clone is shallow"),
+        "{}",
+        previous.reason
+    );
+    let whole = Repository(clone);
+    whole.git(&["fetch", "-q", "--unshallow", "--no-tags"]);
+    let error = said("v1", &whole.head());
+    assert!(error.contains("`git fetch --tags`"), "{error}");
+}
