@@ -54,7 +54,8 @@ const MAJORS: std::ops::RangeInclusive<u16> = 10..=99;
 #[derive(Default)]
 pub(crate) struct Args {
     pub(crate) migrations: Option<LitStr>,
-    pub(crate) from: Option<LitStr>,
+    /// Empty for the latest release; several are separate cases.
+    pub(crate) from: Vec<LitStr>,
     pub(crate) upgrade: Option<Path>,
     /// Empty for all of them.
     pub(crate) scenarios: Vec<Ident>,
@@ -142,7 +143,10 @@ impl Args {
             }
         }
         if args.upgrade.is_some() {
-            for (name, value) in [("migrations", &args.migrations), ("from", &args.from)] {
+            for (name, value) in [
+                ("migrations", args.migrations.as_ref()),
+                ("from", args.from.first()),
+            ] {
                 if let Some(value) = value {
                     errors.push(Error::new(
                         value.span(),
@@ -166,7 +170,7 @@ impl Args {
         })?;
         match name {
             "migrations" => self.migrations = Some(text(name, value)?),
-            "from" => self.from = Some(text(name, value)?),
+            "from" => self.from = releases(value, errors)?,
             "upgrade" => self.upgrade = Some(path(name, value)?),
             "scenarios" => self.scenarios = scenarios(value, errors)?,
             "postgres" => self.postgres = majors(value, errors)?,
@@ -219,6 +223,7 @@ fn example(name: &str) -> &'static str {
 fn expected(name: &str, value: &Expr) -> Error {
     let what = match name {
         "upgrade" => "the path of an `async fn(UpgradeContext) -> Result<Upgrade>`",
+        "from" => "a string, or a list of them",
         "scenarios" => "a list of scenarios",
         "postgres" => "a list of major versions",
         "rows" | "seed" => "a whole number",
@@ -306,6 +311,45 @@ where
             format!("`{name}` cannot be {number}: {error}"),
         )
     })
+}
+
+/// One release, or several.
+fn releases(value: &Expr, errors: &mut Errors) -> syn::Result<Vec<LitStr>> {
+    let Expr::Array(list) = value else {
+        return Ok(vec![text("from", value)?]);
+    };
+    if list.elems.is_empty() {
+        return Err(Error::new(
+            value.span(),
+            "`from` must name at least one release (leave the option out for the latest one)",
+        ));
+    }
+    let mut found: Vec<LitStr> = Vec::new();
+    for element in &list.elems {
+        match text("from", element) {
+            Ok(release)
+                if found
+                    .iter()
+                    .any(|known| case_of(known) == case_of(&release)) =>
+            {
+                let message = format!("two releases have the case `{}`", case_of(&release));
+                errors.push(Error::new(release.span(), message));
+            }
+            Ok(release) => found.push(release),
+            Err(error) => errors.push(error),
+        }
+    }
+    Ok(found)
+}
+
+/// What the cases of one of several releases are called: `from_v1_8_0`.
+pub(crate) fn case_of(release: &LitStr) -> String {
+    let release = release.value();
+    let plain = release.chars().map(|c| match c {
+        c if c.is_ascii_alphanumeric() => c.to_ascii_lowercase(),
+        _ => '_',
+    });
+    format!("from_{}", plain.collect::<String>())
 }
 
 fn scenarios(value: &Expr, errors: &mut Errors) -> syn::Result<Vec<Ident>> {
@@ -453,7 +497,7 @@ mod tests {
         );
         assert!(errors.into_error().is_none());
         assert_eq!(args.migrations.unwrap().value(), "db");
-        assert_eq!(args.from.unwrap().value(), "v1");
+        assert_eq!(args.from[0].value(), "v1");
         assert_eq!(args.scenarios, ["upgrade", "crash"]);
         assert_eq!(
             args.postgres
@@ -479,7 +523,7 @@ mod tests {
         assert_eq!(told[2], "`seed` specified more than once");
         assert_eq!(
             told[3],
-            "`from` expects a string (such as `from = \"v1.8.0\"`)"
+            "`from` expects a string, or a list of them (such as `from = \"v1.8.0\"`)"
         );
     }
 
@@ -512,6 +556,12 @@ mod tests {
         check(
             quote! { scenarios = ["upgrade"] },
             "expected a scenario (control, ",
+        );
+        check(quote! { from = [] }, "at least one release");
+        check(quote! { from = ["v1", 2] }, "expects a string");
+        check(
+            quote! { from = ["v1.0", "v1-0"] },
+            "two releases have the case `from_v1_0`",
         );
         check(quote! { postgres = [9] }, "from 10 to 99");
         check(quote! { postgres = [-15] }, "from 10 to 99");

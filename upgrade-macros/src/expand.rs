@@ -8,7 +8,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, FnArg, ItemFn, Path, ReturnType, Signature};
 
-use crate::args::{Args, Errors, ONLY_NAMED, SCENARIOS};
+use crate::args::{Args, Errors, ONLY_NAMED, SCENARIOS, case_of};
 
 /// Renders the attribute. In the face of mistakes the function stays, beside the errors, so that
 /// an editor still knows it and the compiler reports nothing that follows from its absence.
@@ -183,7 +183,7 @@ fn spec(args: &Args, attributes: &CaseAttributes, private: &TokenStream) -> Toke
     if let Some(path) = &args.migrations {
         options.extend(quote!(.with_migrations(#path)));
     }
-    if let Some(from) = &args.from {
+    if let [from] = &args.from[..] {
         options.extend(quote!(.with_from(#from)));
     }
     if let Some(path) = &args.upgrade {
@@ -218,7 +218,7 @@ fn spec(args: &Args, attributes: &CaseAttributes, private: &TokenStream) -> Toke
     }
 }
 
-/// One function for each scenario, or one module for each, with a function for each version.
+/// One function for each scenario. Several releases, and versions of the server, are modules in it.
 fn cases(
     args: &Args,
     attributes: &CaseAttributes,
@@ -236,7 +236,7 @@ fn cases(
         let at = located(chosen.map_or_else(|| name.span(), Ident::span));
         let scenario = Ident::new(text, at);
         let variant = Ident::new(variant, Span::call_site());
-        let case = |case: &Ident, above: TokenStream, options: TokenStream| {
+        let case = |case: &Ident, above: &TokenStream, options: TokenStream| {
             quote_spanned! {case.span()=>
                 #[::core::prelude::v1::test]
                 #(#attributes)*
@@ -248,15 +248,32 @@ fn cases(
                 }
             }
         };
-        if args.postgres.is_empty() {
-            cases.extend(case(&scenario, quote!(), quote!()));
+        // With a function for each version of the server, if there are any.
+        let of_versions = |name: &Ident, above: &TokenStream, options: &TokenStream| {
+            if args.postgres.is_empty() {
+                return case(name, above, options.clone());
+            }
+            let versions = args.postgres.iter().map(|(major, span)| {
+                let version = format_ident!("pg{}", major, span = located(*span));
+                let options = quote!(#options.with_postgres(#major));
+                case(&version, &quote!(super::#above), options)
+            });
+            quote!(mod #name { #(#versions)* })
+        };
+        if args.from.len() < 2 {
+            cases.extend(of_versions(&scenario, &quote!(), &quote!()));
             continue;
         }
-        let versions = args.postgres.iter().map(|(major, span)| {
-            let version = format_ident!("pg{}", major, span = located(*span));
-            case(&version, quote!(super::), quote!(.with_postgres(#major)))
+        let releases = args.from.iter().map(|release| {
+            let case = case_of(release);
+            let name = Ident::new(&case, located(release.span()));
+            of_versions(
+                &name,
+                &quote!(super::),
+                &quote!(.with_one_from(#release, #case)),
+            )
         });
-        cases.extend(quote!(mod #scenario { #(#versions)* }));
+        cases.extend(quote!(mod #scenario { #(#releases)* }));
     }
     cases
 }

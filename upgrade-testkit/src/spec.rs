@@ -36,6 +36,8 @@ pub struct TestSpec {
     from: Option<&'static str>,
     upgrade: Option<UpgradeFn>,
     scenario: Scenario,
+    /// The part of the path that one of several releases has.
+    from_case: Option<&'static str>,
     postgres: Option<u16>,
     rollback_within: Option<Duration>,
     rows: Option<u32>,
@@ -58,6 +60,7 @@ impl TestSpec {
             from: None,
             upgrade: None,
             scenario: Scenario::Upgrade,
+            from_case: None,
             postgres: None,
             rollback_within: None,
             rows: None,
@@ -79,11 +82,14 @@ impl TestSpec {
     /// The path of the case as `cargo test` prints it: `orders::upgrade`,
     /// `module::orders::upgrade::pg15`.
     pub fn path(&self) -> String {
-        let module = self.test_path();
-        match self.postgres {
-            Some(major) => format!("{module}::{}::pg{major}", self.scenario),
-            None => format!("{module}::{}", self.scenario),
+        let mut path = format!("{}::{}", self.test_path(), self.scenario);
+        if let Some(case) = self.from_case {
+            path = format!("{path}::{case}");
         }
+        if let Some(major) = self.postgres {
+            path = format!("{path}::pg{major}");
+        }
+        path
     }
 
     /// The path of the test without that of the case: `orders`, `module::orders`.
@@ -209,6 +215,13 @@ impl TestSpec {
         self
     }
 
+    /// One of several releases that the upgrade starts at, and the part of the path that it has.
+    #[must_use]
+    pub const fn with_one_from(mut self, release: &'static str, case: &'static str) -> Self {
+        (self.from, self.from_case) = (Some(release), Some(case));
+        self
+    }
+
     #[must_use]
     pub const fn with_postgres(mut self, major: u16) -> Self {
         self.postgres = Some(major);
@@ -274,6 +287,11 @@ pub(crate) mod tests {
         assert_eq!(
             spec.with_postgres(15).path(),
             "db::orders::round_trip::pg15"
+        );
+        let spec = TestSpec::new(ORIGIN).with_one_from("v1.8", "from_v1_8");
+        assert_eq!(
+            spec.with_postgres(15).path(),
+            "db::orders::upgrade::from_v1_8::pg15"
         );
     }
 }

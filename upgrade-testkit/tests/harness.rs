@@ -55,6 +55,21 @@ async fn shop(cx: UpgradeContext) -> Result<Upgrade> {
     Ok(Upgrade::new("shop", "v1", format!("seed-{}", cx.seed())))
 }
 
+#[upgrade_test(from = ["v1.8.0", "0002"], scenarios = [control, upgrade])]
+async fn several_releases(cx: UpgradeContext) -> Result<()> {
+    cx.rehearses_nothing();
+    let case = TestCase::of(&cx)?;
+    assert_path(&case.spec().path());
+    assert!(matches!(case.spec().from(), Some("v1.8.0" | "0002")));
+    Ok(())
+}
+
+#[upgrade_test(from = ["a", "b"], scenarios = [upgrade], postgres = [15])]
+async fn releases_on_versions(cx: UpgradeContext) {
+    cx.rehearses_nothing();
+    assert_path(&TestCase::of(&cx).unwrap().spec().path());
+}
+
 #[upgrade_test(
     upgrade = shop, postgres = [15, 17], scenarios = [crash], rollback_within = "1m30s",
     rows = 9, seed = 7, reversible = true,
@@ -214,6 +229,19 @@ fn cases_are_listed_under_readable_paths() {
     assert_eq!(of("cells"), ["control", "upgrade"]);
     assert_eq!(of("options"), ["crash::pg15", "crash::pg17"]);
     assert_eq!(of("nested::deep"), ["upgrade"]);
+    assert_eq!(
+        of("several_releases"),
+        [
+            "control::from_0002",
+            "control::from_v1_8_0",
+            "upgrade::from_0002",
+            "upgrade::from_v1_8_0"
+        ]
+    );
+    assert_eq!(
+        of("releases_on_versions"),
+        ["upgrade::from_a::pg15", "upgrade::from_b::pg15"]
+    );
     assert!(of("absent").is_empty());
 
     let scenarios = |named: bool| -> Vec<&str> {
