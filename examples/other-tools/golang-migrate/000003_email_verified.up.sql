@@ -1,0 +1,1 @@
+alter table accounts add column email_verified_at timestamptz;
