@@ -171,9 +171,11 @@ impl Release {
             }
         }
         session
-            .execute("rollback; reset log_min_messages")
+            .execute("rollback")
             .await
             .map_err(sql("a transaction"))?;
+        // Refused as well, where it could not be set.
+        let _ = session.execute("reset log_min_messages").await;
         Ok(refused)
     }
 

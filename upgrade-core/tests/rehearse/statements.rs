@@ -1,6 +1,8 @@
 //! The statements of both releases, tried on the new schema.
 
-use upgrade_core::{Finding, Report, Scenario};
+use upgrade_core::environment::{At, Existing, PostgresEnvironment};
+use upgrade_core::postgres::Database;
+use upgrade_core::{Environment, Finding, Report, Scenario, UpgradeContext};
 
 use crate::support::Shop;
 
@@ -124,5 +126,25 @@ async fn c17_old_insert() {
             let passes = !overlap || expected.is_none();
             assert_eq!(report.passed, passes, "{up}\n{report}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_is_no_superuser_can_try_statements_too() {
+    let shop = Shop::start().await;
+    let owner = Database::new(&shop.connect_options(), "postgres");
+    let mut admin = owner.connect().await.unwrap();
+    let script = "create role plain login; create table own (id bigint primary key, note text);
+        alter table own owner to plain; insert into own values (1, 'a')";
+    sqlx::raw_sql(script).execute(&mut admin).await.unwrap();
+    let options = shop.connect_options().username("plain");
+    let database = Database::new(&options, "postgres");
+    let environment = PostgresEnvironment::new("plain", Existing::disposable(database));
+    let cx = UpgradeContext::new("1", "2");
+    environment.prepare(&cx).await.unwrap();
+    let trial = environment.statement_trial().unwrap();
+    for _ in 0..2 {
+        let refused = trial.try_statements(&cx, &At::Live).await.unwrap();
+        assert!(refused.is_empty(), "{refused:?}");
     }
 }
