@@ -201,8 +201,8 @@ fn spec(args: &Args, attributes: &CaseAttributes, private: &TokenStream) -> Toke
     if let Some(seed) = args.seed {
         options.extend(quote!(.with_seed(#seed)));
     }
-    if args.reversible == Some(true) {
-        options.extend(quote!(.with_reversible()));
+    if let Some(reversible) = args.reversible {
+        options.extend(quote!(.with_reversible(#reversible)));
     }
     if args.scenarios.len() != 1 {
         options.extend(quote!(.with_several_scenarios()));
@@ -395,7 +395,7 @@ mod tests {
                     .with_rollback_within_ms(300000u64)
                     .with_rows(50u32)
                     .with_seed(7u64)
-                    .with_reversible()
+                    .with_reversible(true)
             },
         );
         has_not(&text, "upgrade_testkit");

@@ -42,7 +42,7 @@ pub struct TestSpec {
     rollback_within: Option<Duration>,
     rows: Option<u32>,
     seed: Option<u64>,
-    reversible: bool,
+    reversible: Option<bool>,
     ignored: bool,
     one_of_several: bool,
 }
@@ -65,7 +65,7 @@ impl TestSpec {
             rollback_within: None,
             rows: None,
             seed: None,
-            reversible: false,
+            reversible: None,
             ignored: false,
             one_of_several: false,
         }
@@ -172,9 +172,14 @@ impl TestSpec {
         self.seed
     }
 
-    /// Whether every migration is asked to be reversible.
-    pub fn is_reversible(&self) -> bool {
+    /// Whether every migration has to be reversible, where the test says so.
+    pub(crate) fn reversible(&self) -> Option<bool> {
         self.reversible
+    }
+
+    /// Whether the test says that every migration has to be reversible.
+    pub fn is_reversible(&self) -> bool {
+        self.reversible == Some(true)
     }
 
     /// Whether the test has a case for another scenario, too.
@@ -247,8 +252,8 @@ impl TestSpec {
     }
 
     #[must_use]
-    pub const fn with_reversible(mut self) -> Self {
-        self.reversible = true;
+    pub const fn with_reversible(mut self, reversible: bool) -> Self {
+        self.reversible = Some(reversible);
         self
     }
 

@@ -70,6 +70,12 @@ impl KnownFinding {
                 .is_none_or(|known| file() == Some(place(known).0))
     }
 
+    /// Whether it names this file, whatever the line.
+    pub(crate) fn is_in(&self, file: &str) -> bool {
+        let known = self.file.as_deref().map(|known| place(known).0);
+        known == Some(place(file).0)
+    }
+
     /// Whether a run that it holds in has to find it: it names its scenarios.
     pub fn must_be_found(&self) -> bool {
         !self.scenarios.is_empty()

@@ -174,8 +174,6 @@ impl Release {
             .execute("rollback")
             .await
             .map_err(sql("a transaction"))?;
-        // Refused as well, where it could not be set.
-        let _ = session.execute("reset log_min_messages").await;
         Ok(refused)
     }
 

@@ -148,3 +148,19 @@ async fn a_role_that_is_no_superuser_can_try_statements_too() {
         assert!(refused.is_empty(), "{refused:?}");
     }
 }
+
+/// The plan that a session has cached for a trigger fits the old type only; a service that opens a
+/// session after the upgrade has none.
+#[tokio::test]
+async fn a_type_that_changes_below_a_trigger_refuses_nothing() {
+    let shop = Shop::start().await;
+    let base = "create table part (id bigint primary key, qty int not null);
+        create function check_qty() returns trigger language plpgsql as $$ begin if new.qty < 0 then raise 'negative'; end if; return new; end $$;
+        create trigger check_qty before insert or update on part for each row execute function check_qty();
+        insert into part values (1, 2), (2, 3);";
+    let up = "alter table part alter column qty type bigint;";
+    let report = run(&shop, base, up, Scenario::Upgrade, true).await;
+    for id in ["statement/write-fails", "statement/old-fails"] {
+        assert!(of(&report, id).is_empty(), "{report}");
+    }
+}

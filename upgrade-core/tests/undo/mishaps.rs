@@ -16,7 +16,7 @@ use upgrade_core::{
     UpgradeContext, Verdict,
 };
 
-use super::system::{Obedient, System};
+use super::system::{Obedient, Step, System};
 use super::{carried_out, fails_at, of_migrations, without_rollback};
 
 /// Undoes all, and then its proof does something else.
@@ -158,6 +158,22 @@ async fn a_known_finding_that_is_gone_is_told_with_the_step_that_fails_by_it() {
     let wrong: Vec<_> = steps.filter(|step| !step.outcome.is_done()).collect();
     assert_eq!((wrong.len(), wrong[0].id), (1, stale.step), "{report}");
     assert!(failed.0.load(Ordering::SeqCst), "whoever listens is told");
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_released_migration_need_not_be_found() {
+    for (released, passes) in [(true, true), (false, false)] {
+        let system = System::new(Capabilities::none(), []);
+        let known = KnownFinding::new("up/failed", "since 2019")
+            .about("migration 9999")
+            .in_scenarios([Scenario::Upgrade]);
+        let mut upgrade = of_migrations(&system, 1, None).with_known([known]);
+        if released {
+            upgrade = upgrade.with_released([Step::of(&system, "9999", false)], [1]);
+        }
+        let report = carried_out(&system, upgrade).await.unwrap();
+        assert_eq!(report.passed, passes, "{report}");
+    }
 }
 
 #[tokio::test]

@@ -179,7 +179,18 @@ impl Rehearsal {
 
     fn of_case(cx: &UpgradeContext, case: &TestCase) -> Self {
         let spec = case.spec();
-        let mut rehearsal = Self::begin(spec.name(), spec.manifest_dir(), case.settings());
+        let mut settings = case.settings().clone();
+        if spec.upgrade().is_some() {
+            // The function that builds the upgrade says these itself.
+            (
+                settings.rollback_within,
+                settings.step_within,
+                settings.reversible,
+            ) = (None, None, None);
+        }
+        settings.reversible = spec.reversible().or(settings.reversible);
+        settings.rollback_within = spec.rollback_within().or(settings.rollback_within);
+        let mut rehearsal = Self::begin(spec.name(), spec.manifest_dir(), &settings);
         if let Some(path) = spec.migrations() {
             rehearsal.head = Head::Path(PathBuf::from(path));
         }
@@ -188,12 +199,6 @@ impl Rehearsal {
         (rehearsal.seed, rehearsal.rows) = (case.seed(), case.rows());
         rehearsal.postgres = spec.postgres();
         rehearsal.case = Some(cx.clone());
-        if let Some(budget) = spec.rollback_within() {
-            rehearsal = rehearsal.rollback_within(budget);
-        }
-        if spec.is_reversible() {
-            rehearsal = rehearsal.reversible();
-        }
         rehearsal
     }
 

@@ -147,7 +147,7 @@ async fn nothing_is_lost_of_what_a_test_adds() {
 
 #[tokio::test]
 async fn the_test_adds_to_what_its_function_builds() {
-    let spec = TestSpec::new(ORIGIN).with_reversible();
+    let spec = TestSpec::new(ORIGIN).with_reversible(true);
     let named = METHODS
         .iter()
         .position(|(name, _)| *name == "with_rollback_within");
@@ -160,4 +160,37 @@ async fn the_test_adds_to_what_its_function_builds() {
     assert_eq!(outline.rollback_within, Duration::from_millis(5));
     assert_eq!(outline.step_within, Duration::from_secs(7));
     assert_eq!(upgrade.validators().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_test_or_its_function_says_goes_before_the_file_of_the_team() {
+    let with_file = |spec: TestSpec| {
+        let settings = Settings {
+            reversible: Some(true),
+            rollback_within: Some(Duration::from_secs(7)),
+            ..Settings::default()
+        };
+        let case = Arc::new(TestCase::new(spec, settings)).context().upgrade();
+        case.rollback_and_reversible()
+    };
+    let plain = TestSpec::new(ORIGIN);
+    assert_eq!(with_file(plain), (Duration::from_secs(7), true));
+    assert!(!with_file(plain.with_reversible(false)).1);
+    let own = plain.with_rollback_within_ms(3000);
+    assert_eq!(with_file(own).0, Duration::from_secs(3));
+    // The function decides.
+    let built = with_file(plain.with_upgrade(build));
+    assert!(!built.1 && built.0 != Duration::from_secs(7));
+}
+
+impl Rehearsal {
+    /// What the changes of a test make of an upgrade that says nothing.
+    fn rollback_and_reversible(&self) -> (Duration, bool) {
+        let upgrade = self
+            .changes
+            .iter()
+            .fold(base(), |upgrade, change| change(upgrade));
+        let outline = upgrade.outline(upgrade_core::environment::Capabilities::none());
+        (outline.rollback_within, upgrade.is_reversible())
+    }
 }

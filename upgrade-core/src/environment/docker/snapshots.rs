@@ -57,6 +57,12 @@ impl Snapshots for DockerEnvironment {
         cx.bounded("put the services back", self.put_back(cx, label))
             .await?
     }
+
+    async fn forget(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
+        // The volumes go with the last that holds them.
+        drop(self.state(|state| state.snapshots.remove(label)));
+        self.postgres()?.forget(cx, label).await
+    }
 }
 
 impl DockerEnvironment {

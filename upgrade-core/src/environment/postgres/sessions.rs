@@ -11,6 +11,7 @@ use crate::environment::{At, Refusal, SessionMonitor, StatementTrial};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::postgres::cluster::{self, ClusterObject};
+use crate::postgres::database::close;
 use crate::postgres::{Database, LockQueue, Release, Watch};
 
 #[async_trait]
@@ -86,9 +87,11 @@ impl StatementTrial for PostgresEnvironment {
                 // The copy that keeps a state does not change.
                 self.state(|state| state.releases.insert(label.clone(), Arc::clone(&release)));
             }
-            let mut session = self.live_session(&live).await?;
+            // A separate session, as a service opens one after the upgrade: another one has cached
+            // plans and settings from before.
+            let mut session = live.connect().await?;
             let refused = release.tried(&mut session).await?;
-            self.keep_live(session).await;
+            close(session).await;
             Ok(refused)
         };
         cx.bounded("try the statements of a release", tried).await?

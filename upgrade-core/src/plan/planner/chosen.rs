@@ -1,7 +1,9 @@
 //! Attempts with the rows that a test of one migration gives.
 
 use super::draft::{Draft, ids};
-use super::{Action, BASELINE, Equal, MigrationOutline, StrategyOutline, all_reversible};
+use super::{
+    Action, BASELINE, Equal, MigrationOutline, StrategyOutline, all_reversible, can_cross,
+};
 use crate::ids::Phase;
 
 /// The state with the rows that were given.
@@ -65,7 +67,8 @@ impl Draft<'_> {
             if !whole.contains(&at) {
                 continue;
             }
-            for strategy in self.applicable(at + 1) {
+            let crosses = |it: &&StrategyOutline| can_cross(it, &all[at..=at]);
+            for strategy in self.outline.strategies.iter().filter(crosses) {
                 self.given(at, Some(strategy));
                 self.apply(&all[at..=at]);
                 self.roll_back(strategy, at..at + 1);

@@ -16,6 +16,10 @@ use crate::runner::run::StepResult;
 use crate::runner::state::Run;
 use crate::validator::Verdict;
 
+/// What to know of a failure on a state that was made from an empty system.
+const ON_REBUILT: &str = "an earlier migration failed, so this one ran on a state that was made from an empty \
+     system; if it needs rows of the previous release, mend the earlier one first";
+
 pub(super) async fn apply(
     run: &mut Run<'_>,
     cx: &UpgradeContext,
@@ -41,7 +45,12 @@ pub(super) async fn apply(
             run.leaves_attempt = downs_lead_back;
             not_re_runnable(id, &failure, downs_lead_back)
         } else {
-            refused("up/failed", id, &failure)
+            let failed = refused("up/failed", id, &failure);
+            let restored = past::restored(run.plan, step);
+            match restored.is_some_and(|label| run.rebuilt.contains(label)) {
+                true => failed.with_help(ON_REBUILT),
+                false => failed,
+            }
         }]));
     }
     if let Some(report) = run.migration_report(id) {
