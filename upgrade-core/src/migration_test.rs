@@ -93,32 +93,11 @@ impl MigrationTest {
 
 /// Rows that a [`MigrationTest`] puts in: from SQL or from [`Writes`].
 #[derive(Debug, Clone)]
-pub struct Given(pub(crate) GivenRows);
-
-#[derive(Debug, Clone)]
-pub(crate) enum GivenRows {
-    #[cfg(feature = "postgres")]
-    Sql(String),
-    Writes(Writes),
-}
+pub struct Given(pub(crate) Writes);
 
 impl From<Writes> for Given {
     fn from(writes: Writes) -> Self {
-        Self(GivenRows::Writes(writes))
-    }
-}
-
-#[cfg(feature = "postgres")]
-impl From<&str> for Given {
-    fn from(sql: &str) -> Self {
-        Self(GivenRows::Sql(sql.to_owned()))
-    }
-}
-
-#[cfg(feature = "postgres")]
-impl From<String> for Given {
-    fn from(sql: String) -> Self {
-        Self(GivenRows::Sql(sql))
+        Self(writes)
     }
 }
 
@@ -140,11 +119,37 @@ impl From<ValidatorFn> for Check {
 
 #[cfg(feature = "postgres")]
 mod sql {
-    use super::{Arc, Check};
+    use super::{Arc, Check, Given};
+    use crate::context::UpgradeContext;
+    use crate::error::Error;
+    use crate::postgres::database::close;
     use crate::validator::Invariant;
+    use crate::writes::writes_fn;
 
     /// How much of a query is its name.
     const NAME: usize = 60;
+
+    impl From<String> for Given {
+        fn from(sql: String) -> Self {
+            let sql: Arc<str> = sql.into();
+            Self(writes_fn("given rows", move |cx: UpgradeContext| {
+                let sql = Arc::clone(&sql);
+                async move {
+                    let mut connection = cx.connect().await?;
+                    let script = sqlx::raw_sql(sqlx::AssertSqlSafe(&*sql));
+                    script.execute(&mut connection).await.map_err(Error::from)?;
+                    close(connection).await;
+                    Ok(())
+                }
+            }))
+        }
+    }
+
+    impl From<&str> for Given {
+        fn from(sql: &str) -> Self {
+            sql.to_owned().into()
+        }
+    }
 
     impl From<Invariant> for Check {
         fn from(invariant: Invariant) -> Self {

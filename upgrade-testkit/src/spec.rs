@@ -173,13 +173,8 @@ impl TestSpec {
     }
 
     /// Whether every migration has to be reversible, where the test says so.
-    pub(crate) fn reversible(&self) -> Option<bool> {
+    pub fn reversible(&self) -> Option<bool> {
         self.reversible
-    }
-
-    /// Whether the test says that every migration has to be reversible.
-    pub fn is_reversible(&self) -> bool {
-        self.reversible == Some(true)
     }
 
     /// Whether the test has a case for another scenario, too.

@@ -42,7 +42,7 @@ async fn cells(cx: UpgradeContext) {
         (None, None, None)
     );
     assert!(spec.upgrade().is_none() && spec.rollback_within().is_none());
-    assert!(!spec.is_reversible() && !spec.is_ignored());
+    assert!(spec.reversible().is_none() && !spec.is_ignored());
     assert_eq!(cx.seed(), case.seed());
     if case.settings().rows.is_none() {
         assert_eq!(case.rows(), DEFAULT_ROWS);
@@ -82,7 +82,7 @@ async fn options(cx: UpgradeContext) -> Result<()> {
     assert!(matches!(spec.postgres(), Some(15 | 17)));
     assert_eq!(spec.rollback_within(), Some(Duration::from_secs(90)));
     assert_eq!((case.seed(), case.rows(), cx.seed()), (7, 9, 7));
-    assert!(spec.is_reversible());
+    assert_eq!(spec.reversible(), Some(true));
     let build = spec.upgrade().expect("the attribute names one");
     assert_eq!(build(cx.clone()).await?.to().as_str(), "seed-7");
     Ok(())

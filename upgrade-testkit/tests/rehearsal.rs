@@ -152,8 +152,14 @@ async fn one_migration_is_tested_with_chosen_rows() {
         let report = named("Ada King Lovelace", scenario).await;
         assert!(!report.passed, "{report}");
         if scenario == Scenario::Rollback {
-            // The comparison of rows finds it before the check does.
-            assert_eq!(failures(&report), ["rollback/rows-changed"], "{report}");
+            // After the up once for each strategy; then the comparison of rows finds the down before
+            // the check does.
+            let invariant = "validator/invariant-broken";
+            assert_eq!(
+                failures(&report),
+                [invariant, invariant, "rollback/rows-changed"],
+                "{report}"
+            );
             continue;
         }
         let broken: Vec<_> = report
@@ -177,6 +183,51 @@ async fn one_migration_is_tested_with_chosen_rows() {
         assert_eq!(files, expected, "{report}");
         let evidence = broken[0].evidence.as_deref().unwrap_or_default();
         assert!(evidence.contains("King"), "{report}");
+    }
+}
+
+/// What is lost or changed on purpose may be so in the given rows only: it is declared, and happens.
+#[tokio::test]
+async fn what_only_given_rows_lose_is_declared_like_any_loss() {
+    let files = [
+        (
+            "1_people.up.sql",
+            "create table people (id bigint primary key, name text not null); \
+             create table pets (id bigint primary key, name text not null, nick text);",
+        ),
+        ("1_people.down.sql", "drop table people, pets;"),
+        ("2_more.up.sql", "alter table people add column more int;"),
+        ("2_more.down.sql", "alter table people drop column more;"),
+        (
+            "3_tidy.up.sql",
+            "-- upgrade: loses public.people: test accounts\n\
+             -- upgrade: changes public.pets.nick: in small letters\n\
+             delete from people where name = 'test'; update pets set nick = lower(nick);",
+        ),
+        (
+            "3_tidy.down.sql",
+            "-- upgrade: loses public.people: test accounts stay away\n\
+             -- upgrade: changes public.pets.nick: it stays small\n\
+             select 1;",
+        ),
+    ];
+    let folder = folder(&files);
+    let given = "insert into people values (-4711, 'test'); \
+                 insert into pets values (-4712, 'Ada', 'ADA')";
+    for scenario in [Scenario::Upgrade, Scenario::RoundTrip, Scenario::Rollback] {
+        let report = rehearsal(folder.path())
+            .seed_with(|seeder| {
+                seeder
+                    .column("public.people.name", Just("Grace".to_owned()))
+                    .column("public.pets.nick", Just("gr".to_owned()))
+            })
+            .writes(writes_fn("nothing", |_| async { Ok(()) }))
+            .scenario(scenario)
+            .migration("3", |test| test.given(given))
+            .report()
+            .await
+            .unwrap();
+        assert!(report.passed, "{scenario}: {report}");
     }
 }
 
@@ -259,6 +310,9 @@ async fn what_lies_above_a_migration_that_fails_over_rows_is_judged() {
         ),
         ("3_index.up.sql", "create index people_age on people (age);"),
         ("3_index.down.sql", "select 1;"),
+        // From a state that derives from the rebuilt one.
+        ("4_more.up.sql", "alter table people add column more int;"),
+        ("4_more.down.sql", "alter table people drop column more;"),
     ];
     let of = |files: &[(&str, &str)]| {
         let folder = folder(files);
@@ -282,6 +336,10 @@ async fn what_lies_above_a_migration_that_fails_over_rows_is_judged() {
     let notes = report.findings_of(Severity::Note);
     let rebuilt = notes.filter(|found| found.finding.id == "data/state-rebuilt");
     assert_eq!(rebuilt.count(), 1, "{report}");
+    // Statements of the previous release are about rows that a rebuilt state does not have.
+    let old = report.findings.iter();
+    let old = old.filter(|found| found.finding.id.starts_with("statement/old"));
+    assert_eq!(old.count(), 0, "{report}");
 
     // One that fails without rows, too, keeps the rest from being judged.
     let mut broken = files;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use upgrade_testkit::prelude::*;
 use upgrade_testkit::upgrade_core::Report;
+use upgrade_testkit::upgrade_core::finding::FindingKind;
 use upgrade_testkit::upgrade_core::migration::folder::MigrationFolder;
 
 /// What has to be found: id, what it is about, and the file that is to blame.
@@ -256,6 +257,9 @@ async fn check(finding: &str, case: &str, scenario: Scenario, expected: &[Expect
         Ok(report) => report,
         Err(error) => error.report().cloned().ok_or(error)?,
     };
+    let ids = report.findings.iter().map(|found| &found.finding.id);
+    let mut kinds = ids.filter_map(|id| FindingKind::of(id));
+    assert!(kinds.all(|kind| kind.is_raised_in(scenario)), "{report}");
     let seen: BTreeSet<(String, String)> = serious(&report)
         .map(|finding| (finding.id.clone(), finding.subject.to_string()))
         .collect();

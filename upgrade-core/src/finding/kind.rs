@@ -37,6 +37,11 @@ impl FindingKind {
             .map(|at| &all[at])
     }
 
+    /// Whether a scenario can raise it.
+    pub fn is_raised_in(&self, scenario: Scenario) -> bool {
+        scenario == Scenario::Custom || self.scenarios.contains(&scenario)
+    }
+
     /// The area, which is the first part of its id.
     pub fn area(&self) -> &'static str {
         self.id.split_once('/').map_or(self.id, |(area, _)| area)
@@ -111,17 +116,12 @@ pub(super) mod scenarios {
     /// Those that inspect the files.
     pub(crate) const INSPECT: &[Scenario] = &[Upgrade, RoundTrip, Rolling];
     /// Those that apply migrations.
-    pub(crate) const UP: &[Scenario] = &[
-        Upgrade,
-        RoundTrip,
-        Rollback,
-        Rerun,
-        OutOfOrder,
-        FreshInstall,
-        SkipRelease,
-        Crash,
-        Rolling,
-    ];
+    pub(crate) const UP: &[Scenario] = {
+        let [Control, rest @ ..] = &Scenario::ALL else {
+            panic!("the first scenario applies none");
+        };
+        rest
+    };
     /// Those that compare rows after the ups.
     pub(crate) const AFTER: &[Scenario] = &[Upgrade, RoundTrip, Rollback, SkipRelease, Rolling];
     /// Those that monitor the sessions of a migration.

@@ -26,6 +26,19 @@ pub(crate) fn restored<'p>(plan: &'p Plan, step: &Step) -> Option<&'p str> {
         })
 }
 
+/// The state at which an attempt has prepared its rollback, where it was restored or kept in the
+/// attempt; else the state that the attempt restored.
+pub(crate) fn prepared_at<'p>(plan: &'p Plan, step: &Step) -> Option<&'p str> {
+    let prepared = before(plan, step)
+        .rev()
+        .skip_while(|other| !matches!(other.action, Action::PrepareRollback { .. }));
+    let mut states = prepared.filter_map(|other| match &other.action {
+        Action::Restore { label } | Action::Snapshot { label } => Some(label.as_str()),
+        _ => None,
+    });
+    states.next().or_else(|| restored(plan, step))
+}
+
 /// Whether users have written in an attempt, since it restored a state.
 pub(crate) fn written(plan: &Plan, step: &Step) -> bool {
     before(plan, step)
@@ -148,6 +161,7 @@ pub(crate) fn last_needed(plan: &Plan) -> BTreeMap<StepId, Vec<String>> {
                 needed.extend(below(plan, step, with, *equal));
             }
             Action::MergeLate { with, .. } => needed.push(with),
+            Action::RollBack { .. } => needed.extend(prepared_at(plan, step)),
             Action::Settle {
                 before,
                 after,

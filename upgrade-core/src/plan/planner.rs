@@ -1,9 +1,9 @@
 //! The planner: outline, scenario and seed in, steps out. No IO, no clock, no randomness.
 
-mod chosen;
 mod crash;
 mod draft;
 mod faults;
+mod migration_tests;
 mod order;
 mod rollback;
 mod rolling;

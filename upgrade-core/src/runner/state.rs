@@ -64,8 +64,10 @@ pub(super) struct Run<'a> {
     pub(super) faults: Faults,
     /// Which statements of either release were refused.
     pub(super) tried: Tried,
-    /// The states that were made from an empty system, or could not be.
-    pub(super) rebuilt: BTreeSet<String>,
+    /// Whether the live state derives from one that was made from an empty system.
+    pub(super) rebuilt: bool,
+    /// The states that cannot be made from an empty system.
+    pub(super) unreachable: BTreeSet<String>,
     /// The rows that ups were seen to insert.
     pub(super) own_rows: OwnRows,
     /// The changes of [`Upgrade::expected_changes`] that were seen to happen, by their place.
@@ -90,6 +92,8 @@ pub(super) struct KeptState {
     crashed: Option<MigrationId>,
     /// How many instances of services are those of the new release.
     replaced: u32,
+    /// Whether it derives from a state that was made from an empty system.
+    rebuilt: bool,
 }
 
 impl<'a> Run<'a> {
@@ -121,7 +125,8 @@ impl<'a> Run<'a> {
             judged: Judged::default(),
             faults: Faults::default(),
             tried: Tried::default(),
-            rebuilt: BTreeSet::new(),
+            rebuilt: false,
+            unreachable: BTreeSet::new(),
             own_rows: OwnRows::default(),
             happened: BTreeSet::new(),
             unfilled: UnfilledTables::default(),
@@ -155,6 +160,7 @@ impl<'a> Run<'a> {
             foreign: self.foreign.clone(),
             crashed: self.crashed.clone(),
             replaced: self.replaced,
+            rebuilt: self.rebuilt,
         };
         self.snapshots.insert(label.to_owned(), state);
         self.looks.keep(label);
@@ -165,6 +171,7 @@ impl<'a> Run<'a> {
         let kept = self.snapshots.get(label).cloned().unwrap_or_default();
         (self.applied, self.foreign) = (kept.applied, kept.foreign);
         (self.crashed, self.replaced) = (kept.crashed, kept.replaced);
+        self.rebuilt = kept.rebuilt;
         self.finalized = false;
         self.drift.clear();
     }

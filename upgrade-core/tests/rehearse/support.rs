@@ -11,6 +11,7 @@ use upgrade_core::environment::Capabilities;
 use upgrade_core::environment::{
     DATABASE, DatabaseSource, Endpoints, LogTail, PostgresEnvironment,
 };
+use upgrade_core::finding::FindingKind;
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::{MigrationFile, MigrationFolder};
 use upgrade_core::postgres::Database;
@@ -166,7 +167,11 @@ impl Shop {
             7,
         )
         .unwrap();
-        Runner::new(upgrade, environment).run(&plan).await.unwrap()
+        let report = Runner::new(upgrade, environment).run(&plan).await.unwrap();
+        let ids = report.findings.iter().map(|found| &found.finding.id);
+        let mut kinds = ids.filter_map(|id| FindingKind::of(id));
+        assert!(kinds.all(|kind| kind.is_raised_in(scenario)), "{report}");
+        report
     }
 
     /// The databases of the server that a user could have made.

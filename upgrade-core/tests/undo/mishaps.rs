@@ -19,45 +19,66 @@ use upgrade_core::{
 use super::system::{Obedient, Step, System};
 use super::{carried_out, fails_at, of_migrations, without_rollback};
 
-/// Undoes all, and then its proof does something else.
+/// Undoes all, or says that it cannot, and then proves what it is told to.
 #[derive(Debug)]
-struct Proof(Obedient, fn() -> Result<Verdict>);
+struct Wayward {
+    obedient: Obedient,
+    undo: Undo,
+    proof: fn() -> Result<Verdict>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Undo {
+    All,
+    Nothing,
+}
 
 #[async_trait]
-impl Rollback for Proof {
+impl Rollback for Wayward {
     fn name(&self) -> &str {
-        "proof"
+        "wayward"
     }
 
     fn requires_reversible(&self) -> bool {
-        true
+        self.obedient.requires_reversible()
     }
 
     async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
-        self.0.prepare(cx).await
+        self.obedient.prepare(cx).await
     }
 
     async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety> {
-        self.0.check(cx, request).await
+        self.obedient.check(cx, request).await
     }
 
     async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome> {
-        self.0.execute(cx, request).await
+        match self.undo {
+            Undo::All => self.obedient.execute(cx, request).await,
+            Undo::Nothing => {
+                let refused = Error::new(ErrorKind::Database, "it is in use");
+                Ok(Outcome::failed(refused))
+            }
+        }
     }
 
     async fn confirm(&self, _: &UpgradeContext) -> Result<Verdict> {
-        (self.1)()
+        (self.proof)()
     }
 
     async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
-        self.0.finalize(cx).await
+        self.obedient.finalize(cx).await
     }
 }
 
 /// An upgrade whose second migration fails, and is rolled back.
 async fn rolled_back(system: &System, proof: fn() -> Result<Verdict>) -> Result<Report> {
     let upgrade = without_rollback(system, 2, Some(1));
-    let upgrade = upgrade.with_rollback(Proof(Obedient(system.clone()), proof));
+    let rollback = Wayward {
+        obedient: Obedient(system.clone()),
+        undo: Undo::All,
+        proof,
+    };
+    let upgrade = upgrade.with_rollback(rollback);
     let known = KnownFinding::new("rollback/rows-lost", "an old one, seen in every upgrade");
     carried_out(system, upgrade.with_known([known])).await
 }
@@ -181,7 +202,12 @@ async fn services_that_do_not_start_are_told_also_where_the_data_fails() {
     let system = System::new(Capabilities::none().with_services(), []);
     system.state().stuck = true;
     let upgrade = without_rollback(&system, 1, None);
-    let upgrade = upgrade.with_rollback(Broken).with_validator(fails_at(2));
+    let rollback = Wayward {
+        obedient: Obedient(system.clone()),
+        undo: Undo::Nothing,
+        proof: || Ok(Verdict::Pass),
+    };
+    let upgrade = upgrade.with_rollback(rollback).with_validator(fails_at(2));
     let report = carried_out(&system, upgrade).await.unwrap();
     let ids: Vec<&str> = report
         .findings
@@ -190,42 +216,4 @@ async fn services_that_do_not_start_are_told_also_where_the_data_fails() {
         .collect();
     assert!(ids.contains(&"service/not-up"), "{report}");
     assert!(ids.contains(&"rollback/failed"), "{report}");
-}
-
-/// Cannot undo anything.
-#[derive(Debug)]
-struct Broken;
-
-#[async_trait]
-impl Rollback for Broken {
-    fn name(&self) -> &str {
-        "broken"
-    }
-
-    fn requires_reversible(&self) -> bool {
-        true
-    }
-
-    async fn prepare(&self, _: &UpgradeContext) -> Result<()> {
-        Ok(())
-    }
-
-    async fn check(&self, _: &UpgradeContext, _: &RollbackRequest) -> Result<Safety> {
-        Ok(Safety::Safe)
-    }
-
-    async fn execute(&self, _: &UpgradeContext, _: &RollbackRequest) -> Result<Outcome> {
-        Ok(Outcome::failed(Error::new(
-            ErrorKind::Database,
-            "it is in use",
-        )))
-    }
-
-    async fn confirm(&self, _: &UpgradeContext) -> Result<Verdict> {
-        Ok(Verdict::Pass)
-    }
-
-    async fn finalize(&self, _: &UpgradeContext) -> Result<()> {
-        Ok(())
-    }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use upgrade_testkit::prelude::*;
 use upgrade_testkit::upgrade_core::Report;
+use upgrade_testkit::upgrade_core::finding::FindingKind;
 
 use crate::users;
 
@@ -178,6 +179,9 @@ impl Run {
         wrong.extend(
             surplus.map(|it| format!("not wanted: {}[{}] {}", it.severity, it.id, it.subject)),
         );
+        let kinds = found().filter_map(|finding| FindingKind::of(&finding.id));
+        let elsewhere = kinds.filter(|kind| !kind.is_raised_in(report.scenario));
+        wrong.extend(elsewhere.map(|kind| format!("`{}` is not of this scenario", kind.id)));
         if report.passed == fails {
             let verdict = if report.passed {
                 "passes"

@@ -59,7 +59,7 @@ impl Snapshots for DockerEnvironment {
     }
 
     async fn forget(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        // The volumes go with the last that holds them.
+        // What the volumes held is in files without a name, which go with their last holder.
         drop(self.state(|state| state.snapshots.remove(label)));
         self.postgres()?.forget(cx, label).await
     }

@@ -80,13 +80,15 @@ impl StatementTrial for PostgresEnvironment {
                     let mut session = self.session_at(of, &database).await?;
                     let release = Release::read(&mut session, &self.observer, is_live).await?;
                     self.keep_at(of, session).await;
-                    Arc::new(release)
+                    let release = Arc::new(release);
+                    if let Some(label) = label {
+                        // The copy that keeps a state does not change.
+                        let known = Arc::clone(&release);
+                        self.state(|state| state.releases.insert(label.clone(), known));
+                    }
+                    release
                 }
             };
-            if let Some(label) = label {
-                // The copy that keeps a state does not change.
-                self.state(|state| state.releases.insert(label.clone(), Arc::clone(&release)));
-            }
             // A separate session, as a service opens one after the upgrade: another one has cached
             // plans and settings from before.
             let mut session = live.connect().await?;

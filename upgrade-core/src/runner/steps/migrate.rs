@@ -46,8 +46,7 @@ pub(super) async fn apply(
             not_re_runnable(id, &failure, downs_lead_back)
         } else {
             let failed = refused("up/failed", id, &failure);
-            let restored = past::restored(run.plan, step);
-            match restored.is_some_and(|label| run.rebuilt.contains(label)) {
+            match run.rebuilt {
                 true => failed.with_help(ON_REBUILT),
                 false => failed,
             }

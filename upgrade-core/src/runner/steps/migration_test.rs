@@ -1,10 +1,10 @@
 //! A test of one migration: its rows are put in, and its checks run.
 
 use crate::context::UpgradeContext;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 use crate::finding::Blame;
 use crate::migration::MigrationId;
-use crate::migration_test::{GivenRows, MigrationTest};
+use crate::migration_test::MigrationTest;
 use crate::runner::run::StepResult;
 use crate::runner::state::Run;
 use crate::validator::Verdict;
@@ -19,7 +19,7 @@ fn tests<'r>(run: &Run<'r>, id: &MigrationId) -> impl Iterator<Item = &'r Migrat
 pub(super) async fn given(run: &Run<'_>, cx: &UpgradeContext, id: &MigrationId) -> StepResult {
     for test in tests(run, id) {
         for rows in test.rows() {
-            put_in(cx, &rows.0).await.map_err(|source| {
+            rows.0.write(cx).await.map_err(|source| {
                 let message = format!("the rows of the test of {id} could not be put in");
                 Error::new(ErrorKind::InvalidInput, message)
                     .with_source(source)
@@ -29,23 +29,6 @@ pub(super) async fn given(run: &Run<'_>, cx: &UpgradeContext, id: &MigrationId) 
         }
     }
     Ok(Verdict::Pass)
-}
-
-async fn put_in(cx: &UpgradeContext, rows: &GivenRows) -> Result<()> {
-    match rows {
-        #[cfg(feature = "postgres")]
-        GivenRows::Sql(sql) => {
-            let writing = async {
-                let mut connection = cx.connect().await?;
-                let script = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.as_str()));
-                sqlx::Executor::execute(&mut connection, script).await?;
-                crate::postgres::database::close(connection).await;
-                Ok::<(), Error>(())
-            };
-            cx.bounded("put in rows", writing).await?
-        }
-        GivenRows::Writes(writes) => writes.write(cx).await,
-    }
 }
 
 pub(super) async fn judge(

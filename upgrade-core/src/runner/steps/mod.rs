@@ -122,7 +122,7 @@ pub(in crate::runner) async fn perform(
             }
             let applied = no_tables::after_apply(run, cx, applied).await?;
             if !matches!(&applied, Verdict::Fail(found) if found.iter().any(Finding::fails)) {
-                statements::after(run, cx, step).await?;
+                statements::after(run, cx).await?;
             }
             Ok(applied)
         }

@@ -16,24 +16,25 @@ use crate::runner::state::Run;
 
 use super::migration;
 
-/// Makes the state of a label that no step has reached, and keeps it. Answers whether it could.
+/// Makes the state of a label that no step has reached, and keeps it. Where it cannot, it leaves the
+/// label unknown, and tries no second time.
 pub(in crate::runner) async fn state(
     run: &mut Run<'_>,
     cx: &UpgradeContext,
     step: &Step,
     label: &str,
-) -> bool {
+) {
     // A crash is timed by how long its migration took on the rows of the previous release.
     let crashes = |step: &Step| matches!(step.action, Action::Crash { .. });
     if run.plan.steps.iter().any(crashes) {
-        return false;
+        return;
     }
     let has_empty = run.environment.snapshots().is_some_and(|it| it.has_empty());
-    if !has_empty || !run.environment.is_disposable() || !run.rebuilt.insert(label.to_owned()) {
-        return false;
+    if !has_empty || !run.environment.is_disposable() || run.unreachable.contains(label) {
+        return;
     }
     let Some(pending) = past::applied_at(run.plan, label) else {
-        return false;
+        return;
     };
     let cx = run
         .context(cx, step.phase, Duration::from_millis(step.within_ms))
@@ -49,7 +50,6 @@ pub(in crate::runner) async fn state(
             );
             let made = Finding::note("data/state-rebuilt", format!("state {label}"), message);
             run.found(&cx, step, made);
-            true
         }
         Err(error) => {
             tracing::info!(
@@ -59,7 +59,7 @@ pub(in crate::runner) async fn state(
             );
             // What was noticed on the way is of no step.
             cx.take_noticed();
-            false
+            run.unreachable.insert(label.to_owned());
         }
     }
 }
@@ -101,6 +101,7 @@ async fn make(
         }
     }
     snapshots.take(&cx, label).await?;
+    run.rebuilt = true;
     run.keep(label);
     let observation = run.environment.observe(&cx, &At::Live, &Scope::All).await?;
     run.looks.observe(label);

@@ -324,7 +324,7 @@ async fn excused(
     found: Vec<Finding>,
     by_downs: bool,
 ) -> Result<Vec<Finding>> {
-    let with = past::restored(run.plan, step).unwrap_or(BASELINE);
+    let with = past::prepared_at(run.plan, step).unwrap_or(BASELINE);
     let mut grounds = Vec::new();
     let mut differences: Vec<Difference> = found
         .into_iter()

@@ -8,7 +8,7 @@ use crate::environment::{At, Refusal, StatementKind};
 use crate::error::Result;
 use crate::finding::{Finding, Severity};
 use crate::migration::MigrationId;
-use crate::plan::{Action, BASELINE, Step, past};
+use crate::plan::{Action, BASELINE};
 use crate::runner::state::Run;
 
 /// What is known of the statements of both releases.
@@ -25,7 +25,7 @@ pub(in crate::runner) struct Tried {
 /// Tries the statements at the previous release, unless that was done.
 pub(in crate::runner) async fn before(run: &mut Run<'_>, cx: &UpgradeContext) -> Result<()> {
     let at_baseline = run.applied.is_empty() && run.snapshots.contains_key(BASELINE);
-    let crashes = |step: &Step| matches!(step.action, Action::Crash { .. });
+    let crashes = |step: &crate::plan::Step| matches!(step.action, Action::Crash { .. });
     if !at_baseline || run.tried.before.is_some() || run.plan.steps.iter().any(crashes) {
         return Ok(());
     }
@@ -38,16 +38,9 @@ pub(in crate::runner) async fn before(run: &mut Run<'_>, cx: &UpgradeContext) ->
 }
 
 /// Tries them after a migration was applied, and notices what is refused now.
-pub(in crate::runner) async fn after(
-    run: &mut Run<'_>,
-    cx: &UpgradeContext,
-    step: &Step,
-) -> Result<()> {
-    // The rows that the statements are about are not there.
-    if past::restored(run.plan, step).is_some_and(|label| run.rebuilt.contains(label)) {
-        return Ok(());
-    }
-    if run.tried.before.is_none() || !run.tried.after.insert(run.applied.clone()) {
+pub(in crate::runner) async fn after(run: &mut Run<'_>, cx: &UpgradeContext) -> Result<()> {
+    // In a rebuilt state the rows that the statements are about are not there.
+    if run.rebuilt || run.tried.before.is_none() || !run.tried.after.insert(run.applied.clone()) {
         return Ok(());
     }
     // A loss of the new release is one of the previous release as well: it is told once.

@@ -51,6 +51,7 @@ impl Draft<'_> {
             self.compare(Phase::Rollback, GIVEN, Equal::Everything);
             self.judge(at, Phase::Rollback, true);
             self.apply(one);
+            self.compare(Phase::Verify, GIVEN, Equal::SharedRows);
             self.judge(at, Phase::Verify, false);
         }
     }
@@ -71,6 +72,8 @@ impl Draft<'_> {
             for strategy in self.outline.strategies.iter().filter(crosses) {
                 self.given(at, Some(strategy));
                 self.apply(&all[at..=at]);
+                self.compare(Phase::Expand, GIVEN, Equal::SharedRows);
+                self.judge(at, Phase::Expand, false);
                 self.roll_back(strategy, at..at + 1);
                 self.compare(Phase::Verify, GIVEN, Equal::Everything);
                 self.judge(at, Phase::Verify, true);
