@@ -73,4 +73,9 @@ mod guides {
         MajorVersions: "major-versions.md",
         YourOwnTool: "your-own-tool.md",
     }
+
+    #[cfg(feature = "docker")]
+    pages! {
+        Services: "services.md",
+    }
 }
