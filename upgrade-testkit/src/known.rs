@@ -254,7 +254,7 @@ fn text(value: &str) -> Item {
 
 /// The id or area that was probably meant, where the written one does not exist. The validators of a
 /// team may have any ids.
-fn nearest(id: &str) -> Option<String> {
+pub(crate) fn nearest(id: &str) -> Option<String> {
     let of_area = id.ends_with("/*");
     let all = catalogue().iter().map(|kind| match of_area {
         true => format!("{}/*", kind.area()),

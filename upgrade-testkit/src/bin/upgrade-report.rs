@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use upgrade_core::finding::{FindingKind, catalogue};
 use upgrade_core::{Error, ErrorKind, Result};
-use upgrade_testkit::summary::Summary;
+use upgrade_testkit::summary::{Summary, explain};
 
 /// Reads the reports that upgrade tests leave, and prints them as one page. Its exit code is 1 when one
 /// of the runs failed, so that a build ends with it.
@@ -56,7 +55,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<bool> {
     if let Some(id) = &options.explain {
-        print(&explained(id)?, None)?;
+        print(&explain(id)?, None)?;
         return Ok(true);
     }
     let set = std::env::var_os("UPGRADE_REPORT_DIR").filter(|value| !value.is_empty());
@@ -73,45 +72,6 @@ fn run(options: &Options) -> Result<bool> {
     };
     print(&page, options.output.as_ref())?;
     Ok(summary.passed())
-}
-
-/// What the catalogue says of an id, or of each id of an area.
-fn explained(id: &str) -> Result<String> {
-    let area = id.strip_suffix("/*");
-    let all = catalogue().iter();
-    let meant = all.filter(|kind| kind.id == id || area == Some(kind.area()));
-    let texts: Vec<String> = meant.map(explanation).collect();
-    if !texts.is_empty() {
-        return Ok(texts.join("\n"));
-    }
-    let message = format!("there is no finding `{id}`");
-    let near = catalogue()
-        .iter()
-        .map(|kind| (strsim::damerau_levenshtein(kind.id, id), kind.id));
-    let hint = match near.min() {
-        Some((distance, near)) if distance <= 5 => format!("is it `{near}`?"),
-        _ => "a validator of your team may have custom ids; it explains them".to_owned(),
-    };
-    Err(Error::new(ErrorKind::NotFound, message).with_hint(hint))
-}
-
-fn explanation(kind: &FindingKind) -> String {
-    let FindingKind {
-        otherwise,
-        breaks,
-        mend,
-        ..
-    } = kind;
-    let weighs = match otherwise.is_empty() {
-        true => String::new(),
-        false => format!("weighs: {}; {otherwise}\n", kind.severity),
-    };
-    let scenarios: Vec<&str> = kind.scenarios.iter().map(|one| one.as_str()).collect();
-    let found = match &scenarios[..] {
-        [] => String::new(),
-        some => format!("found by: {}\n", some.join(", ")),
-    };
-    format!("{kind}\n{weighs}{found}breaks: {breaks}\nhelp: {mend}\n")
 }
 
 fn print(page: &str, output: Option<&PathBuf>) -> Result<()> {

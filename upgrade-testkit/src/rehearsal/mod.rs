@@ -131,8 +131,11 @@ impl Rehearsal {
     /// # Errors
     /// [`ErrorKind::InvalidInput`](upgrade_core::ErrorKind::InvalidInput) for a variable that cannot be used.
     pub fn new(name: impl Into<String>) -> Result<Self> {
-        let settings = Settings::of_package(&std::env::current_dir().unwrap_or_default())?;
-        Ok(Self::begin(name, ".", &settings))
+        Ok(Self::begin(
+            name,
+            ".",
+            &Settings::of_package(Path::new("."))?,
+        ))
     }
 
     fn begin(name: impl Into<String>, base: impl Into<PathBuf>, settings: &Settings) -> Self {

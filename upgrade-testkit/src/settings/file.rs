@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{self, Path};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -37,14 +37,15 @@ impl Settings {
     /// The first variable or line that cannot be used, with its file.
     pub fn of_package(folder: &Path) -> Result<Self, SettingsError> {
         let mut settings = Self::from_env()?;
+        let folder = path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         for folder in folder.ancestors() {
-            let path = folder.join(FILE);
-            match fs::read_to_string(&path) {
-                Ok(text) => settings.complete(&path, &text)?,
+            let file = folder.join(FILE);
+            match fs::read_to_string(&file) {
+                Ok(text) => settings.complete(&file, &text)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     return Err(SettingsError::Unreadable {
-                        path,
+                        path: file,
                         message: error.to_string(),
                     });
                 }

@@ -4,6 +4,7 @@
 //! all, makes one entry of equal findings of several cases, and says at its end what was not verified.
 
 mod annotations;
+mod explain;
 mod html;
 mod junit;
 mod markdown;
@@ -19,6 +20,8 @@ use serde::Serialize;
 use upgrade_core::finding::FindingKind;
 use upgrade_core::report::{FORMAT, StepOutcome};
 use upgrade_core::{Error, ErrorKind, Finding, Report, Result, Scenario, Severity};
+
+pub use explain::explain;
 
 /// The reports of a folder.
 #[derive(Debug, Clone)]
