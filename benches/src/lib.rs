@@ -6,6 +6,7 @@
 //! [`peers`]; `cargo bench` watches single operations with the shared parts.
 
 pub mod data;
+pub mod folder;
 pub mod line;
 pub mod machine;
 pub mod migrations;

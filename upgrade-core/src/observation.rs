@@ -118,6 +118,8 @@ pub enum Scope {
     All,
     /// The schema, and no rows.
     Schema,
+    /// All columns of all tables, and what there is beside them, but not the schema.
+    Rows,
     /// The rows of these tables, in these columns only, and where the sequences stand.
     Columns(BTreeMap<String, Columns>),
 }
@@ -189,6 +191,14 @@ impl Observation {
                     ..Self::default()
                 };
                 return (schema, BTreeMap::new());
+            }
+            Scope::Rows => {
+                let rows = Self {
+                    objects: BTreeMap::new(),
+                    column_order: BTreeMap::new(),
+                    ..self.clone()
+                };
+                return (rows, BTreeMap::new());
             }
             Scope::Columns(wanted) => wanted,
         };

@@ -31,6 +31,9 @@ struct Arguments {
     /// Tables of the largest schema; the others have a tenth and a hundredth of them
     #[arg(long, value_parser = clap::value_parser!(u16).range(100..=10_000))]
     tables: Option<u16>,
+    /// Migrations of the largest folder; the others have a tenth and a third of them
+    #[arg(long, value_parser = clap::value_parser!(u16).range(30..=3000))]
+    migrations: Option<u16>,
     /// The smaller database of the rollback, in megabytes; the larger one is ten times as large
     #[arg(long, value_parser = clap::value_parser!(u32).range(10..=10_000))]
     megabytes: Option<u32>,
@@ -40,7 +43,7 @@ struct Arguments {
     /// The major version of the server; the newest that is found if not said
     #[arg(long)]
     major: Option<u16>,
-    /// Only these: hand-out, start, fingerprint, rows, catalog, rollback, rehearsal, seed
+    /// Only these: hand-out, start, fingerprint, rows, catalog, rollback, rehearsal, folder, seed
     #[arg(value_parser = comparison)]
     only: Vec<Comparison>,
 }
@@ -85,6 +88,7 @@ async fn run(arguments: &Arguments) -> Result<()> {
         rounds: arguments.rounds.map_or(usual.rounds, usize::from),
         rows: arguments.rows.unwrap_or(usual.rows),
         tables: arguments.tables.map_or(usual.tables, usize::from),
+        migrations: arguments.migrations.map_or(usual.migrations, usize::from),
         megabytes: arguments.megabytes.unwrap_or(usual.megabytes),
     };
     let mut machine = Machine::look(

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod fingerprint;
+mod folder;
 mod hand_out;
 mod rehearsal;
 mod rollback;
@@ -25,6 +26,8 @@ pub struct Effort {
     pub rows: u64,
     /// Tables of the largest schema; the others have a tenth and a hundredth of them.
     pub tables: usize,
+    /// Migrations of the largest folder; the others have a tenth and a third of them.
+    pub migrations: usize,
     /// The smaller database of the rollback, in megabytes; the larger one is ten times as large.
     pub megabytes: u32,
 }
@@ -35,6 +38,7 @@ impl Effort {
         rounds: 15,
         rows: 1_000_000,
         tables: 1000,
+        migrations: 300,
         megabytes: 100,
     };
 
@@ -43,6 +47,7 @@ impl Effort {
         rounds: 5,
         rows: 100_000,
         tables: 100,
+        migrations: 30,
         megabytes: 10,
     };
 
@@ -74,13 +79,15 @@ pub enum Comparison {
     Rollback,
     /// A whole rehearsal, against its statements and copies alone.
     Rehearsal,
+    /// A whole folder of migrations, against a driver with `pg_dump`.
+    Folder,
     /// The filling of a table with rows, against a bare COPY.
     Seed,
 }
 
 impl Comparison {
     /// All, in the order of the table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::HandOut,
         Self::Start,
         Self::Fingerprint,
@@ -88,6 +95,7 @@ impl Comparison {
         Self::Catalog,
         Self::Rollback,
         Self::Rehearsal,
+        Self::Folder,
         Self::Seed,
     ];
 
@@ -101,6 +109,7 @@ impl Comparison {
             Self::Catalog => "catalog",
             Self::Rollback => "rollback",
             Self::Rehearsal => "rehearsal",
+            Self::Folder => "folder",
             Self::Seed => "seed",
         }
     }
@@ -128,6 +137,7 @@ impl Comparison {
             Self::Rows => Ok(vec![rows::measure(binaries, effort).await?]),
             Self::Catalog => catalog::measure(binaries, effort).await,
             Self::Rollback => rollback::measure(binaries, effort).await,
+            Self::Folder => folder::measure(binaries, effort).await,
             Self::Seed => Ok(vec![seed::measure(binaries, effort).await?]),
             Self::Rehearsal => {
                 let pool = server::pool(Some(binaries.version().major())).await?;

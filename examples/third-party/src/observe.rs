@@ -33,7 +33,7 @@ pub(crate) fn observe(image: &Image, scope: &Scope) -> Result<Observation> {
                 .insert(format!("collection {name}"), facts.collect());
         }
         let wanted: BTreeMap<&str, Reading> = match scope {
-            Scope::All => columns
+            Scope::All | Scope::Rows => columns
                 .keys()
                 .map(|c| (c.as_str(), Reading::Value))
                 .collect(),

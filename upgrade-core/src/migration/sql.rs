@@ -208,7 +208,10 @@ impl SqlMigration {
         script: &Script,
         direction: Direction,
     ) -> Result<()> {
-        let before = Traces::of(session).await;
+        let before = match self.record.begins_sessions() {
+            true => Traces::of(session).await,
+            false => Traces::of_new(session).await,
+        };
         let result = self
             .run(cx, session, script, direction, before.as_ref())
             .await;
@@ -260,7 +263,10 @@ impl SqlMigration {
         self.send(cx, session, script, direction).await?;
         if record_inside {
             // A transaction that has failed cannot be asked any more.
-            let now = Traces::of(session).await;
+            let now = match traces::names_setting(script) {
+                true => Traces::of(session).await,
+                false => None,
+            };
             let recorded = self.record(session, direction, started).await;
             if recorded.is_err()
                 && let (Some(before), Some(now)) = (before, &now)

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::FromRow as _;
 use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, FromRow as _};
 
 use super::MigrationId;
 use super::folder::Script;
@@ -13,16 +13,18 @@ use crate::finding::Blame;
 use crate::finding::Finding;
 use crate::postgres::sql::keywords;
 
-/// What is set in this session, and what a `reset` would bring back; the role is no setting on
-/// that list.
+/// What is set in this session.
+const SETTINGS: &str = "
+    select name, coalesce(setting, '') from pg_catalog.pg_settings
+    where source = 'session' and name not like 'transaction%'
+    union all";
+
+/// What a `reset` would bring back, and the role, which is no setting on the list.
 ///
 /// And the advisory locks that it holds when no transaction is open, which have no value; and
 /// whether a transaction was open before this was asked: as one simple query it begins its own, if
 /// none is, at the moment at which it arrives.
-const TRACES: &str = "
-    select name, coalesce(setting, '') from pg_catalog.pg_settings
-    where source = 'session' and name not like 'transaction%'
-    union all
+const BESIDE: &str = "
     select 'role', pg_catalog.current_setting('role')
     union all
     select 'search_path', pg_catalog.current_setting('search_path')
@@ -33,7 +35,7 @@ const TRACES: &str = "
     select 'in transaction',
         (pg_catalog.transaction_timestamp() <> pg_catalog.statement_timestamp())::text";
 
-/// The row of [`TRACES`] about the transaction; no setting has a blank in its name.
+/// The row of [`BESIDE`] about the transaction; no setting has a blank in its name.
 const IN_TRANSACTION: &str = "in transaction";
 
 /// The state of a session, as far as the next one to use it would feel it.
@@ -48,8 +50,19 @@ impl Traces {
     /// Observes the session. The result is `None` for a session that cannot be queried, because its
     /// transaction has failed or its connection is lost.
     pub(super) async fn of(session: &mut PgConnection) -> Option<Self> {
+        Self::asked(session, format!("{SETTINGS}{BESIDE}")).await
+    }
+
+    /// Observes a session in which nothing was set since it was opened: the server takes longer for its
+    /// list of settings than for most migrations.
+    pub(super) async fn of_new(session: &mut PgConnection) -> Option<Self> {
+        Self::asked(session, BESIDE.to_owned()).await
+    }
+
+    async fn asked(session: &mut PgConnection, sql: String) -> Option<Self> {
         let mut traces = Self::default();
-        for row in sqlx::raw_sql(TRACES).fetch_all(session).await.ok()? {
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(session);
+        for row in rows.await.ok()? {
             let (name, value) = <(String, Option<String>)>::from_row(&row).ok()?;
             match value {
                 Some(value) if name == IN_TRANSACTION => traces.in_transaction = value == "true",
@@ -116,6 +129,11 @@ impl Traces {
             notice(cx, "session/setting-leaked", id, script, message);
         }
     }
+}
+
+/// Whether a script may change a setting by a statement of its own.
+pub(super) fn names_setting(script: &Script) -> bool {
+    script.sql.to_ascii_lowercase().contains("set")
 }
 
 /// Tells that a script has left a transaction open.

@@ -47,6 +47,16 @@ pub(crate) fn written(plan: &Plan, step: &Step) -> bool {
         .any(|other| matches!(other.action, Action::Write { .. }))
 }
 
+/// Whether all that is compared with the observations of a label is what users have written.
+pub(crate) fn only_written(plan: &Plan, label: &str) -> bool {
+    let mut uses = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Compare { with, equal } if with == label => Some(*equal == Equal::Written),
+        Action::Restore { label: restored } if restored == label => Some(false),
+        _ => None,
+    });
+    uses.next() == Some(true) && uses.all(|written| written)
+}
+
 /// How a system that was rolled back to a boundary had come above it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WayUp<'p> {

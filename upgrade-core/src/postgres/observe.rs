@@ -142,7 +142,7 @@ impl Observer {
             .map_err(|source| failed("the schema could not be read").with_source(source))?;
         let conn = session.conn();
         let mut observation = Observation::default();
-        if !matches!(scope, Scope::Columns(_)) {
+        if matches!(scope, Scope::All | Scope::Schema) {
             let catalog = Catalog::list(conn, &oids).await;
             let catalog = self.without_waived(catalog)?;
             observation.objects = catalog
@@ -165,7 +165,7 @@ impl Observer {
                 .map(|(name, state)| (name.to_string(), state))
                 .collect();
         }
-        if *scope == Scope::All {
+        if matches!(scope, Scope::All | Scope::Rows) {
             observation.counted = fingerprint::counted_listed(conn, &oids)
                 .await
                 .map_err(|source| {
@@ -176,7 +176,7 @@ impl Observer {
                 .collect();
         }
         let beside = |source| failed("the large objects could not be read").with_source(source);
-        if *scope == Scope::All {
+        if matches!(scope, Scope::All | Scope::Rows) {
             observation.large_objects = Some(large_objects::read(conn).await.map_err(beside)?);
         }
         session.end().await.map_err(beside)?;

@@ -112,7 +112,9 @@ impl Run<'_> {
             }
             At::Snapshot(label) => {
                 let seen = self.observations.get(label)?;
-                self.looks.is_of_kept(label).then(|| seen.part(scope))
+                let needs_schema = matches!(scope, Scope::All | Scope::Schema);
+                let has_it = !seen.objects.is_empty() || !needs_schema;
+                (has_it && self.looks.is_of_kept(label)).then(|| seen.part(scope))
             }
         }
     }

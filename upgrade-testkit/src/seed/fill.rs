@@ -16,9 +16,10 @@ use super::types::Options;
 use super::write::count;
 
 /// The text form of values must not depend on the database's settings, for keys are read back as text.
+/// Compiling the queries of the catalog takes up to a second, and running them some milliseconds.
 const SETTINGS: &str = "SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL intervalstyle = 'postgres'; \
     SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; \
-    SET LOCAL lc_monetary = 'C'; SET CONSTRAINTS ALL IMMEDIATE; SELECT txid_current()";
+    SET LOCAL lc_monetary = 'C'; SET LOCAL jit = off; SET CONSTRAINTS ALL IMMEDIATE; SELECT txid_current()";
 
 /// The longest text of an indexed column: a key has to fit, also one of some columns.
 const INDEXED: usize = 600;

@@ -192,13 +192,13 @@ impl InMemory {
             self.bug == Bug::ObservationsDiffer && made.observed == 2 && alone
         };
         for (name, rows) in tables.iter().filter(|(name, _)| *name != "audit") {
-            if !matches!(scope, Scope::Columns(_)) {
+            if matches!(scope, Scope::All | Scope::Schema) {
                 seen.objects
                     .insert(format!("table {name}"), "key, value\n".to_owned());
             }
             let all = ["key", "value"];
             let columns: Vec<&str> = match scope {
-                Scope::All => all.to_vec(),
+                Scope::All | Scope::Rows => all.to_vec(),
                 Scope::Columns(named) => match named.get(name) {
                     Some(wanted) => all
                         .into_iter()

@@ -105,6 +105,11 @@ impl ToolRecord {
         self
     }
 
+    /// Whether a session begins with SQL of the user's.
+    pub(super) fn begins_sessions(&self) -> bool {
+        self.session_sql.is_some()
+    }
+
     /// Runs the SQL that begins a session, if there is some.
     pub(super) async fn begin_session(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         match &self.session_sql {

@@ -27,7 +27,7 @@ use crate::finding::Blame;
 use crate::finding::Finding;
 use crate::migration::{Migration, MigrationId};
 use crate::observation::Scope;
-use crate::plan::{Action, Step};
+use crate::plan::{Action, Step, past};
 use crate::rollback::{Loss, Rollback, RollbackRequest, Safety};
 use crate::runner::compare;
 use crate::runner::run::{StepResult, verdict};
@@ -58,7 +58,12 @@ pub(in crate::runner) async fn perform(
             Ok(Verdict::Pass)
         }
         Action::Observe { label } => {
-            let observation = run.look(cx, &At::Live, &Scope::All).await?;
+            // Where only rows are compared with it, the schema says nothing.
+            let scope = match past::only_written(run.plan, label) {
+                true => Scope::Rows,
+                false => Scope::All,
+            };
+            let observation = run.look(cx, &At::Live, &scope).await?;
             run.looks.observe(label);
             if run.observations.is_empty() {
                 run.report.rows = observation.rows();

@@ -78,6 +78,12 @@ pub async fn observing_reads_its_scope_only(fixture: &dyn EnvironmentFixture) ->
             &all.objects,
             &schema.objects,
         )?;
+        let rows = environment.observe(cx, &At::Live, &Scope::Rows).await;
+        let rows = clause.ok("`observe` of the rows", rows)?;
+        let mut without_schema = all.clone();
+        without_schema.objects.clear();
+        without_schema.column_order.clear();
+        clause.equal("the rows without the schema", &without_schema, &rows)?;
 
         let named = all.tables.iter().find_map(|(name, table)| {
             let column = table.columns.keys().next()?;
