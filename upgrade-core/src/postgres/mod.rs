@@ -5,6 +5,7 @@
 //! for rows, [`rowdiff`] names the rows that differ, [`major`] moves
 //! a database to a newer major version, [`sql`] cuts scripts into statements and quotes names.
 
+mod batch;
 pub mod catalog;
 pub(crate) mod cluster;
 #[cfg(feature = "docker")]

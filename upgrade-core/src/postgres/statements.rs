@@ -1,12 +1,14 @@
 //! Whether the statements that a release makes on its tables still work: tried with rows that are
 //! there, in a transaction that is rolled back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use super::Observer;
+use super::batch::each;
 use super::fingerprint::Tables;
 use super::sql::{quote_ident, quote_literal};
 use crate::environment::{Refusal, StatementKind};
@@ -150,23 +152,24 @@ impl Release {
             let Some(is_table) = relations.get(&table.path) else {
                 continue;
             };
-            // Most tables accept all, which takes one round trip.
-            let kinds = StatementKind::ALL.into_iter();
-            let all: String = kinds
-                .flat_map(|kind| table.statements(kind, *is_table))
-                .map(|statement| format!("{statement};\nrollback to savepoint tried;\n"))
-                .collect();
-            if attempt(session, &all).await?.is_ok() {
-                continue;
-            }
+            let mut kinds = Vec::new();
+            let mut sent = Vec::new();
             for kind in StatementKind::ALL {
                 for statement in table.statements(kind, *is_table) {
-                    if let Some(answer) = self.refusal(session, &statement).await? {
-                        let table_ref = TableRef::new(&table.name);
-                        let shown = table.shown(kind);
-                        refused.push(Refusal::new(table_ref, kind, shown, answer));
-                        break;
-                    }
+                    kinds.push(kind);
+                    sent.extend([statement, "rollback to savepoint tried".to_owned()]);
+                }
+            }
+            let answers = each(session, sent.len(), |number| sent[number].clone());
+            let answers = answers.await.map_err(sql("an answer"))?;
+            let mut seen = BTreeSet::new();
+            for (number, error) in answers {
+                let kind = kinds[number / 2];
+                if let Some(answer) = self.refusal(&*error)
+                    && seen.insert(kind)
+                {
+                    let table_ref = TableRef::new(&table.name);
+                    refused.push(Refusal::new(table_ref, kind, table.shown(kind), answer));
                 }
             }
         }
@@ -177,36 +180,14 @@ impl Release {
         Ok(refused)
     }
 
-    /// What the server answers to a statement that it does not accept; nothing of it stays.
-    async fn refusal(&self, session: &mut PgConnection, sql: &str) -> Result<Option<String>> {
-        let Err(error) = attempt(session, sql).await? else {
-            return Ok(None);
-        };
-        let code = error.code();
+    /// What the server answers to a statement that it does not accept.
+    fn refusal(&self, error: &dyn DatabaseError) -> Option<String> {
         let is_of_row = |code: &str| {
             let of_values = OF_VALUES.iter().any(|class| code.starts_with(class));
             NO_REFUSAL.contains(&code) || (self.is_live && of_values)
         };
-        let counts = !code.is_some_and(|code| is_of_row(&code));
-        Ok(counts.then(|| answer(&*error)))
-    }
-}
-
-/// Makes statements, of which nothing stays, and answers with the server's error.
-async fn attempt(
-    session: &mut PgConnection,
-    sql: &str,
-) -> Result<std::result::Result<(), Box<dyn sqlx::error::DatabaseError>>> {
-    let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-    let made = session.execute(sql).await;
-    session
-        .execute("rollback to savepoint tried")
-        .await
-        .map_err(|source| failed("a transaction", source))?;
-    match made {
-        Ok(_) => Ok(Ok(())),
-        Err(sqlx::Error::Database(error)) => Ok(Err(error)),
-        Err(error) => Err(failed("an answer", error)),
+        let counts = !error.code().is_some_and(|code| is_of_row(&code));
+        counts.then(|| answer(error))
     }
 }
 
@@ -216,7 +197,7 @@ fn failed(what: &str, source: sqlx::Error) -> Error {
 }
 
 /// The server's words: the message, its detail, and where in a function it happened.
-fn answer(error: &dyn sqlx::error::DatabaseError) -> String {
+fn answer(error: &dyn DatabaseError) -> String {
     let mut answer = error.message().to_owned();
     if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
         for (what, text) in [
