@@ -98,7 +98,7 @@ fn split(report: &Report) {
     }
 }
 
-/// The peer, on a database of its own.
+/// The peer, on its own database.
 async fn naive(folder: &Folder, server: &LocalServer) -> Result<Duration> {
     let name = "naive";
     let (database, mut session) = server::database(server, name).await?;

@@ -131,7 +131,7 @@ impl Traces {
     }
 }
 
-/// Whether a script may change a setting by a statement of its own.
+/// Whether a statement of the script may change a setting.
 pub(super) fn names_setting(script: &Script) -> bool {
     script.sql.to_ascii_lowercase().contains("set")
 }

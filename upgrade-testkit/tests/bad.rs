@@ -1,6 +1,6 @@
 //! Migrations as people really write them, each with a defect, and the finding that it must raise.
 //!
-//! `bad/<area>/<fact>/<case>/` holds what a branch would add to `migrations/`, or change in it. Each
+//! `bad_migrations/<area>/<fact>/<case>/` holds what a branch would add to the migrations of examples/quickstart, or change in it. Each
 //! case is rehearsed on the populated release before it, in the scenario that shows the defect, and
 //! has to raise the findings listed here and no other: each with its object and its place.
 
@@ -212,8 +212,14 @@ bad! {
     ];
 }
 
-fn package() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// The folder of the defective migrations.
+fn bad() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad_migrations")
+}
+
+/// The migrations that they come on top of.
+fn shop() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart/migrations")
 }
 
 /// The files of a folder, by name.
@@ -233,7 +239,7 @@ fn rehearsal(
     head: BTreeMap<PathBuf, Vec<u8>>,
     scenario: Scenario,
 ) -> Result<Rehearsal> {
-    let good = package().join("migrations");
+    let good = shop();
     let head = MigrationFolder::from_files(name, head.into_iter().collect())?;
     Ok(Rehearsal::new(name)?
         .folder(head)
@@ -247,8 +253,8 @@ fn rehearsal(
 }
 
 async fn check(finding: &str, case: &str, scenario: Scenario, expected: &[Expected]) -> Result<()> {
-    let mut head = files(&package().join("migrations"));
-    head.extend(files(&package().join("bad").join(finding).join(case)));
+    let mut head = files(&shop());
+    head.extend(files(&bad().join(finding).join(case)));
     let mut rehearsal = rehearsal(case, head, scenario)?;
     if matches!(finding, "file/down-missing" | "file/down-empty") {
         rehearsal = rehearsal.reversible();
@@ -302,7 +308,7 @@ fn serious(report: &Report) -> impl Iterator<Item = &Finding> {
 #[test]
 fn every_case_is_listed() {
     let mut on_disk = BTreeSet::new();
-    let root = package().join("bad");
+    let root = bad();
     for finding in folders(&root).iter().flat_map(|area| folders(area)) {
         for case in folders(&finding) {
             let case = case.strip_prefix(&root).expect("it is below");

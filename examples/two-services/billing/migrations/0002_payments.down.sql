@@ -1,0 +1,2 @@
+drop view open_invoices;
+drop table payments;

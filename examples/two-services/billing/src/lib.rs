@@ -1,0 +1,1 @@
+//! Writes invoices. Its code stands here in a real project.

@@ -1,0 +1,2 @@
+alter table orders drop column status;
+drop type order_status;

@@ -1,0 +1,1 @@
+//! Takes orders. Its code stands here in a real project.
