@@ -25,7 +25,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "down/schema-differs",
-        title: "after the down, an object is not what it was",
+        title: "after the down, an object differs from before the up",
         severity: Error,
         otherwise: "",
         scenarios: ROUND_TRIP,
@@ -70,7 +70,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "down/sequence-reused",
-        title: "a sequence gives numbers again that it gave before",
+        title: "a sequence will return numbers that it has already returned",
         severity: Error,
         otherwise: "",
         scenarios: BACK,
@@ -79,7 +79,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "down/not-idempotent",
-        title: "reverting again is not without effect",
+        title: "reverting a migration again has an effect or fails",
         severity: Error,
         otherwise: "",
         scenarios: RERUN,
@@ -99,14 +99,14 @@ pub(super) const KINDS: &[FindingKind] = &[
         id: "rollback/loses",
         title: "a rollback would lose data, reported in advance",
         severity: Note,
-        otherwise: "warning when it is said before the upgrade",
+        otherwise: "warning in the check before the upgrade",
         scenarios: ROLLED_BACK,
         breaks: "after this rollback, what users wrote since the upgrade is missing in the places that are named",
         mend: "prefer a rollback strategy that keeps them, or stop writes before the rollback",
     },
     FindingKind {
         id: "rollback/failed",
-        title: "a rollback broke off",
+        title: "a rollback stopped with an error",
         severity: Error,
         otherwise: "",
         scenarios: ROLLED_BACK,
@@ -124,7 +124,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "rollback/over-budget",
-        title: "a rollback took longer than it may",
+        title: "a rollback took longer than its budget",
         severity: Error,
         otherwise: "",
         scenarios: ROLLED_BACK,
@@ -133,7 +133,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "rollback/schema-differs",
-        title: "after a rollback, an object is not what it was",
+        title: "after a rollback, an object differs from before the upgrade",
         severity: Error,
         otherwise: "",
         scenarios: ROLLED_BACK,

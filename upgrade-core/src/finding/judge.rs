@@ -7,7 +7,7 @@ use crate::finding::Severity::Error;
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
         id: "major/differs",
-        title: "on the newer major version an object or the rows of a table are not what they were",
+        title: "on the newer major version, an object or the rows of a table differ",
         severity: Error,
         otherwise: "",
         scenarios: NONE,
@@ -25,7 +25,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "validator/failed",
-        title: "a validator failed without saying why",
+        title: "a validator failed without a finding",
         severity: Error,
         otherwise: "",
         scenarios: EVERY,

@@ -18,7 +18,7 @@ pub struct FindingKind {
     pub title: &'static str,
     /// How much it weighs where nothing else is said; what is declared or asked for changes it.
     pub severity: Severity,
-    /// When it weighs more or less, such as "note where it is declared"; empty where it never does.
+    /// When it weighs more or less, such as "note if the loss is declared"; empty where it never does.
     pub otherwise: &'static str,
     /// The scenarios that can raise it. A custom plan ([`Scenario::Custom`]) can raise all.
     pub scenarios: &'static [Scenario],

@@ -25,7 +25,7 @@ pub(super) const KINDS: &[FindingKind] = &[
     },
     FindingKind {
         id: "order/release-path-differs",
-        title: "going release by release ends elsewhere than going directly",
+        title: "an upgrade from an earlier release ends with another schema",
         severity: Error,
         otherwise: "",
         scenarios: SKIP_RELEASE,

@@ -18,7 +18,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         id: "traffic/lost",
         title: "requests of users were not answered",
         severity: Error,
-        otherwise: "a note while no more are lost than `Traffic::with_most_lost` allows",
+        otherwise: "note up to the number that `Traffic::with_most_lost` allows, and during an injected fault",
         scenarios: SERVED,
         breaks: "users see errors while the upgrade is under way, and cannot know whether what they sent was done",
         mend: "stop leading requests to an instance before it stops, let it end those that it has, start its successor first; or say how many may be lost: `Traffic::with_most_lost`",
