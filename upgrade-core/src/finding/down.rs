@@ -1,7 +1,9 @@
 //! What is found during a rollback, by the downs or by a kept copy.
 
 use super::FindingKind;
-use super::kind::scenarios::{BACK, DOWN, RERUN, RESTORED, ROLLED_BACK, ROUND_TRIP, WRITTEN};
+use super::kind::scenarios::{
+    DOWN, RERUN, RESTORED, ROLLED_BACK, ROUND_TRIP, SEQUENCES, WHOLE, WRITTEN,
+};
 use crate::finding::Severity::{Error, Note};
 
 pub(super) const KINDS: &[FindingKind] = &[
@@ -73,7 +75,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         title: "a sequence will return numbers that it has already returned",
         severity: Error,
         otherwise: "",
-        scenarios: BACK,
+        scenarios: SEQUENCES,
         breaks: "the next insert fails on a key that is taken, or reuses the number of an order that was sent out",
         mend: "set it in the down: `select setval('orders_id_seq', max(id)) from orders`, or keep the sequence",
     },
@@ -181,7 +183,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         title: "columns are in another order",
         severity: Note,
         otherwise: "",
-        scenarios: BACK,
+        scenarios: WHOLE,
         breaks: "inserts without a list of columns, and code that reads `select *` by position",
         mend: "name the columns wherever rows are read and written",
     },

@@ -124,6 +124,34 @@ pub(super) mod scenarios {
     };
     /// Those that compare rows after the ups.
     pub(crate) const AFTER: &[Scenario] = &[Upgrade, RoundTrip, Rollback, SkipRelease, Rolling];
+    /// Those that apply migrations, but for the one that crashes them.
+    pub(crate) const NOT_CRASHED: &[Scenario] = &[
+        Upgrade,
+        RoundTrip,
+        Rollback,
+        Rerun,
+        OutOfOrder,
+        FreshInstall,
+        SkipRelease,
+        Rolling,
+    ];
+    /// Those that look at the system when the upgrade is complete.
+    pub(crate) const COMPLETE: &[Scenario] = &[Upgrade, Crash, Rolling];
+    /// Those that compare sequences.
+    pub(crate) const SEQUENCES: &[Scenario] = &[
+        Control,
+        Upgrade,
+        RoundTrip,
+        Rollback,
+        SkipRelease,
+        Crash,
+        Rolling,
+    ];
+    /// Those that compare large objects.
+    pub(crate) const LARGE_OBJECTS: &[Scenario] =
+        &[Control, Upgrade, RoundTrip, Rollback, Crash, Rolling];
+    /// Those that compare all of a state.
+    pub(crate) const WHOLE: &[Scenario] = &[Control, RoundTrip, Rollback, Rolling];
     /// Those that monitor the sessions of a migration.
     pub(crate) const MONITORED: &[Scenario] = &[Upgrade, RoundTrip];
     pub(crate) const RERUN: &[Scenario] = &[Rerun];
@@ -134,8 +162,6 @@ pub(super) mod scenarios {
     pub(crate) const ROUND_TRIP: &[Scenario] = &[RoundTrip];
     /// Those in which users write between an up migration and its rollback.
     pub(crate) const WRITTEN: &[Scenario] = &[RoundTrip, Rollback, Rolling];
-    /// Those that compare what a rollback or a down gives with what was there before.
-    pub(crate) const BACK: &[Scenario] = &[Upgrade, RoundTrip, Rollback, Crash, Rolling];
     /// Those that look again at a state that was kept.
     pub(crate) const RESTORED: &[Scenario] = &[Control, Rollback, Crash, Rolling];
     pub(crate) const ROLLED_BACK: &[Scenario] = &[Upgrade, Rollback, Crash, Rolling];
