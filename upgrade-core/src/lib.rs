@@ -35,7 +35,7 @@ mod expected;
 pub mod fault;
 pub mod finding;
 mod ids;
-#[cfg(feature = "postgres")]
+pub mod journal;
 #[doc(hidden)]
 pub mod lease;
 pub mod migration;

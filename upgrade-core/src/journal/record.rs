@@ -1,0 +1,145 @@
+//! A line of the journal.
+
+use std::process;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::{Phase, RunId};
+use crate::plan::StepId;
+
+/// The version of the format. A journal of an older one is read; one of a newer one is refused.
+pub const FORMAT: u32 = 1;
+
+/// Who writes, and from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    name: String,
+    host: String,
+}
+
+impl Actor {
+    /// A person or a service, such as `ann` or `deploy-bot`, on this machine.
+    pub fn new(name: impl Into<String>) -> Self {
+        let host = rustix::system::uname();
+        Self {
+            name: name.into(),
+            host: host.nodename().to_string_lossy().into_owned(),
+        }
+    }
+
+    /// The same on another machine.
+    #[must_use]
+    pub fn on(mut self, host: impl Into<String>) -> Self {
+        self.host = host.into();
+        self
+    }
+}
+
+/// One record, as it is written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// The version of the format.
+    pub format: u32,
+    /// Its number, from 1.
+    pub seq: u64,
+    /// The hash of the record before it.
+    pub prev: String,
+    /// When it was written, by the clock of the machine (RFC 3339, UTC). Clocks jump: the order of records
+    /// is that of their numbers.
+    pub at: String,
+    /// Who wrote it.
+    pub actor: String,
+    /// On which machine.
+    pub host: String,
+    /// In which process.
+    pub pid: u32,
+    /// In which run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// What happened.
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+impl Record {
+    pub(super) fn new(
+        seq: u64,
+        prev: &str,
+        actor: &Actor,
+        run: Option<RunId>,
+        entry: Entry,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            seq,
+            prev: prev.to_owned(),
+            at: Timestamp::now().to_string(),
+            actor: actor.name.clone(),
+            host: actor.host.clone(),
+            pid: process::id(),
+            run,
+            entry,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Entry {
+    /// A process has opened the journal for writing.
+    Opened {
+        /// The system that it is about.
+        target: String,
+    },
+    /// The process is done with it.
+    Closed,
+    /// The last line was cut off, and was removed.
+    Repaired {
+        /// The part of it that was there.
+        cut_off: String,
+    },
+    /// A step is about to act.
+    Intent {
+        /// The step of the plan.
+        step: StepId,
+        /// Its phase.
+        phase: Phase,
+        /// What it does, for people.
+        what: String,
+        /// The hash of everything that decides what it does.
+        input: String,
+    },
+    /// What an intent came to.
+    Done {
+        /// The number of the intent's record.
+        intent: u64,
+        /// How it ended.
+        ended: Ended,
+        /// What a later step, perhaps of another process, needs of it.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
+        kept: Value,
+    },
+    /// Something that a person should know later.
+    Note {
+        /// In words.
+        message: String,
+    },
+}
+
+/// How an intent ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ended {
+    /// It was done.
+    Done,
+    /// It was so already.
+    Already,
+    /// It failed, and nothing of it is there, or what is there is named.
+    Failed(String),
+}
