@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 use upgrade_core::environment::{DATABASE, Endpoints};
 use upgrade_core::postgres::Database;
 use upgrade_core::postgres::server::{LocalServer, Profile, ServerBinaries};
-use upgrade_core::rollback::{Rollback as _, RollbackRequest, Safety, SnapshotSwap};
+use upgrade_core::rollback::{Rollback as _, RollbackRequest, RollbackScope, Safety, SnapshotSwap};
 use upgrade_core::{UpgradeContext, Verdict};
 
 use super::Effort;
@@ -134,24 +134,24 @@ impl Side {
     /// Keeps a copy, upgrades, and rolls back while a session is open; the rollback is timed.
     async fn round(&self) -> Result<Times> {
         let (cx, rollback) = (&self.context, &self.rollback);
-        rollback.prepare(cx).await?;
+        let kept = rollback.prepare(cx, &RollbackScope::default()).await?;
         let mut session = self.database.connect().await?;
         run(&mut session, "alter table bulk add column added int").await?;
         let request = RollbackRequest::default();
-        let (decide, safety) = timed(rollback.check(cx, &request)).await?;
+        let (decide, safety) = timed(rollback.check(cx, &kept, &request)).await?;
         if safety != Safety::Safe {
             return Err(format!("the rollback is {safety}").into());
         }
-        let (swap, swapped) = timed(rollback.execute(cx, &request)).await?;
+        let (swap, swapped) = timed(rollback.execute(cx, &kept, &request)).await?;
         swapped.into_result()?;
         if is_upgraded(&mut self.database.connect().await?).await? {
             return Err("the swap left the upgraded database in its place".into());
         }
-        let (verify, verdict) = timed(rollback.confirm(cx)).await?;
+        let (verify, verdict) = timed(rollback.confirm(cx, &kept)).await?;
         if verdict != Verdict::Pass {
             return Err(format!("the rollback was not confirmed: {verdict:?}").into());
         }
-        rollback.finalize(cx).await?;
+        rollback.finalize(cx, &kept).await?;
         Ok(Times {
             swap,
             whole: decide + swap + verify,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use upgrade_core::migration::Outcome;
-use upgrade_core::rollback::{Loss, LossKind, RollbackRequest, Safety};
+use upgrade_core::rollback::{Loss, LossKind, Prepared, RollbackRequest, RollbackScope, Safety};
 use upgrade_core::{
     Error, ErrorKind, Finding, Result, Rollback, TableRef, UpgradeContext, Verdict,
 };
@@ -14,18 +14,15 @@ use crate::store::{Image, Store, differences, parse, put, text, to_json};
 
 /// A rollback by a copy beside the store.
 ///
-/// The copy is one file, so it is there as a whole or not at all. It is on disk, so that another
+/// The copy is one file, so it is there as a whole or not at all. What is kept is its path, so another
 /// process can roll back when this one was killed.
 #[derive(Debug, Default)]
 pub struct RestoreCopy;
 
 impl RestoreCopy {
-    fn path(store: &Store) -> PathBuf {
-        store.directory().with_extension("kept")
-    }
-
-    fn kept(store: &Store) -> Result<Option<Image>> {
-        let kept = text(&Self::path(store))?;
+    /// The copy; none if it was given up.
+    fn kept(prepared: &Prepared) -> Result<Option<Image>> {
+        let kept = text(&prepared.read::<PathBuf>()?)?;
         kept.map(|kept| parse("the kept copy", &kept)).transpose()
     }
 }
@@ -40,15 +37,22 @@ impl Rollback for RestoreCopy {
         false
     }
 
-    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
+    async fn prepare(&self, cx: &UpgradeContext, _: &RollbackScope) -> Result<Prepared> {
         let store = Store::of(cx)?;
         let image = store.read(cx).await?.settled()?;
-        put(&Self::path(&store), Some(&to_json(&image)?))
+        let path = store.directory().with_extension("kept");
+        put(&path, Some(&to_json(&image)?))?;
+        Prepared::new(&path)
     }
 
-    async fn check(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<Safety> {
+    async fn check(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        _: &RollbackRequest,
+    ) -> Result<Safety> {
         let store = Store::of(cx)?;
-        let Some(kept) = Self::kept(&store)? else {
+        let Some(kept) = Self::kept(prepared)? else {
             return Ok(Safety::Unsafe {
                 boundary: "the store".to_owned(),
                 reason: "there is no copy of it to roll back to".to_owned(),
@@ -72,11 +76,16 @@ impl Rollback for RestoreCopy {
         })
     }
 
-    async fn execute(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<Outcome> {
+    async fn execute(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        _: &RollbackRequest,
+    ) -> Result<Outcome> {
         let store = Store::of(cx)?;
-        let Some(kept) = Self::kept(&store)? else {
-            let refused = Error::new(ErrorKind::Refused, "no copy was kept to roll back to");
-            return Err(refused.with_hint("call `prepare` before the first change"));
+        let Some(kept) = Self::kept(prepared)? else {
+            let refused = Error::new(ErrorKind::Refused, "the copy to roll back to was given up");
+            return Err(refused.with_hint("restore the store from a backup"));
         };
         // An interrupted migration is undone by the session, and so is an interrupted rollback.
         let mut session = store.begin(cx, self.name()).await?;
@@ -85,9 +94,9 @@ impl Rollback for RestoreCopy {
         Ok(Outcome::Done)
     }
 
-    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
+    async fn confirm(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Verdict> {
         let store = Store::of(cx)?;
-        let Some(kept) = Self::kept(&store)? else {
+        let Some(kept) = Self::kept(prepared)? else {
             return Ok(Verdict::Inconclusive(
                 "there is no copy to compare with".to_owned(),
             ));
@@ -102,7 +111,7 @@ impl Rollback for RestoreCopy {
         Ok(Verdict::from_findings(findings.collect()))
     }
 
-    async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
-        put(&Self::path(&Store::of(cx)?), None)
+    async fn finalize(&self, _: &UpgradeContext, prepared: &Prepared) -> Result<()> {
+        put(&prepared.read::<PathBuf>()?, None)
     }
 }

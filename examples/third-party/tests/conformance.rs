@@ -285,6 +285,10 @@ impl RollbackFixture for Fixture {
         Ok((Arc::new(RestoreCopy), cx))
     }
 
+    async fn again(&self, _: &UpgradeContext) -> Result<Arc<dyn Rollback>> {
+        Ok(Arc::new(RestoreCopy))
+    }
+
     async fn write(&self, cx: &UpgradeContext) -> Result<()> {
         write_a_row(cx)
     }

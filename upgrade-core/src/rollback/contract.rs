@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::loss::Loss;
+use super::prepared::{Prepared, RollbackScope};
 use crate::context::UpgradeContext;
 use crate::error::Result;
 use crate::ids::MigrationId;
@@ -68,9 +69,12 @@ impl fmt::Display for Safety {
 
 /// A rollback strategy.
 ///
-/// The order of calls in a run is [`prepare`](Self::prepare), then any number of
-/// [`check`](Self::check), then either [`execute`](Self::execute) and
-/// [`confirm`](Self::confirm), or [`finalize`](Self::finalize).
+/// The order of calls in an upgrade is [`prepare`](Self::prepare), any number of
+/// [`check`](Self::check), then [`begin`](Self::begin), [`execute`](Self::execute) and
+/// [`confirm`](Self::confirm) where it is rolled back, and [`finalize`](Self::finalize) in any case.
+///
+/// What `prepare` keeps is a value that every later call is given back. Each call may come from another
+/// process than the one before it: an upgrade takes days, and any of them may be killed.
 ///
 /// # Contract
 ///
@@ -86,16 +90,15 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     /// [reversible](crate::migration::Reversibility::Reversible). The planner offers it only then.
     fn requires_reversible(&self) -> bool;
 
-    /// Keeps what [`execute`](Self::execute) and [`confirm`](Self::confirm) will need; called
-    /// before the first change.
+    /// Keeps what the later calls will need, and says what that is; called before the first change.
     ///
     /// # Behavior
     /// - It changes nothing that an observation would see. Sessions may be ended.
-    /// - Called again it replaces what it kept.
+    /// - What it keeps outside of this process bears the run's id, and does so from its beginning.
     ///
     /// # Errors
     /// Any kind; nothing is kept then.
-    async fn prepare(&self, cx: &UpgradeContext) -> Result<()>;
+    async fn prepare(&self, cx: &UpgradeContext, scope: &RollbackScope) -> Result<Prepared>;
 
     /// Says whether the rollback is possible.
     ///
@@ -108,7 +111,26 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Any kind, when it could not tell.
-    async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety>;
+    async fn check(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Safety>;
+
+    /// The last call before the first [`execute`](Self::execute): the strategy can measure what users have
+    /// written until now. The value that it returns takes the place of the former one. By default it is
+    /// the same.
+    ///
+    /// # Behavior
+    /// - It changes nothing that an observation would see.
+    /// - Called again, after an `execute` that was interrupted, it keeps what it had measured.
+    ///
+    /// # Errors
+    /// Any kind; nothing is rolled back then.
+    async fn begin(&self, _cx: &UpgradeContext, prepared: &Prepared) -> Result<Prepared> {
+        Ok(prepared.clone())
+    }
 
     /// Rolls back.
     ///
@@ -116,14 +138,19 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     /// - Also from a migration that was interrupted in the middle.
     /// - Others have sessions in the system, services and the environment among them: those that
     ///   are in its way it ends itself.
-    /// - Interrupted itself, it can be called again and arrives.
+    /// - Interrupted itself, it can be called again, by another process as well, and arrives.
     /// - Where it does not arrive it is [`Outcome::Failed`], with how far it came and what to do.
-    /// - Without [`prepare`](Self::prepare) it is [`Refused`](crate::ErrorKind::Refused), and
+    /// - With the value of another strategy it is [`Refused`](crate::ErrorKind::Refused), and
     ///   nothing is changed.
     ///
     /// # Errors
     /// Any kind, when it could not tell whether it arrived.
-    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome>;
+    async fn execute(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Outcome>;
 
     /// Judges whether the system is where it was at [`prepare`](Self::prepare), by schema and
     /// rows.
@@ -138,16 +165,16 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Any kind, when it could not tell.
-    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict>;
+    async fn confirm(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Verdict>;
 
     /// Gives up what was kept: from here on no rollback is possible.
     ///
     /// # Behavior
-    /// - Called twice, or with nothing kept, it does nothing.
+    /// - Called twice, it does nothing.
     ///
     /// # Errors
     /// Any kind; the error lists the leftovers.
-    async fn finalize(&self, cx: &UpgradeContext) -> Result<()>;
+    async fn finalize(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<()>;
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -161,23 +188,37 @@ impl<T: Rollback + ?Sized> Rollback for Arc<T> {
         (**self).requires_reversible()
     }
 
-    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
-        (**self).prepare(cx).await
+    async fn prepare(&self, cx: &UpgradeContext, scope: &RollbackScope) -> Result<Prepared> {
+        (**self).prepare(cx, scope).await
     }
 
-    async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety> {
-        (**self).check(cx, request).await
+    async fn check(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Safety> {
+        (**self).check(cx, prepared, request).await
     }
 
-    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome> {
-        (**self).execute(cx, request).await
+    async fn begin(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Prepared> {
+        (**self).begin(cx, prepared).await
     }
 
-    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
-        (**self).confirm(cx).await
+    async fn execute(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Outcome> {
+        (**self).execute(cx, prepared, request).await
     }
 
-    async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
-        (**self).finalize(cx).await
+    async fn confirm(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Verdict> {
+        (**self).confirm(cx, prepared).await
+    }
+
+    async fn finalize(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<()> {
+        (**self).finalize(cx, prepared).await
     }
 }

@@ -4,6 +4,7 @@
 mod confirm;
 pub(crate) mod contract;
 mod loss;
+mod prepared;
 #[cfg(feature = "postgres")]
 mod revert;
 #[cfg(feature = "postgres")]
@@ -13,6 +14,7 @@ mod target;
 
 pub use contract::{DEFAULT_BUDGET, Rollback, RollbackRequest, Safety};
 pub use loss::{Loss, LossKind};
+pub use prepared::{Prepared, RollbackScope};
 #[cfg(feature = "postgres")]
 pub use revert::RevertMigrations;
 #[cfg(feature = "postgres")]

@@ -1,12 +1,13 @@
 //! Rollback step by step: the downs of the newer release, newest first.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::target::Target;
-use super::{Loss, LossKind, Rollback, RollbackRequest, Safety};
+use super::{Loss, LossKind, Prepared, Rollback, RollbackRequest, RollbackScope, Safety};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::migration::{Migration, Reversibility};
@@ -31,16 +32,15 @@ pub struct RevertMigrations {
     target: Target,
     migrations: Vec<Arc<dyn Migration>>,
     observer: Observer,
-    measured: Mutex<Measured>,
 }
 
 /// What was measured on the way.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Measured {
     /// Before the upgrade.
-    baseline: Option<Observation>,
-    /// Before the first down.
-    begun: Option<Observation>,
+    baseline: Observation,
+    /// Before the first down: see [`rows_written`].
+    written: Option<BTreeMap<String, u64>>,
 }
 
 impl RevertMigrations {
@@ -50,7 +50,6 @@ impl RevertMigrations {
             target: Target::default(),
             migrations: migrations.into_iter().collect(),
             observer: Observer::default(),
-            measured: Mutex::default(),
         }
     }
 
@@ -72,23 +71,6 @@ impl RevertMigrations {
         self.migrations
             .iter()
             .find(|migration| migration.id() == id)
-    }
-
-    fn measured<T>(&self, read: impl FnOnce(&mut Measured) -> T) -> T {
-        read(&mut self.measured.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn baseline(&self) -> Option<Observation> {
-        self.measured(|measured| measured.baseline.clone())
-    }
-
-    fn keep(&self, baseline: Option<Observation>) {
-        self.measured(|measured| {
-            *measured = Measured {
-                baseline,
-                begun: None,
-            };
-        });
     }
 
     /// Refuses a database that was neither made by this library nor adopted.
@@ -117,8 +99,7 @@ impl Rollback for RevertMigrations {
         true
     }
 
-    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
-        self.keep(None);
+    async fn prepare(&self, cx: &UpgradeContext, _: &RollbackScope) -> Result<Prepared> {
         // Now, and not when it is too late to choose another rollback.
         let live = self.target.live(cx)?;
         cx.bounded("look for the marker", self.guard(live))
@@ -126,10 +107,10 @@ impl Rollback for RevertMigrations {
         self.target.lock(cx).await?;
         let measured = cx.bounded("measure the baseline", self.observe(cx)).await;
         match measured.and_then(|measured| measured) {
-            Ok(baseline) => {
-                self.keep(Some(baseline));
-                Ok(())
-            }
+            Ok(baseline) => Prepared::new(&Measured {
+                baseline,
+                written: None,
+            }),
             Err(error) => {
                 self.target.release().await;
                 Err(error)
@@ -137,7 +118,13 @@ impl Rollback for RevertMigrations {
         }
     }
 
-    async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety> {
+    async fn check(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Safety> {
+        let Measured { baseline, .. } = prepared.read()?;
         for id in request.applied.iter().rev() {
             let unsafe_at = |reason: String| Safety::Unsafe {
                 boundary: format!("migration {id}"),
@@ -149,12 +136,6 @@ impl Rollback for RevertMigrations {
                 None => return Ok(unsafe_at("its down is not at hand".to_owned())),
             }
         }
-        let Some(baseline) = self.baseline() else {
-            return Ok(Safety::Unsafe {
-                boundary: "baseline".to_owned(),
-                reason: "nothing was measured before the upgrade".to_owned(),
-            });
-        };
         let now = cx.bounded("look for losses", self.observe(cx)).await??;
         let losses = losses(&baseline, &now);
         Ok(if losses.is_empty() {
@@ -164,32 +145,35 @@ impl Rollback for RevertMigrations {
         })
     }
 
-    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome> {
-        if self.baseline().is_none() {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                "nothing was measured before the upgrade",
-            )
-            .with_hint("call `prepare` before the first change"));
+    async fn begin(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Prepared> {
+        let mut measured: Measured = prepared.read()?;
+        if measured.written.is_none() {
+            let now = cx
+                .bounded("measure what users wrote", self.observe(cx))
+                .await??;
+            measured.written = Some(rows_written(&measured.baseline, &now));
         }
+        Prepared::new(&measured)
+    }
+
+    async fn execute(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Outcome> {
+        let _: Measured = prepared.read()?;
         let guard = async || {
-            let live = self.target.locked(cx)?;
+            let live = self.target.locked(cx).await?;
             cx.bounded("look for the marker", self.guard(live)).await?
         };
         guard().await?;
         // Nothing is begun that cannot be ended.
-        if let Safety::Unsafe { boundary, reason } = self.check(cx, request).await? {
+        if let Safety::Unsafe { boundary, reason } = self.check(cx, prepared, request).await? {
             let message = format!("no rollback across {boundary}");
             let refused = Error::new(ErrorKind::Rollback, message).with_context("reason", reason);
             return Ok(Outcome::failed(refused));
         }
-        let begun = cx
-            .bounded("measure what users wrote", self.observe(cx))
-            .await??;
-        // Called again, it begins where users stopped writing.
-        self.measured(|measured| {
-            measured.begun.get_or_insert(begun);
-        });
         for id in request.applied.iter().rev() {
             let Some(migration) = self.find(id) else {
                 continue;
@@ -217,22 +201,14 @@ impl Rollback for RevertMigrations {
         Ok(Outcome::Done)
     }
 
-    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
-        let Measured { baseline, begun } = self.measured(|measured| measured.clone());
-        match baseline {
-            Some(baseline) => {
-                let written = begun.map(|begun| rows_written(&baseline, &begun));
-                let written = written.unwrap_or_default();
-                super::confirm::confirm(cx, &self.observer, &baseline, &written).await
-            }
-            None => Ok(Verdict::Inconclusive(
-                "nothing was measured before the upgrade".to_owned(),
-            )),
-        }
+    async fn confirm(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Verdict> {
+        let measured: Measured = prepared.read()?;
+        let written = measured.written.unwrap_or_default();
+        super::confirm::confirm(cx, &self.observer, &measured.baseline, &written).await
     }
 
-    async fn finalize(&self, _: &UpgradeContext) -> Result<()> {
-        self.keep(None);
+    async fn finalize(&self, _: &UpgradeContext, prepared: &Prepared) -> Result<()> {
+        let _: Measured = prepared.read()?;
         self.target.release().await;
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! Rollback by renaming: a kept copy takes the place of the upgraded database.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor};
 use tokio::sync::OwnedMutexGuard;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::target::Target;
-use super::{Loss, LossKind, Rollback, RollbackRequest, Safety};
+use super::{Loss, LossKind, Prepared, Rollback, RollbackRequest, RollbackScope, Safety};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, Scope};
@@ -48,13 +49,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct SnapshotSwap {
     target: Target,
     observer: Observer,
-    kept: Arc<Mutex<Option<Kept>>>,
     /// One act at a time, also of those that go on when nobody waits for them any more.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What `prepare` keeps.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Kept {
     /// The copy.
     name: String,
@@ -85,46 +85,23 @@ impl SnapshotSwap {
         self
     }
 
-    fn kept(&self) -> Option<Kept> {
-        lock(&self.kept).clone()
-    }
-
-    async fn drop_kept(&self, admin: &mut PgConnection, live: &Database) -> Result<()> {
-        if let Some(kept) = self.kept() {
-            live.sibling(&kept.name).drop(admin).await?;
-            live.sibling(&kept.aside).drop(admin).await?;
-            *lock(&self.kept) = None;
-        }
-        Ok(())
-    }
-
-    /// Replaces what is kept by a new copy.
-    async fn keep(&self, cx: &UpgradeContext, live: Database) -> Result<()> {
+    /// Makes a copy, in the place of one that the same run has made.
+    async fn keep(&self, cx: &UpgradeContext, live: Database) -> Result<Kept> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let mut admin = live.connect_maintenance().await?;
         live.guard(&mut admin, "copied").await?;
         live.refuse_obstacles(&mut admin, "copied", true).await?;
-        self.drop_kept(&mut admin, &live).await?;
-        let name = derived_name(live.name(), &format!("kept_{}", cx.run_id()));
-        let copy = live.sibling(&name);
-        // A copy of an earlier call that did not come to its end.
-        copy.drop(&mut admin).await?;
+        let copy = live.sibling(derived_name(live.name(), &format!("kept_{}", cx.run_id())));
+        for earlier in [&copy, &live.sibling(aside(&live, cx))] {
+            earlier.drop(&mut admin).await?;
+        }
         let pid = sqlx::query_scalar("select pg_catalog.pg_backend_pid()")
             .fetch_one(&mut admin)
             .await
             .map_err(|source| live.failed("copy", source))?;
 
-        let work = keep(
-            cx.clone(),
-            admin,
-            live,
-            copy.clone(),
-            self.observer.clone(),
-            Arc::clone(&self.kept),
-        );
-        let kept = Arc::clone(&self.kept);
+        let work = keep(cx.clone(), admin, live, copy.clone(), self.observer.clone());
         let undo = async move {
-            *lock(&kept) = None;
             let undone = remove(&copy, pid).await;
             drop(turn);
             undone
@@ -141,7 +118,7 @@ impl SnapshotSwap {
     /// # Errors
     /// [`ErrorKind::Refused`] when it keeps no state, when its run is under way, when something
     /// else has its name now, or when another operation has the lock of the database.
-    pub async fn adopt(&self, cx: &UpgradeContext, leftover: &Leftover) -> Result<()> {
+    pub async fn adopt(&self, cx: &UpgradeContext, leftover: &Leftover) -> Result<Prepared> {
         if leftover.kind != Some(MarkerKind::Kept) {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -169,21 +146,13 @@ impl SnapshotSwap {
             measure(cx, admin, &live, &copy, comment, &self.observer).await
         };
         let kept = cx.bounded("adopt a kept copy", adopting).await??;
-        *lock(&self.kept) = Some(kept);
         drop(turn);
-        Ok(())
+        Prepared::new(&kept)
     }
 
-    async fn swap(&self, cx: &UpgradeContext) -> Result<()> {
-        let Some(kept) = self.kept() else {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                "no copy was kept, so there is none to roll back to",
-            )
-            .with_hint("call `prepare` before the first change"));
-        };
+    async fn swap(&self, cx: &UpgradeContext, kept: Kept) -> Result<()> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        let live = self.target.locked(cx)?;
+        let live = self.target.locked(cx).await?;
         let mut admin = live.connect_maintenance().await?;
         let copy = live.sibling(&kept.name);
         let aside = live.sibling(&kept.aside);
@@ -266,7 +235,7 @@ impl Rollback for SnapshotSwap {
         false
     }
 
-    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
+    async fn prepare(&self, cx: &UpgradeContext, _: &RollbackScope) -> Result<Prepared> {
         // Before the lock: who may not do it at all need not wait for others.
         let live = self.target.live(cx)?;
         let guard = async {
@@ -281,17 +250,20 @@ impl Rollback for SnapshotSwap {
         if kept.is_err() {
             self.target.release().await;
         }
-        kept
+        Prepared::new(&kept?)
     }
 
-    async fn check(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<Safety> {
+    async fn check(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        _: &RollbackRequest,
+    ) -> Result<Safety> {
+        let kept: Kept = prepared.read()?;
         let live = self.target.live(cx)?;
         let missing = |reason: &str| Safety::Unsafe {
             boundary: format!("database {}", live.name()),
             reason: reason.to_owned(),
-        };
-        let Some(kept) = self.kept() else {
-            return Ok(missing("no copy was kept before the upgrade"));
         };
         let mut admin = live.connect_maintenance().await?;
         let exists = live.sibling(&kept.name).exists(&mut admin).await?;
@@ -309,21 +281,25 @@ impl Rollback for SnapshotSwap {
         })
     }
 
-    async fn execute(&self, cx: &UpgradeContext, _: &RollbackRequest) -> Result<Outcome> {
-        let swapped = cx.bounded("swap the databases", self.swap(cx)).await?;
+    async fn execute(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        _: &RollbackRequest,
+    ) -> Result<Outcome> {
+        let kept = prepared.read()?;
+        let swapped = cx
+            .bounded("swap the databases", self.swap(cx, kept))
+            .await?;
         Outcome::judged(swapped.map(|()| Outcome::Done), &[ErrorKind::Rollback])
     }
 
-    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
-        let Some(kept) = self.kept() else {
-            return Ok(Verdict::Inconclusive(
-                "nothing was measured before the upgrade".to_owned(),
-            ));
-        };
+    async fn confirm(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Verdict> {
+        let kept: Kept = prepared.read()?;
         let verdict =
             super::confirm::confirm(cx, &self.observer, &kept.baseline, &BTreeMap::new()).await?;
         if verdict.is_pass() {
-            let live = self.target.locked(cx)?;
+            let live = self.target.locked(cx).await?;
             let mut admin = live.connect_maintenance().await?;
             live.sibling(&kept.aside).drop(&mut admin).await?;
             close(admin).await;
@@ -331,17 +307,23 @@ impl Rollback for SnapshotSwap {
         Ok(verdict)
     }
 
-    async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
-        if self.kept().is_some() {
-            let _turn = self.turn.lock().await;
-            let live = self.target.locked(cx)?;
-            let mut admin = live.connect_maintenance().await?;
-            self.drop_kept(&mut admin, &live).await?;
-            close(admin).await;
+    async fn finalize(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<()> {
+        let kept: Kept = prepared.read()?;
+        let _turn = self.turn.lock().await;
+        let live = self.target.locked(cx).await?;
+        let mut admin = live.connect_maintenance().await?;
+        for name in [&kept.name, &kept.aside] {
+            live.sibling(name).drop(&mut admin).await?;
         }
+        close(admin).await;
         self.target.release().await;
         Ok(())
     }
+}
+
+/// Where the upgraded database goes when the copy takes its place.
+fn aside(live: &Database, cx: &UpgradeContext) -> String {
+    derived_name(live.name(), &format!("aside_{}", cx.run_id()))
 }
 
 /// Makes the copy and measures it.
@@ -351,8 +333,7 @@ async fn keep(
     live: Database,
     copy: Database,
     observer: Observer,
-    kept: Arc<Mutex<Option<Kept>>>,
-) -> Result<()> {
+) -> Result<Kept> {
     let comment = live.comment(&mut admin).await?;
     let marker = Marker::new(MarkerKind::Kept, cx.run_id().as_str())
         .with_comment(comment.clone())
@@ -361,9 +342,7 @@ async fn keep(
     let strategy = CopyStrategy::ServerDefault;
     live.copy_as(&mut admin, copy.name(), &marker, strategy, within, false)
         .await?;
-    let measured = measure(&cx, admin, &live, &copy, comment, &observer).await?;
-    *lock(&kept) = Some(measured);
-    Ok(())
+    measure(&cx, admin, &live, &copy, comment, &observer).await
 }
 
 /// Measures a copy.
@@ -381,7 +360,7 @@ async fn measure(
     close(admin).await;
     Ok(Kept {
         name: copy.name().to_owned(),
-        aside: derived_name(live.name(), &format!("aside_{}", cx.run_id())),
+        aside: aside(live, cx),
         comment,
         baseline,
     })
@@ -530,8 +509,4 @@ async fn rename(
     live.is_no_copy(&mut admin).await?;
     close(admin).await;
     Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::context::UpgradeContext;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::postgres::Database;
 use crate::postgres::database::Operation;
 
@@ -20,21 +20,14 @@ impl Target {
         self.handed_over = Some(database);
     }
 
-    /// The database, for an act that changes it: refused where the lock should be held and was
-    /// never taken. That it was lost since is noticed by the guard of each act.
-    pub(super) fn locked(&self, cx: &UpgradeContext) -> Result<Database> {
+    /// The database, for an act that changes it. A process that goes on with what another one has prepared
+    /// takes the lock here. That it was lost since is noticed by the guard of each act.
+    pub(super) async fn locked(&self, cx: &UpgradeContext) -> Result<Database> {
         let database = self.live(cx)?;
-        if self.handed_over.is_some() && database.operation().is_none() {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "database `{}` is not locked for this operation, and nothing was done to it",
-                    database.name()
-                ),
-            )
-            .with_hint("call `prepare` before the first change"));
+        match self.handed_over.is_some() && database.operation().is_none() {
+            true => self.lock(cx).await,
+            false => Ok(database),
         }
-        Ok(database)
     }
 
     /// The database, under the lock if there is one.

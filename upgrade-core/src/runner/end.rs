@@ -29,7 +29,11 @@ pub(super) async fn give_up_copies(run: &Run<'_>, cx: &UpgradeContext) {
         return;
     }
     for rollback in run.upgrade.rollbacks() {
-        if let Err(error) = within_reach(&cx, "give up copies", rollback.finalize(&cx)).await {
+        let Some(kept) = run.kept.get(rollback.name()) else {
+            continue;
+        };
+        let finalizing = rollback.finalize(&cx, kept);
+        if let Err(error) = within_reach(&cx, "give up copies", finalizing).await {
             tracing::warn!(rollback = rollback.name(), ?error, "a copy may be left");
         }
     }

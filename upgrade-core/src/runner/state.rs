@@ -23,6 +23,7 @@ use crate::migration::{Migration, Status};
 use crate::observation::Observation;
 use crate::plan::{Plan, StepId, past};
 use crate::report::{MigrationReport, Report};
+use crate::rollback::Prepared;
 use crate::upgrade::Upgrade;
 
 /// What a run remembers between its steps.
@@ -43,6 +44,8 @@ pub(super) struct Run<'a> {
     /// The rollback that is prepared, until it is given up, and how many migrations were applied
     /// when it was.
     pub(super) prepared: Option<(String, usize)>,
+    /// What each strategy keeps, by its name.
+    pub(super) kept: BTreeMap<String, Prepared>,
     /// The migrations that are applied, or begun, now; oldest first.
     pub(super) applied: Vec<MigrationId>,
     /// Those of them that were there before this run applied them: it never rolls them back.
@@ -115,6 +118,7 @@ impl<'a> Run<'a> {
             crashes: Crashes::default(),
             crashed: None,
             prepared: None,
+            kept: BTreeMap::new(),
             applied: Vec::new(),
             foreign: BTreeSet::new(),
             pending: BTreeSet::new(),
@@ -216,6 +220,15 @@ impl<'a> Run<'a> {
             let message =
                 format!("environment `{environment}` has no {name}, which the step needs");
             Error::new(ErrorKind::Unsupported, message).with_hint("plan for this environment")
+        })
+    }
+
+    /// What a strategy has kept.
+    pub(super) fn kept(&self, strategy: &str) -> Result<&Prepared> {
+        self.kept.get(strategy).ok_or_else(|| {
+            let message = format!("the rollback by {strategy} is not prepared");
+            Error::new(ErrorKind::Refused, message)
+                .with_hint("plan a step that prepares it, before the first change")
         })
     }
 

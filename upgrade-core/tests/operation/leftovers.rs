@@ -1,7 +1,7 @@
 //! What a killed tool leaves beside a database.
 
 use upgrade_core::postgres::database::MarkerKind;
-use upgrade_core::rollback::{RollbackRequest, SnapshotSwap};
+use upgrade_core::rollback::{RollbackRequest, RollbackScope, SnapshotSwap};
 use upgrade_core::{ErrorKind, Rollback as _};
 
 use super::support::{beside, reaching, run, shop, shop_named, until, unused};
@@ -13,7 +13,10 @@ async fn what_a_killed_tool_leaves_is_listed_refused_adopted_and_removed() {
     for database in [shop().await, shop_named(&long).await] {
         let killed = SnapshotSwap::new().handed_over(database.name());
         let cx = reaching(&database);
-        killed.prepare(&cx).await.unwrap();
+        killed
+            .prepare(&cx, &RollbackScope::default())
+            .await
+            .unwrap();
         let mut admin = database.connect_maintenance().await.unwrap();
         let found = database.leftovers(&mut admin).await.unwrap();
         assert!(found[0].in_use, "its run holds the lock: {found:?}");
@@ -48,8 +51,8 @@ async fn what_a_killed_tool_leaves_is_listed_refused_adopted_and_removed() {
         // Another run rolls back to it.
         let cx = reaching(&database);
         let next = SnapshotSwap::new().handed_over(database.name());
-        next.adopt(&cx, kept).await.unwrap();
-        next.execute(&cx, &RollbackRequest::default())
+        let kept = next.adopt(&cx, kept).await.unwrap();
+        next.execute(&cx, &kept, &RollbackRequest::default())
             .await
             .unwrap()
             .into_result()

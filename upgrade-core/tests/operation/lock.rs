@@ -13,7 +13,9 @@ use upgrade_core::environment::{Existing, Fault, PostgresEnvironment};
 use upgrade_core::migration::folder::{Layout, MigrationFolder};
 use upgrade_core::migration::{SqlMigration, Status};
 use upgrade_core::postgres::Database;
-use upgrade_core::rollback::{RevertMigrations, RollbackRequest, SnapshotSwap};
+use upgrade_core::rollback::{
+    Prepared, RevertMigrations, RollbackRequest, RollbackScope, SnapshotSwap,
+};
 use upgrade_core::{Environment, Error, ErrorKind, Migration, Result, Rollback, UpgradeContext};
 
 use super::support::{ask, beside, lives, reaching, run, server, shop};
@@ -74,13 +76,11 @@ async fn a_second_operation_is_refused_and_the_first_goes_on() {
         Box::new(SnapshotSwap::new().handed_over(name)) as Box<dyn Rollback>,
         Box::new(RevertMigrations::new([migration("sqlx")]).handed_over(name)),
     ] {
-        let refused = strategy.prepare(&second).await.unwrap_err();
-        is_taken(&refused, &cx);
         let refused = strategy
-            .execute(&second, &RollbackRequest::default())
+            .prepare(&second, &RollbackScope::default())
             .await
             .unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Refused);
+        is_taken(&refused, &cx);
     }
     assert!(lives(&mut under_way).await, "its session was ended");
     assert_eq!(beside(&database).await, [format!("{name} open")]);
@@ -89,20 +89,29 @@ async fn a_second_operation_is_refused_and_the_first_goes_on() {
     under_way.close().await.unwrap();
     let cx = cx.with_endpoints(first.endpoints());
     let rollback = SnapshotSwap::new().handed_over(name);
-    rollback.prepare(&cx).await.unwrap();
+    let kept = rollback
+        .prepare(&cx, &RollbackScope::default())
+        .await
+        .unwrap();
     migration("sqlx")
         .apply(&cx)
         .await
         .unwrap()
         .into_result()
         .unwrap();
+    // By another process as well: not with the lock of the first.
+    let another = SnapshotSwap::new().handed_over(name);
+    let refused = another
+        .execute(&second, &kept, &RollbackRequest::default())
+        .await;
+    is_taken(&refused.unwrap_err(), &cx);
     rollback
-        .execute(&cx, &RollbackRequest::default())
+        .execute(&cx, &kept, &RollbackRequest::default())
         .await
         .unwrap()
         .into_result()
         .unwrap();
-    assert!(rollback.confirm(&cx).await.unwrap().is_pass());
+    assert!(rollback.confirm(&cx, &kept).await.unwrap().is_pass());
     // The name belongs to another database now, and is locked as before.
     let refused = environment(&database).prepare(&second).await.unwrap_err();
     is_taken(&refused, &cx);
@@ -157,8 +166,9 @@ async fn who_has_lost_the_lock_does_nothing_more() {
     let cx = cx.with_endpoints(environment.endpoints());
     let swap = SnapshotSwap::new().handed_over(database.name());
     let revert = RevertMigrations::new([migration("sqlx")]).handed_over(database.name());
-    swap.prepare(&cx).await.unwrap();
-    revert.prepare(&cx).await.unwrap();
+    let scope = RollbackScope::default();
+    let copy = swap.prepare(&cx, &scope).await.unwrap();
+    let measured = revert.prepare(&cx, &scope).await.unwrap();
     migration("sqlx")
         .apply(&cx)
         .await
@@ -170,9 +180,10 @@ async fn who_has_lost_the_lock_does_nothing_more() {
     let before = state(&database).await;
     lose_lock(&cx).await;
     let mut service = database.connect().await.unwrap();
-    says(swap.execute(&cx, &request).await.map(drop), "swap");
-    says(swap.finalize(&cx).await, "finalize");
-    says(revert.execute(&cx, &request).await.map(drop), "revert");
+    says(swap.execute(&cx, &copy, &request).await.map(drop), "swap");
+    says(swap.finalize(&cx, &copy).await, "finalize");
+    let reverted = revert.execute(&cx, &measured, &request).await;
+    says(reverted.map(drop), "revert");
     says(environment.restore(&cx, "a").await, "restore");
     says(environment.take(&cx, "b").await, "snapshot");
     says(
@@ -187,10 +198,10 @@ async fn who_has_lost_the_lock_does_nothing_more() {
     let database = shop().await;
     let cx = reaching(&database);
     let swap = SnapshotSwap::new().handed_over(database.name());
-    swap.prepare(&cx).await.unwrap();
+    let copy = swap.prepare(&cx, &scope).await.unwrap();
     let before = state(&database).await;
     lose_lock(&cx).await;
-    says(swap.execute(&cx, &request).await.map(drop), "swap");
+    says(swap.execute(&cx, &copy, &request).await.map(drop), "swap");
     assert_eq!(state(&database).await, before);
 }
 
@@ -200,7 +211,7 @@ async fn a_database_that_was_replaced_meanwhile_is_left_alone() {
     let name = database.name();
     let cx = reaching(&database);
     let swap = SnapshotSwap::new().handed_over(name);
-    swap.prepare(&cx).await.unwrap();
+    let kept = swap.prepare(&cx, &RollbackScope::default()).await.unwrap();
     let admin = Database::new(&server().connect_options(), "postgres");
     run(
         &admin,
@@ -209,7 +220,7 @@ async fn a_database_that_was_replaced_meanwhile_is_left_alone() {
     .await;
     run(&admin, &format!("create database {name} owner owner")).await;
     let error = swap
-        .execute(&cx, &RollbackRequest::default())
+        .execute(&cx, &kept, &RollbackRequest::default())
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
@@ -268,7 +279,7 @@ async fn migrations_wait_for_their_tool_and_the_tool_for_them() {
 struct Operator {
     cx: UpgradeContext,
     environment: Option<PostgresEnvironment>,
-    rollback: Option<SnapshotSwap>,
+    rollback: Option<(SnapshotSwap, Prepared)>,
     step: usize,
     /// The state of the database after its own last act.
     seen: Option<(Vec<String>, Vec<String>)>,
@@ -306,8 +317,8 @@ impl Operator {
                 self.cx = self.cx.clone().with_endpoints(new.endpoints());
                 self.environment = Some(new);
                 let rollback = SnapshotSwap::new().handed_over(database.name());
-                rollback.prepare(&self.cx).await.unwrap();
-                self.rollback = Some(rollback);
+                let prepared = rollback.prepare(&self.cx, &RollbackScope::default()).await;
+                self.rollback = Some((rollback, prepared.unwrap()));
             }
             1 => drop(
                 migration("sqlx")
@@ -318,20 +329,21 @@ impl Operator {
                     .unwrap(),
             ),
             2 => {
-                let rollback = self.rollback.as_ref().unwrap();
+                let (rollback, kept) = self.rollback.as_ref().unwrap();
                 if back {
                     rollback
-                        .execute(&self.cx, &request)
+                        .execute(&self.cx, kept, &request)
                         .await
                         .unwrap()
                         .into_result()
                         .unwrap();
-                    assert!(rollback.confirm(&self.cx).await.unwrap().is_pass());
+                    let verdict = rollback.confirm(&self.cx, kept).await.unwrap();
+                    assert!(verdict.is_pass());
                 } else {
                     // PASSED is true of the database that it is said of.
                     let status = migration("sqlx").status(&self.cx).await.unwrap();
                     assert_eq!(status, Status::Applied);
-                    rollback.finalize(&self.cx).await.unwrap();
+                    rollback.finalize(&self.cx, kept).await.unwrap();
                 }
             }
             _ => {

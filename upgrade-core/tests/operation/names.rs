@@ -4,7 +4,7 @@ use sqlx::Connection as _;
 use upgrade_core::environment::{At, Existing, PostgresEnvironment};
 use upgrade_core::migration::{CommandLine, CommandMigration};
 use upgrade_core::observation::Scope;
-use upgrade_core::rollback::{RollbackRequest, SnapshotSwap};
+use upgrade_core::rollback::{RollbackRequest, RollbackScope, SnapshotSwap};
 use upgrade_core::{Environment as _, Migration as _, Rollback as _, UpgradeContext};
 
 use super::support::{beside, server, shop_named};
@@ -58,7 +58,8 @@ async fn every_name_is_reached_by_observers_migrations_commands_and_rollbacks() 
         let before = environment.observe(&cx, &At::Live, &Scope::All).await;
 
         let rollback = SnapshotSwap::new().handed_over(&name);
-        rollback.prepare(&cx).await.unwrap();
+        let kept = rollback.prepare(&cx, &RollbackScope::default()).await;
+        let kept = kept.unwrap();
         // The command gets the URL in its environment, and it is libpq that reads it.
         let script = format!(
             "'{}' --no-psqlrc --set ON_ERROR_STOP=1 -c 'create table reached as select current_database() as name' \"$DATABASE_URL\"",
@@ -77,13 +78,16 @@ async fn every_name_is_reached_by_observers_migrations_commands_and_rollbacks() 
 
         let request = RollbackRequest::new([migration.id().clone()]);
         rollback
-            .execute(&cx, &request)
+            .execute(&cx, &kept, &request)
             .await
             .unwrap()
             .into_result()
             .unwrap();
-        assert!(rollback.confirm(&cx).await.unwrap().is_pass(), "{name}");
-        rollback.finalize(&cx).await.unwrap();
+        assert!(
+            rollback.confirm(&cx, &kept).await.unwrap().is_pass(),
+            "{name}"
+        );
+        rollback.finalize(&cx, &kept).await.unwrap();
         let after = environment.observe(&cx, &At::Live, &Scope::All).await;
         assert_eq!(after.unwrap(), before.unwrap());
         environment.teardown(&cx).await.unwrap();

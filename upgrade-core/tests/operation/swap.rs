@@ -6,19 +6,33 @@ use sqlx::Connection as _;
 use tokio::time::Instant;
 use upgrade_core::migration::Outcome;
 use upgrade_core::postgres::Database;
-use upgrade_core::rollback::{RollbackRequest, SnapshotSwap};
+use upgrade_core::rollback::{Prepared, RollbackRequest, RollbackScope, SnapshotSwap};
 use upgrade_core::{ErrorKind, Rollback as _, UpgradeContext};
 
 use super::support::{as_role, ask, beside, lives, polled, reaching, run, server, shop, until};
 
+/// A strategy, and what it has kept.
+type Ready = (SnapshotSwap, Prepared);
+
+async fn prepare(rollback: &SnapshotSwap, cx: &UpgradeContext) -> upgrade_core::Result<()> {
+    let kept = rollback.prepare(cx, &RollbackScope::default()).await;
+    kept.map(drop)
+}
+
+async fn execute((rollback, kept): &Ready, cx: &UpgradeContext) -> upgrade_core::Result<Outcome> {
+    rollback
+        .execute(cx, kept, &RollbackRequest::default())
+        .await
+}
+
 /// A database with a kept copy, upgraded since.
-async fn upgraded() -> (Database, UpgradeContext, SnapshotSwap) {
+async fn upgraded() -> (Database, UpgradeContext, Ready) {
     let database = shop().await;
     let cx = reaching(&database);
     let rollback = SnapshotSwap::new().handed_over(database.name());
-    rollback.prepare(&cx).await.unwrap();
+    let kept = rollback.prepare(&cx, &RollbackScope::default()).await;
     run(&database, "alter table orders add note text").await;
-    (database, cx, rollback)
+    (database, cx, (rollback, kept.unwrap()))
 }
 
 /// That users get in, and that what stands beside the database is closed. Answers whether the
@@ -56,16 +70,12 @@ async fn is_old(database: &Database) -> upgrade_core::Result<bool> {
 }
 
 /// It can be called again, and arrives.
-async fn arrives(database: &Database, cx: &UpgradeContext, rollback: &SnapshotSwap) {
-    rollback
-        .execute(cx, &RollbackRequest::default())
-        .await
-        .unwrap()
-        .into_result()
-        .unwrap();
-    assert!(rollback.confirm(cx).await.unwrap().is_pass());
+async fn arrives(database: &Database, cx: &UpgradeContext, ready: &Ready) {
+    let (rollback, kept) = ready;
+    execute(ready, cx).await.unwrap().into_result().unwrap();
+    assert!(rollback.confirm(cx, kept).await.unwrap().is_pass());
     assert!(is_open(database).await);
-    rollback.finalize(cx).await.unwrap();
+    rollback.finalize(cx, kept).await.unwrap();
     assert_eq!(
         beside(database).await,
         [format!("{} open", database.name())]
@@ -79,7 +89,7 @@ async fn a_swap_dropped_at_any_point_leaves_no_database_closed() {
         let (database, cx, rollback) = upgraded().await;
         // A service that does not disconnect unless it is made to.
         let _service = database.connect().await.unwrap();
-        let ended = polled(rollback.execute(&cx, &RollbackRequest::default()), limit).await;
+        let ended = polled(execute(&rollback, &cx), limit).await;
         is_open(&database).await;
         arrives(&database, &cx, &rollback).await;
         if let Some(ended) = ended {
@@ -103,7 +113,7 @@ async fn a_swap_cut_off_by_its_deadline_leaves_no_database_closed() {
         let within = cx
             .clone()
             .with_deadline(Instant::now() + Duration::from_millis(after));
-        let result = rollback.execute(&within, &RollbackRequest::default()).await;
+        let result = execute(&rollback, &within).await;
         deadlines += 1;
         late += usize::from(result.is_err());
         is_open(&database).await;
@@ -120,7 +130,7 @@ async fn a_preparation_dropped_at_any_point_leaves_no_half_copy() {
         let database = shop().await;
         let cx = reaching(&database);
         let rollback = SnapshotSwap::new().handed_over(database.name());
-        let ended = polled(rollback.prepare(&cx), limit).await;
+        let ended = polled(rollback.prepare(&cx, &RollbackScope::default()), limit).await;
         if let Some(ended) = ended {
             ended.unwrap();
             assert!(is_open(&database).await);
@@ -134,9 +144,9 @@ async fn a_preparation_dropped_at_any_point_leaves_no_half_copy() {
         })
         .await;
         // The same strategy is of use afterwards.
-        rollback.prepare(&cx).await.unwrap();
+        let kept = rollback.prepare(&cx, &RollbackScope::default()).await;
         run(&database, "alter table orders add note text").await;
-        arrives(&database, &cx, &rollback).await;
+        arrives(&database, &cx, &(rollback, kept.unwrap())).await;
     }
     // How often it waits depends on how fast the server answers; an idle machine shows 14 and more.
     assert!(points > 4, "only {points} points");
@@ -152,7 +162,7 @@ async fn a_preparation_cut_off_by_its_deadline_leaves_no_half_copy() {
         let within = cx
             .clone()
             .with_deadline(Instant::now() + Duration::from_millis(after));
-        let copies = usize::from(rollback.prepare(&within).await.is_ok());
+        let copies = usize::from(prepare(&rollback, &within).await.is_ok());
         // When the call has ended, nothing of it goes on.
         assert_eq!(beside(&database).await.len(), 1 + copies, "{after} ms");
         assert!(is_open(&database).await);
@@ -182,21 +192,22 @@ async fn what_the_server_would_refuse_is_refused_before_a_session_is_ended() {
     for prepared in [false, true] {
         let begin = async || {
             if prepared {
-                return upgraded().await;
+                let (database, cx, ready) = upgraded().await;
+                return (database, cx, Ok(ready));
             }
             let database = shop().await;
             let cx = reaching(&database);
             let rollback = SnapshotSwap::new().handed_over(database.name());
-            (database, cx, rollback)
+            (database, cx, Err(rollback))
         };
-        let call = async |cx: &UpgradeContext, rollback: &SnapshotSwap| match prepared {
-            true => {
-                let request = RollbackRequest::default();
-                let executed = rollback.execute(cx, &request).await;
-                executed.and_then(Outcome::into_result).map(drop)
-            }
-            false => rollback.prepare(cx).await,
-        };
+        let call =
+            async |cx: &UpgradeContext, rollback: &Result<Ready, SnapshotSwap>| match rollback {
+                Ok(ready) => {
+                    let executed = execute(ready, cx).await;
+                    executed.and_then(Outcome::into_result).map(drop)
+                }
+                Err(rollback) => prepare(rollback, cx).await,
+            };
 
         let (database, cx, rollback) = begin().await;
         let mut service = database.connect().await.unwrap();
@@ -249,7 +260,7 @@ async fn what_the_server_would_refuse_is_refused_before_a_session_is_ended() {
     )
     .await;
     let rollback = SnapshotSwap::new().handed_over(database.name());
-    let result = rollback.prepare(&reaching(&database)).await;
+    let result = prepare(&rollback, &reaching(&database)).await;
     is_refused(&database, result, &["replication slot", &slot]).await;
     ask(&format!("select pg_drop_replication_slot('{slot}')::text")).await;
 
@@ -260,7 +271,7 @@ async fn what_the_server_would_refuse_is_refused_before_a_session_is_ended() {
     .await;
     let guest = Database::new(&as_role("guest"), database.name());
     let rollback = SnapshotSwap::new().handed_over(guest.name());
-    let result = rollback.prepare(&reaching(&guest)).await;
+    let result = prepare(&rollback, &reaching(&guest)).await;
     is_refused(
         &database,
         result,
@@ -284,7 +295,7 @@ async fn a_copy_that_cannot_be_completed_is_dropped() {
     )
     .await;
     let rollback = SnapshotSwap::new().handed_over(name);
-    let error = rollback.prepare(&reaching(&database)).await.unwrap_err();
+    let error = prepare(&rollback, &reaching(&database)).await.unwrap_err();
     assert!(format!("{error:?}").contains("log_statement"), "{error:?}");
     assert_eq!(beside(&database).await, [format!("{name} open")]);
 }
@@ -305,8 +316,7 @@ async fn a_swap_goes_through_a_storm_of_connections() {
             })
         })
         .collect();
-    rollback
-        .execute(&cx, &RollbackRequest::default())
+    execute(&rollback, &cx)
         .await
         .unwrap()
         .into_result()
@@ -315,5 +325,6 @@ async fn a_swap_goes_through_a_storm_of_connections() {
         service.abort();
     }
     assert!(is_open(&database).await);
-    assert!(rollback.confirm(&cx).await.unwrap().is_pass());
+    let (rollback, kept) = rollback;
+    assert!(rollback.confirm(&cx, &kept).await.unwrap().is_pass());
 }

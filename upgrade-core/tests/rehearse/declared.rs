@@ -3,7 +3,9 @@
 
 use async_trait::async_trait;
 use upgrade_core::migration::Outcome;
-use upgrade_core::rollback::{Loss, LossKind, RollbackRequest, Safety, SnapshotSwap};
+use upgrade_core::rollback::{
+    Loss, LossKind, Prepared, RollbackRequest, RollbackScope, Safety, SnapshotSwap,
+};
 use upgrade_core::{
     Finding, Report, Result, Rollback, Scenario, Severity, TableRef, UpgradeContext, Verdict,
     writes_fn,
@@ -67,26 +69,31 @@ impl Rollback for Announcing {
         false
     }
 
-    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
-        self.0.prepare(cx).await
+    async fn prepare(&self, cx: &UpgradeContext, scope: &RollbackScope) -> Result<Prepared> {
+        self.0.prepare(cx, scope).await
     }
 
-    async fn check(&self, _: &UpgradeContext, _: &RollbackRequest) -> Result<Safety> {
+    async fn check(&self, _: &UpgradeContext, _: &Prepared, _: &RollbackRequest) -> Result<Safety> {
         Ok(Safety::SafeWithLoss {
             losses: vec![self.1.clone()],
         })
     }
 
-    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome> {
-        self.0.execute(cx, request).await
+    async fn execute(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Outcome> {
+        self.0.execute(cx, prepared, request).await
     }
 
-    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
-        self.0.confirm(cx).await
+    async fn confirm(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Verdict> {
+        self.0.confirm(cx, prepared).await
     }
 
-    async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
-        self.0.finalize(cx).await
+    async fn finalize(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<()> {
+        self.0.finalize(cx, prepared).await
     }
 }
 

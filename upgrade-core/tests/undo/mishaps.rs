@@ -9,7 +9,7 @@ use upgrade_core::event::EventRecord;
 use upgrade_core::finding::KnownFinding;
 use upgrade_core::migration::Outcome;
 use upgrade_core::report::StepOutcome;
-use upgrade_core::rollback::{Rollback, RollbackRequest, Safety};
+use upgrade_core::rollback::{Prepared, Rollback, RollbackRequest, RollbackScope, Safety};
 use upgrade_core::validator::validator_fn;
 use upgrade_core::{
     Error, ErrorKind, Event, EventSink, Finding, Plan, Report, Result, Runner, Scenario,
@@ -43,17 +43,27 @@ impl Rollback for Wayward {
         self.obedient.requires_reversible()
     }
 
-    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
-        self.obedient.prepare(cx).await
+    async fn prepare(&self, cx: &UpgradeContext, scope: &RollbackScope) -> Result<Prepared> {
+        self.obedient.prepare(cx, scope).await
     }
 
-    async fn check(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Safety> {
-        self.obedient.check(cx, request).await
+    async fn check(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Safety> {
+        self.obedient.check(cx, prepared, request).await
     }
 
-    async fn execute(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome> {
+    async fn execute(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Outcome> {
         match self.undo {
-            Undo::All => self.obedient.execute(cx, request).await,
+            Undo::All => self.obedient.execute(cx, prepared, request).await,
             Undo::Nothing => {
                 let refused = Error::new(ErrorKind::Database, "it is in use");
                 Ok(Outcome::failed(refused))
@@ -61,12 +71,12 @@ impl Rollback for Wayward {
         }
     }
 
-    async fn confirm(&self, _: &UpgradeContext) -> Result<Verdict> {
+    async fn confirm(&self, _: &UpgradeContext, _: &Prepared) -> Result<Verdict> {
         (self.proof)()
     }
 
-    async fn finalize(&self, cx: &UpgradeContext) -> Result<()> {
-        self.obedient.finalize(cx).await
+    async fn finalize(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<()> {
+        self.obedient.finalize(cx, prepared).await
     }
 }
 

@@ -11,7 +11,7 @@ use upgrade_core::migration::{
     Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status,
 };
 use upgrade_core::observation::{Observation, Scope, TableState};
-use upgrade_core::rollback::{Rollback, RollbackRequest, Safety};
+use upgrade_core::rollback::{Prepared, Rollback, RollbackRequest, RollbackScope, Safety};
 use upgrade_core::{Environment, Error, ErrorKind, Result, UpgradeContext, Verdict, Version};
 
 #[derive(Debug, Default)]
@@ -230,15 +230,20 @@ impl Rollback for Obedient {
         true
     }
 
-    async fn prepare(&self, _: &UpgradeContext) -> Result<()> {
-        Ok(())
+    async fn prepare(&self, _: &UpgradeContext, _: &RollbackScope) -> Result<Prepared> {
+        Prepared::new(&())
     }
 
-    async fn check(&self, _: &UpgradeContext, _: &RollbackRequest) -> Result<Safety> {
+    async fn check(&self, _: &UpgradeContext, _: &Prepared, _: &RollbackRequest) -> Result<Safety> {
         Ok(Safety::Safe)
     }
 
-    async fn execute(&self, _: &UpgradeContext, request: &RollbackRequest) -> Result<Outcome> {
+    async fn execute(
+        &self,
+        _: &UpgradeContext,
+        _: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Outcome> {
         for id in request.applied.iter().rev() {
             self.0.call(format!("undo {}", id.version()));
             self.0.state().applied.remove(id.version());
@@ -246,11 +251,11 @@ impl Rollback for Obedient {
         Ok(Outcome::Done)
     }
 
-    async fn confirm(&self, _: &UpgradeContext) -> Result<Verdict> {
+    async fn confirm(&self, _: &UpgradeContext, _: &Prepared) -> Result<Verdict> {
         Ok(Verdict::Pass)
     }
 
-    async fn finalize(&self, _: &UpgradeContext) -> Result<()> {
+    async fn finalize(&self, _: &UpgradeContext, _: &Prepared) -> Result<()> {
         self.0.call("finalize");
         Ok(())
     }

@@ -14,7 +14,7 @@ use upgrade_core::observation::Scope;
 use upgrade_core::postgres::database::{Marker, MarkerKind};
 use upgrade_core::postgres::server::{Directories, LocalServer, Profile, ServerOptions};
 use upgrade_core::postgres::{Database, Observer};
-use upgrade_core::rollback::{RevertMigrations, RollbackRequest, SnapshotSwap};
+use upgrade_core::rollback::{RevertMigrations, RollbackRequest, RollbackScope, SnapshotSwap};
 use upgrade_core::{
     Error, ErrorKind, Migration, Observation, Plan, Report, Result, Rollback, Runner, Scenario,
     Upgrade, UpgradeContext,
@@ -189,21 +189,22 @@ async fn a_database_of_somebody_else_is_not_reverted_before_it_is_handed_over() 
     production
         .is_refused(reverting, false, Scenario::Upgrade)
         .await;
-    // Asked without a preparation: a tool that calls the trait itself is refused too.
+    // A tool that calls the trait itself is refused too.
     let database = production.database("shop");
     let cx = UpgradeContext::new("1", "2")
         .with_endpoints(Endpoints::default().with(DATABASE, database.endpoint()));
     let reverting = RevertMigrations::new(migrations.iter().cloned()).handed_over("shop");
-    reverting.prepare(&cx).await.unwrap();
+    let kept = reverting.prepare(&cx, &RollbackScope::default()).await;
+    let kept = kept.unwrap();
     let applied = migrations[0].apply(&cx).await.unwrap();
     assert_eq!(applied, Outcome::Done);
     let request = RollbackRequest::new([migrations[0].id().clone()]);
     let other = RevertMigrations::new(migrations.iter().cloned());
-    let error = other.execute(&cx, &request).await.unwrap_err();
+    let error = other.execute(&cx, &kept, &request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
-    let reverted = reverting.execute(&cx, &request).await.unwrap();
+    let reverted = reverting.execute(&cx, &kept, &request).await.unwrap();
     assert_eq!(reverted, Outcome::Done);
-    assert!(reverting.confirm(&cx).await.unwrap().is_pass());
+    assert!(reverting.confirm(&cx, &kept).await.unwrap().is_pass());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tokio::task::yield_now;
 use upgrade_core::environment::DATABASE;
 use upgrade_core::migration::MigrationId;
 use upgrade_core::migration::Outcome;
-use upgrade_core::rollback::{RollbackRequest, Safety};
+use upgrade_core::rollback::{Prepared, RollbackRequest, RollbackScope, Safety};
 use upgrade_core::{Error, ErrorKind, Finding, Result, Rollback, UpgradeContext, Verdict};
 use upgrade_testkit::conformance::{Case, Hold, RollbackFixture};
 
@@ -25,14 +25,15 @@ pub(crate) enum Bug {
     ForgetsARow,
     NotFromTheMiddle,
     NotASecondTime,
-    WithoutPrepare,
+    TakesAnything,
+    Remembers,
     FinalizesOthers,
     OwnConnection,
     ConfirmsBeforehand,
     ConfirmsAfterwards,
     NeverConfirms,
     FinalizeKeeps,
-    FinalizeNeedsSomething,
+    FinalizesOnce,
     IgnoresTheDeadline,
     IgnoresCancellation,
 }
@@ -40,7 +41,7 @@ pub(crate) enum Bug {
 #[derive(Debug, Default)]
 struct Progress {
     kept: Option<String>,
-    asked: bool,
+    first: Option<Tables>,
     began: bool,
     arrived: bool,
 }
@@ -63,13 +64,15 @@ impl KeptCopy {
         }
     }
 
-    fn kept(&self) -> Result<Arc<Database>> {
-        let kept = lock(&self.progress).kept.clone();
-        let refused = || {
-            Error::new(ErrorKind::Refused, "no copy was kept to roll back to")
-                .with_hint("prepare it before the upgrade")
-        };
-        self.server.get(&kept.ok_or_else(refused)?)
+    fn kept(&self, prepared: &Prepared) -> Result<Arc<Database>> {
+        let url: Result<String> = prepared.read();
+        if self.bug == Bug::Remembers {
+            let refused = || Error::new(ErrorKind::Refused, "no copy was kept to roll back to");
+            return self
+                .server
+                .get(&lock(&self.progress).kept.clone().ok_or_else(refused)?);
+        }
+        self.server.get(&url?)
     }
 }
 
@@ -87,8 +90,7 @@ impl Rollback for KeptCopy {
         false
     }
 
-    async fn prepare(&self, cx: &UpgradeContext) -> Result<()> {
-        lock(&self.progress).asked = true;
+    async fn prepare(&self, cx: &UpgradeContext, _: &RollbackScope) -> Result<Prepared> {
         let database = self.open(cx)?;
         let here = cx
             .endpoint(DATABASE)
@@ -98,20 +100,26 @@ impl Rollback for KeptCopy {
         if self.bug == Bug::FailedPrepareKeeps && cx.cancellation().is_cancelled() {
             self.server.put(&url, Tables::new());
         }
-        if self.bug == Bug::KeepsTheFirst && lock(&self.progress).kept.is_some() {
-            return Ok(());
-        }
         if self.bug == Bug::PrepareWrites {
             let mark = |tables: &mut Tables| drop(tables.insert("mark".into(), row("m", "1")));
             database.write(cx, mark).await?;
         }
-        let tables = database.read(cx).await?;
+        let mut tables = database.read(cx).await?;
+        let mut progress = lock(&self.progress);
+        if self.bug == Bug::KeepsTheFirst {
+            tables = progress.first.get_or_insert(tables).clone();
+        }
         self.server.put(&url, tables);
-        lock(&self.progress).kept = Some(url);
-        Ok(())
+        progress.kept = Some(url.clone());
+        Prepared::new(&url)
     }
 
-    async fn check(&self, cx: &UpgradeContext, _request: &RollbackRequest) -> Result<Safety> {
+    async fn check(
+        &self,
+        cx: &UpgradeContext,
+        _: &Prepared,
+        _: &RollbackRequest,
+    ) -> Result<Safety> {
         let database = self.open(cx)?;
         if self.bug == Bug::CheckWrites {
             let mark = |tables: &mut Tables| drop(tables.insert("mark".into(), row("m", "1")));
@@ -127,13 +135,18 @@ impl Rollback for KeptCopy {
         })
     }
 
-    async fn execute(&self, cx: &UpgradeContext, _request: &RollbackRequest) -> Result<Outcome> {
+    async fn execute(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        _: &RollbackRequest,
+    ) -> Result<Outcome> {
         let database = self.open(cx)?;
-        if self.bug == Bug::WithoutPrepare && !lock(&self.progress).asked {
+        if self.bug == Bug::TakesAnything && prepared.read::<String>().is_err() {
             database.write(cx, |tables| *tables = populated()).await?;
             return Ok(Outcome::Done);
         }
-        let mut tables = self.kept()?.read(cx).await?;
+        let mut tables = self.kept(prepared)?.read(cx).await?;
         let live = database.read(cx).await?;
         let refused = |what: &str| Ok(Outcome::failed(Error::new(ErrorKind::Rollback, what)));
         if live.contains_key("boundary") && self.bug != Bug::CrossesTheUnsafe {
@@ -168,13 +181,13 @@ impl Rollback for KeptCopy {
         Ok(Outcome::Done)
     }
 
-    async fn confirm(&self, cx: &UpgradeContext) -> Result<Verdict> {
+    async fn confirm(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Verdict> {
         let cx = &deaf(
             cx,
             self.bug == Bug::IgnoresTheDeadline,
             self.bug == Bug::IgnoresCancellation,
         );
-        let kept = self.kept()?.read(cx).await?;
+        let kept = self.kept(prepared)?.read(cx).await?;
         let live = self.open(cx)?.read(cx).await?;
         let arrived = lock(&self.progress).arrived;
         match self.bug {
@@ -196,19 +209,20 @@ impl Rollback for KeptCopy {
         })
     }
 
-    async fn finalize(&self, _cx: &UpgradeContext) -> Result<()> {
-        let kept = lock(&self.progress).kept.take();
-        match (kept, self.bug) {
-            (None, Bug::FinalizeNeedsSomething) => {
+    async fn finalize(&self, _: &UpgradeContext, prepared: &Prepared) -> Result<()> {
+        let url: String = prepared.read()?;
+        let was_there = self.server.get(&url).is_ok();
+        match self.bug {
+            Bug::FinalizesOnce if !was_there => {
                 return Err(Error::new(ErrorKind::NotFound, "nothing is kept"));
             }
-            (_, Bug::FinalizesOthers) => {
+            Bug::FinalizesOthers => {
                 for url in self.server.urls().iter().filter(|url| url.ends_with(KEPT)) {
                     self.server.remove(url);
                 }
             }
-            (Some(url), bug) if bug != Bug::FinalizeKeeps => self.server.remove(&url),
-            _ => {}
+            Bug::FinalizeKeeps => {}
+            _ => self.server.remove(&url),
         }
         Ok(())
     }
@@ -243,12 +257,16 @@ impl Fixture {
 #[async_trait]
 impl RollbackFixture for Fixture {
     async fn system(&self) -> Result<(Arc<dyn Rollback>, UpgradeContext)> {
-        let rollback = KeptCopy {
+        let cx = at(&self.server.create("", populated()));
+        Ok((self.again(&cx).await?, cx))
+    }
+
+    async fn again(&self, _: &UpgradeContext) -> Result<Arc<dyn Rollback>> {
+        Ok(Arc::new(KeptCopy {
             server: Arc::clone(&self.server),
             bug: self.bug,
             progress: Mutex::default(),
-        };
-        Ok((Arc::new(rollback), at(&self.server.create("", populated()))))
+        }))
     }
 
     async fn write(&self, cx: &UpgradeContext) -> Result<()> {

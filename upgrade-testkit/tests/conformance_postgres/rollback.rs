@@ -38,7 +38,12 @@ impl Swap {
 #[async_trait]
 impl RollbackFixture for Swap {
     async fn system(&self) -> Result<(Arc<dyn Rollback>, UpgradeContext)> {
-        Ok((Arc::new(SnapshotSwap::new()), self.0.context().await?))
+        let cx = self.0.context().await?;
+        Ok((self.again(&cx).await?, cx))
+    }
+
+    async fn again(&self, _: &UpgradeContext) -> Result<Arc<dyn Rollback>> {
+        Ok(Arc::new(SnapshotSwap::new()))
     }
 
     async fn write(&self, cx: &UpgradeContext) -> Result<()> {
@@ -85,10 +90,12 @@ impl Revert {
 #[async_trait]
 impl RollbackFixture for Revert {
     async fn system(&self) -> Result<(Arc<dyn Rollback>, UpgradeContext)> {
-        Ok((
-            Arc::new(RevertMigrations::new([plain()])),
-            self.0.context().await?,
-        ))
+        let cx = self.0.context().await?;
+        Ok((self.again(&cx).await?, cx))
+    }
+
+    async fn again(&self, _: &UpgradeContext) -> Result<Arc<dyn Rollback>> {
+        Ok(Arc::new(RevertMigrations::new([plain()])))
     }
 
     async fn write(&self, cx: &UpgradeContext) -> Result<()> {

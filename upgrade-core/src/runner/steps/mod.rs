@@ -28,7 +28,7 @@ use crate::finding::Finding;
 use crate::migration::{Migration, MigrationId};
 use crate::observation::Scope;
 use crate::plan::{Action, Step, past};
-use crate::rollback::{Loss, Rollback, RollbackRequest, Safety};
+use crate::rollback::{Loss, Rollback, RollbackRequest, RollbackScope, Safety};
 use crate::runner::compare;
 use crate::runner::run::{StepResult, verdict};
 use crate::runner::state::Run;
@@ -96,13 +96,25 @@ pub(in crate::runner) async fn perform(
             Ok(verdict(findings))
         }
         Action::PrepareRollback { strategy } => {
-            strategy_named(run, strategy)?.prepare(cx).await?;
+            let rollback = strategy_named(run, strategy)?;
+            if let Some(earlier) = run.kept.get(strategy) {
+                rollback.finalize(cx, earlier).await?;
+                run.kept.remove(strategy);
+            }
+            let migrations = run.upgrade.migrations().iter();
+            let migrations = migrations.map(|migration| migration.id().clone());
+            let scope = RollbackScope::new(migrations.filter(|id| !run.applied.contains(id)));
+            let kept = rollback.prepare(cx, &scope).await?;
+            run.kept.insert(strategy.clone(), kept);
             run.prepared = Some((strategy.clone(), run.applied.len()));
             Ok(Verdict::Pass)
         }
         Action::CheckRollback { strategy, applied } => {
             let request = RollbackRequest::new(applied.iter().cloned());
-            let safety = strategy_named(run, strategy)?.check(cx, &request).await?;
+            let kept = run.kept(strategy)?;
+            let safety = strategy_named(run, strategy)?
+                .check(cx, kept, &request)
+                .await?;
             Ok(match safety {
                 Safety::Safe => Verdict::Pass,
                 Safety::SafeWithLoss { losses } => Verdict::Fail(vec![Finding::warning(
@@ -197,7 +209,9 @@ pub(in crate::runner) async fn perform(
         Action::Finalize { strategy } => {
             // From here on nothing may be rolled back, also where it does not come to its end.
             (run.prepared, run.finalized) = (None, true);
-            strategy_named(run, strategy)?.finalize(cx).await?;
+            let rollback = strategy_named(run, strategy)?;
+            rollback.finalize(cx, run.kept(strategy)?).await?;
+            run.kept.remove(strategy);
             Ok(Verdict::Pass)
         }
         // The loop leaves it to the end of the run.

@@ -214,7 +214,10 @@ async fn act(
     let validates = report.automatic && run.replaced > 0;
     let started = Instant::now();
     let checked = match rollback {
-        Some(rollback) => rollback.check(cx, request).await,
+        Some(rollback) => {
+            let kept = run.kept(&strategy)?;
+            rollback.check(cx, kept, request).await
+        }
         None => Ok(Safety::Safe),
     };
     report.decide_ms = millis(started.elapsed());
@@ -239,9 +242,17 @@ async fn act(
         }
     }
     let started = Instant::now();
+    let begun = match rollback {
+        Some(rollback) => {
+            let kept = rollback.begin(cx, run.kept(&strategy)?).await?;
+            run.kept.insert(strategy.clone(), kept.clone());
+            Some((rollback, kept))
+        }
+        None => None,
+    };
     let data = async {
-        match rollback {
-            Some(rollback) => rollback.execute(cx, request).await,
+        match &begun {
+            Some((rollback, kept)) => rollback.execute(cx, kept, request).await,
             None => Ok(Outcome::NothingToDo),
         }
     };
@@ -288,7 +299,7 @@ async fn prove(
     validates: bool,
 ) -> StepResult {
     let mut verdict = match rollback {
-        Some(rollback) => rollback.confirm(cx).await?,
+        Some(rollback) => rollback.confirm(cx, run.kept(rollback.name())?).await?,
         None => is_as_before(run, cx).await?,
     };
     if validates && verdict.is_pass() {

@@ -3,9 +3,10 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use upgrade_core::ErrorKind;
+use upgrade_core::rollback::{Prepared, Safety};
+use upgrade_core::{ErrorKind, Verdict};
 
-use super::{RollbackFixture, prepared};
+use super::{Ready, RollbackFixture, prepared};
 use crate::conformance::ClauseResult;
 use crate::conformance::check::Clause;
 
@@ -18,10 +19,9 @@ const INTERRUPTIONS: [usize; 6] = [1, 2, 4, 8, 16, 32];
 /// When the clause does not hold.
 pub async fn execute_arrives_where_prepare_was(fixture: &dyn RollbackFixture) -> ClauseResult {
     let clause = Clause("execute_arrives_where_prepare_was");
-    let prepared = prepared(clause, fixture).await?;
+    let mut prepared = prepared(clause, fixture).await?;
     let request = prepared.upgrade(clause, fixture).await?;
-    let executed = prepared.rollback.execute(&prepared.cx, &request).await;
-    clause.done("`execute`", executed)?;
+    clause.done("`execute`", prepared.execute(&request).await)?;
     prepared.arrived(clause, fixture).await?;
     clause.holds()
 }
@@ -34,10 +34,9 @@ pub async fn execute_arrives_from_an_interrupted_migration(
     fixture: &dyn RollbackFixture,
 ) -> ClauseResult {
     let clause = Clause("execute_arrives_from_an_interrupted_migration");
-    let prepared = prepared(clause, fixture).await?;
+    let mut prepared = prepared(clause, fixture).await?;
     let request = clause.fixture("interrupt", fixture.interrupt(&prepared.cx).await)?;
-    let executed = prepared.rollback.execute(&prepared.cx, &request).await;
-    clause.done("`execute`", executed)?;
+    clause.done("`execute`", prepared.execute(&request).await)?;
     prepared.arrived(clause, fixture).await?;
     clause.holds()
 }
@@ -55,28 +54,82 @@ pub async fn an_interrupted_execute_can_be_called_again(
         let prepared = prepared(clause, fixture).await?;
         let request = prepared.upgrade(clause, fixture).await?;
         let (rollback, cx) = (&prepared.rollback, &prepared.cx);
-        if let Some(result) = for_polls(polls, rollback.execute(cx, &request)).await {
+        let kept = clause.ok("`begin`", rollback.begin(cx, &prepared.kept).await)?;
+        if let Some(result) = for_polls(polls, rollback.execute(cx, &kept, &request)).await {
             // It has fewer waits than that.
             clause.done("`execute`", result)?;
             break;
         }
-        let again = rollback.execute(cx, &request).await;
+        let again = rollback.execute(cx, &kept, &request).await;
         clause.done(&format!("`execute`, interrupted at wait {polls},"), again)?;
         prepared.arrived(clause, fixture).await?;
     }
     clause.holds()
 }
 
-/// `execute` without `prepare` is `Refused`, and nothing is changed.
+/// Each call may come from another process: an instance that knows only the value of `prepare`, as JSON,
+/// says whether the rollback is possible, rolls back, proves it, and gives up what was kept.
 ///
 /// # Errors
 /// When the clause does not hold.
-pub async fn execute_without_prepare_is_refused(fixture: &dyn RollbackFixture) -> ClauseResult {
-    let clause = Clause("execute_without_prepare_is_refused");
+pub async fn another_process_goes_on(fixture: &dyn RollbackFixture) -> ClauseResult {
+    let clause = Clause("another_process_goes_on");
+    let Ready {
+        rollback,
+        cx,
+        kept,
+        state,
+    } = prepared(clause, fixture).await?;
+    drop(rollback);
+    let text = serde_json::to_string(&kept);
+    let text = text.map_err(|error| clause.failed("what is kept as JSON", error.to_string()))?;
+    let kept: Prepared = serde_json::from_str(&text)
+        .map_err(|error| clause.failed("what is kept, from JSON", error.to_string()))?;
+    let another = async || clause.fixture("again", fixture.again(&cx).await);
+    let before = clause.fixture("kept", fixture.kept(&cx).await)?;
+    let request = clause.fixture("upgrade", fixture.upgrade(&cx).await)?;
+    let safety = another().await?.check(&cx, &kept, &request).await;
+    let safety = clause.ok("`check` by another process", safety)?;
+    clause.that(
+        !matches!(safety, Safety::Unsafe { .. }),
+        "a possible rollback for another process",
+        safety.to_string(),
+    )?;
+    let begun = another().await?.begin(&cx, &kept).await;
+    let begun = clause.ok("`begin` by another process", begun)?;
+    let executed = another().await?.execute(&cx, &begun, &request).await;
+    clause.done("`execute` by another process", executed)?;
+    let now = clause.fixture("state", fixture.state(&cx).await)?;
+    clause.same_text("the state at `prepare`", &state, &now)?;
+    let verdict = another().await?.confirm(&cx, &begun).await;
+    let verdict = clause.ok("`confirm` by another process", verdict)?;
+    clause.that(
+        verdict == Verdict::Pass,
+        "`Pass` for another process",
+        format!("{verdict:?}"),
+    )?;
+    let finalized = another().await?.finalize(&cx, &begun).await;
+    clause.ok("`finalize` by another process", finalized)?;
+    let left = clause.fixture("kept", fixture.kept(&cx).await)?;
+    clause.that(
+        left.iter().all(|name| !before.contains(name)),
+        "nothing of what was kept",
+        format!("{left:?}"),
+    )?;
+    clause.holds()
+}
+
+/// `execute` with what another strategy kept is `Refused`, and nothing is changed.
+///
+/// # Errors
+/// When the clause does not hold.
+pub async fn what_another_strategy_kept_is_refused(fixture: &dyn RollbackFixture) -> ClauseResult {
+    let clause = Clause("what_another_strategy_kept_is_refused");
     let (rollback, cx) = clause.fixture("system", fixture.system().await)?;
     let request = clause.fixture("upgrade", fixture.upgrade(&cx).await)?;
     let before = clause.fixture("state", fixture.state(&cx).await)?;
-    let executed = rollback.execute(&cx, &request).await;
+    let other = clause.ok("a value", Prepared::new(&["of another strategy"]))?;
+    let executed = rollback.execute(&cx, &other, &request).await;
     clause.kind("`execute`", executed, &[ErrorKind::Refused])?;
     let after = clause.fixture("state", fixture.state(&cx).await)?;
     clause.same_text("the state before `execute`", &before, &after)?;
@@ -90,19 +143,19 @@ pub async fn execute_without_prepare_is_refused(fixture: &dyn RollbackFixture) -
 /// When the clause does not hold.
 pub async fn another_system_is_left_alone(fixture: &dyn RollbackFixture) -> ClauseResult {
     let clause = Clause("another_system_is_left_alone");
-    let other = prepared(clause, fixture).await?;
+    let mut other = prepared(clause, fixture).await?;
     let request_of_other = other.upgrade(clause, fixture).await?;
     let before = clause.fixture("state", fixture.state(&other.cx).await)?;
 
-    let this = prepared(clause, fixture).await?;
+    let mut this = prepared(clause, fixture).await?;
     let request = this.upgrade(clause, fixture).await?;
-    let (rollback, cx) = (&this.rollback, &this.cx);
-    clause.done("`execute`", rollback.execute(cx, &request).await)?;
-    clause.ok("`finalize`", rollback.finalize(cx).await)?;
+    clause.done("`execute`", this.execute(&request).await)?;
+    let finalized = this.rollback.finalize(&this.cx, &this.kept).await;
+    clause.ok("`finalize`", finalized)?;
 
     let after = clause.fixture("state", fixture.state(&other.cx).await)?;
     clause.same_text("the state of the other system", &before, &after)?;
-    let executed = other.rollback.execute(&other.cx, &request_of_other).await;
+    let executed = other.execute(&request_of_other).await;
     clause.done("`execute` in the other system", executed)?;
     other.arrived(clause, fixture).await?;
     clause.holds()

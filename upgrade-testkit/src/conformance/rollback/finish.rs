@@ -1,6 +1,6 @@
 //! Clauses on proving the arrival and on giving up the rollback.
 
-use upgrade_core::{ErrorKind, Verdict};
+use upgrade_core::Verdict;
 
 use super::{RollbackFixture, prepared};
 use crate::conformance::ClauseResult;
@@ -16,7 +16,11 @@ pub async fn confirm_fails_before_execute_on_a_changed_system(
     let clause = Clause("confirm_fails_before_execute_on_a_changed_system");
     let prepared = prepared(clause, fixture).await?;
     prepared.upgrade(clause, fixture).await?;
-    let verdict = clause.ok("`confirm`", prepared.rollback.confirm(&prepared.cx).await)?;
+    let verdict = prepared
+        .rollback
+        .confirm(&prepared.cx, &prepared.kept)
+        .await;
+    let verdict = clause.ok("`confirm`", verdict)?;
     clause.that(
         matches!(verdict, Verdict::Fail(_)),
         "`Fail` on a system that has changed",
@@ -33,15 +37,16 @@ pub async fn confirm_fails_before_execute_on_a_changed_system(
 pub async fn confirm_passes_after_execute(fixture: &dyn RollbackFixture) -> ClauseResult {
     let clause = Clause("confirm_passes_after_execute");
     for written in [false, true] {
-        let prepared = prepared(clause, fixture).await?;
+        let mut prepared = prepared(clause, fixture).await?;
         let request = prepared.upgrade(clause, fixture).await?;
+        clause.done("`execute`", prepared.execute(&request).await)?;
         let (rollback, cx) = (&prepared.rollback, &prepared.cx);
-        clause.done("`execute`", rollback.execute(cx, &request).await)?;
         if written {
             clause.fixture("write", fixture.write(cx).await)?;
         }
         let state = clause.fixture("state", fixture.state(cx).await)?;
-        let verdict = clause.ok("`confirm`", rollback.confirm(cx).await)?;
+        let verdict = rollback.confirm(cx, &prepared.kept).await;
+        let verdict = clause.ok("`confirm`", verdict)?;
         // Against the system as it is: whether `execute` arrives, another clause asks.
         let is_back = state == prepared.state;
         clause.that(
@@ -61,45 +66,37 @@ pub async fn confirm_passes_after_execute(fixture: &dyn RollbackFixture) -> Clau
     clause.holds()
 }
 
-/// `finalize` gives up what was kept: nothing is left aside, and `execute` is `Refused`.
+/// `finalize` gives up what was kept: nothing is left aside, and users see no change.
 ///
 /// # Errors
 /// When the clause does not hold.
-pub async fn finalize_gives_up_the_way_back(fixture: &dyn RollbackFixture) -> ClauseResult {
-    let clause = Clause("finalize_gives_up_the_way_back");
+pub async fn finalize_gives_up_what_was_kept(fixture: &dyn RollbackFixture) -> ClauseResult {
+    let clause = Clause("finalize_gives_up_what_was_kept");
     let prepared = prepared(clause, fixture).await?;
-    let request = prepared.upgrade(clause, fixture).await?;
+    prepared.upgrade(clause, fixture).await?;
     let (rollback, cx) = (&prepared.rollback, &prepared.cx);
     let before = clause.fixture("state", fixture.state(cx).await)?;
-    clause.ok("`finalize`", rollback.finalize(cx).await)?;
+    clause.ok("`finalize`", rollback.finalize(cx, &prepared.kept).await)?;
     let kept = clause.fixture("kept", fixture.kept(cx).await)?;
     clause.equal("what is kept after `finalize`", &Vec::new(), &kept)?;
-    let executed = rollback.execute(cx, &request).await;
-    clause.kind("`execute`", executed, &[ErrorKind::Refused])?;
     let after = clause.fixture("state", fixture.state(cx).await)?;
     clause.same_text("the state before `finalize`", &before, &after)?;
     clause.holds()
 }
 
-/// `finalize`, called twice or with nothing kept, does nothing.
+/// `finalize`, called twice, does nothing the second time.
 ///
 /// # Errors
 /// When the clause does not hold.
-pub async fn finalize_twice_or_with_nothing_kept_does_nothing(
-    fixture: &dyn RollbackFixture,
-) -> ClauseResult {
-    let clause = Clause("finalize_twice_or_with_nothing_kept_does_nothing");
-    let (rollback, cx) = clause.fixture("system", fixture.system().await)?;
-    let before = clause.fixture("state", fixture.state(&cx).await)?;
-    clause.ok("`finalize` with nothing kept", rollback.finalize(&cx).await)?;
-    let after = clause.fixture("state", fixture.state(&cx).await)?;
-    clause.same_text("the state before `finalize`", &before, &after)?;
-
-    clause.ok("`prepare`", rollback.prepare(&cx).await)?;
-    let before = clause.fixture("state", fixture.state(&cx).await)?;
-    clause.ok("`finalize`", rollback.finalize(&cx).await)?;
-    clause.ok("`finalize` again", rollback.finalize(&cx).await)?;
-    let after = clause.fixture("state", fixture.state(&cx).await)?;
+pub async fn finalize_twice_does_nothing(fixture: &dyn RollbackFixture) -> ClauseResult {
+    let clause = Clause("finalize_twice_does_nothing");
+    let prepared = prepared(clause, fixture).await?;
+    let (rollback, cx) = (&prepared.rollback, &prepared.cx);
+    let before = clause.fixture("state", fixture.state(cx).await)?;
+    clause.ok("`finalize`", rollback.finalize(cx, &prepared.kept).await)?;
+    let again = rollback.finalize(cx, &prepared.kept).await;
+    clause.ok("`finalize` again", again)?;
+    let after = clause.fixture("state", fixture.state(cx).await)?;
     clause.same_text("the state before `finalize`", &before, &after)?;
     clause.holds()
 }

@@ -8,7 +8,8 @@ mod time;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use upgrade_core::rollback::RollbackRequest;
+use upgrade_core::migration::Outcome;
+use upgrade_core::rollback::{Prepared, RollbackRequest, RollbackScope};
 use upgrade_core::{Result, Rollback, UpgradeContext};
 
 pub use execute::*;
@@ -33,6 +34,13 @@ pub trait RollbackFixture: Send + Sync {
     /// # Errors
     /// Any; the clause fails with it.
     async fn system(&self) -> Result<(Arc<dyn Rollback>, UpgradeContext)>;
+
+    /// Another instance of the strategy for a system, as another process would make it: it knows nothing
+    /// of the first one.
+    ///
+    /// # Errors
+    /// Any; the clause fails with it.
+    async fn again(&self, cx: &UpgradeContext) -> Result<Arc<dyn Rollback>>;
 
     /// Changes a row, as a user of the previous release would. Each call makes another change.
     ///
@@ -91,20 +99,21 @@ macro_rules! for_each_rollback_clause {
             $($arguments)*
             the_name_can_be_read: "required",
             prepare_changes_nothing_for_users: "required",
-            prepare_again_replaces_what_was_kept: "required",
+            prepare_again_leads_to_the_later_state: "required",
             a_failed_prepare_keeps_nothing: "a prepare that waits",
             check_changes_nothing: "required",
             what_is_called_unsafe_is_refused: "fixture: cross",
             execute_arrives_where_prepare_was: "required",
             execute_arrives_from_an_interrupted_migration: "required",
             an_interrupted_execute_can_be_called_again: "required",
-            execute_without_prepare_is_refused: "required",
+            another_process_goes_on: "required",
+            what_another_strategy_kept_is_refused: "required",
             another_system_is_left_alone: "required",
             the_system_is_reached_only_through_the_endpoints: "required",
             confirm_fails_before_execute_on_a_changed_system: "required",
             confirm_passes_after_execute: "required",
-            finalize_gives_up_the_way_back: "required",
-            finalize_twice_or_with_nothing_kept_does_nothing: "required",
+            finalize_gives_up_what_was_kept: "required",
+            finalize_twice_does_nothing: "required",
             a_wait_ends_at_the_deadline: "required",
             cancellation_ends_a_call: "required",
         }
@@ -124,25 +133,29 @@ where
 }
 
 /// A system for which the rollback is prepared.
-struct Prepared {
+struct Ready {
     rollback: Arc<dyn Rollback>,
     cx: UpgradeContext,
+    /// What it keeps.
+    kept: Prepared,
     /// What a user saw then.
     state: String,
 }
 
-async fn prepared(clause: Clause, fixture: &dyn RollbackFixture) -> Result<Prepared, ClauseFailed> {
+async fn prepared(clause: Clause, fixture: &dyn RollbackFixture) -> Result<Ready, ClauseFailed> {
     let (rollback, cx) = clause.fixture("system", fixture.system().await)?;
-    clause.ok("`prepare`", rollback.prepare(&cx).await)?;
+    let scope = RollbackScope::default();
+    let kept = clause.ok("`prepare`", rollback.prepare(&cx, &scope).await)?;
     let state = clause.fixture("state", fixture.state(&cx).await)?;
-    Ok(Prepared {
+    Ok(Ready {
         rollback,
         cx,
+        kept,
         state,
     })
 }
 
-impl Prepared {
+impl Ready {
     /// Upgrades, and makes sure that there is something to undo.
     async fn upgrade(
         &self,
@@ -157,6 +170,12 @@ impl Prepared {
             "the state is what it was",
         )?;
         Ok(request)
+    }
+
+    /// Begins the rollback, and rolls back.
+    async fn execute(&mut self, request: &RollbackRequest) -> Result<Outcome> {
+        self.kept = self.rollback.begin(&self.cx, &self.kept).await?;
+        self.rollback.execute(&self.cx, &self.kept, request).await
     }
 
     /// Asks whether the system is where it was.

@@ -14,7 +14,7 @@ pub async fn a_wait_ends_at_the_deadline(fixture: &dyn RollbackFixture) -> Claus
     let hold = clause.fixture("hold", fixture.hold(&prepared.cx).await)?;
     let ended = clause
         .ends_at_the_deadline("`confirm` of a held system", &prepared.cx, async |cx| {
-            prepared.rollback.confirm(cx).await
+            prepared.rollback.confirm(cx, &prepared.kept).await
         })
         .await;
     drop(hold);
@@ -32,7 +32,7 @@ pub async fn cancellation_ends_a_call(fixture: &dyn RollbackFixture) -> ClauseRe
     let hold = clause.fixture("hold", fixture.hold(&prepared.cx).await)?;
     let ended = clause
         .ends_on_cancellation("`confirm` of a held system", &prepared.cx, async |cx| {
-            prepared.rollback.confirm(cx).await
+            prepared.rollback.confirm(cx, &prepared.kept).await
         })
         .await;
     drop(hold);
