@@ -9,6 +9,8 @@
 //!   object store, a database that is not upgraded) implements four methods.
 //! - A [`Journal`] appends [`Entry`]s to a store and makes [`Record`]s of them: numbered, with the time,
 //!   who did it and where, and with the hash of the record before.
+//! - [`Runner::with_journal`](crate::Runner::with_journal) has a run write what it intends and does.
+//! - [`Standing`] is where an upgrade stands, told from the records alone.
 //! - [`verify`] checks a journal that somebody has sent, and answers with its [`Chain`].
 //!
 //! # The file
@@ -26,6 +28,7 @@ mod chain;
 mod file;
 mod memory;
 mod record;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +47,7 @@ pub use self::chain::{Chain, Head, verify};
 pub use self::file::FileStore;
 pub use self::memory::MemoryStore;
 pub use self::record::{Actor, Ended, Entry, FORMAT, Record};
+pub use self::standing::{Standing, State};
 
 /// Keeps the bytes of a journal.
 ///

@@ -4,10 +4,11 @@ use std::process;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::ids::{Phase, RunId};
-use crate::plan::StepId;
+use crate::migration::Checksum;
+use crate::plan::{Action, Plan, StepId};
+use crate::rollback::Prepared;
 
 /// The version of the format. A journal of an older one is read; one of a newer one is refused.
 pub const FORMAT: u32 = 1;
@@ -103,16 +104,29 @@ pub enum Entry {
         /// The part of it that was there.
         cut_off: String,
     },
+    /// A run of a plan begins.
+    Planned {
+        /// The plan.
+        plan: Box<Plan>,
+    },
     /// A step is about to act.
     Intent {
-        /// The step of the plan.
+        /// The step of the plan. A rollback that the runner decides on has the number after its last.
         step: StepId,
         /// Its phase.
         phase: Phase,
-        /// What it does, for people.
-        what: String,
-        /// The hash of everything that decides what it does.
-        input: String,
+        /// What it does.
+        action: Action,
+        /// For a migration, what it consists of, in short.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checksum: Option<Checksum>,
+    },
+    /// A rollback has kept something, or measured more. The last one of a strategy counts.
+    Kept {
+        /// Which strategy.
+        strategy: String,
+        /// What its calls are given back.
+        prepared: Prepared,
     },
     /// What an intent came to.
     Done {
@@ -120,9 +134,6 @@ pub enum Entry {
         intent: u64,
         /// How it ended.
         ended: Ended,
-        /// What a later step, perhaps of another process, needs of it.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        kept: Value,
     },
     /// Something that a person should know later.
     Note {
@@ -136,10 +147,8 @@ pub enum Entry {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Ended {
-    /// It was done.
+    /// It was done, or was so already.
     Done,
-    /// It was so already.
-    Already,
-    /// It failed, and nothing of it is there, or what is there is named.
+    /// It was done or not, and something is wrong, in words.
     Failed(String),
 }

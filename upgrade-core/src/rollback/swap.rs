@@ -58,6 +58,8 @@ pub struct SnapshotSwap {
 struct Kept {
     /// The copy.
     name: String,
+    /// Its number on the server, which it keeps under another name: the database with this number is back.
+    oid: i64,
     /// Where the upgraded database goes when the copy takes its place.
     aside: String,
     /// The comment of the database, which copies do not inherit.
@@ -155,9 +157,8 @@ impl SnapshotSwap {
         let live = self.target.locked(cx).await?;
         let mut admin = live.connect_maintenance().await?;
         let copy = live.sibling(&kept.name);
-        let aside = live.sibling(&kept.aside);
         if !copy.exists(&mut admin).await? {
-            if aside.exists(&mut admin).await? && live.exists(&mut admin).await? {
+            if oid(&live, &mut admin).await? == Some(kept.oid) {
                 return live.replaced().await; // An earlier call has come this far.
             }
             return Err(Error::new(
@@ -266,7 +267,8 @@ impl Rollback for SnapshotSwap {
             reason: reason.to_owned(),
         };
         let mut admin = live.connect_maintenance().await?;
-        let exists = live.sibling(&kept.name).exists(&mut admin).await?;
+        let exists = live.sibling(&kept.name).exists(&mut admin).await?
+            || oid(&live, &mut admin).await? == Some(kept.oid);
         close(admin).await;
         if !exists {
             return Ok(missing("the copy that was kept is missing"));
@@ -321,6 +323,15 @@ impl Rollback for SnapshotSwap {
     }
 }
 
+/// The number of a database on its server, if there is one of that name.
+async fn oid(database: &Database, admin: &mut PgConnection) -> Result<Option<i64>> {
+    sqlx::query_scalar("select oid::int8 from pg_catalog.pg_database where datname = $1")
+        .bind(database.name())
+        .fetch_optional(admin)
+        .await
+        .map_err(|source| database.failed("look up", source))
+}
+
 /// Where the upgraded database goes when the copy takes its place.
 fn aside(live: &Database, cx: &UpgradeContext) -> String {
     derived_name(live.name(), &format!("aside_{}", cx.run_id()))
@@ -354,12 +365,15 @@ async fn measure(
     comment: Option<String>,
     observer: &Observer,
 ) -> Result<Kept> {
+    let missing = || copy.failed("find", sqlx::Error::RowNotFound);
+    let number = oid(copy, &mut admin).await?.ok_or_else(missing)?;
     let mut connection = copy.enter_closed(&mut admin).await?;
     let baseline = observer.observe(&mut connection, &Scope::All).await?;
     close(connection).await;
     close(admin).await;
     Ok(Kept {
         name: copy.name().to_owned(),
+        oid: number,
         aside: aside(live, cx),
         comment,
         baseline,

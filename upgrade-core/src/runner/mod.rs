@@ -4,12 +4,14 @@
 //! - `steps`: what each kind of step does.
 //! - `compare`: two states of the system, read and set against each other.
 //! - `judge`: from differences to findings, without reading anything.
+//! - `journaled`: what a run intends and does, written down.
 //! - `deadline`, `observations`, `record`, `end`: the time of every call, what need not be observed
 //!   twice, what the report says, what is done at the end.
 
 mod compare;
 mod deadline;
 mod end;
+mod journaled;
 mod judge;
 mod observations;
 mod record;
@@ -27,6 +29,7 @@ use crate::context::UpgradeContext;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::event::EventSink;
+use crate::journal::{Journal, Standing};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::upgrade::Upgrade;
@@ -43,6 +46,8 @@ pub struct Runner {
     cancellation: CancellationToken,
     reproduce: Option<String>,
     extension: Option<Arc<dyn Any + Send + Sync>>,
+    journal: Option<Journal>,
+    standing: Standing,
 }
 
 impl Runner {
@@ -60,6 +65,8 @@ impl Runner {
             cancellation: CancellationToken::new(),
             reproduce: None,
             extension: None,
+            journal: None,
+            standing: Standing::default(),
         }
     }
 
@@ -88,6 +95,24 @@ impl Runner {
     #[must_use]
     pub fn with_extension(mut self, value: Arc<dyn Any + Send + Sync>) -> Self {
         self.extension = Some(value);
+        self
+    }
+
+    /// Writes into a journal what is about to be done, before each step, and what it came to. A step whose
+    /// intent cannot be written is not done.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Journal) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Goes on where an earlier process has ended: what it applied counts as applied by this run, so it can
+    /// be rolled back, with what it kept.
+    ///
+    /// The upgrade has all the migrations that the earlier plan applied.
+    #[must_use]
+    pub fn going_on_from(mut self, standing: Standing) -> Self {
+        self.standing = standing;
         self
     }
 

@@ -63,6 +63,8 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         environment,
         sinks,
         reproduce,
+        journal,
+        standing,
         ..
     } = runner;
     let cx = cx.with_events(EventHub::new(sinks));
@@ -85,7 +87,12 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         });
         let report = Report::begin(&upgrade, environment.name(), cx.run_id(), plan, reproduce);
         let mut run = Run::new(&upgrade, environment.as_ref(), plan, report);
-        let error = run.steps(&cx).await;
+        run.go_on_from(standing);
+        run.journal = journal;
+        let error = match run.write_plan(&cx).await {
+            Ok(()) => run.steps(&cx).await,
+            Err(error) => Some(error),
+        };
         run.report.unjudged = run.judged.unjudged(plan);
         if error.is_none() {
             run.stale(&cx);
@@ -261,9 +268,15 @@ impl Run<'_> {
             .context(cx, step.phase, within)
             .with_attempt(step.attempt);
         let flow = Flow::begin(self, &cx, step);
-        // On the heap: a step is as large as the largest of what it may do.
-        let performing = Box::pin(steps::perform(self, &cx, step)).instrument(span);
-        let result = within_reach(&cx, &title, performing).await;
+        let intent = self.write_intent(&cx, step).await;
+        let (intent, result) = match intent {
+            Ok(intent) => {
+                // On the heap: a step is as large as the largest of what it may do.
+                let performing = Box::pin(steps::perform(self, &cx, step)).instrument(span);
+                (Some(intent), within_reach(&cx, &title, performing).await)
+            }
+            Err(error) => (None, Err(error)),
+        };
         let elapsed_ms = millis(started.elapsed());
         if let Some(flow) = flow {
             flow.end(self, &cx, step).await;
@@ -276,7 +289,14 @@ impl Run<'_> {
             Ok(Verdict::Inconclusive(_)) => only_judges(&step.action),
             Err(_) => false,
         };
-        let (outcome, error) = self.judge(&cx, step, result);
+        let (mut outcome, mut error) = self.judge(&cx, step, result);
+        if let Some(intent) = intent
+            && let Err(unwritten) = self.write_end(&cx, step, intent, &outcome).await
+            && error.is_none()
+        {
+            outcome = StepOutcome::Error(Box::new(Failure::from(&unwritten)));
+            error = Some(unwritten);
+        }
         // The step did what it is for, and what comes after it is judged all the same.
         let reported = match (self.unfilled.take_reason(), &outcome) {
             (Some(reason), StepOutcome::Done) => StepOutcome::Inconclusive(reason),

@@ -19,6 +19,7 @@ use crate::environment::{EMPTY, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding::{Finding, KnownFinding};
 use crate::ids::{MigrationId, Phase};
+use crate::journal::{Journal, Standing};
 use crate::migration::{Migration, Status};
 use crate::observation::Observation;
 use crate::plan::{Plan, StepId, past};
@@ -46,6 +47,7 @@ pub(super) struct Run<'a> {
     pub(super) prepared: Option<(String, usize)>,
     /// What each strategy keeps, by its name.
     pub(super) kept: BTreeMap<String, Prepared>,
+    pub(super) journal: Option<Journal>,
     /// The migrations that are applied, or begun, now; oldest first.
     pub(super) applied: Vec<MigrationId>,
     /// Those of them that were there before this run applied them: it never rolls them back.
@@ -119,6 +121,7 @@ impl<'a> Run<'a> {
             crashed: None,
             prepared: None,
             kept: BTreeMap::new(),
+            journal: None,
             applied: Vec::new(),
             foreign: BTreeSet::new(),
             pending: BTreeSet::new(),
@@ -142,6 +145,18 @@ impl<'a> Run<'a> {
             lacks_states: false,
             report,
         }
+    }
+
+    /// Goes on where an earlier process has ended.
+    pub(super) fn go_on_from(&mut self, standing: Standing) {
+        let Standing {
+            applied,
+            kept,
+            prepared,
+            ..
+        } = standing;
+        self.pending = applied.iter().cloned().collect();
+        (self.applied, self.kept, self.prepared) = (applied, kept, prepared);
     }
 
     /// Whether a rollback runs the downs.

@@ -5,6 +5,7 @@
     reason = "the helpers of a test fail where it fails"
 )]
 
+mod journal;
 mod leftovers;
 mod lock;
 mod major;

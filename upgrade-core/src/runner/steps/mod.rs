@@ -105,7 +105,7 @@ pub(in crate::runner) async fn perform(
             let migrations = migrations.map(|migration| migration.id().clone());
             let scope = RollbackScope::new(migrations.filter(|id| !run.applied.contains(id)));
             let kept = rollback.prepare(cx, &scope).await?;
-            run.kept.insert(strategy.clone(), kept);
+            run.keep_prepared(cx, strategy, kept).await?;
             run.prepared = Some((strategy.clone(), run.applied.len()));
             Ok(Verdict::Pass)
         }

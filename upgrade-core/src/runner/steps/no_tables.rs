@@ -9,7 +9,8 @@ use crate::runner::state::Run;
 use crate::validator::Verdict;
 
 /// After a migration was applied: whether it was the last one, and there is no table all the same.
-/// Where the previous release had tables, the comparison of rows tells what became of them.
+/// Where the previous release had tables, the comparison of rows tells what became of them; where it was
+/// not observed, nothing is known of it.
 pub(in crate::runner) async fn after_apply(
     run: &Run<'_>,
     cx: &UpgradeContext,
@@ -20,11 +21,12 @@ pub(in crate::runner) async fn after_apply(
         Verdict::Fail(findings) if !findings.iter().any(Finding::fails) => findings,
         other => return Ok(other),
     };
-    let may_be_empty = run.is_at_head() && run.report.tables == 0 && has_database(cx);
+    let was_empty = !run.observations.is_empty() && run.report.tables == 0;
+    let may_be_empty = run.is_at_head() && was_empty && has_database(cx);
     if !may_be_empty {
         return Ok(verdict(findings));
     }
-    let now = run.look(cx, &At::Live, &Scope::Schema).await?;
+    let now = run.look(cx, &At::Live, &Scope::Rows).await?;
     if !now.tables.is_empty() {
         return Ok(verdict(findings));
     }

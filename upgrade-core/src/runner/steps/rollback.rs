@@ -105,13 +105,24 @@ pub(in crate::runner) async fn automatic(
         .with_cancellation(tokio_util::sync::CancellationToken::new());
     let started = Instant::now();
     let flow = Flow::begin(run, &cx, &step);
-    let rolling_back = timed(run, &cx, &step, &strategy, &applied, Some(detect));
-    let result = within_reach(&cx, &title, rolling_back).await;
+    let intent = run.write_intent(&cx, &step).await;
+    let (intent, result) = match intent {
+        Ok(intent) => {
+            let rolling_back = timed(run, &cx, &step, &strategy, &applied, Some(detect));
+            (Some(intent), within_reach(&cx, &title, rolling_back).await)
+        }
+        Err(error) => (None, Err(error)),
+    };
     let elapsed_ms = millis(started.elapsed());
     if let Some(flow) = flow {
         flow.end(run, &cx, &step).await;
     }
     let (outcome, _) = run.judge(&cx, &step, result);
+    if let Some(intent) = intent
+        && let Err(error) = run.write_end(&cx, &step, intent, &outcome).await
+    {
+        tracing::warn!(?error, "what the rollback came to is not in the journal");
+    }
     cx.emit(Event::StepFinished {
         step: step.id,
         outcome: outcome.clone(),
@@ -245,7 +256,7 @@ async fn act(
     let begun = match rollback {
         Some(rollback) => {
             let kept = rollback.begin(cx, run.kept(&strategy)?).await?;
-            run.kept.insert(strategy.clone(), kept.clone());
+            run.keep_prepared(cx, &strategy, kept.clone()).await?;
             Some((rollback, kept))
         }
         None => None,

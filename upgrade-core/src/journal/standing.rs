@@ -1,0 +1,377 @@
+//! Where an upgrade stands, told from its journal.
+
+use std::collections::BTreeMap;
+
+use super::record::{Ended, Entry, Record};
+use crate::ids::{MigrationId, Phase};
+use crate::plan::{Action, Plan, PlannedStep, Step};
+use crate::rollback::Prepared;
+
+/// Where an upgrade stands: the sum of the records of its journal, and nothing else.
+///
+/// ```
+/// use upgrade_core::journal::{Actor, Journal, MemoryStore, Standing, State};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let journal = Journal::open(MemoryStore::new(), "orders on db1", Actor::new("ann")).await?;
+/// let standing = Standing::of(&journal.records().await);
+/// assert_eq!(standing.state, State::Nothing);
+/// # Ok::<(), upgrade_core::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// What it has come to.
+    pub state: State,
+    /// The migrations that were applied, or begun, and not undone; oldest first.
+    pub applied: Vec<MigrationId>,
+    /// What each rollback strategy keeps, by its name.
+    pub kept: BTreeMap<String, Prepared>,
+    /// The strategy that was prepared last, and how many migrations were applied when it was.
+    pub prepared: Option<(String, usize)>,
+    /// The act that a process had begun when it was killed, and of which it is not known how far it came.
+    pub interrupted: Option<Action>,
+    /// The steps of the plan that have not come to their end.
+    left: Vec<Step>,
+}
+
+/// What an upgrade has come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// Nothing was changed.
+    #[default]
+    Nothing,
+    /// Migrations are being applied, or some are and others are not.
+    Applying,
+    /// All are applied, and the upgrade can be rolled back.
+    Soaking,
+    /// It was rolled back, and that is proven.
+    RolledBack,
+    /// The rollback was given up.
+    Finalized,
+    /// A rollback did not arrive: a person has to decide.
+    Paused,
+}
+
+impl Standing {
+    /// Adds up records, the oldest first.
+    pub fn of(records: &[Record]) -> Self {
+        let mut standing = Self::default();
+        let mut open: Option<(u64, Action)> = None;
+        for record in records {
+            match &record.entry {
+                Entry::Planned { plan } => {
+                    standing.begin(plan);
+                    open = None;
+                }
+                Entry::Intent { action, .. } => {
+                    standing.intended(action);
+                    open = Some((record.seq, action.clone()));
+                }
+                Entry::Kept { strategy, prepared } => {
+                    let first = standing.kept.insert(strategy.clone(), prepared.clone());
+                    if first.is_none() {
+                        standing.prepared = Some((strategy.clone(), standing.applied.len()));
+                    }
+                }
+                Entry::Done { intent, ended } => {
+                    if let Some((_, action)) = open.take_if(|(seq, _)| seq == intent) {
+                        standing.ended(&action, ended);
+                    }
+                }
+                Entry::Opened { .. }
+                | Entry::Closed
+                | Entry::Repaired { .. }
+                | Entry::Note { .. } => {}
+            }
+        }
+        // What only looks at the system leaves nothing half done.
+        standing.interrupted = open.map(|(_, action)| action).filter(changes);
+        standing
+    }
+
+    /// The step that rolls the upgrade back to where the rollback was prepared, with its phase; none where
+    /// nothing is applied, or no rollback is prepared.
+    pub fn rollback_step(&self) -> Option<(Phase, Action)> {
+        let (strategy, before) = self.prepared.clone()?;
+        let applied = self.applied.get(before..)?.to_vec();
+        if self.state == State::RolledBack || (applied.is_empty() && self.state == State::Nothing) {
+            return None;
+        }
+        Some((Phase::Rollback, Action::RollBack { strategy, applied }))
+    }
+
+    /// The steps that the plan has left, for a process that goes on with it: those that were not begun, and
+    /// the one that was interrupted. Empty where the upgrade was rolled back or made final, or where a
+    /// rollback did not arrive.
+    ///
+    /// Every act can be repeated: a migration that was applied in full is not applied again. What was only
+    /// measured is not measured again, since the system is another one by now.
+    pub fn remaining_steps(&self) -> Vec<PlannedStep> {
+        if !matches!(
+            self.state,
+            State::Nothing | State::Applying | State::Soaking
+        ) {
+            return Vec::new();
+        }
+        let left = self.left.iter().filter(|step| {
+            !matches!(
+                step.action,
+                Action::Provision
+                    | Action::Observe { .. }
+                    | Action::Compare { .. }
+                    | Action::Teardown
+            )
+        });
+        let planned = left
+            .map(|step| PlannedStep::new(step.phase, step.action.clone()).with_policy(step.policy));
+        planned.collect()
+    }
+
+    fn begin(&mut self, plan: &Plan) {
+        // A run that only rolls back, or makes final, has nothing to apply.
+        if plan.steps.iter().any(|step| applied_by(step).is_some()) {
+            self.left.clone_from(&plan.steps);
+        }
+    }
+
+    fn intended(&mut self, action: &Action) {
+        if let Action::Apply { migration } = action {
+            self.state = State::Applying;
+            if !self.applied.contains(migration) {
+                self.applied.push(migration.clone());
+            }
+        }
+    }
+
+    fn ended(&mut self, action: &Action, ended: &Ended) {
+        let done = *ended == Ended::Done;
+        if done {
+            self.left.retain(|left| left.action != *action);
+        }
+        match action {
+            Action::Apply { .. }
+                if done && !self.left.iter().any(|step| applied_by(step).is_some()) =>
+            {
+                self.state = State::Soaking;
+            }
+            Action::Revert { migration } if done => self.applied.retain(|one| one != migration),
+            Action::RollBack { applied, .. } if done => {
+                self.applied.retain(|one| !applied.contains(one));
+                self.state = State::RolledBack;
+            }
+            Action::RollBack { .. } => self.state = State::Paused,
+            Action::Finalize { strategy } => {
+                // From here on nothing may be rolled back, also where it did not come to its end.
+                self.prepared = None;
+                self.state = State::Finalized;
+                if done {
+                    self.kept.remove(strategy);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The migration that a step applies.
+fn applied_by(step: &Step) -> Option<&MigrationId> {
+    match &step.action {
+        Action::Apply { migration } => Some(migration),
+        _ => None,
+    }
+}
+
+/// Whether an action changes the system, or what is kept beside it.
+fn changes(action: &Action) -> bool {
+    !matches!(
+        action,
+        Action::Provision
+            | Action::Observe { .. }
+            | Action::Compare { .. }
+            | Action::Validate
+            | Action::Judge { .. }
+            | Action::Inspect { .. }
+            | Action::CheckRollback { .. }
+            | Action::Settle { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::environment::Capabilities;
+    use crate::journal::{Actor, Journal, MemoryStore};
+    use crate::upgrade::Upgrade;
+
+    const SWAP: &str = "swap";
+
+    fn migration(number: usize) -> MigrationId {
+        MigrationId::new(format!("{number}"), "note")
+    }
+
+    /// A plan that prepares a rollback and applies three migrations.
+    fn plan() -> Plan {
+        let mut outline = Upgrade::new("shop", "1", "2").outline(Capabilities::none());
+        outline.strategies = vec![crate::plan::StrategyOutline {
+            name: SWAP.to_owned(),
+            requires_reversible: false,
+        }];
+        outline.migrations = (1..=3)
+            .map(|number| crate::plan::MigrationOutline {
+                id: migration(number),
+                reversibility: crate::migration::Reversibility::Reversible,
+                statements: 1,
+                waits_for_snapshots: false,
+                unit: None,
+                tested: false,
+            })
+            .collect();
+        let strategy = SWAP.to_owned();
+        let mut steps = vec![(Phase::Preflight, Action::PrepareRollback { strategy })];
+        steps.extend((1..=3).map(|number| {
+            let migration = migration(number);
+            (Phase::Expand, Action::Apply { migration })
+        }));
+        Plan::from_steps(&outline, steps, 0).unwrap()
+    }
+
+    /// What happens next, as far as it can.
+    #[derive(Debug, Clone, Copy)]
+    enum Move {
+        /// The next step of the plan that is left.
+        On(How),
+        Back(How),
+        Finalize(How),
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum How {
+        Done,
+        Fails,
+        IsKilled,
+    }
+
+    fn moves() -> impl Strategy<Value = Vec<Move>> {
+        let how = prop_oneof![
+            4 => Just(How::Done),
+            1 => Just(How::Fails),
+            2 => Just(How::IsKilled),
+        ];
+        let one = (0..8_u8, how).prop_map(|(what, how)| match what {
+            0..6 => Move::On(how),
+            6 => Move::Back(how),
+            _ => Move::Finalize(how),
+        });
+        prop::collection::vec(one, 0..24)
+    }
+
+    /// What the journal should tell, kept in the simplest way.
+    #[derive(Debug, Default)]
+    struct Model {
+        begun: Vec<MigrationId>,
+        done: usize,
+        over: Option<State>,
+        paused: bool,
+    }
+
+    async fn play(moves: &[Move]) -> (Standing, Model) {
+        let journal = Journal::open(MemoryStore::new(), "shop", Actor::new("ann"));
+        let journal = journal.await.unwrap();
+        let mut model = Model::default();
+        let plan = Box::new(plan());
+        journal.append(None, Entry::Planned { plan }).await.unwrap();
+        for one in moves {
+            let standing = Standing::of(&journal.records().await);
+            let (action, how) = match *one {
+                Move::On(how) => match standing.remaining_steps().into_iter().next() {
+                    Some(step) => (step.action, how),
+                    None => continue,
+                },
+                Move::Back(how) => match standing.rollback_step() {
+                    Some((_, action)) => (action, how),
+                    None => continue,
+                },
+                Move::Finalize(how) => match standing.state {
+                    State::Soaking => {
+                        let strategy = SWAP.to_owned();
+                        (Action::Finalize { strategy }, how)
+                    }
+                    _ => continue,
+                },
+            };
+            let entry = Entry::Intent {
+                step: crate::plan::StepId(1),
+                phase: Phase::Expand,
+                action: action.clone(),
+                checksum: None,
+            };
+            let intent = journal.append(None, entry).await.unwrap().seq;
+            if let Action::Apply { migration } = &action
+                && !model.begun.contains(migration)
+            {
+                model.begun.push(migration.clone());
+            }
+            if how == How::IsKilled {
+                continue;
+            }
+            if matches!(action, Action::PrepareRollback { .. }) && how == How::Done {
+                let entry = Entry::Kept {
+                    strategy: SWAP.to_owned(),
+                    prepared: Prepared::new(&"a copy").unwrap(),
+                };
+                journal.append(None, entry).await.unwrap();
+            }
+            let ended = match how {
+                How::Done => Ended::Done,
+                _ => Ended::Failed("no".to_owned()),
+            };
+            let done = ended == Ended::Done;
+            journal
+                .append(None, Entry::Done { intent, ended })
+                .await
+                .unwrap();
+            match action {
+                Action::Apply { .. } => model.done += usize::from(done),
+                Action::RollBack { .. } if done => {
+                    model.begun.clear();
+                    (model.over, model.paused) = (Some(State::RolledBack), false);
+                }
+                Action::RollBack { .. } => model.paused = true,
+                Action::Finalize { .. } => model.over = Some(State::Finalized),
+                _ => {}
+            }
+        }
+        (Standing::of(&journal.records().await), model)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn it_stands_where_what_was_written_has_led(moves in moves()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (standing, model) = runtime.block_on(play(&moves));
+            let state = match model.over {
+                Some(over) => over,
+                None if model.paused => State::Paused,
+                None if model.done == 3 => State::Soaking,
+                None if model.begun.is_empty() => State::Nothing,
+                None => State::Applying,
+            };
+            prop_assert_eq!(standing.state, state);
+            prop_assert_eq!(&standing.applied, &model.begun);
+            // A rollback is possible as long as something is applied that may be undone, and not after it.
+            let over = matches!(state, State::RolledBack | State::Finalized);
+            let back = standing.prepared.is_some() && !model.begun.is_empty() && !over;
+            prop_assert_eq!(standing.rollback_step().is_some(), back);
+            // A rollback that did not arrive is never taken for a beginning.
+            let on = matches!(state, State::Nothing | State::Applying);
+            prop_assert!(on || standing.remaining_steps().is_empty());
+        }
+    }
+}

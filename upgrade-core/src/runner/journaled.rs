@@ -1,0 +1,104 @@
+//! What a run intends and does, written into its journal.
+
+use super::state::Run;
+use crate::context::UpgradeContext;
+use crate::error::{Error, ErrorKind, Result};
+use crate::finding::Finding;
+use crate::journal::{Ended, Entry};
+use crate::outcome::StepOutcome;
+use crate::plan::{Action, Step};
+use crate::rollback::Prepared;
+
+impl Run<'_> {
+    /// Writes that the run begins.
+    pub(super) async fn write_plan(&self, cx: &UpgradeContext) -> Result<()> {
+        let plan = Box::new(self.plan.clone());
+        self.write(cx, Entry::Planned { plan }).await.map(drop)
+    }
+
+    /// Writes that a step is about to act; the number of that record.
+    pub(super) async fn write_intent(&self, cx: &UpgradeContext, step: &Step) -> Result<u64> {
+        let checksum = match &step.action {
+            Action::Apply { migration } | Action::Revert { migration } => {
+                let mut all = self.upgrade.migrations().iter();
+                let migration = all.find(|one| one.id() == migration);
+                migration.map(|migration| migration.checksum())
+            }
+            _ => None,
+        };
+        let entry = Entry::Intent {
+            step: step.id,
+            phase: step.phase,
+            action: step.action.clone(),
+            checksum,
+        };
+        self.write(cx, entry).await
+    }
+
+    /// Writes what an intent came to.
+    pub(super) async fn write_end(
+        &self,
+        cx: &UpgradeContext,
+        step: &Step,
+        intent: u64,
+        outcome: &StepOutcome,
+    ) -> Result<()> {
+        let ended = match outcome {
+            StepOutcome::Done => Ended::Done,
+            StepOutcome::Error(failure) => Ended::Failed(failure.to_string()),
+            StepOutcome::Inconclusive(reason) => Ended::Failed(reason.clone()),
+            StepOutcome::Failed | StepOutcome::Skipped => {
+                let found = self.report.findings.iter();
+                let of_step = found.filter(|found| found.step == step.id);
+                let of_step = of_step.map(|found| &found.finding);
+                let failed = of_step.filter(|finding| finding.fails());
+                let said = failed.map(
+                    |Finding {
+                         id,
+                         subject,
+                         message,
+                         ..
+                     }| { format!("{id}: {subject}: {message}") },
+                );
+                Ended::Failed(said.collect::<Vec<_>>().join("; "))
+            }
+        };
+        self.write(cx, Entry::Done { intent, ended })
+            .await
+            .map(drop)
+    }
+
+    /// Remembers what a strategy keeps.
+    pub(super) async fn keep_prepared(
+        &mut self,
+        cx: &UpgradeContext,
+        strategy: &str,
+        prepared: Prepared,
+    ) -> Result<()> {
+        let entry = Entry::Kept {
+            strategy: strategy.to_owned(),
+            prepared: prepared.clone(),
+        };
+        // In memory in any case: it is there, and this run may give it up or roll back with it.
+        self.kept.insert(strategy.to_owned(), prepared);
+        self.write(cx, entry).await.map(drop)
+    }
+
+    /// Writes an entry; 0 where there is no journal.
+    async fn write(&self, cx: &UpgradeContext, entry: Entry) -> Result<u64> {
+        let Some(journal) = &self.journal else {
+            return Ok(0);
+        };
+        let entry = cx.secrets().redact_data(entry).ok_or_else(|| {
+            let message = "the secrets of the run could not be taken out of a record";
+            Error::new(ErrorKind::Internal, message)
+        })?;
+        let written = journal.append(Some(cx.run_id()), entry).await;
+        let record = written.map_err(|error| {
+            error.with_hint(
+                "nothing is done without its record; go on with a journal that can be written",
+            )
+        })?;
+        Ok(record.seq)
+    }
+}
