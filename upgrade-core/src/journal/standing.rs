@@ -117,13 +117,9 @@ impl Standing {
             return Vec::new();
         }
         let left = self.left.iter().filter(|step| {
-            !matches!(
-                step.action,
-                Action::Provision
-                    | Action::Observe { .. }
-                    | Action::Compare { .. }
-                    | Action::Teardown
-            )
+            let frame = step.action.begins() || step.action.ends();
+            let measures = matches!(step.action, Action::Observe { .. } | Action::Compare { .. });
+            !frame && !measures
         });
         let planned = left
             .map(|step| PlannedStep::new(step.phase, step.action.clone()).with_policy(step.policy));
@@ -189,6 +185,7 @@ fn changes(action: &Action) -> bool {
     !matches!(
         action,
         Action::Provision
+            | Action::Attach
             | Action::Observe { .. }
             | Action::Compare { .. }
             | Action::Validate

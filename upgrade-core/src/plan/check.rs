@@ -44,7 +44,7 @@ impl Plan {
         } else {
             Err(Error::new(
                 ErrorKind::InvalidInput,
-                "the plan has no last step that removes everything",
+                "the plan has no last step that removes or releases the system",
             )
             .with_hint("plan again"))
         }
@@ -104,11 +104,22 @@ impl<'p> Seen<'p> {
 
     /// The frame of a plan: provisioned first, removed last, attempts in order.
     fn place(&mut self, step: &Step) -> Checked {
-        let provisions = step.action == Action::Provision;
+        let provisions = step.action.begins();
         match (provisions, self.provisioned, self.ended) {
-            (_, _, true) => return input("follows the step that removes everything"),
-            (true, true, _) => return input("provisions a second time"),
-            (false, false, _) => return input("comes before the system is provisioned"),
+            (_, _, true) => return input("follows the last step"),
+            (true, true, _) => return input("begins a second time"),
+            (false, false, _) => return input("comes before the system is there"),
+            _ => {}
+        }
+        let of_staging = matches!(step.action, Action::Provision | Action::Teardown);
+        let of_real = matches!(step.action, Action::Attach | Action::Detach);
+        match self.outline.capabilities.disposable {
+            true if of_real => {
+                return input("is about a system that stays, and this one may be thrown away");
+            }
+            false if of_staging => {
+                return input("is about a system that may be thrown away, and this one is real");
+            }
             _ => {}
         }
         if step.attempt < self.attempt {
@@ -271,7 +282,7 @@ impl<'p> Seen<'p> {
             }
             Action::Finalize { .. } => self.finalized = true,
             Action::Restore { .. } => self.finalized = false,
-            Action::Teardown => self.ended = true,
+            Action::Teardown | Action::Detach => self.ended = true,
             _ => {}
         }
     }

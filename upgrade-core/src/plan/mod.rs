@@ -172,6 +172,9 @@ pub struct Step {
 pub enum Action {
     /// Makes the environment at the previous release, populated.
     Provision,
+    /// Takes a system that exists and that others use: locks it against other operations, and changes
+    /// nothing.
+    Attach,
     /// Keeps the state under a label.
     Snapshot {
         /// The label.
@@ -317,6 +320,20 @@ pub enum Action {
     },
     /// Removes everything.
     Teardown,
+    /// Releases a system that stays: gives its lock up.
+    Detach,
+}
+
+impl Action {
+    /// Whether it begins a plan.
+    pub(crate) fn begins(&self) -> bool {
+        matches!(self, Self::Provision | Self::Attach)
+    }
+
+    /// Whether it ends a plan.
+    pub(crate) fn ends(&self) -> bool {
+        matches!(self, Self::Teardown | Self::Detach)
+    }
 }
 
 /// When a rehearsed crash strikes.
@@ -466,7 +483,7 @@ impl fmt::Display for Plan {
         )?;
         let mut attempt = 0;
         for step in &self.steps {
-            if step.attempt != attempt && step.action != Action::Teardown {
+            if step.attempt != attempt && !step.action.ends() {
                 attempt = step.attempt;
                 writeln!(f, "  attempt {attempt}")?;
             }
@@ -488,6 +505,7 @@ impl fmt::Display for Action {
         };
         match self {
             Self::Provision => f.write_str("provision the previous release"),
+            Self::Attach => f.write_str("lock the system against other operations"),
             Self::Snapshot { label } => write!(f, "keep the state as `{label}`"),
             Self::Restore { label } => write!(f, "restore the state `{label}`"),
             Self::Observe { label } => write!(f, "observe schema and rows as `{label}`"),
@@ -564,6 +582,7 @@ impl fmt::Display for Action {
             }
             Self::Finalize { strategy } => write!(f, "make it final, give up the {strategy}"),
             Self::Teardown => f.write_str("remove everything"),
+            Self::Detach => f.write_str("give the lock of the system up"),
         }
     }
 }

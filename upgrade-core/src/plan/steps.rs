@@ -94,7 +94,10 @@ mod tests {
     }
 
     fn planned(steps: impl IntoIterator<Item = (Phase, Action)>) -> Result<Plan> {
-        let capabilities = Capabilities::none().with_services().with_snapshots();
+        let capabilities = Capabilities::none()
+            .with_disposable()
+            .with_services()
+            .with_snapshots();
         Plan::from_steps(
             &Upgrade::new("shop", "1", "2").outline(capabilities),
             steps,

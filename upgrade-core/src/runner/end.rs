@@ -10,7 +10,7 @@ use crate::environment::Environment;
 use crate::error::{Error, Failure};
 use crate::event::{Event, millis};
 use crate::ids::Phase;
-use crate::plan::{Action, Plan};
+use crate::plan::Plan;
 use crate::report::{Report, StepOutcome};
 use crate::runner::deadline::within_reach;
 use crate::runner::record::recorded;
@@ -70,10 +70,7 @@ pub(super) async fn teardown(
     plan: &Plan,
     report: &mut Report,
 ) -> Option<Error> {
-    let step = plan
-        .steps
-        .iter()
-        .find(|step| step.action == Action::Teardown)?;
+    let step = plan.steps.iter().find(|step| step.action.ends())?;
     let title = step.action.to_string();
     cx.emit(Event::StepStarted {
         step: step.id,

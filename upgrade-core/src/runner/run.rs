@@ -134,11 +134,7 @@ impl Run<'_> {
         let mut ended: Option<u32> = None;
         let mut left_out = false;
         let plan = self.plan;
-        for step in plan
-            .steps
-            .iter()
-            .filter(|step| step.action != Action::Teardown)
-        {
+        for step in plan.steps.iter().filter(|step| !step.action.ends()) {
             self.forget(cx, step).await;
             let skip = match ended {
                 // Without attempt 0 nothing else makes sense.

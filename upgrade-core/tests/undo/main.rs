@@ -358,7 +358,7 @@ async fn a_plan_that_cannot_be_carried_out_is_refused_before_its_first_step() {
         ),
         (
             |plan| plan.steps[3].action = Action::Teardown,
-            "removes everything",
+            "follows the last step",
         ),
         (
             |plan| {

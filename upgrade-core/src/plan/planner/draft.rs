@@ -36,7 +36,14 @@ impl<'a> Draft<'a> {
             places: 0,
             monitored: BTreeSet::new(),
         };
-        draft.push(Phase::Provision, Action::Provision);
+        // Whatever may be thrown away was made for this; a real system is there, and stays.
+        draft.push(
+            Phase::Provision,
+            match outline.capabilities.disposable {
+                true => Action::Provision,
+                false => Action::Attach,
+            },
+        );
         draft
     }
 
@@ -52,7 +59,13 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn end(mut self) -> Plan {
-        self.push(Phase::Teardown, Action::Teardown);
+        self.push(
+            Phase::Teardown,
+            match self.outline.capabilities.disposable {
+                true => Action::Teardown,
+                false => Action::Detach,
+            },
+        );
         let outline = self.outline;
         Plan {
             format: FORMAT,

@@ -51,6 +51,7 @@ fn outline(reversible: &[bool]) -> Outline {
         releases: Vec::new(),
         install_order: Vec::new(),
         capabilities: Capabilities::none()
+            .with_disposable()
             .with_snapshots()
             .with_faults()
             .with_held_snapshots()
@@ -306,6 +307,36 @@ fn what_cannot_be_planned_says_why() {
     poor.capabilities.faults = false;
     check(&poor, Scenario::Crash, "faults");
     check(&outline(&[true]), Scenario::Rolling, "instance by instance");
+}
+
+#[test]
+fn a_plan_over_a_real_system_provisions_and_removes_nothing() {
+    let staging = outline(&[true]);
+    let mut real = staging.clone();
+    real.capabilities = Capabilities::none();
+    let planned = plan(&real, Scenario::Upgrade, 0).unwrap();
+    let text = planned.to_string();
+    for (part, is_there) in [
+        (
+            "1  provision  lock the system against other operations",
+            true,
+        ),
+        ("give the lock of the system up", true),
+        ("provision the previous release", false),
+        ("remove everything", false),
+    ] {
+        assert_eq!(text.contains(part), is_there, "{text}");
+    }
+    // Neither is taken for the other.
+    let rehearsed = plan(&staging, Scenario::Upgrade, 0).unwrap();
+    for (plan, outline, said) in [
+        (&planned, &staging, "this one may be thrown away"),
+        (&rehearsed, &real, "this one is real"),
+    ] {
+        let error = plan.check(outline).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(said), "{error}");
+    }
 }
 
 #[test]

@@ -252,8 +252,10 @@ mod tests {
             .spawn()
             .unwrap();
         let start = Instant::now();
-        // Between two programs a process has no variables to see.
-        while working_in(&path).is_empty() {
+        // Between two programs, first `setsid` and then `sleep`, a process has no variables to see.
+        let name = format!("/proc/{}/comm", child.id());
+        let sleeps = || std::fs::read_to_string(&name).is_ok_and(|name| name == "sleep\n");
+        while !sleeps() || working_in(&path).is_empty() {
             assert!(start.elapsed() < Duration::from_secs(10));
             thread::sleep(Duration::from_millis(1)); // poll
         }

@@ -43,7 +43,7 @@ pub(in crate::runner) async fn perform(
         run.faults.moved_on();
     }
     match &step.action {
-        Action::Provision => provision(run, cx).await,
+        Action::Provision | Action::Attach => provision(run, cx).await,
         Action::Snapshot { label } => {
             run.has(run.environment.snapshots(), "snapshots")?
                 .take(cx, label)
@@ -215,7 +215,7 @@ pub(in crate::runner) async fn perform(
             Ok(Verdict::Pass)
         }
         // The loop leaves it to the end of the run.
-        Action::Teardown => Ok(Verdict::Pass),
+        Action::Teardown | Action::Detach => Ok(Verdict::Pass),
     }
 }
 
