@@ -254,7 +254,7 @@ mod tests {
         let start = Instant::now();
         // Between two programs, first `setsid` and then `sleep`, a process has no variables to see.
         let name = format!("/proc/{}/comm", child.id());
-        let sleeps = || std::fs::read_to_string(&name).is_ok_and(|name| name == "sleep\n");
+        let sleeps = || fs::read_to_string(&name).is_ok_and(|name| name == "sleep\n");
         while !sleeps() || working_in(&path).is_empty() {
             assert!(start.elapsed() < Duration::from_secs(10));
             thread::sleep(Duration::from_millis(1)); // poll
