@@ -394,7 +394,7 @@ async fn a_saved_plan_is_carried_out_again() {
     let upgrade = Upgrade::new("orders", "1_orders", "2_bad")
         .with_migrations(pending)
         .with_rollback(SnapshotSwap::new());
-    let outline = upgrade.outline(Capabilities::none().with_snapshots());
+    let outline = upgrade.outline(Capabilities::none().with_disposable().with_snapshots());
     let saved = Plan::new(&outline, Scenario::Upgrade, 11)
         .unwrap()
         .to_json();
