@@ -132,17 +132,7 @@ impl Chain {
         let mut value = serde_json::to_value(entry).map_err(unwritable)?;
         hide(&mut value, hidden);
         let shown: Entry = serde_json::from_value(value).map_err(unwritable)?;
-        if let Entry::Kept { strategy, .. } = entry
-            && shown != *entry
-        {
-            let message = format!(
-                "what `{strategy}` keeps holds a secret: it cannot be written into the journal, and a rollback \
-                 could not be taken from there"
-            );
-            return Err(Error::new(ErrorKind::Refused, message).with_hint(
-                "look for a password in the schema, in a default or a comment for instance",
-            ));
-        }
+        entry.may_be_shown_as(&shown)?;
         let entry = shown;
         let record = Record::new(self.head.seq + 1, &self.head.hash, actor, run, entry);
         let text = serde_json::to_string(&record).map_err(unwritable)?;

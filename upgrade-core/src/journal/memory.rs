@@ -62,10 +62,7 @@ impl JournalStore for MemoryStore {
         self.locked(|it| match &mut it.fails_after {
             Some(0) => {
                 it.bytes.extend(&bytes[..bytes.len() / 2]);
-                Err(Error::new(
-                    ErrorKind::Io,
-                    "the store has failed, as it was told to",
-                ))
+                Err(Error::new(ErrorKind::Io, "the store has failed, as asked"))
             }
             left => {
                 if let Some(left) = left {

@@ -5,6 +5,7 @@ use std::process;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{Phase, RunId};
 use crate::migration::Checksum;
 use crate::plan::{Action, Plan, StepId};
@@ -140,6 +141,25 @@ pub enum Entry {
         /// In words.
         message: String,
     },
+}
+
+impl Entry {
+    /// Whether it may be written without its secrets. What a rollback keeps may not: changed, it would be
+    /// of no use.
+    pub(crate) fn may_be_shown_as(&self, shown: &Self) -> Result<()> {
+        let Self::Kept { strategy, .. } = self else {
+            return Ok(());
+        };
+        if self == shown {
+            return Ok(());
+        }
+        let message = format!(
+            "what `{strategy}` keeps holds a secret: it cannot be written into the journal, and a rollback \
+             could not be taken from there"
+        );
+        Err(Error::new(ErrorKind::Refused, message)
+            .with_hint("look for a password in the schema, in a default or a comment for instance"))
+    }
 }
 
 /// How an intent ended.

@@ -71,8 +71,8 @@ impl Standing {
                     open = Some((record.seq, action.clone()));
                 }
                 Entry::Kept { strategy, prepared } => {
-                    let first = standing.kept.insert(strategy.clone(), prepared.clone());
-                    if first.is_none() {
+                    standing.kept.insert(strategy.clone(), prepared.clone());
+                    if matches!(open, Some((_, Action::PrepareRollback { .. }))) {
                         standing.prepared = Some((strategy.clone(), standing.applied.len()));
                     }
                 }
@@ -130,6 +130,10 @@ impl Standing {
         // A run that only rolls back, or makes final, has nothing to apply.
         if plan.steps.iter().any(|step| applied_by(step).is_some()) {
             self.left.clone_from(&plan.steps);
+            if matches!(self.state, State::RolledBack | State::Finalized) {
+                // The next upgrade.
+                (self.state, self.prepared) = (State::Nothing, None);
+            }
         }
     }
 
@@ -301,13 +305,7 @@ mod tests {
                     _ => continue,
                 },
             };
-            let entry = Entry::Intent {
-                step: crate::plan::StepId(1),
-                phase: Phase::Expand,
-                action: action.clone(),
-                checksum: None,
-            };
-            let intent = journal.append(None, entry).await.unwrap().seq;
+            let intent = intend(&journal, action.clone()).await;
             if let Action::Apply { migration } = &action
                 && !model.begun.contains(migration)
             {
@@ -344,6 +342,63 @@ mod tests {
             }
         }
         (Standing::of(&journal.records().await), model)
+    }
+
+    #[tokio::test]
+    async fn the_next_upgrade_begins_where_the_one_before_it_ended() {
+        let journal = Journal::open(MemoryStore::new(), "shop", Actor::new("ann"));
+        let journal = journal.await.unwrap();
+        let kept = |copy: &str| Entry::Kept {
+            strategy: SWAP.to_owned(),
+            prepared: Prepared::new(&copy).unwrap(),
+        };
+        for (copy, rolls_back) in [("first", true), ("second", false)] {
+            let plan = Box::new(plan());
+            let planned = Entry::Planned { plan };
+            journal.append(None, planned).await.unwrap();
+            let standing = Standing::of(&journal.records().await);
+            assert_eq!(standing.state, State::Nothing, "{copy}");
+            let steps = standing.remaining_steps();
+            assert_eq!(steps.len(), 4, "{copy}");
+            for step in steps {
+                let prepares = matches!(step.action, Action::PrepareRollback { .. });
+                let intent = intend(&journal, step.action).await;
+                if prepares {
+                    journal.append(None, kept(copy)).await.unwrap();
+                }
+                end(&journal, intent).await;
+            }
+            let standing = Standing::of(&journal.records().await);
+            assert_eq!(standing.state, State::Soaking);
+            assert_eq!(standing.kept[SWAP], Prepared::new(&copy).unwrap());
+            let (_, action) = standing.rollback_step().unwrap();
+            let Action::RollBack { applied, .. } = &action else {
+                panic!("{action}");
+            };
+            assert_eq!(applied.len(), 3);
+            if rolls_back {
+                let intent = intend(&journal, action).await;
+                end(&journal, intent).await;
+                let standing = Standing::of(&journal.records().await);
+                assert_eq!(standing.state, State::RolledBack);
+            }
+        }
+    }
+
+    async fn intend(journal: &Journal, action: Action) -> u64 {
+        let entry = Entry::Intent {
+            step: crate::plan::StepId(1),
+            phase: Phase::Expand,
+            action,
+            checksum: None,
+        };
+        journal.append(None, entry).await.unwrap().seq
+    }
+
+    async fn end(journal: &Journal, intent: u64) {
+        let ended = Ended::Done;
+        let entry = Entry::Done { intent, ended };
+        journal.append(None, entry).await.unwrap();
     }
 
     proptest! {

@@ -89,11 +89,12 @@ impl Run<'_> {
         let Some(journal) = &self.journal else {
             return Ok(0);
         };
-        let entry = cx.secrets().redact_data(entry).ok_or_else(|| {
+        let shown = cx.secrets().redact_data(entry.clone()).ok_or_else(|| {
             let message = "the secrets of the run could not be taken out of a record";
             Error::new(ErrorKind::Internal, message)
         })?;
-        let written = journal.append(Some(cx.run_id()), entry).await;
+        entry.may_be_shown_as(&shown)?;
+        let written = journal.append(Some(cx.run_id()), shown).await;
         let record = written.map_err(|error| {
             error.with_hint(
                 "nothing is done without its record; go on with a journal that can be written",

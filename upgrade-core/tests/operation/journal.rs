@@ -18,8 +18,8 @@ use upgrade_core::plan::{Action, PlannedStep};
 use upgrade_core::postgres::Database;
 use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
 use upgrade_core::{
-    Environment as _, ErrorKind, Migration, Phase, Plan, Report, Result, Runner, Upgrade,
-    UpgradeContext,
+    Environment as _, ErrorKind, Migration, Phase, Plan, Report, Result, Runner, Secret, Upgrade,
+    UpgradeContext, validator_fn,
 };
 
 use super::support::{as_role, beside, run, server, shop};
@@ -101,6 +101,25 @@ async fn apply(
         .await
 }
 
+/// Carries out steps of another process, which knows the journal alone.
+async fn go_on(
+    database: &Database,
+    strategy: &str,
+    slow: bool,
+    journal: &Journal,
+    steps: Vec<PlannedStep>,
+) -> Result<Report> {
+    let standing = Standing::of(&journal.records().await);
+    let (upgrade, environment) = (upgrade(database, strategy, slow), environment(database));
+    let outline = upgrade.outline_in(&environment)?;
+    let plan = Plan::from_steps(&outline, steps, 0)?;
+    Runner::new(upgrade, environment)
+        .with_journal(journal.clone())
+        .going_on_from(standing)
+        .run(&plan)
+        .await
+}
+
 /// What another process does, which knows the journal alone. Answers with where the upgrade stood.
 async fn roll_back(
     database: &Database,
@@ -113,15 +132,8 @@ async fn roll_back(
         .unwrap();
     let standing = Standing::of(&journal.records().await);
     if let Some(step) = standing.rollback_step() {
-        let (upgrade, environment) = (upgrade(database, strategy, slow), environment(database));
-        let outline = upgrade.outline_in(&environment).unwrap();
-        let plan = Plan::from_steps(&outline, [step], 0).unwrap();
-        let report = Runner::new(upgrade, environment)
-            .with_journal(journal.clone())
-            .going_on_from(standing.clone())
-            .run(&plan)
-            .await
-            .unwrap();
+        let report = go_on(database, strategy, slow, &journal, vec![step.into()]).await;
+        let report = report.unwrap();
         assert!(report.passed, "{report}");
         let now = Standing::of(&journal.records().await);
         assert_eq!((now.state, now.applied.len()), (State::RolledBack, 0));
@@ -268,16 +280,8 @@ async fn a_run_that_dies_at_any_record_is_ended_by_another_process() {
                 strategy: strategy_name,
             };
             steps.push(PlannedStep::new(Phase::Finalize, last));
-            let (upgrade, environment) =
-                (upgrade(&database, strategy, false), environment(&database));
-            let outline = upgrade.outline_in(&environment).unwrap();
-            let plan = Plan::from_steps(&outline, steps, 0).unwrap();
-            let report = Runner::new(upgrade, environment)
-                .with_journal(journal.clone())
-                .going_on_from(standing.clone())
-                .run(&plan)
-                .await
-                .unwrap();
+            let report = go_on(&database, strategy, false, &journal, steps).await;
+            let report = report.unwrap();
             assert!(
                 report.passed,
                 "{strategy}, {deaths}: {standing:?}\n{report}"
@@ -338,14 +342,43 @@ async fn roll_back_and_die(
     let journal = Journal::open(store, database.name(), Actor::new("bob")).await?;
     let standing = Standing::of(&journal.records().await);
     let step = standing.rollback_step().unwrap();
-    let (upgrade, environment) = (upgrade(database, strategy, false), environment(database));
-    let outline = upgrade.outline_in(&environment)?;
-    let plan = Plan::from_steps(&outline, [step], 0)?;
-    Runner::new(upgrade, environment)
-        .with_journal(journal)
-        .going_on_from(standing)
-        .run(&plan)
-        .await
+    go_on(database, strategy, false, &journal, vec![step.into()]).await
+}
+
+#[tokio::test]
+async fn what_a_rollback_keeps_is_not_written_where_a_secret_would_be_taken_out_of_it() {
+    let database = shop().await;
+    run(
+        &database,
+        "comment on table orders is 'the-secret-of-this-run'",
+    )
+    .await;
+    let before = observe(&database).await;
+    let store = MemoryStore::new();
+    let journal = Journal::open(store.clone(), database.name(), Actor::new("ann")).await;
+    let conceals = validator_fn("conceals", async |cx: UpgradeContext| {
+        cx.conceal(&Secret::new("the-secret-of-this-run"));
+        Ok(())
+    });
+    let upgrade = upgrade(&database, REVERT, false).with_validator(conceals);
+    let environment = environment(&database);
+    let prepare = Action::PrepareRollback {
+        strategy: REVERT.to_owned(),
+    };
+    let steps = [
+        (Phase::Baseline, Action::Validate),
+        (Phase::Preflight, prepare),
+    ];
+    let plan = Plan::from_steps(&upgrade.outline_in(&environment).unwrap(), steps, 0).unwrap();
+    let runner = Runner::new(upgrade, environment).with_journal(journal.unwrap());
+    let error = runner.run(&plan).await.unwrap_err();
+    assert!(error.to_string().contains("holds a secret"), "{error:?}");
+    assert!(
+        !String::from_utf8(store.bytes())
+            .unwrap()
+            .contains("the-secret-of")
+    );
+    assert_eq!(observe(&database).await, before);
 }
 
 /// Does nothing but where a test has started it: upgrades until it is killed.
