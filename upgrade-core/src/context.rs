@@ -218,7 +218,7 @@ impl UpgradeContext {
 
     /// An implementation of [`Migration`](crate::Migration) calls this between its statements,
     /// with how many of them are done. It is where progress is told, where a cancellation takes
-    /// effect, and where a plan that rehearses a crash strikes.
+    /// effect, and where a plan that rehearses a crash has it happen.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] and [`ErrorKind::Cancelled`].
@@ -349,7 +349,7 @@ impl fmt::Debug for UpgradeContext {
     }
 }
 
-/// The point of a migration at which a rehearsed crash strikes, once; and when each of its
+/// The point of a migration at which a rehearsed crash happens, once; and when each of its
 /// boundaries was passed.
 #[derive(Debug)]
 pub(crate) struct CrashPoint {
@@ -357,19 +357,19 @@ pub(crate) struct CrashPoint {
     at: Option<usize>,
     /// Whether the migration waits there until the crash is over.
     holds: bool,
-    struck: AtomicBool,
+    injected: AtomicBool,
     reached: Notify,
     resume: Notify,
     passed: Mutex<Vec<Instant>>,
 }
 
 impl CrashPoint {
-    /// Strikes nowhere.
+    /// Crashes nowhere.
     pub(crate) fn measuring() -> Self {
         Self {
             at: None,
             holds: false,
-            struck: AtomicBool::new(false),
+            injected: AtomicBool::new(false),
             reached: Notify::new(),
             resume: Notify::new(),
             passed: Mutex::default(),
@@ -414,7 +414,7 @@ impl CrashPoint {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Instant::now());
-        if self.at == Some(done) && !self.struck.swap(true, Ordering::SeqCst) {
+        if self.at == Some(done) && !self.injected.swap(true, Ordering::SeqCst) {
             self.reached.notify_one();
             if self.holds {
                 self.resume.notified().await;

@@ -1,8 +1,8 @@
 //! What goes wrong in one container of a system on purpose, drawn from a seed.
 //!
-//! [`Faults`] says which kinds may strike and how probable each is. An environment says where each
-//! kind can strike and, where it cannot, why ([`Site`]). [`Faults::draw_at`] turns both and a seed
-//! into the fault of one step, and [`Faults::spared`] names what no fault strikes; both are data, and
+//! [`Faults`] says which kinds may be injected and how probable each is. An environment says where each
+//! kind can be injected and, where it cannot, why ([`Site`]). [`Faults::draw_at`] turns both and a seed
+//! into the fault of one step, and [`Faults::excluded`] names what gets no fault; both are data, and
 //! the same for the same input.
 
 use std::collections::BTreeMap;
@@ -21,13 +21,13 @@ const PROBABILITY: f64 = 0.3;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// Its processes are killed at once; healed, it is started again on what they left.
+    /// Its processes are killed at once; recovered, it is started again on what they left.
     Kill,
-    /// It is asked to stop; healed, it is started again.
+    /// It is asked to stop; recovered, it is started again.
     Stop,
     /// Its processes are frozen: connections stay open and nobody answers.
     Pause,
-    /// It is cut off from all networks; healed, it has all its names again.
+    /// It is cut off from all networks; recovered, it has all its names again.
     Partition,
     /// What it sends is delayed, or passes slowly where the kernel cannot delay.
     SlowNetwork,
@@ -124,7 +124,7 @@ impl fmt::Display for ServiceFault {
     }
 }
 
-/// Where a kind of fault could strike, and whether it can.
+/// Where a kind of fault could be injected, and whether it can.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Site {
@@ -134,12 +134,12 @@ pub struct Site {
     pub service: String,
     /// How many containers it has.
     pub replicas: u32,
-    /// Why it cannot strike there.
+    /// Why it cannot be injected there.
     pub closed: Option<String>,
 }
 
 impl Site {
-    /// A site at which the fault can strike.
+    /// A site at which the fault can be injected.
     pub fn open(kind: FaultKind, service: impl Into<String>, replicas: u32) -> Self {
         Self {
             kind,
@@ -157,7 +157,7 @@ impl Site {
     }
 }
 
-/// Which faults may strike, and how probable each is at each step.
+/// Which faults may be injected, and how probable each is at each step.
 ///
 /// ```
 /// use upgrade_core::fault::{FaultKind, Faults, Site};
@@ -167,7 +167,7 @@ impl Site {
 /// let sites = [Site::open(FaultKind::Pause, "api", 2)];
 /// let fault = faults.draw_at(7, 1, &sites);
 /// assert_eq!(fault, faults.draw_at(7, 1, &sites));
-/// println!("{}", faults.spared(&sites));
+/// println!("{}", faults.excluded(&sites));
 /// # Ok(())
 /// # }
 /// ```
@@ -216,7 +216,7 @@ impl Faults {
         Ok(self)
     }
 
-    /// What strikes at one step, counted from 1. Of several kinds that were drawn, the first in the
+    /// What is injected at one step, counted from 1. Of several kinds that were drawn, the first in the
     /// order of [`FaultKind::ALL`] does.
     ///
     /// Each kind is drawn for itself: switching one off moves no other to another container.
@@ -225,7 +225,7 @@ impl Faults {
             let of_kind = sites.iter().filter(|site| site.kind == *kind);
             let open = of_kind.filter(|site| site.closed.is_none() && site.replicas > 0);
             let open: Vec<&Site> = open.collect();
-            if !happens(*probability, draw(seed, step, *kind, "strikes")) {
+            if !happens(*probability, draw(seed, step, *kind, "injected")) {
                 return None;
             }
             let count = u32::try_from(open.len()).unwrap_or(u32::MAX);
@@ -236,8 +236,8 @@ impl Faults {
         })
     }
 
-    /// What no fault strikes, and why.
-    pub fn spared(&self, sites: &[Site]) -> Spared {
+    /// What gets no fault, and why.
+    pub fn excluded(&self, sites: &[Site]) -> Excluded {
         let closed = sites.iter().filter_map(|site| {
             let reason = site.closed.clone()?;
             self.0.contains_key(&site.kind).then(|| Closed {
@@ -247,24 +247,24 @@ impl Faults {
             })
         });
         let off = FaultKind::ALL.into_iter();
-        Spared {
+        Excluded {
             off: off.filter(|kind| !self.0.contains_key(kind)).collect(),
             closed: closed.collect(),
         }
     }
 }
 
-/// What no fault strikes.
+/// What gets no fault.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Spared {
+pub struct Excluded {
     /// The kinds that were switched off.
     pub off: Vec<FaultKind>,
-    /// Where a kind cannot strike.
+    /// Where a kind cannot be injected.
     pub closed: Vec<Closed>,
 }
 
-/// Where a kind of fault cannot strike, and why.
+/// Where a kind of fault cannot be injected, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Closed {
@@ -276,7 +276,7 @@ pub struct Closed {
     pub reason: String,
 }
 
-impl fmt::Display for Spared {
+impl fmt::Display for Excluded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for kind in &self.off {
             writeln!(f, "  {kind}: switched off")?;
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_off_or_closed_never_strikes_and_is_said() {
+    fn what_is_off_or_unavailable_is_never_injected_and_is_listed() {
         let faults = Faults::all().without("kill").unwrap();
         let all = drawn(&faults, 1, 200);
         let all = all.iter().flatten();
@@ -365,7 +365,7 @@ mod tests {
         for fault in on_the_database {
             assert_eq!(fault.kind, FaultKind::FullDisk);
         }
-        let text = faults.spared(&sites()).to_string();
+        let text = faults.excluded(&sites()).to_string();
         assert!(text.contains("kill: switched off"), "{text}");
         assert!(
             text.contains("pause db: not here, it holds the data"),
@@ -377,10 +377,10 @@ mod tests {
     #[test]
     fn the_probability_is_kept_and_one_kind_does_not_move_another() {
         let pause = |probability| Faults::none().with(FaultKind::Pause, probability).unwrap();
-        let strikes = |faults: &Faults| drawn(faults, 3, 1000).iter().flatten().count();
+        let injected = |faults: &Faults| drawn(faults, 3, 1000).iter().flatten().count();
         let half = pause(0.5);
-        assert!((430..570).contains(&strikes(&half)), "{}", strikes(&half));
-        assert_eq!((strikes(&pause(0.0)), strikes(&pause(1.0))), (0, 1000));
+        assert!((430..570).contains(&injected(&half)), "{}", injected(&half));
+        assert_eq!((injected(&pause(0.0)), injected(&pause(1.0))), (0, 1000));
         // `partition` comes later in the order, so it leaves every pause where it was.
         let more = half.clone().with(FaultKind::Partition, 0.5).unwrap();
         for (one, with_more) in drawn(&half, 3, 1000).iter().zip(drawn(&more, 3, 1000)) {

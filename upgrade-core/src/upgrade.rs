@@ -148,9 +148,9 @@ impl Upgrade {
         self
     }
 
-    /// Has faults of services strike while the upgrade is under way, drawn from the seed of the
-    /// plan: after each look at the system in `upgrade` and `rolling`, one may strike. It is
-    /// healed, and the system is looked at again. Plan with [`outline_in`](Self::outline_in), which
+    /// Injects faults of services while the upgrade is under way, drawn from the seed of the
+    /// plan: after each look at the system in `upgrade` and `rolling`, one may follow. It is
+    /// recovered, and the system is looked at again. Plan with [`outline_in`](Self::outline_in), which
     /// knows where they can.
     ///
     /// Requests that are lost or late during a fault are counted, and are no error; a wrong answer
@@ -281,7 +281,7 @@ impl Upgrade {
         &self.traffic
     }
 
-    /// The faults of services that may strike.
+    /// The faults of services that may be injected.
     pub fn faults(&self) -> Option<&Faults> {
         self.faults.as_ref()
     }
@@ -409,7 +409,7 @@ impl Upgrade {
     }
 
     /// What the planner needs to know of an upgrade in an environment: its powers, and where
-    /// [faults](Self::with_faults) can strike.
+    /// [faults](Self::with_faults) can be injected.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when faults were asked for and the environment does not know one of

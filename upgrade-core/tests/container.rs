@@ -357,7 +357,7 @@ async fn a_cancelled_start_leaves_nothing_after_the_next_sweep() {
             Ok(server) => server.unwrap().stop().await.unwrap(),
         }
     }
-    sweep_until_settled(&fixture).await;
+    sweep_until_quiet(&fixture).await;
     fixture.assert_nothing_is_left().await;
 }
 
@@ -421,7 +421,7 @@ async fn owners_killed_at_any_point_leave_nothing_after_the_next_sweep() {
         tokio::time::sleep(Duration::from_millis(millis)).await; // the point of the kill
         drop(owner);
     }
-    sweep_until_settled(&fixture).await;
+    sweep_until_quiet(&fixture).await;
     fixture.assert_nothing_is_left().await;
 }
 
@@ -450,9 +450,9 @@ fn spawn_owner(fixture: &Fixture) -> Killed {
 
 /// Sweeps for three seconds: the engine may still be making the container of a request that was cut
 /// off, so that a single sweep can come too early.
-async fn sweep_until_settled(fixture: &Fixture) {
-    let settled = Instant::now() + Duration::from_secs(3);
-    while Instant::now() < settled {
+async fn sweep_until_quiet(fixture: &Fixture) {
+    let quiet = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < quiet {
         sweep(fixture.dir.path()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await; // poll
     }

@@ -98,7 +98,7 @@ async fn refusal(database: &Database, sql: &str) -> String {
 }
 
 async fn shop(server: &PgConnectOptions) -> Database {
-    let database = Database::new(server, "shop").handed_over("shop").unwrap();
+    let database = Database::new(server, "shop").adopted("shop").unwrap();
     run(&database.sibling("postgres"), "create database shop").await;
     run(&database, SHOP).await;
     database
@@ -144,7 +144,7 @@ async fn a_copy_goes_from_15_over_17_to_18_and_back() {
     assert_eq!(copied.findings, []);
     assert_eq!((copied.rows, copied.tables), (10_001, 4));
     println!("15 to 17: read-only for {:?}", copied.read_only);
-    let at_17 = copied.database.handed_over("shop").unwrap();
+    let at_17 = copied.database.adopted("shop").unwrap();
 
     // What `compare` does not check: it belongs to the server, or is counted separately.
     assert_eq!(
@@ -288,7 +288,7 @@ async fn what_stands_in_the_way_of_a_copy_is_named_and_nothing_is_changed() {
 
     // Not upwards; and a database that nobody adopted.
     let at_17 = Database::new(&new.connect_options(), "shop")
-        .handed_over("shop")
+        .adopted("shop")
         .unwrap();
     for (server, said) in [
         (

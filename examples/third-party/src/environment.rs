@@ -170,7 +170,7 @@ impl Environment for KvEnvironment {
 #[async_trait]
 impl Snapshots for KvEnvironment {
     async fn take(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        let image = Store::of(cx)?.read(cx).await?.settled()?;
+        let image = Store::of(cx)?.read(cx).await?.complete()?;
         put(&self.label(label)?, Some(&to_json(&image)?))
     }
 

@@ -39,7 +39,7 @@ impl Rollback for RestoreCopy {
 
     async fn prepare(&self, cx: &UpgradeContext, _: &RollbackScope) -> Result<Prepared> {
         let store = Store::of(cx)?;
-        let image = store.read(cx).await?.settled()?;
+        let image = store.read(cx).await?.complete()?;
         let path = store.directory().with_extension("kept");
         put(&path, Some(&to_json(&image)?))?;
         Prepared::new(&path)
@@ -102,7 +102,7 @@ impl Rollback for RestoreCopy {
             ));
         };
         // Files, not sums over rows: the record of migrations has to be back as well.
-        let live = store.read(cx).await?.settled()?;
+        let live = store.read(cx).await?.complete()?;
         let differ = differences(&kept, &live).into_keys();
         let findings = differ.map(|name| {
             let subject = format!("file {name}");

@@ -127,7 +127,7 @@ impl View {
     ///
     /// # Errors
     /// [`ErrorKind::Environment`], naming who did.
-    pub fn settled(self) -> Result<Image> {
+    pub fn complete(self) -> Result<Image> {
         let Some(by) = self.unfinished else {
             return Ok(self.files);
         };

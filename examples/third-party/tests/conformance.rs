@@ -183,7 +183,7 @@ impl EnvironmentFixture for Fixture {
         Ok(Case::not_applicable("it has no services"))
     }
 
-    async fn handed_over(&self) -> Result<Case<String>> {
+    async fn adopted(&self) -> Result<Case<String>> {
         state_of(&self.path("given")).map(Case::Given)
     }
 }

@@ -162,8 +162,8 @@ pub enum Fault {
     /// a message to the server. The environment waits until the server has ended the sessions: a
     /// statement that runs goes on until its end before the server notices.
     KillProcess,
-    /// A session keeps a snapshot of the database open until the next fault has struck, so that what
-    /// waits for old snapshots waits: a concurrent build of an index, say, can be struck before its
+    /// A session keeps a snapshot of the database open until the next fault was injected, so that what
+    /// waits for old snapshots waits: a concurrent build of an index, say, can be crashed before its
     /// end, however small its table is.
     HoldSnapshot,
 }
@@ -181,18 +181,18 @@ pub trait ServiceFaults: Send + Sync {
     /// [`NotFound`](crate::ErrorKind::NotFound) for a release that it does not know.
     fn sites(&self, release: &Version) -> Result<Vec<Site>>;
 
-    /// Injects a fault of one container, until it is [healed](Self::heal).
+    /// Injects a fault of one container, until the service [recovers](Self::recover).
     ///
     /// # Behavior
-    /// - It stays until `heal`, a snapshot, a restore or a teardown, which heal what is not healed.
-    /// - A replacement does not heal: a release may be rolled out while a container is frozen. A
+    /// - It stays until `recover`, a snapshot, a restore or a teardown, which recover from what is still injected.
+    /// - A replacement does not recover from a fault: a release may be rolled out while a container is frozen. A
     ///   container that is replaced takes its fault along.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) with the reason where the site is closed;
     /// [`NotFound`](crate::ErrorKind::NotFound) where there is no such container;
     /// [`Refused`](crate::ErrorKind::Refused) for one that has a fault already.
-    async fn strike(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()>;
+    async fn inject(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()>;
 
     /// Undoes a fault, and waits until its container is ready again.
     ///
@@ -202,7 +202,7 @@ pub trait ServiceFaults: Send + Sync {
     ///
     /// # Errors
     /// Any kind, when it could not tell whether the container is ready.
-    async fn heal(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<Outcome>;
+    async fn recover(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<Outcome>;
 }
 
 /// What sessions hold and wait for while a migration runs.

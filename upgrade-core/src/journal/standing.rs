@@ -196,7 +196,7 @@ fn changes(action: &Action) -> bool {
             | Action::Judge { .. }
             | Action::Inspect { .. }
             | Action::CheckRollback { .. }
-            | Action::Settle { .. }
+            | Action::JudgeCrash { .. }
     )
 }
 

@@ -161,7 +161,7 @@ impl<'p> Seen<'p> {
             | Action::RevertAgain { migration: id }
             | Action::MergeLate { migration: id, .. }
             | Action::Crash { migration: id, .. }
-            | Action::Settle { migration: id, .. } => migration(id),
+            | Action::JudgeCrash { migration: id, .. } => migration(id),
             Action::Inspect { irreversible } => {
                 irreversible.iter().try_for_each(|(id, _)| migration(id))
             }
@@ -217,7 +217,7 @@ impl<'p> Seen<'p> {
                 }
                 Ok(())
             }
-            Action::Strike { .. } | Action::Heal { .. } => power(
+            Action::InjectFault { .. } | Action::Recover { .. } => power(
                 powers.service_faults,
                 "an environment in which faults of services may be injected",
             ),
@@ -253,7 +253,9 @@ impl<'p> Seen<'p> {
                 Ok(())
             }
             Action::MergeLate { with, .. } => observed(with),
-            Action::Settle { before, after, .. } => observed(before).and_then(|()| observed(after)),
+            Action::JudgeCrash { before, after, .. } => {
+                observed(before).and_then(|()| observed(after))
+            }
             Action::Crash { migration, .. } => match self.applied.contains(migration) {
                 true => Ok(()),
                 false => input("interrupts a migration that no earlier step has applied in full"),
@@ -274,7 +276,7 @@ impl<'p> Seen<'p> {
             Action::Observe { label } => {
                 self.observed.insert(label);
             }
-            Action::Settle { label, .. } => {
+            Action::JudgeCrash { label, .. } => {
                 self.kept.insert(label);
             }
             Action::Apply { migration } => {

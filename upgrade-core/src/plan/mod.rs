@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::capabilities::Capabilities;
 use crate::error::{Error, ErrorKind, Result};
-use crate::fault::{Faults, ServiceFault, Site, Spared};
+use crate::fault::{Excluded, Faults, ServiceFault, Site};
 use crate::ids::{MigrationId, Phase, Version};
 use crate::migration::contract::Reversibility;
 use crate::scenario::Scenario;
@@ -29,7 +29,7 @@ pub use sequence::{Sequence, SequenceStep};
 pub use steps::PlannedStep;
 
 /// The version of the format in which plans are saved.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// The label of the previous release, as it was before anything moved.
 pub(crate) const BASELINE: &str = "baseline";
@@ -71,7 +71,7 @@ pub struct Outline {
     pub reversible: bool,
     /// Whether the server is killed at every boundary, not at one of each migration.
     pub every_crash: bool,
-    /// Which faults of services may strike, and where; see
+    /// Which faults of services may be injected, and where; see
     /// [`Upgrade::outline_in`](crate::Upgrade::outline_in).
     pub faults: Option<FaultOutline>,
 }
@@ -80,7 +80,7 @@ pub struct Outline {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FaultOutline {
-    /// Which may strike, and how probable each is at each place.
+    /// Which may be injected, and how probable each is at each place.
     pub faults: Faults,
     /// Where, in the release that the upgrade starts at.
     pub from: Vec<Site>,
@@ -138,9 +138,9 @@ pub struct Plan {
     pub to: Version,
     /// The budget of every rollback, in milliseconds.
     pub rollback_within_ms: u64,
-    /// What no fault strikes, where faults were asked for.
+    /// What gets no fault, where faults were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spared: Option<Spared>,
+    pub excluded: Option<Excluded>,
     /// The steps, in order.
     pub steps: Vec<Step>,
 }
@@ -232,7 +232,7 @@ pub enum Action {
     },
     /// Compares what the record says of a migration that crashed with what there is, and keeps the
     /// state if no earlier crash of this migration has left the same one.
-    Settle {
+    JudgeCrash {
         /// Which one.
         migration: MigrationId,
         /// The label of the observation before it.
@@ -294,15 +294,15 @@ pub enum Action {
         /// How many there are.
         of: u32,
     },
-    /// Has a fault of a service strike, and lets users go on with it for a while.
-    Strike {
+    /// Injects a fault of a service, and lets users go on with it for a while.
+    InjectFault {
         /// Which fault.
         fault: ServiceFault,
         /// How long it is waited then, in milliseconds.
         for_ms: u64,
     },
     /// Undoes a fault of a service.
-    Heal {
+    Recover {
         /// Which fault.
         fault: ServiceFault,
     },
@@ -336,7 +336,7 @@ impl Action {
     }
 }
 
-/// When a rehearsed crash strikes.
+/// When a rehearsed crash happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -489,8 +489,8 @@ impl fmt::Display for Plan {
             }
             writeln!(f, "  {:>4}  {:<9}  {}", step.id, step.phase, step.action)?;
         }
-        match &self.spared {
-            Some(spared) => write!(f, "no fault of services strikes\n{spared}"),
+        match &self.excluded {
+            Some(excluded) => write!(f, "no fault of services is injected\n{excluded}"),
             None => Ok(()),
         }
     }
@@ -547,7 +547,7 @@ impl fmt::Display for Action {
                 moment,
                 victim,
             } => write!(f, "apply {migration}, kill the {victim} {moment}"),
-            Self::Settle { migration, .. } => {
+            Self::JudgeCrash { migration, .. } => {
                 write!(f, "compare what {migration} left with its record")
             }
             Self::ApplyAgain { migration } => write!(f, "apply {migration} once more"),
@@ -572,11 +572,11 @@ impl fmt::Display for Action {
             Self::ReplaceFirst { count, of } => {
                 write!(f, "have {count} of {of} instances be of the new release")
             }
-            Self::Strike { fault, for_ms } => {
+            Self::InjectFault { fault, for_ms } => {
                 let lasts = Duration::from_millis(*for_ms);
-                write!(f, "have `{fault}` strike, and wait {lasts:?}")
+                write!(f, "inject `{fault}`, and wait {lasts:?}")
             }
-            Self::Heal { fault } => write!(f, "heal `{fault}`"),
+            Self::Recover { fault } => write!(f, "recover from `{fault}`"),
             Self::RollBack { strategy, applied } => {
                 write!(f, "roll back by {strategy}: {}", many(applied))
             }

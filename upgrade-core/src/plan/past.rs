@@ -172,7 +172,7 @@ pub(crate) fn last_needed(plan: &Plan) -> BTreeMap<StepId, Vec<String>> {
             }
             Action::MergeLate { with, .. } => needed.push(with),
             Action::RollBack { .. } => needed.extend(prepared_at(plan, step)),
-            Action::Settle {
+            Action::JudgeCrash {
                 before,
                 after,
                 label,

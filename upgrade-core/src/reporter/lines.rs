@@ -174,7 +174,7 @@ pub(super) mod tests {
             from: Version::new("0001"),
             to: Version::new("0002"),
             rollback_within_ms: 300_000,
-            spared: None,
+            excluded: None,
             steps: steps.clone(),
         };
         let started = |index: usize| Event::StepStarted {

@@ -55,7 +55,7 @@ impl RevertMigrations {
 
     /// Lets it revert the database of that name, although this library did not make it.
     #[must_use]
-    pub fn handed_over(mut self, database: impl Into<String>) -> Self {
+    pub fn adopted(mut self, database: impl Into<String>) -> Self {
         self.target.hand_over(database.into());
         self
     }

@@ -18,7 +18,7 @@ use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, Scope};
 use crate::outcome::Outcome;
-use crate::postgres::database::settled::{joined, settled};
+use crate::postgres::database::undoing::{joined, or_undone};
 use crate::postgres::database::{CopyStrategy, Leftover, Marker, MarkerKind, close, derived_name};
 use crate::postgres::sql::quote_ident;
 use crate::postgres::{Database, Observer};
@@ -75,7 +75,7 @@ impl SnapshotSwap {
 
     /// Lets it rename and drop the database of that name, although this library did not make it.
     #[must_use]
-    pub fn handed_over(mut self, database: impl Into<String>) -> Self {
+    pub fn adopted(mut self, database: impl Into<String>) -> Self {
         self.target.hand_over(database.into());
         self
     }
@@ -108,7 +108,7 @@ impl SnapshotSwap {
             drop(turn);
             undone
         };
-        settled(cx, "keep a copy", work, undo).await
+        or_undone(cx, "keep a copy", work, undo).await
     }
 
     /// Takes over a copy that a run has kept and left, in the place of

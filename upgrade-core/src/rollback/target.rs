@@ -11,20 +11,20 @@ use crate::postgres::database::Operation;
 /// to others as well, so a strategy locks it, unless its environment has done so.
 #[derive(Debug, Default)]
 pub(super) struct Target {
-    handed_over: Option<String>,
+    adopted: Option<String>,
     operation: Mutex<Option<Arc<Operation>>>,
 }
 
 impl Target {
     pub(super) fn hand_over(&mut self, database: String) {
-        self.handed_over = Some(database);
+        self.adopted = Some(database);
     }
 
     /// The database, for an act that changes it. A process that goes on with what another one has prepared
     /// takes the lock here. That it was lost since is noticed by the guard of each act.
     pub(super) async fn locked(&self, cx: &UpgradeContext) -> Result<Database> {
         let database = self.live(cx)?;
-        match self.handed_over.is_some() && database.operation().is_none() {
+        match self.adopted.is_some() && database.operation().is_none() {
             true => self.lock(cx).await,
             false => Ok(database),
         }
@@ -33,8 +33,8 @@ impl Target {
     /// The database, under the lock if there is one.
     pub(super) fn live(&self, cx: &UpgradeContext) -> Result<Database> {
         let mut database = cx.database()?;
-        if let Some(name) = &self.handed_over {
-            database = database.handed_over(name)?;
+        if let Some(name) = &self.adopted {
+            database = database.adopted(name)?;
         }
         if database.operation().is_none()
             && let Some(operation) = self.own()
@@ -49,7 +49,7 @@ impl Target {
     pub(super) async fn lock(&self, cx: &UpgradeContext) -> Result<Database> {
         let database = self.live(cx)?;
         let by_environment = cx.database()?.operation().is_some();
-        if by_environment || self.handed_over.is_none() {
+        if by_environment || self.adopted.is_none() {
             return Ok(database);
         }
         if let Some(own) = self.own() {

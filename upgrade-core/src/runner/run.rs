@@ -34,7 +34,7 @@ fn only_judges(action: &Action) -> bool {
             | Action::Compare { .. }
             | Action::Inspect { .. }
             | Action::CheckRollback { .. }
-            | Action::Settle { .. }
+            | Action::JudgeCrash { .. }
     )
 }
 
@@ -187,7 +187,7 @@ impl Run<'_> {
             }
             ended = Some(step.attempt);
             self.judged.ended(step);
-            service_faults::heal_all(self, cx).await;
+            service_faults::recover_all(self, cx).await;
             if on_failure == OnFailure::RollBack {
                 rollback::automatic(self, cx, step, began.elapsed()).await;
             }
@@ -204,7 +204,7 @@ impl Run<'_> {
         match action {
             Action::Crash { .. } => true,
             Action::Restore { label } => {
-                let of_crash = |step: &Step| matches!(&step.action, Action::Settle { label: left, .. } if left == label);
+                let of_crash = |step: &Step| matches!(&step.action, Action::JudgeCrash { label: left, .. } if left == label);
                 self.plan.steps.iter().any(of_crash)
             }
             _ => false,
@@ -237,8 +237,8 @@ impl Run<'_> {
             Action::Compare { with, .. } => self.observations.contains_key(with),
             Action::Crash {
                 migration, moment, ..
-            } => self.crashes.can_strike(migration, *moment),
-            Action::Settle { before, after, .. } => [before, after]
+            } => self.crashes.can_crash(migration, *moment),
+            Action::JudgeCrash { before, after, .. } => [before, after]
                 .into_iter()
                 .all(|label| self.observations.contains_key(label)),
             _ => true,

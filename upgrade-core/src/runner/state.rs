@@ -65,7 +65,7 @@ pub(super) struct Run<'a> {
     pub(super) leaves_attempt: bool,
     /// Which steps were carried out.
     pub(super) judged: Judged,
-    /// The faults of services that have struck.
+    /// The faults of services that were injected.
     pub(super) faults: Faults,
     /// Which statements of either release were refused.
     pub(super) tried: Tried,

@@ -69,8 +69,8 @@ fn upgrade(database: &Database, strategy: &str, slow: bool) -> Upgrade {
     let upgrade = Upgrade::new("shop", "1", "2").with_migrations(migrations.clone());
     let name = database.name();
     match strategy {
-        SWAP => upgrade.with_rollback(SnapshotSwap::new().handed_over(name)),
-        _ => upgrade.with_rollback(RevertMigrations::new(migrations).handed_over(name)),
+        SWAP => upgrade.with_rollback(SnapshotSwap::new().adopted(name)),
+        _ => upgrade.with_rollback(RevertMigrations::new(migrations).adopted(name)),
     }
 }
 

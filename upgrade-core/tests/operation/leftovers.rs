@@ -11,7 +11,7 @@ async fn what_a_killed_tool_leaves_is_listed_refused_adopted_and_removed() {
     // A name that is cut in those of its copies.
     let long = format!("{}{}", unused(), "x".repeat(50));
     for database in [shop().await, shop_named(&long).await] {
-        let killed = SnapshotSwap::new().handed_over(database.name());
+        let killed = SnapshotSwap::new().adopted(database.name());
         let cx = reaching(&database);
         killed
             .prepare(&cx, &RollbackScope::default())
@@ -50,7 +50,7 @@ async fn what_a_killed_tool_leaves_is_listed_refused_adopted_and_removed() {
 
         // Another run rolls back to it.
         let cx = reaching(&database);
-        let next = SnapshotSwap::new().handed_over(database.name());
+        let next = SnapshotSwap::new().adopted(database.name());
         let kept = next.adopt(&cx, kept).await.unwrap();
         next.execute(&cx, &kept, &RollbackRequest::default())
             .await
@@ -66,7 +66,7 @@ async fn what_a_killed_tool_leaves_is_listed_refused_adopted_and_removed() {
         .await;
         let found = database.leftovers(&mut admin).await.unwrap();
         assert_eq!(found[0].kind, Some(MarkerKind::Aside));
-        let next = SnapshotSwap::new().handed_over(database.name());
+        let next = SnapshotSwap::new().adopted(database.name());
         let error = next.adopt(&cx, &found[0]).await.unwrap_err();
         assert!(error.to_string().contains("keeps no state"), "{error}");
         database

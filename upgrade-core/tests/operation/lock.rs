@@ -73,8 +73,8 @@ async fn a_second_operation_is_refused_and_the_first_goes_on() {
     is_taken(&refused, &cx);
     let second = reaching(&database);
     for strategy in [
-        Box::new(SnapshotSwap::new().handed_over(name)) as Box<dyn Rollback>,
-        Box::new(RevertMigrations::new([migration("sqlx")]).handed_over(name)),
+        Box::new(SnapshotSwap::new().adopted(name)) as Box<dyn Rollback>,
+        Box::new(RevertMigrations::new([migration("sqlx")]).adopted(name)),
     ] {
         let refused = strategy
             .prepare(&second, &RollbackScope::default())
@@ -88,7 +88,7 @@ async fn a_second_operation_is_refused_and_the_first_goes_on() {
     // The strategies of the first work under its lock.
     under_way.close().await.unwrap();
     let cx = cx.with_endpoints(first.endpoints());
-    let rollback = SnapshotSwap::new().handed_over(name);
+    let rollback = SnapshotSwap::new().adopted(name);
     let kept = rollback
         .prepare(&cx, &RollbackScope::default())
         .await
@@ -100,7 +100,7 @@ async fn a_second_operation_is_refused_and_the_first_goes_on() {
         .into_result()
         .unwrap();
     // By another process as well: not with the lock of the first.
-    let another = SnapshotSwap::new().handed_over(name);
+    let another = SnapshotSwap::new().adopted(name);
     let refused = another
         .execute(&second, &kept, &RollbackRequest::default())
         .await;
@@ -158,14 +158,14 @@ async fn who_has_lost_the_lock_does_nothing_more() {
         assert!(error.to_string().contains("was lost"), "{what}: {error}");
     };
     let database = shop().await;
-    let handed_over = database.clone().handed_over(database.name()).unwrap();
-    let environment = PostgresEnvironment::new("shop", Existing::disposable(handed_over));
+    let adopted = database.clone().adopted(database.name()).unwrap();
+    let environment = PostgresEnvironment::new("shop", Existing::disposable(adopted));
     let cx = UpgradeContext::new("1", "2");
     environment.prepare(&cx).await.unwrap();
     environment.take(&cx, "a").await.unwrap();
     let cx = cx.with_endpoints(environment.endpoints());
-    let swap = SnapshotSwap::new().handed_over(database.name());
-    let revert = RevertMigrations::new([migration("sqlx")]).handed_over(database.name());
+    let swap = SnapshotSwap::new().adopted(database.name());
+    let revert = RevertMigrations::new([migration("sqlx")]).adopted(database.name());
     let scope = RollbackScope::default();
     let copy = swap.prepare(&cx, &scope).await.unwrap();
     let measured = revert.prepare(&cx, &scope).await.unwrap();
@@ -197,7 +197,7 @@ async fn who_has_lost_the_lock_does_nothing_more() {
     // The same for a strategy that holds the lock itself.
     let database = shop().await;
     let cx = reaching(&database);
-    let swap = SnapshotSwap::new().handed_over(database.name());
+    let swap = SnapshotSwap::new().adopted(database.name());
     let copy = swap.prepare(&cx, &scope).await.unwrap();
     let before = state(&database).await;
     lose_lock(&cx).await;
@@ -210,7 +210,7 @@ async fn a_database_that_was_replaced_meanwhile_is_left_alone() {
     let database = shop().await;
     let name = database.name();
     let cx = reaching(&database);
-    let swap = SnapshotSwap::new().handed_over(name);
+    let swap = SnapshotSwap::new().adopted(name);
     let kept = swap.prepare(&cx, &RollbackScope::default()).await.unwrap();
     let admin = Database::new(&server().connect_options(), "postgres");
     run(
@@ -316,7 +316,7 @@ impl Operator {
                 }
                 self.cx = self.cx.clone().with_endpoints(new.endpoints());
                 self.environment = Some(new);
-                let rollback = SnapshotSwap::new().handed_over(database.name());
+                let rollback = SnapshotSwap::new().adopted(database.name());
                 let prepared = rollback.prepare(&self.cx, &RollbackScope::default()).await;
                 self.rollback = Some((rollback, prepared.unwrap()));
             }

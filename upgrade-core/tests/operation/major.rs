@@ -74,7 +74,7 @@ async fn a_way_back_dropped_at_any_point_leaves_one_of_the_two_open() {
         let (old, new) = copied().await;
         let closed = format!("alter database {} set {READ_ONLY} = on", old.name());
         run(&old, &closed).await;
-        let old = old.clone().handed_over(old.name()).unwrap();
+        let old = old.clone().adopted(old.name()).unwrap();
         let ended = polled(copy(&old).go_back(&cx), limit).await;
         until("an open database", || async {
             takes_writes(&old).await != takes_writes(&new).await
@@ -101,7 +101,7 @@ async fn an_owners_own_setting_comes_back() {
     }
     // The older one has lost a row since: the rollback is refused, and the newer one as it was.
     run(&old, "delete from orders where id = 3").await;
-    let old = old.clone().handed_over(old.name()).unwrap();
+    let old = old.clone().adopted(old.name()).unwrap();
     let error = copy(&old).go_back(&cx).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
     let mut session = new.connect().await.unwrap();

@@ -57,7 +57,7 @@ async fn every_name_is_reached_by_observers_migrations_commands_and_rollbacks() 
         assert_eq!(reached, name);
         let before = environment.observe(&cx, &At::Live, &Scope::All).await;
 
-        let rollback = SnapshotSwap::new().handed_over(&name);
+        let rollback = SnapshotSwap::new().adopted(&name);
         let kept = rollback.prepare(&cx, &RollbackScope::default()).await;
         let kept = kept.unwrap();
         // The command gets the URL in its environment, and it is libpq that reads it.

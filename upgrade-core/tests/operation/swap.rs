@@ -29,7 +29,7 @@ async fn execute((rollback, kept): &Ready, cx: &UpgradeContext) -> upgrade_core:
 async fn upgraded() -> (Database, UpgradeContext, Ready) {
     let database = shop().await;
     let cx = reaching(&database);
-    let rollback = SnapshotSwap::new().handed_over(database.name());
+    let rollback = SnapshotSwap::new().adopted(database.name());
     let kept = rollback.prepare(&cx, &RollbackScope::default()).await;
     run(&database, "alter table orders add note text").await;
     (database, cx, (rollback, kept.unwrap()))
@@ -129,7 +129,7 @@ async fn a_preparation_dropped_at_any_point_leaves_no_half_copy() {
     for limit in 0.. {
         let database = shop().await;
         let cx = reaching(&database);
-        let rollback = SnapshotSwap::new().handed_over(database.name());
+        let rollback = SnapshotSwap::new().adopted(database.name());
         let ended = polled(rollback.prepare(&cx, &RollbackScope::default()), limit).await;
         if let Some(ended) = ended {
             ended.unwrap();
@@ -158,7 +158,7 @@ async fn a_preparation_cut_off_by_its_deadline_leaves_no_half_copy() {
     for after in (0..120).step_by(6) {
         let database = shop().await;
         let cx = reaching(&database);
-        let rollback = SnapshotSwap::new().handed_over(database.name());
+        let rollback = SnapshotSwap::new().adopted(database.name());
         let within = cx
             .clone()
             .with_deadline(Instant::now() + Duration::from_millis(after));
@@ -197,7 +197,7 @@ async fn what_the_server_would_refuse_is_refused_before_a_session_is_ended() {
             }
             let database = shop().await;
             let cx = reaching(&database);
-            let rollback = SnapshotSwap::new().handed_over(database.name());
+            let rollback = SnapshotSwap::new().adopted(database.name());
             (database, cx, Err(rollback))
         };
         let call =
@@ -259,7 +259,7 @@ async fn what_the_server_would_refuse_is_refused_before_a_session_is_ended() {
         &format!("select pg_create_logical_replication_slot('{slot}', 'test_decoding')"),
     )
     .await;
-    let rollback = SnapshotSwap::new().handed_over(database.name());
+    let rollback = SnapshotSwap::new().adopted(database.name());
     let result = prepare(&rollback, &reaching(&database)).await;
     is_refused(&database, result, &["replication slot", &slot]).await;
     ask(&format!("select pg_drop_replication_slot('{slot}')::text")).await;
@@ -270,7 +270,7 @@ async fn what_the_server_would_refuse_is_refused_before_a_session_is_ended() {
     )
     .await;
     let guest = Database::new(&as_role("guest"), database.name());
-    let rollback = SnapshotSwap::new().handed_over(guest.name());
+    let rollback = SnapshotSwap::new().adopted(guest.name());
     let result = prepare(&rollback, &reaching(&guest)).await;
     is_refused(
         &database,
@@ -294,7 +294,7 @@ async fn a_copy_that_cannot_be_completed_is_dropped() {
         &format!("alter database {name} set log_statement = 'ddl'"),
     )
     .await;
-    let rollback = SnapshotSwap::new().handed_over(name);
+    let rollback = SnapshotSwap::new().adopted(name);
     let error = prepare(&rollback, &reaching(&database)).await.unwrap_err();
     assert!(format!("{error:?}").contains("log_statement"), "{error:?}");
     assert_eq!(beside(&database).await, [format!("{name} open")]);

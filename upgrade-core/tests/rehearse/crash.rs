@@ -63,7 +63,7 @@ async fn values_that_are_changed_twice_are_another_result() {
 }
 
 #[tokio::test]
-async fn a_long_statement_is_struck_in_its_middle() {
+async fn a_long_statement_crashes_in_its_middle() {
     let up = "update t set n = n + 1; select pg_sleep(0.3);";
     let report = crashed(up, "update t set n = n - 1;").await;
     assert!(report.passed, "{report}");

@@ -54,7 +54,7 @@ async fn every_scenario_of_a_good_folder_passes() {
                     let crash = &migration.crash;
                     assert!(migration.crashed >= 4, "{report}");
                     // On a busy machine a statement may seem long that then is over before the
-                    // crash strikes in its middle.
+                    // crash happens in its middle.
                     let subject = format!("migration {}", migration.id);
                     let not_felt = |found: &FoundIn| {
                         found.finding.id == "crash/not-felt" && found.finding.subject == subject

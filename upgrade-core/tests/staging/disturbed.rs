@@ -1,4 +1,4 @@
-//! Upgrades while faults strike.
+//! Upgrades with injected faults.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ use crate::rolling::{Back, EXPAND, NEW, OLD, SHOP, failures, rehearse_as, shop, 
 use crate::support::*;
 
 /// The faults that a plan has drawn.
-fn struck(plan: &Plan) -> Vec<&ServiceFault> {
+fn injected(plan: &Plan) -> Vec<&ServiceFault> {
     let all = plan.steps.iter().filter_map(|step| match &step.action {
-        Action::Strike { fault, .. } => Some(fault),
+        Action::InjectFault { fault, .. } => Some(fault),
         _ => None,
     });
     all.collect()
@@ -29,7 +29,7 @@ fn drawn(
 ) -> (Upgrade, Plan) {
     let outline = upgrade.outline_in(environment).unwrap();
     let mut plans = (0..500).map(|seed| Plan::new(&outline, scenario, seed).unwrap());
-    let plan = plans.find(|plan| wanted(&struck(plan)));
+    let plan = plans.find(|plan| wanted(&injected(plan)));
     (upgrade, plan.expect("one of five hundred"))
 }
 
@@ -59,21 +59,21 @@ async fn a_good_upgrade_recovers_from_what_is_drawn_and_keeps_every_order() {
                 faults.with(*kind, 0.3).unwrap()
             });
             let upgrade = upgrade.with_faults(faults);
-            drawn(upgrade, environment, Scenario::Rolling, |struck| {
-                let found: BTreeSet<FaultKind> = struck.iter().map(|fault| fault.kind).collect();
-                struck.len() <= 5 && found == kinds
+            drawn(upgrade, environment, Scenario::Rolling, |injected| {
+                let found: BTreeSet<FaultKind> = injected.iter().map(|fault| fault.kind).collect();
+                injected.len() <= 5 && found == kinds
             })
         },
     )
     .await;
     assert!(report.passed, "{report}");
-    let strikes: Vec<_> = report
+    let injections: Vec<_> = report
         .steps
         .iter()
-        .filter(|step| step.title.contains("strike"))
+        .filter(|step| step.title.contains("inject"))
         .collect();
-    assert!(strikes.len() >= 3, "{report}");
-    for step in &strikes {
+    assert!(injections.len() >= 3, "{report}");
+    for step in &injections {
         let mut traffic = report.traffic.iter();
         assert!(traffic.any(|seen| seen.step == step.id && seen.requests > 0));
     }
@@ -111,8 +111,10 @@ async fn a_service_that_does_not_come_back_is_named() {
         Back::ByDowns,
         |upgrade, environment| {
             let upgrade = upgrade.with_faults(Faults::none().with(FaultKind::Kill, 0.6).unwrap());
-            drawn(upgrade, environment, Scenario::Rolling, |struck| {
-                struck.first().is_some_and(|fault| fault.service == "shop")
+            drawn(upgrade, environment, Scenario::Rolling, |injected| {
+                injected
+                    .first()
+                    .is_some_and(|fault| fault.service == "shop")
             })
         },
     )

@@ -245,14 +245,14 @@ async fn a_prepare_that_is_cut_off_leaves_nothing() {
         environment.teardown(&cx).await.unwrap();
         if fixture.dir.path().join("registry.id").exists() {
             // The engine may still be at what it was asked for when the owner went.
-            settle(&fixture).await;
+            sweep_for_a_while(&fixture).await;
             fixture.assert_nothing_is_left().await;
         }
     }
 }
 
 /// Sweeps for as long as the engine may need to finish what it was asked for.
-async fn settle(fixture: &Fixture) {
+async fn sweep_for_a_while(fixture: &Fixture) {
     for _ in 0..20 {
         sweep(fixture.dir.path()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await; // poll
@@ -326,7 +326,7 @@ async fn nothing_is_left_of_environments_that_are_killed_at_any_point() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    settle(&fixture).await;
+    sweep_for_a_while(&fixture).await;
     fixture.assert_nothing_is_left().await;
 }
 

@@ -49,13 +49,13 @@ async fn asked_from_inside(fixture: &Fixture) -> String {
 async fn paused(environment: &DockerEnvironment, cx: &UpgradeContext) {
     let mut session = connect(environment).await;
     let fault = ServiceFault::new(FaultKind::Pause, "db");
-    environment.strike(cx, &fault).await.unwrap();
+    environment.inject(cx, &fault).await.unwrap();
     let query = timeout(Duration::from_millis(500), number(&mut session));
     assert!(query.await.is_err(), "nobody answers");
-    let again = environment.strike(cx, &fault).await.unwrap_err();
+    let again = environment.inject(cx, &fault).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Refused, "{again}");
     environment
-        .heal(cx, &fault)
+        .recover(cx, &fault)
         .await
         .and_then(Outcome::into_result)
         .unwrap();
@@ -67,12 +67,12 @@ async fn paused(environment: &DockerEnvironment, cx: &UpgradeContext) {
 async fn ended(environment: &DockerEnvironment, cx: &UpgradeContext, kind: FaultKind, log: &str) {
     let mut session = connect(environment).await;
     let fault = ServiceFault::new(kind, "db");
-    environment.strike(cx, &fault).await.unwrap();
+    environment.inject(cx, &fault).await.unwrap();
     assert!(number(&mut session).await.is_err(), "its session has ended");
     let refused = sql(environment, "select 1::text").await;
     assert!(refused.is_err(), "{kind}: {refused:?}");
     environment
-        .heal(cx, &fault)
+        .recover(cx, &fault)
         .await
         .and_then(Outcome::into_result)
         .unwrap();
@@ -90,11 +90,11 @@ async fn ended(environment: &DockerEnvironment, cx: &UpgradeContext, kind: Fault
 async fn cut_off(fixture: &Fixture, environment: &DockerEnvironment, cx: &UpgradeContext) {
     assert_eq!(asked_from_inside(fixture).await, "1");
     let fault = ServiceFault::new(FaultKind::Partition, "db");
-    environment.strike(cx, &fault).await.unwrap();
+    environment.inject(cx, &fault).await.unwrap();
     assert_eq!(asked_from_inside(fixture).await, "", "it finds nobody");
     assert!(sql(environment, "select 1::text").await.is_err());
     environment
-        .heal(cx, &fault)
+        .recover(cx, &fault)
         .await
         .and_then(Outcome::into_result)
         .unwrap();
@@ -110,7 +110,7 @@ async fn slowed_down(environment: &DockerEnvironment, cx: &UpgradeContext) {
         .unwrap();
     let fault = ServiceFault::new(FaultKind::SlowNetwork, "db");
     if site.closed.is_some() {
-        let refused = environment.strike(cx, &fault).await.unwrap_err();
+        let refused = environment.inject(cx, &fault).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
         return;
     }
@@ -121,10 +121,10 @@ async fn slowed_down(environment: &DockerEnvironment, cx: &UpgradeContext) {
         begun.elapsed()
     };
     let before = took().await;
-    environment.strike(cx, &fault).await.unwrap();
+    environment.inject(cx, &fault).await.unwrap();
     let slow = took().await;
     environment
-        .heal(cx, &fault)
+        .recover(cx, &fault)
         .await
         .and_then(Outcome::into_result)
         .unwrap();
@@ -137,7 +137,7 @@ async fn slowed_down(environment: &DockerEnvironment, cx: &UpgradeContext) {
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn each_fault_does_what_it_says_and_is_healed() {
+async fn each_fault_does_what_it_says_until_it_is_recovered_from() {
     let (fixture, cx) = (Fixture::new(), context());
     let environment = environment(&fixture);
     environment.prepare(&cx).await.unwrap();
@@ -161,19 +161,19 @@ async fn each_fault_does_what_it_says_and_is_healed() {
     slowed_down(&environment, &cx).await;
 
     let nobody = ServiceFault::new(FaultKind::Pause, "api").of_replica(2);
-    let error = environment.strike(&cx, &nobody).await.unwrap_err();
+    let error = environment.inject(&cx, &nobody).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("api.1, db.1"), "{error}");
-    // Neither a snapshot nor a teardown is hindered by what nobody healed.
+    // Neither a snapshot nor a teardown is hindered by a fault that is still injected.
     let pause = ServiceFault::new(FaultKind::Pause, "db");
-    environment.strike(&cx, &pause).await.unwrap();
+    environment.inject(&cx, &pause).await.unwrap();
     environment.take(&cx, "a").await.unwrap();
     let cut = ServiceFault::new(FaultKind::Partition, "api");
-    environment.strike(&cx, &cut).await.unwrap();
+    environment.inject(&cx, &cut).await.unwrap();
     environment.restore(&cx, "a").await.unwrap();
     assert_eq!(release(&environment).await, "1");
     for fault in [pause, cut] {
-        environment.strike(&cx, &fault).await.unwrap();
+        environment.inject(&cx, &fault).await.unwrap();
     }
     environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
@@ -198,10 +198,10 @@ async fn one_of_two_containers_is_hit_and_the_other_answers() {
     };
     assert_eq!(hosts().await, 2);
     let fault = ServiceFault::new(FaultKind::Kill, "api").of_replica(2);
-    environment.strike(&cx, &fault).await.unwrap();
+    environment.inject(&cx, &fault).await.unwrap();
     assert_eq!(hosts().await, 1);
     environment
-        .heal(&cx, &fault)
+        .recover(&cx, &fault)
         .await
         .and_then(Outcome::into_result)
         .unwrap();
@@ -226,7 +226,7 @@ fn small() -> Stack {
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn a_full_disk_refuses_rows_until_it_is_healed() {
+async fn a_full_disk_refuses_rows_until_it_is_recovered_from() {
     let (fixture, cx) = (Fixture::new(), context());
     let environment = fixture
         .environment()
@@ -240,7 +240,7 @@ async fn a_full_disk_refuses_rows_until_it_is_healed() {
         .await
         .unwrap();
     let fault = ServiceFault::new(FaultKind::FullDisk, "db");
-    environment.strike(&cx, &fault).await.unwrap();
+    environment.inject(&cx, &fault).await.unwrap();
     let error = sqlx::raw_sql(insert)
         .execute(&mut session)
         .await
@@ -248,7 +248,7 @@ async fn a_full_disk_refuses_rows_until_it_is_healed() {
     let code = error.as_database_error().unwrap().code().unwrap();
     assert_eq!(code, "53100", "{error}");
     environment
-        .heal(&cx, &fault)
+        .recover(&cx, &fault)
         .await
         .and_then(Outcome::into_result)
         .unwrap();
@@ -257,7 +257,7 @@ async fn a_full_disk_refuses_rows_until_it_is_healed() {
     session.close().await.unwrap();
 
     let kill = ServiceFault::new(FaultKind::Kill, "db");
-    let error = environment.strike(&cx, &kill).await.unwrap_err();
+    let error = environment.inject(&cx, &kill).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("volume `data`"), "{error}");
     environment.teardown(&cx).await.unwrap();
@@ -287,26 +287,26 @@ fn faults_are_drawn_for_the_services_that_can_bear_them() {
         assert!(!closed(fault.kind, &fault.service), "{drawn:?}");
         assert_ne!(fault.kind, FaultKind::Pause);
     }
-    let spared = faults.spared(&sites).to_string();
-    assert!(spared.contains("pause: switched off"), "{spared}");
+    let excluded = faults.excluded(&sites).to_string();
+    assert!(excluded.contains("pause: switched off"), "{excluded}");
 }
 
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn a_run_that_was_cancelled_heals_what_it_paused() {
+async fn a_run_that_was_cancelled_unpauses_what_it_paused() {
     let (fixture, cx) = (Fixture::new(), context());
     let environment = environment(&fixture);
     environment.prepare(&cx).await.unwrap();
     let fault = ServiceFault::new(FaultKind::Pause, "api");
     let cancelled = context();
     cancelled.cancellation().cancel();
-    for heal_all in [false, true] {
-        environment.strike(&cx, &fault).await.unwrap();
+    for recover_all in [false, true] {
+        environment.inject(&cx, &fault).await.unwrap();
         assert_ne!(fixture.paused().await, "");
-        match heal_all {
-            true => environment.heal_all(&cancelled).await.unwrap(),
+        match recover_all {
+            true => environment.recover_all(&cancelled).await.unwrap(),
             false => environment
-                .heal(&cancelled, &fault)
+                .recover(&cancelled, &fault)
                 .await
                 .and_then(Outcome::into_result)
                 .map(drop)

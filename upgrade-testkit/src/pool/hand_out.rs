@@ -143,7 +143,7 @@ impl TestDatabase {
     pub async fn kill_server(&self) -> Result<(), PoolError> {
         match &self.host {
             Host::Local(host) if host.alone => {
-                host.clerk.desk().forget_connections();
+                host.worker.handle().forget_connections();
                 host.server.kill().await?;
                 host.server.restart().await?;
                 Ok(())
@@ -165,9 +165,9 @@ impl TestDatabase {
         let (enter, keep_for) = (self.enter_command(), self.keep.keep_for);
         let kept = match &self.host {
             Host::Local(host) => {
-                let desk = Arc::clone(host.clerk.desk());
-                host.clerk
-                    .run(async move { desk.checkpoint().await })
+                let handle = Arc::clone(host.worker.handle());
+                host.worker
+                    .run(async move { handle.checkpoint().await })
                     .await?;
                 let kept = host.server.keep_directory(keep_for)?;
                 KeptDatabase {
@@ -230,12 +230,12 @@ impl Drop for TestDatabase {
         match &self.host {
             Host::Local(host) if keep => match host.server.keep_directory(self.keep.keep_for) {
                 Ok(kept) => {
-                    host.clerk.desk().checkpoint_blocking(CHECKPOINT_WITHIN);
+                    host.worker.handle().checkpoint_blocking(CHECKPOINT_WITHIN);
                     tracing::info!(start = kept.start, enter = %self.enter_command(), "kept a test database");
                 }
                 Err(error) => tracing::warn!(%error, "cannot keep a test database"),
             },
-            Host::Local(host) => host.clerk.desk().discard(self.database.clone()),
+            Host::Local(host) => host.worker.handle().discard(self.database.clone()),
             Host::Shared(host) if keep => {
                 SharedHost::keep_in_background(
                     host,

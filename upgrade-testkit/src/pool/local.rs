@@ -13,13 +13,13 @@ use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
 use upgrade_core::postgres::server::{LocalServer, Profile, ServerBinaries, ServerOptions};
 
 use super::cache::{Cache, TemplateInfo};
-use super::clerk::{AtEnd, Clerk};
 use super::error::PoolError;
 use super::hand_out::{Host, KeepRule, TestDatabase};
 use super::options::PoolOptions;
 use super::registry::{Handle, Registry};
 use super::strategy::{self, StrategyChoice};
 use super::template::Making;
+use super::worker::{AtEnd, Worker};
 
 /// The name of the template in its data directory.
 pub(super) const TEMPLATE_NAME: &str = "upgrade_template";
@@ -36,11 +36,11 @@ const LOG_LINES: usize = 20;
 /// The servers of this process, by everything that decides what they hold.
 static HOSTS: Registry<LocalHost> = Registry::new();
 
-/// A running server and the clerk that works on it.
+/// A running server and the worker that works on it.
 #[derive(Debug)]
 pub(super) struct LocalHost {
     // Fields are dropped in this order: connections end before their server does.
-    pub(super) clerk: Clerk,
+    pub(super) worker: Worker,
     pub(super) server: LocalServer,
     /// Whether one database has it for itself.
     pub(super) alone: bool,
@@ -236,7 +236,7 @@ impl LocalBackend {
                 hash: short(hash),
                 source: source.into(),
             })?;
-        settle(&database).await?;
+        vacuum(&database).await?;
         shut(&mut admin, &database).await?;
         let choice = strategy::choose(&mut admin, &database, Some(&server.data_dir())).await?;
         // The server ends the connection in any case.
@@ -275,10 +275,10 @@ impl LocalBackend {
         keep: KeepRule,
     ) -> Result<TestDatabase, PoolError> {
         let major = self.binaries.version().major();
-        let (desk, its_host) = (Arc::clone(host.clerk.desk()), host.clone());
+        let (handle, its_host) = (Arc::clone(host.worker.handle()), host.clone());
         // The answer is the guard itself: if nobody waits for it any more, it cleans up.
         let job = async move {
-            let mut admin = desk.admin().await?;
+            let mut admin = handle.admin().await?;
             let mut n = 1;
             loop {
                 let database = its_host.database(&making.name(n));
@@ -290,7 +290,7 @@ impl LocalBackend {
                 n += 1;
             }
         };
-        match host.clerk.run(job).await {
+        match host.worker.run(job).await {
             Ok(database) => Ok(database),
             Err(error) => {
                 let (place, cache) = (host.server.data_dir(), self.cache.folder());
@@ -316,7 +316,7 @@ impl LocalBackend {
         tracing::debug!(elapsed = ?start.elapsed(), template = hash, "started a server for test databases");
         let any = Database::new(&server.connect_options(), TEMPLATE_NAME);
         Ok(LocalHost {
-            clerk: Clerk::start(any, AtEnd::Leave)?,
+            worker: Worker::start(any, AtEnd::Leave)?,
             server,
             alone: self.options.killable,
             tests: AtomicUsize::new(0),
@@ -326,7 +326,7 @@ impl LocalBackend {
 
 /// Leaves the database as a well-kept one is: statistics are there and hint bits are set, so that
 /// copies neither plan badly nor write on their first read.
-pub(super) async fn settle(database: &Database) -> Result<(), PoolError> {
+pub(super) async fn vacuum(database: &Database) -> Result<(), PoolError> {
     let failed = || format!("vacuum template `{}`", database.name());
     let mut connection = database
         .connect()

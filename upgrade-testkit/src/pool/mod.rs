@@ -42,7 +42,6 @@
 //! ```
 
 mod cache;
-mod clerk;
 mod error;
 mod hand_out;
 mod key;
@@ -52,6 +51,7 @@ mod registry;
 mod shared;
 mod strategy;
 mod template;
+mod worker;
 
 use std::future::Future;
 use std::sync::Arc;

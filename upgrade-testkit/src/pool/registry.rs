@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::OnceCell;
 
-use super::clerk::lock;
+use super::worker::lock;
 
 /// Servers by everything that tells one from another.
 pub(super) struct Registry<T>(Mutex<BTreeMap<String, Weak<OnceCell<T>>>>);

@@ -8,13 +8,13 @@ use upgrade_core::RunId;
 use upgrade_core::lease::FileLease;
 use upgrade_core::postgres::database::{CopyStrategy, Database, Marker, MarkerKind};
 
-use super::clerk::lock;
 use super::error::PoolError;
 use super::hand_out::{KeepRule, TestDatabase};
 use super::local::{LocalBackend, LocalHost, TEMPLATE_NAME};
 use super::registry::Handle;
 use super::shared::{SharedHost, TEST_PREFIX};
 use super::strategy::StrategyChoice;
+use super::worker::lock;
 
 /// How long a copy may wait for sessions of the template to end; it has none.
 const COPY_WITHIN: Duration = Duration::from_secs(60);

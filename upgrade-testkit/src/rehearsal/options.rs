@@ -294,7 +294,7 @@ impl Rehearsal {
         self.upgrade_with(move |upgrade| upgrade.with_traffic(traffic.clone()))
     }
 
-    /// Has faults of services strike on the way, drawn from the seed of the test into its plan;
+    /// Injects faults of services on the way, drawn from the seed of the test into its plan;
     /// see [`Upgrade::with_faults`]. `UPGRADE_FAULTS_OFF` switches kinds off.
     #[must_use]
     pub fn faults(self, faults: Faults) -> Self {

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
 use super::error::{Doing as _, SeedError};
-use super::insert::{Refusal, literal, run, settle};
+use super::insert::{Refusal, literal, or_refusal, run};
 use super::schema::{Table, quote};
 use super::value::SqlValue;
 
@@ -69,7 +69,7 @@ pub(crate) async fn set(
         names.join(", "),
     );
     let sent = run(conn, &statement).await;
-    settle(conn, sent, || format!("update rows of `{}`", table.label())).await
+    or_refusal(conn, sent, || format!("update rows of `{}`", table.label())).await
 }
 
 /// Deletes some rows, all or none; gives how many were deleted.
@@ -89,7 +89,7 @@ pub(crate) async fn delete(
         values.join(", "),
     );
     let sent = run(conn, &statement).await;
-    settle(conn, sent, || format!("delete rows of `{}`", table.label())).await
+    or_refusal(conn, sent, || format!("delete rows of `{}`", table.label())).await
 }
 
 /// Rows that a condition on `r` allows, chosen by `salt` and by what identifies them, wherever they

@@ -34,7 +34,7 @@ pub(crate) enum Given {
 pub(crate) struct Base {
     fixed: Option<Row>,
     sequences: Vec<(usize, String)>,
-    /// The way of satisfying the table's conditions, if it is settled.
+    /// The way of satisfying the table's conditions, if it is chosen.
     way: Option<usize>,
     special: Option<Special>,
     refused: Refused,

@@ -236,7 +236,7 @@ pub(crate) async fn release(conn: &mut PgConnection) -> Result<(), sqlx::Error> 
 }
 
 /// Turns a refusal by the server into a value, with the savepoint rolled back.
-pub(crate) async fn settle<T>(
+pub(crate) async fn or_refusal<T>(
     conn: &mut PgConnection,
     sent: Result<T, sqlx::Error>,
     doing: impl FnOnce() -> String,

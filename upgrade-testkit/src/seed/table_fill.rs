@@ -8,7 +8,7 @@ use super::change::choose;
 use super::choices::Choices;
 use super::drawer::{Drawer, DrawnRow, Given, Stop};
 use super::error::{Doing as _, SeedError};
-use super::insert::{Refusal, Sending, release, setting_help, settle};
+use super::insert::{Refusal, Sending, or_refusal, release, setting_help};
 use super::keys::Pool;
 use super::plan::{Cell, TablePlan};
 use super::postponed::{read_keys, used_keys};
@@ -238,7 +238,7 @@ impl TableFill<'_> {
                 sent => sent.map(|(inserted, _)| inserted),
             };
             let doing = || format!("insert into `{}`", self.plan.table.label());
-            match settle(conn, sent, doing).await? {
+            match or_refusal(conn, sent, doing).await? {
                 Ok(inserted) => {
                     queue.drain(..size);
                     progress.inserted += size as u64;

@@ -23,7 +23,7 @@ pub(super) struct Drawer {
 
 /// What is drawn of a step; where the system stands decides what becomes of it.
 #[derive(Debug, Clone)]
-struct Wish {
+struct Request {
     act: Act,
     /// How far, of all that is possible; beyond the end is all of it.
     far: f64,
@@ -37,10 +37,10 @@ enum Act {
     Down,
 }
 
-fn wish() -> impl Strategy<Value = Wish> {
+fn request() -> impl Strategy<Value = Request> {
     let act = prop_oneof![Just(Act::Write), Just(Act::Up), Just(Act::Down)];
     // Half of all moves go the whole way.
-    (act, 0.0..2.0_f64, any::<u16>()).prop_map(|(act, far, seed)| Wish { act, far, seed })
+    (act, 0.0..2.0_f64, any::<u16>()).prop_map(|(act, far, seed)| Request { act, far, seed })
 }
 
 impl Drawer {
@@ -60,32 +60,32 @@ impl Drawer {
 
     /// The next one.
     pub(super) fn next(&mut self) -> Result<Sequence> {
-        let far = |act, seed| Wish {
+        let far = |act, seed| Request {
             act,
             far: 2.0,
             seed,
         };
-        let wishes = if self.drawn == 0 {
+        let requests = if self.drawn == 0 {
             let (write, up, down) = (Act::Write, Act::Up, Act::Down);
             [write, up, write, down, write, up]
                 .map(|act| far(act, 1))
                 .into()
         } else {
-            let wishes = prop::collection::vec(wish(), 2..=MOST_STEPS);
-            random::draw(&mut self.runner, &wishes)
+            let requests = prop::collection::vec(request(), 2..=MOST_STEPS);
+            random::draw(&mut self.runner, &requests)
                 .map_err(|reason| Error::new(ErrorKind::Internal, reason))?
         };
         self.drawn += 1;
-        Ok(self.possible(wishes))
+        Ok(self.possible(requests))
     }
 
-    /// What becomes of wishes: every step can be taken, no two writes meet, and there is a move.
-    fn possible(&self, wishes: Vec<Wish>) -> Sequence {
+    /// What becomes of requests: every step can be taken, no two writes meet, and there is a move.
+    fn possible(&self, requests: Vec<Request>) -> Sequence {
         let all = self.reversible.len();
         let mut at = 0;
         let mut steps: Vec<SequenceStep> = Vec::new();
         let mut seeds: Vec<u64> = Vec::new();
-        for Wish { act, far, seed } in wishes {
+        for Request { act, far, seed } in requests {
             // Below the last one-way migration no rollback is possible.
             let floor = self.reversible[..at]
                 .iter()

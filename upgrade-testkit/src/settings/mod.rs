@@ -48,7 +48,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ),
     (
         "UPGRADE_FAULTS_OFF",
-        "kinds of faults of services that never strike: a list of `kill`, `stop`, `pause`, \
+        "kinds of faults of services that are never injected: a list of `kill`, `stop`, `pause`, \
          `partition`, `slow_network`, `full_disk`",
     ),
     (

@@ -149,7 +149,7 @@ impl Production {
 }
 
 #[tokio::test]
-async fn a_database_of_somebody_else_is_not_renamed_before_it_is_handed_over() {
+async fn a_database_of_somebody_else_is_not_renamed_before_it_is_adopted() {
     let production = Production::start().await;
     let error = production
         .is_refused(SnapshotSwap::new(), false, Scenario::Upgrade)
@@ -160,7 +160,7 @@ async fn a_database_of_somebody_else_is_not_renamed_before_it_is_handed_over() {
     let (seen, databases) = production.state().await;
     let migrations = production.migrations();
     let real = || production.real();
-    let wrong = SnapshotSwap::new().handed_over("shops");
+    let wrong = SnapshotSwap::new().adopted("shops");
     let refused = production.go(real(), wrong, &migrations, Scenario::Upgrade);
     says(
         &refused.await.unwrap_err(),
@@ -168,7 +168,7 @@ async fn a_database_of_somebody_else_is_not_renamed_before_it_is_handed_over() {
         &["`shop` was not adopted", "`shops` was confirmed"],
     );
     assert_eq!(production.state().await, (seen.clone(), databases.clone()));
-    let right = SnapshotSwap::new().handed_over("shop");
+    let right = SnapshotSwap::new().adopted("shop");
     let report = production.go(real(), right, &migrations, Scenario::Upgrade);
     let report = report.await.unwrap();
     assert!(!report.passed, "the second migration fails: {report}");
@@ -182,7 +182,7 @@ async fn a_database_of_somebody_else_is_not_renamed_before_it_is_handed_over() {
 }
 
 #[tokio::test]
-async fn a_database_of_somebody_else_is_not_reverted_before_it_is_handed_over() {
+async fn a_database_of_somebody_else_is_not_reverted_before_it_is_adopted() {
     let production = Production::start().await;
     let migrations = production.migrations();
     let reverting = RevertMigrations::new(migrations.iter().cloned());
@@ -193,7 +193,7 @@ async fn a_database_of_somebody_else_is_not_reverted_before_it_is_handed_over() 
     let database = production.database("shop");
     let cx = UpgradeContext::new("1", "2")
         .with_endpoints(Endpoints::default().with(DATABASE, database.endpoint()));
-    let reverting = RevertMigrations::new(migrations.iter().cloned()).handed_over("shop");
+    let reverting = RevertMigrations::new(migrations.iter().cloned()).adopted("shop");
     let kept = reverting.prepare(&cx, &RollbackScope::default()).await;
     let kept = kept.unwrap();
     let applied = migrations[0].apply(&cx).await.unwrap();
@@ -243,8 +243,8 @@ async fn staging_powers_do_not_reach_a_database_of_somebody_else() {
 #[tokio::test]
 async fn a_real_database_has_no_powers_of_staging() {
     let production = Production::start().await;
-    let handed_over = production.database("shop").handed_over("shop").unwrap();
-    let environment = PostgresEnvironment::new("production", Existing::new(handed_over));
+    let adopted = production.database("shop").adopted("shop").unwrap();
+    let environment = PostgresEnvironment::new("production", Existing::new(adopted));
     assert_eq!(Capabilities::of(&environment), Capabilities::none());
     let cx = UpgradeContext::new("1", "2");
     environment.prepare(&cx).await.unwrap();
@@ -281,8 +281,8 @@ async fn a_real_database_has_no_powers_of_staging() {
 #[tokio::test]
 async fn a_teardown_that_fails_can_be_called_again() {
     let production = Production::start().await;
-    let handed_over = production.database("shop").handed_over("shop").unwrap();
-    let environment = PostgresEnvironment::new("shop", Existing::disposable(handed_over));
+    let adopted = production.database("shop").adopted("shop").unwrap();
+    let environment = PostgresEnvironment::new("shop", Existing::disposable(adopted));
     let cx = UpgradeContext::new("1", "2");
     environment.prepare(&cx).await.unwrap();
     let before = production.state().await;
@@ -302,8 +302,8 @@ async fn a_teardown_that_fails_can_be_called_again() {
 async fn a_restore_puts_rows_comment_and_owner_back_and_leaves_nothing() {
     let production = Production::start().await;
     let before = production.state().await;
-    let handed_over = production.database("shop").handed_over("shop").unwrap();
-    let environment = PostgresEnvironment::new("shop", Existing::disposable(handed_over));
+    let adopted = production.database("shop").adopted("shop").unwrap();
+    let environment = PostgresEnvironment::new("shop", Existing::disposable(adopted));
     let cx = UpgradeContext::new("1", "2");
     environment.prepare(&cx).await.unwrap();
     environment.take(&cx, "a").await.unwrap();

@@ -222,7 +222,7 @@ impl EnvironmentFixture for Containers {
         Ok(Case::Given(answers.iter().map(release).collect()))
     }
 
-    async fn handed_over(&self) -> Result<Case<String>> {
+    async fn adopted(&self) -> Result<Case<String>> {
         Ok(Case::not_applicable("it makes all that it uses"))
     }
 }

@@ -68,10 +68,10 @@ pub(crate) enum Bug {
     KilledServerMoves,
     KillLosesARow,
     SitesComeLate,
-    StrikesNothing,
-    HealsNothing,
-    StrikesAnybody,
-    StrikesTwice,
+    InjectsNothing,
+    RecoversNothing,
+    InjectsIntoAnybody,
+    InjectsTwice,
     RestoreKeepsFaults,
     WatchHolds,
     WatchGoesOn,
@@ -87,7 +87,7 @@ pub(crate) enum Bug {
     TeardownNeedsPrepare,
     TeardownOnlyOnce,
     TeardownIsCancelled,
-    TakesWhatWasHandedOver,
+    TakesWhatWasAdopted,
     IgnoresTheDeadline,
     IgnoresCancellation,
 }
@@ -104,7 +104,7 @@ pub(crate) struct Made {
     emptied: bool,
     ended: bool,
     /// The instances that do not answer, and their release.
-    pub(crate) struck: BTreeMap<ServiceFault, Version>,
+    pub(crate) injected: BTreeMap<ServiceFault, Version>,
     /// The sessions that held something when the watch began.
     pub(crate) watch: Option<BTreeSet<String>>,
     pub(crate) held: Option<OwnedMutexGuard<()>>,
@@ -139,10 +139,10 @@ impl InMemory {
     /// Has an instance answer again.
     pub(crate) fn mend(&self, fault: &ServiceFault) -> Result<()> {
         let database = self.server.get(&self.live()?)?;
-        let Some(release) = lock(&self.made).struck.remove(fault) else {
+        let Some(release) = lock(&self.made).injected.remove(fault) else {
             return Ok(());
         };
-        if self.bug != Bug::StrikesNothing {
+        if self.bug != Bug::InjectsNothing {
             lock(&database.releases).push(release);
         }
         Ok(())
@@ -380,7 +380,7 @@ impl Environment for InMemory {
         if self.bug == Bug::TeardownOnlyOnce && made.ended {
             return Err(Error::new(ErrorKind::Environment, "it was removed already"));
         }
-        if self.bug == Bug::TakesWhatWasHandedOver {
+        if self.bug == Bug::TakesWhatWasAdopted {
             self.server.remove(GIVEN);
         }
         if let Some(live) = made.live
@@ -528,7 +528,7 @@ impl EnvironmentFixture for Fixture {
         })
     }
 
-    async fn handed_over(&self) -> Result<Case<String>> {
+    async fn adopted(&self) -> Result<Case<String>> {
         Ok(Case::Given(match self.server.get(GIVEN) {
             Ok(given) => given.state().await,
             Err(error) => error.to_string(),

@@ -87,8 +87,8 @@ impl Snapshots for InMemory {
     }
 
     async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
-        let struck: Vec<ServiceFault> = lock(&self.made).struck.keys().cloned().collect();
-        for fault in struck {
+        let injected: Vec<ServiceFault> = lock(&self.made).injected.keys().cloned().collect();
+        for fault in injected {
             if self.bug != Bug::RestoreKeepsFaults {
                 self.mend(&fault)?;
             }
@@ -231,32 +231,32 @@ impl ServiceFaults for InMemory {
         ])
     }
 
-    async fn strike(&self, _: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
+    async fn inject(&self, _: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
         if fault.kind != FaultKind::Kill {
             return Err(unsupported("such a fault"));
         }
         let place = usize::try_from(fault.replica).unwrap_or(0).wrapping_sub(1);
         let database = self.server.get(&self.live()?)?;
         let mut made = lock(&self.made);
-        if made.struck.contains_key(fault) && self.bug != Bug::StrikesTwice {
-            return Err(Error::new(ErrorKind::Refused, "it has struck already"));
+        if made.injected.contains_key(fault) && self.bug != Bug::InjectsTwice {
+            return Err(Error::new(ErrorKind::Refused, "it is injected already"));
         }
         let mut releases = lock(&database.releases);
         let Some(release) = releases.get(place).cloned() else {
             return match self.bug {
-                Bug::StrikesAnybody | Bug::StrikesTwice => Ok(()),
+                Bug::InjectsIntoAnybody | Bug::InjectsTwice => Ok(()),
                 _ => Err(Error::new(ErrorKind::NotFound, "no such instance")),
             };
         };
-        if self.bug != Bug::StrikesNothing {
+        if self.bug != Bug::InjectsNothing {
             releases.remove(place);
         }
-        made.struck.insert(fault.clone(), release);
+        made.injected.insert(fault.clone(), release);
         Ok(())
     }
 
-    async fn heal(&self, _: &UpgradeContext, fault: &ServiceFault) -> Result<Outcome> {
-        if self.bug != Bug::HealsNothing {
+    async fn recover(&self, _: &UpgradeContext, fault: &ServiceFault) -> Result<Outcome> {
+        if self.bug != Bug::RecoversNothing {
             self.mend(fault)?;
         }
         Ok(Outcome::Done)

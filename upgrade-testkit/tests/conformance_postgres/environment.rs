@@ -147,7 +147,7 @@ impl EnvironmentFixture for Staging {
         Ok(Case::not_applicable("a database has no services"))
     }
 
-    async fn handed_over(&self) -> Result<Case<String>> {
+    async fn adopted(&self) -> Result<Case<String>> {
         Ok(Case::not_applicable("it makes all that it uses"))
     }
 }
@@ -221,7 +221,7 @@ impl EnvironmentFixture for RealSystem {
         Ok(Case::not_applicable("a database has no services"))
     }
 
-    async fn handed_over(&self) -> Result<Case<String>> {
+    async fn adopted(&self) -> Result<Case<String>> {
         let mut text = String::new();
         for database in &self.databases {
             text.push_str(&dump(&reaching(database), false).await?);

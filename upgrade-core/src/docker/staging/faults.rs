@@ -1,4 +1,4 @@
-//! Faults of containers, and how they are healed.
+//! Faults of containers, and how a service recovers from them.
 
 use std::process::{Command, Stdio};
 
@@ -14,7 +14,7 @@ const BALLAST: &str = ".upgrade-ballast";
 /// delayed, or they pass at a rate at which what is large takes long.
 const SLOW: [&str; 2] = ["netem delay 200ms", "tbf rate 256kbit burst 4kb latency 2s"];
 
-/// A fault that is not healed yet.
+/// A fault that was not recovered from yet.
 #[derive(Debug, Clone)]
 pub(super) struct Injected {
     fault: ServiceFault,
@@ -22,7 +22,7 @@ pub(super) struct Injected {
 }
 
 impl Staging {
-    /// Has a fault strike.
+    /// Injects a fault.
     pub(crate) async fn disturb(&self, fault: &ServiceFault) -> Result<()> {
         let mut state = self.state.lock().await;
         let (service, instance) = target(&state, fault)?;
@@ -31,17 +31,20 @@ impl Staging {
         if let Some(before) = before {
             return Err(Error::new(
                 ErrorKind::Refused,
-                format!("`{fault}` cannot strike: `{}` is not healed", before.fault),
+                format!(
+                    "`{fault}` cannot be injected: `{}` is not recovered from",
+                    before.fault
+                ),
             )
-            .with_hint("heal it first"));
+            .with_hint("recover from it first"));
         }
         if let Some(reason) = closed(&state.stack, &service, fault.kind) {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("`{fault}` cannot strike: {reason}"),
+                format!("`{fault}` cannot be injected: {reason}"),
             ));
         }
-        // Remembered first: what fails halfway is to be healed, too.
+        // Remembered first: what fails halfway is to be recovered from, too.
         state.faults.push(Injected {
             fault: fault.clone(),
             container: container.clone(),
@@ -85,7 +88,7 @@ impl Staging {
 
     /// Undoes a fault, and waits until its container is ready again. Does nothing if the fault was
     /// undone already or its container no longer exists.
-    pub(crate) async fn heal(&self, fault: &ServiceFault) -> Result<()> {
+    pub(crate) async fn recover(&self, fault: &ServiceFault) -> Result<()> {
         let mut state = self.state.lock().await;
         let Some(place) = state.faults.iter().position(|one| one.fault == *fault) else {
             return Ok(());
@@ -104,21 +107,21 @@ impl Staging {
 
     /// Undoes all faults, the last one first, also after one that could not be undone; the first
     /// error.
-    pub(crate) async fn heal_all(&self) -> Result<()> {
+    pub(crate) async fn recover_all(&self) -> Result<()> {
         let faults = self.state.lock().await.faults.clone();
         let mut result = Ok(());
         for injected in faults.iter().rev() {
-            result = result.and(self.heal(&injected.fault).await);
+            result = result.and(self.recover(&injected.fault).await);
         }
         result
     }
 
     /// Undoes all faults, before all services but one start anew. Those need not get ready again.
-    pub(crate) async fn heal_before_anew(&self, but: &str) -> Result<()> {
+    pub(crate) async fn recover_before_anew(&self, but: &str) -> Result<()> {
         let faults = self.state.lock().await.faults.clone();
         for injected in faults.iter().rev() {
             let service = &injected.fault.service;
-            let Err(error) = self.heal(&injected.fault).await else {
+            let Err(error) = self.recover(&injected.fault).await else {
                 continue;
             };
             if service == but {
@@ -245,7 +248,7 @@ fn on_each_interface(line: &str) -> String {
     format!("for i in /sys/class/net/eth*; do i=${{i##*/}}; {line} || exit 1; done")
 }
 
-/// Where each kind of fault can strike in a stack.
+/// Where each kind of fault can be injected in a stack.
 pub(crate) fn sites(stack: &Stack) -> Vec<Site> {
     let mut sites = Vec::new();
     for kind in FaultKind::ALL {
@@ -260,7 +263,7 @@ pub(crate) fn sites(stack: &Stack) -> Vec<Site> {
     sites
 }
 
-/// Why a fault cannot strike a service.
+/// Why a fault cannot be injected a service.
 fn closed(stack: &Stack, service: &Service, kind: FaultKind) -> Option<String> {
     if may_end(service) {
         return Some("it is a job, which ends when it is done".to_owned());

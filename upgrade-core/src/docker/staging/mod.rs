@@ -71,7 +71,7 @@ struct State {
     made: u32,
     instances: BTreeMap<String, Vec<Instance>>,
     ports: Ports,
-    /// The faults that are not healed yet.
+    /// The faults that were not recovered from yet.
     faults: Vec<Injected>,
 }
 

@@ -19,7 +19,7 @@ pub(super) const POLL_EVERY: Duration = Duration::from_millis(25);
 /// How long one probe may take.
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a container that can be asked nothing has to run.
-const SETTLES_IN: Duration = Duration::from_millis(500);
+const STARTS_IN: Duration = Duration::from_millis(500);
 /// How much of an answer is looked at; the status line is its beginning.
 const HEAD: usize = 64;
 
@@ -75,7 +75,7 @@ enum Probe<'a> {
     Tcp(Vec<u16>),
     Health(Vec<String>),
     Running,
-    Settled,
+    JustStarted,
 }
 
 impl Waiting<'_> {
@@ -160,8 +160,8 @@ impl Waiting<'_> {
         match self.choose(found) {
             Probe::Running => Ok(()),
             // One that fails at once has had the time to do so.
-            Probe::Settled if begun.elapsed() >= SETTLES_IN => Ok(()),
-            Probe::Settled => Err("it has only just started".to_owned()),
+            Probe::JustStarted if begun.elapsed() >= STARTS_IN => Ok(()),
+            Probe::JustStarted => Err("it has only just started".to_owned()),
             Probe::Health(test) => self.check_health(&test).await,
             Probe::Http(port, path) => {
                 let address = SocketAddr::new(address(found)?, port);
@@ -206,7 +206,7 @@ impl Waiting<'_> {
                     .filter(|(_, protocol)| *protocol == Protocol::Tcp);
                 let tcp: Vec<u16> = tcp.map(|(port, _)| *port).collect();
                 if tcp.is_empty() {
-                    Probe::Settled
+                    Probe::JustStarted
                 } else {
                     Probe::Tcp(tcp)
                 }

@@ -124,14 +124,14 @@ fn volumes(
         });
         names.collect()
     };
-    let spared = stack.services.get(but).map(mounted).unwrap_or_default();
+    let excluded = stack.services.get(but).map(mounted).unwrap_or_default();
     let mut volumes = BTreeMap::new();
     for (service, definition) in &stack.services {
         let Some(image) = images.get(service) else {
             continue;
         };
         for name in mounted(definition) {
-            if !spared.contains(&name) {
+            if !excluded.contains(&name) {
                 volumes.insert(name, image.clone());
             }
         }

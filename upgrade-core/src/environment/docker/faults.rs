@@ -19,34 +19,34 @@ impl ServiceFaults for DockerEnvironment {
         Ok(sites(&self.stack(release)?))
     }
 
-    async fn strike(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
+    async fn inject(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<()> {
         let running = self.running()?;
         let staging = &running.staging;
-        cx.bounded(&format!("have `{fault}` strike"), staging.disturb(fault))
+        cx.bounded(&format!("inject `{fault}`"), staging.disturb(fault))
             .await?
     }
 
-    async fn heal(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<Outcome> {
+    async fn recover(&self, cx: &UpgradeContext, fault: &ServiceFault) -> Result<Outcome> {
         let running = self.running()?;
         let staging = &running.staging;
-        let healed = uncancelled(cx)
-            .bounded(&format!("heal `{fault}`"), staging.heal(fault))
+        let recovered = uncancelled(cx)
+            .bounded(&format!("recover from `{fault}`"), staging.recover(fault))
             .await?;
-        came_up(healed)
+        came_up(recovered)
     }
 }
 
 impl DockerEnvironment {
-    /// Heals every fault that is not healed yet, also in a run that was cancelled: a container that
+    /// Recovers from every fault that is still injected, also in a run that was cancelled: a container that
     /// stays paused would be in the way of the rollback.
     ///
     /// # Errors
     /// What the engine refuses, and when a container does not get ready again.
-    pub async fn heal_all(&self, cx: &UpgradeContext) -> Result<()> {
+    pub async fn recover_all(&self, cx: &UpgradeContext) -> Result<()> {
         let running = self.running()?;
         let staging = &running.staging;
         uncancelled(cx)
-            .bounded("heal all faults", staging.heal_all())
+            .bounded("recover from all faults", staging.recover_all())
             .await?
     }
 }

@@ -27,7 +27,7 @@ impl Snapshots for DockerEnvironment {
         let (running, database) = (self.running()?, self.database_service());
         let staging = &running.staging;
         // A kept state is one without faults.
-        self.heal_all(cx).await?;
+        self.recover_all(cx).await?;
         // Frozen, nobody writes into a volume, and nobody comes back while the database is copied.
         let mut frozen = Frozen::none(staging);
         let freezing = cx.bounded(
@@ -52,8 +52,8 @@ impl Snapshots for DockerEnvironment {
     async fn restore(&self, cx: &UpgradeContext, label: &str) -> Result<()> {
         let running = self.running()?;
         let staging = &running.staging;
-        let healed = staging.heal_before_anew(self.database_service());
-        cx.bounded("heal all faults", healed).await??;
+        let recovered = staging.recover_before_anew(self.database_service());
+        cx.bounded("recover from all faults", recovered).await??;
         cx.bounded("put the services back", self.put_back(cx, label))
             .await?
     }

@@ -28,10 +28,10 @@ impl DatabaseFaults for PostgresEnvironment {
             return Err(Error::new(ErrorKind::Unsupported, message)
                 .with_hint("only a server that nobody else uses may be killed"));
         }
-        // Its session is none of those that are struck.
+        // Its session is none of those that the fault ends.
         drop(self.state(|state| state.lock_queue.take()));
         let live = self.database()?;
-        // What it makes wait has to be struck first.
+        // The fault comes first for what it makes wait.
         let holds = self.state(|state| state.holds.take());
         match fault {
             Fault::HoldSnapshot => {

@@ -62,7 +62,7 @@ struct State {
     admin: Option<PgConnection>,
     /// A session in the copy of a state, with the label of the state.
     past: Option<(String, PgConnection)>,
-    /// The session that keeps a snapshot open, until the next fault has struck.
+    /// The session that keeps a snapshot open, until the next fault was injected.
     holds: Option<PgConnection>,
 }
 

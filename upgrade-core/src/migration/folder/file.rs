@@ -82,7 +82,7 @@ impl Script {
     }
 
     /// Whether its statements are sent one by one. In a transaction, one text and its statements
-    /// one by one come to the same; so that a crash can strike between two, and an error has its
+    /// one by one come to the same; so that a crash can happen between two, and an error has its
     /// line, they go one by one.
     pub(crate) fn one_by_one(&self) -> bool {
         self.delivery == Delivery::PerStatement || self.transaction != TransactionMode::None

@@ -31,7 +31,7 @@ impl Draft<'_> {
         }
         for at in 0..all.len() {
             for (moment, victim) in self.points(at) {
-                self.strike(at, moment, victim);
+                self.crash_at(at, moment, victim);
             }
         }
     }
@@ -63,7 +63,7 @@ impl Draft<'_> {
         points
     }
 
-    fn strike(&mut self, at: usize, moment: Moment, victim: Victim) {
+    fn crash_at(&mut self, at: usize, moment: Moment, victim: Victim) {
         let all = &self.outline.migrations;
         let migration = all[at].id.clone();
         let (before, after) = (self.state(at), self.state(at + 1));
@@ -79,7 +79,7 @@ impl Draft<'_> {
         );
         self.push(
             Phase::Expand,
-            Action::Settle {
+            Action::JudgeCrash {
                 migration,
                 before,
                 after: after.clone(),

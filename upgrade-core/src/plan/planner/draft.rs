@@ -18,7 +18,7 @@ pub(super) struct Draft<'a> {
     pub(super) attempt: u32,
     scenario: Scenario,
     steps: Vec<Step>,
-    /// At how many places a fault could have struck.
+    /// At how many places a fault could have been injected.
     pub(super) places: u32,
     /// The moves of migrations that are monitored: whether up, and which one.
     monitored: BTreeSet<(bool, MigrationId)>,
@@ -75,7 +75,7 @@ impl<'a> Draft<'a> {
             from: outline.from.clone(),
             to: outline.to.clone(),
             rollback_within_ms: millis(outline.rollback_within),
-            spared: self.spared(),
+            excluded: self.excluded(),
             steps: self.steps,
         }
     }
@@ -125,8 +125,8 @@ impl<'a> Draft<'a> {
             | Action::Replace { .. }
             | Action::ReplaceFirst { .. }
             | Action::RollBack { .. }
-            | Action::Strike { .. }
-            | Action::Heal { .. }
+            | Action::InjectFault { .. }
+            | Action::Recover { .. }
             | Action::Validate => matches!(scenario, Scenario::Upgrade | Scenario::Rolling),
             Action::Write { .. } => scenario == Scenario::Rolling,
             _ => false,

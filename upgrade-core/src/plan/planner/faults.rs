@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::draft::Draft;
 use super::{Action, Scenario};
-use crate::fault::{Site, Spared};
+use crate::fault::{Excluded, Site};
 use crate::ids::Phase;
 use crate::plan::FaultOutline;
 
@@ -13,13 +13,13 @@ const LASTS_MS: u64 = 2_000;
 
 impl Draft<'_> {
     /// After a look at the system under way: perhaps a fault, and the same look again when it is
-    /// healed. What fails then and did not before, the fault has done.
+    /// recovered. What fails then and did not before, the fault has done.
     pub(super) fn disturb(&mut self, phase: Phase) {
         let Some(outline) = &self.outline.faults else {
             return;
         };
         let under_way = matches!(phase, Phase::Switch | Phase::Soak | Phase::Verify);
-        if self.attempt == 0 || !under_way || !strikes_in(self.scenario()) {
+        if self.attempt == 0 || !under_way || !has_faults(self.scenario()) {
             return;
         }
         self.places += 1;
@@ -27,28 +27,28 @@ impl Draft<'_> {
         let Some(fault) = outline.faults.draw_at(self.seed, self.places, &sites) else {
             return;
         };
-        let strike = Action::Strike {
+        let inject = Action::InjectFault {
             fault: fault.clone(),
             for_ms: LASTS_MS,
         };
-        self.push(phase, strike);
-        self.push(phase, Action::Heal { fault });
+        self.push(phase, inject);
+        self.push(phase, Action::Recover { fault });
         self.push(phase, Action::Validate);
     }
 
     /// What was not drawn, and why.
-    pub(super) fn spared(&self) -> Option<Spared> {
+    pub(super) fn excluded(&self) -> Option<Excluded> {
         let outline = self.outline.faults.as_ref()?;
-        strikes_in(self.scenario()).then(|| outline.faults.spared(&sites_of_both(outline)))
+        has_faults(self.scenario()).then(|| outline.faults.excluded(&sites_of_both(outline)))
     }
 }
 
 /// Whether services are replaced in it.
-fn strikes_in(scenario: Scenario) -> bool {
+fn has_faults(scenario: Scenario) -> bool {
     matches!(scenario, Scenario::Upgrade | Scenario::Rolling)
 }
 
-/// Where a fault can strike whichever release runs, since both run for a time: with as many
+/// Where a fault can be injected whichever release runs, since both run for a time: with as many
 /// containers as there always are, and closed where it is closed in one of them.
 fn sites_of_both(outline: &FaultOutline) -> Vec<Site> {
     let key = |site: &Site| (site.kind, site.service.clone());
@@ -90,16 +90,16 @@ mod tests {
         Faults::none().with(kind, 1.0).unwrap()
     }
 
-    fn struck(plan: &Plan) -> Vec<&ServiceFault> {
+    fn injected(plan: &Plan) -> Vec<&ServiceFault> {
         let all = plan.steps.iter().filter_map(|step| match &step.action {
-            Action::Strike { fault, .. } => Some(fault),
+            Action::InjectFault { fault, .. } => Some(fault),
             _ => None,
         });
         all.collect()
     }
 
     #[test]
-    fn each_fault_is_healed_and_looked_after_and_none_strikes_the_baseline() {
+    fn each_fault_is_recovered_from_and_observed_and_none_is_injected_before_the_baseline() {
         let sites = [Site::open(FaultKind::Pause, "api", 2)];
         let outline = outline(always(FaultKind::Pause), &sites, &sites);
         for scenario in [Scenario::Upgrade, Scenario::Rolling] {
@@ -108,17 +108,17 @@ mod tests {
             let places = steps
                 .iter()
                 .enumerate()
-                .filter(|(_, step)| matches!(step.action, Action::Strike { .. }));
+                .filter(|(_, step)| matches!(step.action, Action::InjectFault { .. }));
             assert!(places.clone().count() > 0, "{plan}");
             for (index, step) in places {
-                let Action::Strike { fault, .. } = &step.action else {
+                let Action::InjectFault { fault, .. } = &step.action else {
                     unreachable!()
                 };
                 assert_eq!(steps[index - 1].action, Action::Validate);
-                let heal = Action::Heal {
+                let recover = Action::Recover {
                     fault: fault.clone(),
                 };
-                assert_eq!(steps[index + 1].action, heal);
+                assert_eq!(steps[index + 1].action, recover);
                 assert_eq!(steps[index + 2].action, Action::Validate);
                 assert!(step.attempt > 0 && step.phase != Phase::Baseline);
             }
@@ -126,7 +126,7 @@ mod tests {
             assert_eq!(Plan::from_json(&json).unwrap(), plan);
         }
         let control = plan(&outline, Scenario::Control, 7).unwrap();
-        assert!(struck(&control).is_empty() && control.spared.is_none());
+        assert!(injected(&control).is_empty() && control.excluded.is_none());
     }
 
     #[test]
@@ -139,23 +139,27 @@ mod tests {
         let all = with(Faults::all(), 1);
         assert_eq!(all, with(Faults::all(), 1));
         let others: Vec<Plan> = (2..12).map(|seed| with(Faults::all(), seed)).collect();
-        assert!(others.iter().any(|other| struck(other) != struck(&all)));
+        assert!(others.iter().any(|other| injected(other) != injected(&all)));
 
         let off = Faults::all().without("kill").unwrap();
         let seed = (1..50).find(|seed| {
             let drawn = with(Faults::all(), *seed);
-            let kinds: Vec<FaultKind> = struck(&drawn).iter().map(|fault| fault.kind).collect();
+            let kinds: Vec<FaultKind> = injected(&drawn).iter().map(|fault| fault.kind).collect();
             kinds.contains(&FaultKind::Kill) && kinds.contains(&FaultKind::Pause)
         });
         let seed = seed.expect("one of fifty");
         let (drawn, without) = (with(Faults::all(), seed), with(off, seed));
         let pauses = |plan: &Plan| -> Vec<ServiceFault> {
-            let all = struck(plan).into_iter();
+            let all = injected(plan).into_iter();
             all.filter(|fault| fault.kind == FaultKind::Pause)
                 .cloned()
                 .collect()
         };
-        assert!(struck(&without).iter().all(|it| it.kind != FaultKind::Kill));
+        assert!(
+            injected(&without)
+                .iter()
+                .all(|it| it.kind != FaultKind::Kill)
+        );
         assert!(
             pauses(&drawn)
                 .iter()
@@ -168,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_both_releases_have_and_bear_is_struck() {
+    fn only_what_both_releases_have_and_bear_gets_a_fault() {
         let kill = |service| Site::open(FaultKind::Kill, service, 4);
         let from = [kill("api"), kill("old"), kill("db")];
         let to = [
@@ -183,7 +187,10 @@ mod tests {
         )
         .unwrap();
         let first = ServiceFault::new(FaultKind::Kill, "api");
-        assert!(struck(&plan).iter().all(|fault| **fault == first), "{plan}");
+        assert!(
+            injected(&plan).iter().all(|fault| **fault == first),
+            "{plan}"
+        );
         let text = plan.to_string();
         assert!(
             text.contains("kill db: not here, its data would go"),

@@ -2,7 +2,7 @@
 //!
 //! A [`Database`] is a name on a server. What destroys (drop, rename, terminate) is done only to
 //! databases that this library made, which their [`Marker`] proves, or that the user
-//! [adopted](Database::handed_over) by name, so that the library may change them.
+//! [adopted](Database::adopted) by name, so that the library may change them.
 
 mod copy;
 mod known;
@@ -10,7 +10,7 @@ mod leftovers;
 mod marker;
 mod obstacles;
 mod operation;
-pub(crate) mod settled;
+pub(crate) mod undoing;
 mod url;
 
 use std::fmt;
@@ -49,7 +49,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 pub struct Database {
     server: PgConnectOptions,
     name: String,
-    handed_over: bool,
+    adopted: bool,
     operation: Option<Arc<Operation>>,
 }
 
@@ -59,7 +59,7 @@ impl Database {
         Self {
             server: quiet(server.clone()),
             name: name.into(),
-            handed_over: false,
+            adopted: false,
             operation: None,
         }
     }
@@ -69,7 +69,7 @@ impl Database {
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] when the name that is confirmed is not its name.
-    pub fn handed_over(mut self, confirmed: &str) -> Result<Self> {
+    pub fn adopted(mut self, confirmed: &str) -> Result<Self> {
         if confirmed != self.name {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -80,7 +80,7 @@ impl Database {
             )
             .with_hint("confirm it by its own name"));
         }
-        self.handed_over = true;
+        self.adopted = true;
         Ok(self)
     }
 
@@ -94,7 +94,7 @@ impl Database {
         Self {
             server: self.server.clone(),
             name: name.into(),
-            handed_over: false,
+            adopted: false,
             operation: self.operation.clone(),
         }
     }
@@ -282,7 +282,7 @@ impl Database {
     pub(crate) async fn end_sessions(
         &self,
         admin: &mut PgConnection,
-        spared: &[i32],
+        excluded: &[i32],
     ) -> Result<i64> {
         sqlx::query_scalar(
             "select count(pg_catalog.pg_terminate_backend(pid)) \
@@ -291,7 +291,7 @@ impl Database {
                and usesysid is not null",
         )
         .bind(&self.name)
-        .bind(spared)
+        .bind(excluded)
         .fetch_one(admin)
         .await
         .map_err(|source| self.failed("end the sessions of", source))
@@ -301,10 +301,7 @@ impl Database {
     /// and, where it is [locked](Self::locked_for), unless the lock is held and it is the same
     /// database.
     pub(crate) async fn guard(&self, admin: &mut PgConnection, act: &str) -> Result<()> {
-        if self.handed_over
-            || self.marker(admin).await?.is_some()
-            || self.is_unfinished(admin).await?
-        {
+        if self.adopted || self.marker(admin).await?.is_some() || self.is_unfinished(admin).await? {
             return self.verify(admin).await;
         }
         Err(Error::new(
@@ -374,7 +371,7 @@ impl fmt::Debug for Database {
         f.debug_struct("Database")
             .field("name", &self.name)
             .field("server", &place(&self.server))
-            .field("handed_over", &self.handed_over)
+            .field("adopted", &self.adopted)
             .finish()
     }
 }
@@ -435,10 +432,10 @@ mod tests {
     fn handing_over_needs_the_name() {
         let database = Database::new(&PgConnectOptions::new_without_pgpass(), "orders");
         assert_eq!(
-            database.clone().handed_over("order").unwrap_err().kind(),
+            database.clone().adopted("order").unwrap_err().kind(),
             ErrorKind::Refused
         );
-        assert!(database.handed_over("orders").is_ok());
+        assert!(database.adopted("orders").is_ok());
     }
 
     #[test]

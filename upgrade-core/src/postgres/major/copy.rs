@@ -13,7 +13,7 @@ use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding::Finding;
 use crate::postgres::catalog::server_major;
-use crate::postgres::database::settled::settled;
+use crate::postgres::database::undoing::or_undone;
 use crate::postgres::database::{UNFINISHED_LIMIT, close};
 use crate::postgres::sql::quote_ident;
 use crate::postgres::{Database, Observer};
@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// [`go_back`](Self::go_back) opens it again, unless something was written to the new one that
 /// would be lost.
 ///
-/// The old database has to be made by this library or [adopted](Database::handed_over).
+/// The old database has to be made by this library or [adopted](Database::adopted).
 ///
 /// ```no_run
 /// # use upgrade_core::postgres::{Database, server::ServerBinaries};
@@ -165,7 +165,7 @@ impl LogicalCopy {
             let removed = this.remove_new().await;
             opened.and(removed)
         };
-        let (rows, tables, findings) = settled(cx, "copy the database", work, undo).await?;
+        let (rows, tables, findings) = or_undone(cx, "copy the database", work, undo).await?;
         Ok(Copied {
             database: self.new.database().clone(),
             rows,
@@ -321,7 +321,7 @@ impl LogicalCopy {
         let (this, at) = (self.clone(), cx.clone());
         let work = async move {
             let new = this.new.database();
-            let new = new.clone().handed_over(new.name())?;
+            let new = new.clone().adopted(new.name())?;
             // The copy got the setting that the owner of the old one had; another process may have
             // made it, so it is the only place where that is known.
             let mut admin = new.connect_maintenance().await?;
@@ -349,7 +349,7 @@ impl LogicalCopy {
         };
         let this = self.clone();
         let undo = async move { this.new.undo().await };
-        settled(cx, "return to the old database", work, undo).await
+        or_undone(cx, "return to the old database", work, undo).await
     }
 
     /// Drops what this run has made on the newer server. A database of the same name that somebody

@@ -180,14 +180,14 @@ pub(super) async fn merge<E>(
                 _ => {}
             }
         }
-        merged.settle(&group, lost, added, keyed);
+        merged.add_key(&group, lost, added, keyed);
         (old, new) = (Ok(old_now), Ok(new_now));
     }
 }
 
 impl Merged {
     /// Takes up what one key has lost and gained.
-    fn settle(&mut self, group: &Entry, mut lost: Surplus, mut added: Surplus, keyed: bool) {
+    fn add_key(&mut self, group: &Entry, mut lost: Surplus, mut added: Surplus, keyed: bool) {
         let changed = if keyed { lost.rows.min(added.rows) } else { 0 };
         self.changed += changed;
         self.lost += lost.rows - changed;

@@ -26,7 +26,7 @@ pub(in crate::runner) fn declared<'r>(
 }
 
 /// Judges differences from the state `with`, and notes which declarations were needed.
-pub(in crate::runner) async fn settle(
+pub(in crate::runner) async fn judge_differences(
     run: &mut Run<'_>,
     cx: &UpgradeContext,
     with: &str,

@@ -90,7 +90,7 @@ pub(in crate::runner) async fn compare(
             late_writes::compare(run, cx, step, with, &expected, &mut grounds).await?
         }
     };
-    let mut findings = declared::settle(run, cx, with, differences, &grounds).await?;
+    let mut findings = declared::judge_differences(run, cx, with, differences, &grounds).await?;
     let up = equal == Equal::SharedRows && step.phase != Phase::Rollback;
     if up && run.is_at_head() {
         findings.extend(declared::that_did_not_happen(run, step));

@@ -22,7 +22,7 @@ impl<'a> Act<'a> {
             | Action::ApplyAgain { migration }
             | Action::MergeLate { migration, .. }
             | Action::Crash { migration, .. }
-            | Action::Settle { migration, .. } => Some(Self::Up(migration)),
+            | Action::JudgeCrash { migration, .. } => Some(Self::Up(migration)),
             Action::Revert { migration } | Action::RevertAgain { migration } => {
                 Some(Self::Down(migration))
             }

@@ -17,7 +17,7 @@ use crate::runner::deadline::in_time;
 use crate::runner::run::{StepResult, verdict};
 use crate::runner::state::Run;
 
-/// A statement that ends sooner has no middle in which a crash could strike.
+/// A statement that ends sooner has no middle in which a crash could happen.
 const SHORTEST: Duration = Duration::from_millis(20);
 
 /// What crashes have left so far.
@@ -101,9 +101,9 @@ impl Crashes {
         &self.emptied
     }
 
-    /// Whether a crash can strike: the migration ends well when nothing crashes, and a statement
+    /// Whether a crash can happen: the migration ends well when nothing crashes, and a statement
     /// takes long enough to have a middle.
-    pub(in crate::runner) fn can_strike(&self, id: &MigrationId, moment: Moment) -> bool {
+    pub(in crate::runner) fn can_crash(&self, id: &MigrationId, moment: Moment) -> bool {
         match moment {
             Moment::WithinLongest => self.longest(id).is_some(),
             Moment::After(_) | Moment::WhileWaiting => self.laps.contains_key(id),
@@ -152,19 +152,19 @@ pub(in crate::runner) async fn crash(
     let crashing = cx.clone().with_crash(Arc::clone(&point));
     let mut applying = Box::pin(migration.apply(&crashing));
     let mut result = None;
-    let strike = async {
+    let crash = async {
         point.reached().await;
-        // It waits for nothing: the crash has to strike while the statement runs, so the time is
+        // It waits for nothing: the crash has to happen while the statement runs, so the time is
         // what is asked for.
         tokio::time::sleep(delay).await;
     };
     tokio::select! {
         biased;
         ended = &mut applying => result = Some(ended),
-        () = strike => {}
+        () = crash => {}
     }
-    let struck = result.is_none();
-    if struck {
+    let injected = result.is_none();
+    if injected {
         let fault = match victim {
             Victim::Session => Fault::TerminateSessions,
             Victim::Server => Fault::KillServer,
@@ -176,13 +176,13 @@ pub(in crate::runner) async fn crash(
             faults(run)?.inject(cx, fault).await?;
         } else {
             let faults = faults(run)?;
-            let striking = async {
-                let struck = faults.inject(cx, fault).await;
+            let injecting = async {
+                let injected = faults.inject(cx, fault).await;
                 point.resume();
-                struck
+                injected
             };
-            let (struck, ended) = tokio::join!(striking, applying);
-            struck?;
+            let (injected, ended) = tokio::join!(injecting, applying);
+            injected?;
             result = Some(ended);
         }
     }
@@ -192,7 +192,7 @@ pub(in crate::runner) async fn crash(
     }
     match result.map(in_time) {
         None => {}
-        Some(Err(_) | Ok(Outcome::Failed(_))) if struck => {}
+        Some(Err(_) | Ok(Outcome::Failed(_))) if injected => {}
         Some(Ok(Outcome::Failed(failure))) => findings.push(refused("up/failed", id, &failure)),
         Some(Err(error)) => return Err(error.with_context("migration", id)),
         Some(Ok(Outcome::Done | Outcome::NothingToDo)) => findings.push(Finding::note(
@@ -225,7 +225,7 @@ pub(in crate::runner) fn arrived(run: &mut Run<'_>, step: &Step) {
 
 /// Compares the record of the tool with what a crash has left, and keeps the state if it is one
 /// that no earlier crash of the migration has left.
-pub(in crate::runner) async fn settle(
+pub(in crate::runner) async fn judge_crash(
     run: &mut Run<'_>,
     cx: &UpgradeContext,
     id: &MigrationId,

@@ -148,12 +148,12 @@ pub(in crate::runner) async fn perform(
             moment,
             victim,
         } => crash::crash(run, cx, migration, *moment, *victim).await,
-        Action::Settle {
+        Action::JudgeCrash {
             migration,
             before,
             after,
             label,
-        } => crash::settle(run, cx, migration, (before, after), label).await,
+        } => crash::judge_crash(run, cx, migration, (before, after), label).await,
         Action::ApplyAgain { migration } => order::again(run, cx, migration, true).await,
         Action::RevertAgain { migration } => order::again(run, cx, migration, false).await,
         Action::MergeLate { migration, with } => order::merge_late(run, cx, migration, with).await,
@@ -199,10 +199,10 @@ pub(in crate::runner) async fn perform(
         Action::ReplaceFirst { count, .. } => {
             services::replace(run, cx, services::To::First(*count)).await
         }
-        Action::Strike { fault, for_ms } => {
-            service_faults::strike(run, cx, fault, Duration::from_millis(*for_ms)).await
+        Action::InjectFault { fault, for_ms } => {
+            service_faults::inject(run, cx, fault, Duration::from_millis(*for_ms)).await
         }
-        Action::Heal { fault } => service_faults::heal(run, cx, fault).await,
+        Action::Recover { fault } => service_faults::recover(run, cx, fault).await,
         Action::RollBack { strategy, applied } => {
             rollback::planned(run, cx, step, strategy, applied).await
         }

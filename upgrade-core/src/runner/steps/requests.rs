@@ -214,7 +214,7 @@ fn judged(
 ) -> Vec<Finding> {
     // What a fault costs is not the upgrade's; that an answer is wrong is never right.
     let fault = match action {
-        Action::Strike { fault, .. } | Action::Heal { fault } => Some(fault),
+        Action::InjectFault { fault, .. } | Action::Recover { fault } => Some(fault),
         _ => None,
     };
     let of = |count: u64, what: &str| {

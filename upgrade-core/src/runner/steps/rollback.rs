@@ -374,5 +374,5 @@ async fn excused(
         // What a down loses is declared with the down.
         grounds.extend(declared::declared(run, MadeBy::Down));
     }
-    declared::settle(run, cx, with, differences, &grounds).await
+    declared::judge_differences(run, cx, with, differences, &grounds).await
 }

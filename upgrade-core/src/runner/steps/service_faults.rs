@@ -21,29 +21,29 @@ use crate::validator::Verdict;
 /// What is remembered of faults.
 #[derive(Debug, Default)]
 pub(in crate::runner) struct Faults {
-    /// Those that are not healed yet.
+    /// Those that were not recovered from yet.
     there: Vec<ServiceFault>,
-    /// The last one that was healed, until the system has been looked at.
-    healed: Option<ServiceFault>,
+    /// The last one that was recovered from, until the system is observed.
+    recovered: Option<ServiceFault>,
 }
 
 impl Faults {
     /// Something else happens: what is wrong from now on need not be the last fault's.
     pub(in crate::runner) fn moved_on(&mut self) {
-        self.healed = None;
+        self.recovered = None;
     }
 }
 
-/// Has a fault strike, and lets users go on with it for a while.
-pub(in crate::runner) async fn strike(
+/// Injects a fault, and lets users go on with it for a while.
+pub(in crate::runner) async fn inject(
     run: &mut Run<'_>,
     cx: &UpgradeContext,
     fault: &ServiceFault,
     lasts: Duration,
 ) -> StepResult {
-    // What fails halfway is to be healed, too.
+    // what fails halfway is to be recovered from, too.
     run.faults.there.push(fault.clone());
-    service_faults(run)?.strike(cx, fault).await?;
+    service_faults(run)?.inject(cx, fault).await?;
     tokio::select! {
         () = tokio::time::sleep(lasts) => Ok(Verdict::Pass),
         () = cx.cancellation().cancelled() => {
@@ -57,15 +57,15 @@ fn service_faults<'r>(run: &'r Run<'_>) -> Result<&'r dyn ServiceFaults> {
 }
 
 /// Undoes a fault. A service that does not come back from it is a defect of the release.
-pub(in crate::runner) async fn heal(
+pub(in crate::runner) async fn recover(
     run: &mut Run<'_>,
     cx: &UpgradeContext,
     fault: &ServiceFault,
 ) -> StepResult {
-    match in_time(service_faults(run)?.heal(cx, fault).await)? {
+    match in_time(service_faults(run)?.recover(cx, fault).await)? {
         Outcome::Done | Outcome::NothingToDo => {
             run.faults.there.retain(|there| there != fault);
-            run.faults.healed = Some(fault.clone());
+            run.faults.recovered = Some(fault.clone());
             Ok(Verdict::Pass)
         }
         Outcome::Failed(failure) => {
@@ -81,21 +81,21 @@ pub(in crate::runner) async fn heal(
     }
 }
 
-/// Heals what an attempt that has ended leaves, as far as it can be: what cannot is put back with
+/// Recovers from what an attempt that has ended leaves, as far as it can be: what cannot is put back with
 /// the state, or removed.
-pub(in crate::runner) async fn heal_all(run: &mut Run<'_>, cx: &UpgradeContext) {
-    run.faults.healed = None;
+pub(in crate::runner) async fn recover_all(run: &mut Run<'_>, cx: &UpgradeContext) {
+    run.faults.recovered = None;
     for fault in std::mem::take(&mut run.faults.there).iter().rev() {
-        // A cancelled run heals as well: what is rolled back next has to work.
+        // A cancelled run recovers as well: what is rolled back next has to work.
         let cx = run
             .context(cx, cx.phase(), Duration::from_secs(60))
             .with_cancellation(CancellationToken::new());
-        let healing = async {
-            let healed = service_faults(run)?.heal(&cx, fault).await?;
-            healed.into_result()
+        let recovering = async {
+            let recovered = service_faults(run)?.recover(&cx, fault).await?;
+            recovered.into_result()
         };
-        if let Err(error) = within_reach(&cx, "recover from a fault", healing).await {
-            tracing::warn!(%fault, ?error, "a fault is not healed");
+        if let Err(error) = within_reach(&cx, "recover from a fault", recovering).await {
+            tracing::warn!(%fault, ?error, "a fault was not recovered from");
         }
     }
 }
@@ -107,7 +107,7 @@ pub(in crate::runner) fn judge(
     step: &Step,
     verdict: &StepResult,
 ) {
-    let Some(fault) = run.faults.healed.take() else {
+    let Some(fault) = run.faults.recovered.take() else {
         return;
     };
     let looks = |id| {
@@ -126,7 +126,7 @@ pub(in crate::runner) fn judge(
         let count = weighed.filter(Finding::fails).count();
         if count > 0 {
             let message = format!(
-                "{count} things are wrong since `{fault}` was healed, and were not before it struck"
+                "{count} things are wrong since `{fault}` was recovered from, and were not before it was injected"
             );
             cx.notice(Finding::error(
                 "service/not-recovered",

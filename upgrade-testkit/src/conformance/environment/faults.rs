@@ -25,8 +25,8 @@ pub async fn terminated_sessions_release_what_they_hold(
             NONE
         );
         let hold = clause.fixture("hold", fixture.hold(cx).await)?;
-        let struck = faults.inject(cx, Fault::TerminateSessions).await;
-        clause.ok("`inject`", struck)?;
+        let injected = faults.inject(cx, Fault::TerminateSessions).await;
+        clause.ok("`inject`", injected)?;
         let read = read_in_time(clause, environment, cx, "every session is terminated").await;
         drop(hold);
         read?;
@@ -71,9 +71,9 @@ pub async fn a_killed_process_is_waited_for(fixture: &dyn EnvironmentFixture) ->
     prepared(clause, fixture, async |environment, cx| {
         let faults = facet!(clause, that_supports(environment, Fault::KillProcess), NONE);
         let hold = clause.fixture("hold", fixture.hold(cx).await)?;
-        let mut struck = faults.inject(cx, Fault::KillProcess);
+        let mut injected = faults.inject(cx, Fault::KillProcess);
         // Long enough for one that does not wait to show it.
-        if let Ok(early) = timeout(DEADLINE, &mut struck).await {
+        if let Ok(early) = timeout(DEADLINE, &mut injected).await {
             drop(hold);
             clause.ok("`inject`", early)?;
             return Err(clause.failed(
@@ -82,13 +82,13 @@ pub async fn a_killed_process_is_waited_for(fixture: &dyn EnvironmentFixture) ->
             ));
         }
         drop(hold);
-        let Ok(struck) = timeout(MARGIN, struck).await else {
+        let Ok(injected) = timeout(MARGIN, injected).await else {
             return Err(clause.failed(
                 format!("`inject` returns within {MARGIN:?} of the end of the session"),
                 "it still waits",
             ));
         };
-        clause.ok("`inject`", struck)?;
+        clause.ok("`inject`", injected)?;
         clause.holds()
     })
     .await

@@ -113,7 +113,7 @@ pub trait EnvironmentFixture: Send + Sync {
     ///
     /// # Errors
     /// Any; the clause fails with it.
-    async fn handed_over(&self) -> Result<Case<String>>;
+    async fn adopted(&self) -> Result<Case<String>>;
 }
 
 /// The one list of the clauses of `Environment`, handed to the macro that is named first.
@@ -165,9 +165,9 @@ macro_rules! for_each_environment_clause {
             a_killed_server_answers_where_it_did: "server faults",
             a_killed_server_keeps_what_was_committed: "server faults",
             fault_sites_are_known_beforehand: "service faults",
-            a_fault_is_there_until_it_is_healed: "service faults",
-            a_fault_that_cannot_strike_is_refused: "service faults",
-            a_restore_heals: "service faults",
+            a_fault_lasts_until_it_is_recovered_from: "service faults",
+            a_fault_that_cannot_be_injected_is_refused: "service faults",
+            a_restore_recovers: "service faults",
             a_session_monitor_holds_nothing: "session monitor",
             monitoring_again_begins_anew: "session monitor",
             nothing_is_left_in_sessions_without_a_change: "session monitor",
@@ -181,7 +181,7 @@ macro_rules! for_each_environment_clause {
             teardown_without_prepare_is_ok: "required",
             teardown_twice_is_ok: "required",
             teardown_ignores_cancellation: "required",
-            what_was_handed_over_is_left_as_it_is: "fixture: handed_over",
+            what_was_adopted_is_left_as_it_is: "fixture: adopted",
             a_wait_ends_at_the_deadline: "required",
             cancellation_ends_a_call: "required",
         }

@@ -12,7 +12,7 @@ const NONE: &str = "it has no faults of services";
 const NOBODY: &str = "no service can be killed";
 const LABEL: &str = "before a fault";
 
-/// Where faults can strike is known before `prepare`, and no other release is known.
+/// Where faults can be injected is known before `prepare`, and no other release is known.
 ///
 /// # Errors
 /// When the clause does not hold.
@@ -43,12 +43,14 @@ pub async fn fault_sites_are_known_beforehand(fixture: &dyn EnvironmentFixture) 
     .await
 }
 
-/// A service that is killed does not answer until it is healed, and then it answers as before.
+/// A service that is killed does not answer until it recovers, and then it answers as before.
 ///
 /// # Errors
 /// When the clause does not hold.
-pub async fn a_fault_is_there_until_it_is_healed(fixture: &dyn EnvironmentFixture) -> ClauseResult {
-    let clause = Clause("a_fault_is_there_until_it_is_healed");
+pub async fn a_fault_lasts_until_it_is_recovered_from(
+    fixture: &dyn EnvironmentFixture,
+) -> ClauseResult {
+    let clause = Clause("a_fault_lasts_until_it_is_recovered_from");
     prepared(clause, fixture, async |environment, cx| {
         let faults = facet!(clause, environment.service_faults(), NONE);
         let kills = given!(kills(clause, faults, cx)?);
@@ -56,17 +58,17 @@ pub async fn a_fault_is_there_until_it_is_healed(fixture: &dyn EnvironmentFixtur
         let state = clause.fixture("state", fixture.state(cx).await)?;
         let mut seen = false;
         for fault in &kills {
-            strike(clause, faults, cx, fault).await?;
+            inject(clause, faults, cx, fault).await?;
             seen |= match fixture.releases(cx).await {
                 Ok(Case::Given(found)) => found.len() < before.len(),
                 // It is so much there that nobody can be asked.
                 _ => true,
             };
             clause.done(
-                &format!("`heal` of `{fault}`"),
-                faults.heal(cx, fault).await,
+                &format!("`recover` of `{fault}`"),
+                faults.recover(cx, fault).await,
             )?;
-            answers(clause, fixture, cx, &before, "healed").await?;
+            answers(clause, fixture, cx, &before, "recovered").await?;
         }
         clause.that(
             seen,
@@ -80,15 +82,15 @@ pub async fn a_fault_is_there_until_it_is_healed(fixture: &dyn EnvironmentFixtur
     .await
 }
 
-/// A fault of a container that is not there is not found, one where it cannot strike is
+/// A fault of a container that is not there is not found, one where it cannot be injected is
 /// unsupported, and a second one of the same container is refused.
 ///
 /// # Errors
 /// When the clause does not hold.
-pub async fn a_fault_that_cannot_strike_is_refused(
+pub async fn a_fault_that_cannot_be_injected_is_refused(
     fixture: &dyn EnvironmentFixture,
 ) -> ClauseResult {
-    let clause = Clause("a_fault_that_cannot_strike_is_refused");
+    let clause = Clause("a_fault_that_cannot_be_injected_is_refused");
     prepared(clause, fixture, async |environment, cx| {
         let faults = facet!(clause, environment.service_faults(), NONE);
         let kills = given!(kills(clause, faults, cx)?);
@@ -97,38 +99,38 @@ pub async fn a_fault_that_cannot_strike_is_refused(
         for fault in &kills {
             let most = replicas(&fault.service).map_or(0, |site| site.replicas);
             let nobody = fault.clone().of_replica(most + 1);
-            let struck = faults.strike(cx, &nobody).await;
+            let injected = faults.inject(cx, &nobody).await;
             clause.kind(
-                &format!("`strike` of `{nobody}`"),
-                struck,
+                &format!("`inject` of `{nobody}`"),
+                injected,
                 &[ErrorKind::NotFound],
             )?;
         }
         for site in sites.iter().filter(|site| site.closed.is_some()) {
             let fault = ServiceFault::new(site.kind, &site.service);
-            let struck = faults.strike(cx, &fault).await;
-            let call = format!("`strike` of `{fault}`, which is closed");
-            clause.kind(&call, struck, &[ErrorKind::Unsupported])?;
+            let injected = faults.inject(cx, &fault).await;
+            let call = format!("`inject` of `{fault}`, which is closed");
+            clause.kind(&call, injected, &[ErrorKind::Unsupported])?;
         }
         let Some(fault) = kills.first() else {
             return clause.not_applicable(NOBODY);
         };
-        strike(clause, faults, cx, fault).await?;
-        let again = faults.strike(cx, fault).await;
-        let healed = faults.heal(cx, fault).await;
-        clause.kind("a second `strike`", again, &[ErrorKind::Refused])?;
-        clause.done("`heal`", healed)?;
+        inject(clause, faults, cx, fault).await?;
+        let again = faults.inject(cx, fault).await;
+        let recovered = faults.recover(cx, fault).await;
+        clause.kind("a second `inject`", again, &[ErrorKind::Refused])?;
+        clause.done("`recover`", recovered)?;
         clause.holds()
     })
     .await
 }
 
-/// A restore heals what is not healed.
+/// A restore recovers from what is still injected.
 ///
 /// # Errors
 /// When the clause does not hold.
-pub async fn a_restore_heals(fixture: &dyn EnvironmentFixture) -> ClauseResult {
-    let clause = Clause("a_restore_heals");
+pub async fn a_restore_recovers(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("a_restore_recovers");
     prepared(clause, fixture, async |environment, cx| {
         let snapshots = facet!(clause, environment.snapshots(), "it has no snapshots");
         let faults = facet!(clause, environment.service_faults(), NONE);
@@ -136,7 +138,7 @@ pub async fn a_restore_heals(fixture: &dyn EnvironmentFixture) -> ClauseResult {
         let before = given!(clause.fixture("releases", fixture.releases(cx).await)?);
         clause.ok("`take`", snapshots.take(cx, LABEL).await)?;
         for fault in &kills {
-            strike(clause, faults, cx, fault).await?;
+            inject(clause, faults, cx, fault).await?;
         }
         clause.ok("`restore`", snapshots.restore(cx, LABEL).await)?;
         let cx = cx.clone().with_endpoints(environment.endpoints());
@@ -165,14 +167,14 @@ fn kills(
     })
 }
 
-async fn strike(
+async fn inject(
     clause: Clause,
     faults: &dyn ServiceFaults,
     cx: &UpgradeContext,
     fault: &ServiceFault,
 ) -> Result<(), ClauseFailed> {
-    let struck = faults.strike(cx, fault).await;
-    clause.ok(&format!("`strike` of `{fault}`"), struck)
+    let injected = faults.inject(cx, fault).await;
+    clause.ok(&format!("`inject` of `{fault}`"), injected)
 }
 
 /// Whether as many instances answer as before.

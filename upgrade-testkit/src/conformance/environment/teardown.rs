@@ -52,13 +52,11 @@ pub async fn teardown_ignores_cancellation(fixture: &dyn EnvironmentFixture) -> 
 ///
 /// # Errors
 /// When the clause does not hold.
-pub async fn what_was_handed_over_is_left_as_it_is(
-    fixture: &dyn EnvironmentFixture,
-) -> ClauseResult {
-    let clause = Clause("what_was_handed_over_is_left_as_it_is");
-    let before = given!(clause.fixture("handed_over", fixture.handed_over().await)?);
+pub async fn what_was_adopted_is_left_as_it_is(fixture: &dyn EnvironmentFixture) -> ClauseResult {
+    let clause = Clause("what_was_adopted_is_left_as_it_is");
+    let before = given!(clause.fixture("adopted", fixture.adopted().await)?);
     left_by(clause, fixture, UpgradeContext::clone).await?;
-    let after = given!(clause.fixture("handed_over", fixture.handed_over().await)?);
+    let after = given!(clause.fixture("adopted", fixture.adopted().await)?);
     clause.same_text("what the user provided", &before, &after)?;
     clause.holds()
 }

@@ -182,19 +182,15 @@ impl Cache {
     }
 
     /// Removes templates, least recently used first, until all together take at most `limit`
-    /// bytes. Those that somebody builds or copies stay, and the one of `spare` stays. What dead
+    /// bytes. Those that somebody builds or copies stay, and the one of `but` stays. What dead
     /// builds left goes in any case. Answers with the hashes that were removed.
-    pub(super) fn enforce(
-        &self,
-        limit: u64,
-        spare: Option<&str>,
-    ) -> Result<Vec<String>, PoolError> {
+    pub(super) fn enforce(&self, limit: u64, but: Option<&str>) -> Result<Vec<String>, PoolError> {
         let mut entries = self.entries()?;
         let mut total: u64 = entries.iter().map(|entry| entry.bytes).sum();
         entries.sort_by(|a, b| (a.used, &a.hash).cmp(&(b.used, &b.hash)));
         let mut removed = Vec::new();
         for entry in entries {
-            let too_much = total > limit && spare != Some(entry.hash.as_str());
+            let too_much = total > limit && but != Some(entry.hash.as_str());
             if entry.complete && !too_much {
                 continue;
             }

@@ -64,7 +64,7 @@ fn a_new_an_empty_and_an_untagged_cache_of_ours_are_taken() {
 }
 
 #[test]
-fn the_least_recently_used_go_first_and_the_spared_one_stays() {
+fn the_least_recently_used_go_first_and_the_excluded_one_stays() {
     let (_folder, cache) = cache();
     for (c, ago) in [('a', 30), ('b', 300), ('c', 100), ('d', 3000)] {
         put(&cache, &hash(c), ago);

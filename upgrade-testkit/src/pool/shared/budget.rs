@@ -4,8 +4,8 @@ use std::fmt;
 
 use sqlx::postgres::PgConnection;
 
-use super::super::clerk::SESSIONS_SHARED;
 use super::super::error::PoolError;
+use super::super::worker::SESSIONS_SHARED;
 
 /// The fewest connections that are left beside those of tests: to people, to services, to the pool
 /// itself.

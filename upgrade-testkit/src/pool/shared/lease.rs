@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnection;
 
-use super::super::clerk::lock;
 use super::super::error::PoolError;
+use super::super::worker::lock;
 use super::budget::BudgetFacts;
 
 /// The first half of the lock of a slot: "upgr".

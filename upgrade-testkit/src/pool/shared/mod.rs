@@ -25,12 +25,12 @@ use upgrade_core::postgres::container::{ContainerOptions, ContainerServer};
 use upgrade_core::postgres::database::{Database, MAINTENANCE, Marker, MarkerKind};
 use upgrade_core::postgres::server::OLDEST_MAJOR;
 
-use super::clerk::{AtEnd, Clerk};
 use super::error::PoolError;
 use super::hand_out::{Host, KeepRule, TestDatabase};
 use super::options::PoolOptions;
 use super::registry::{Handle, Registry};
 use super::template::Making;
+use super::worker::{AtEnd, Worker};
 pub use budget::BudgetFacts;
 use lease::Owner;
 pub(super) use lease::lease_key;
@@ -58,8 +58,8 @@ static HOSTS: Registry<SharedHost> = Registry::new();
 
 /// The connections of this process to a shared server, and its locks there.
 pub(super) struct SharedHost {
-    // Fields are dropped in this order: the clerk's last drops come before the leases end.
-    clerk: Clerk,
+    // Fields are dropped in this order: the worker's last drops come before the leases end.
+    worker: Worker,
     owner: Arc<Owner>,
     server: Database,
     facts: Facts,
@@ -188,9 +188,9 @@ impl SharedHost {
         let server =
             Database::from_url(url).map_err(PoolError::database("read the URL of the server"))?;
         let server = server.sibling(MAINTENANCE);
-        let clerk = Clerk::start(server.clone(), AtEnd::Drop(END_LIMIT))?;
+        let worker = Worker::start(server.clone(), AtEnd::Drop(END_LIMIT))?;
         let (place, per_test) = (place(&server), options.connections_per_test);
-        let (job_server, job_desk) = (server.clone(), Arc::clone(clerk.desk()));
+        let (job_server, job_handle) = (server.clone(), Arc::clone(worker.handle()));
         let within = options.slot_deadline;
         let job = async move {
             let (mut session, budget) = let_in(&job_server, &place, per_test, within).await?;
@@ -202,14 +202,14 @@ impl SharedHost {
                 .map_err(PoolError::database("prepare the session of the leases"))?;
             Ok((facts, budget, Arc::new(Owner::new(place, session))))
         };
-        let (facts, budget, owner) = clerk.run(job).await?;
-        clerk.desk().spawn(async move {
-            if let Err(error) = sweep::sweep_all(&job_desk).await {
+        let (facts, budget, owner) = worker.run(job).await?;
+        worker.handle().spawn(async move {
+            if let Err(error) = sweep::sweep_all(&job_handle).await {
                 tracing::warn!(%error, "cannot sweep the server of the test databases");
             }
         });
         Ok(Self {
-            clerk,
+            worker,
             owner,
             server,
             facts,
@@ -269,11 +269,11 @@ impl SharedHost {
                 }
             }
         };
-        this.clerk.run(job).await
+        this.worker.run(job).await
     }
 
     async fn make_leased(&self, making: &Making) -> Result<Database, PoolError> {
-        let mut admin = self.clerk.desk().admin().await?;
+        let mut admin = self.worker.handle().admin().await?;
         let mut n = 1;
         loop {
             let name = making.name(n);
@@ -300,14 +300,14 @@ impl SharedHost {
     /// Ends a test's use of a database, in the background: its sessions, its slot, its lease, and
     /// later the database itself unless it is kept.
     pub(super) fn release(&self, database: &Database, slot: Option<u32>, kept: bool) {
-        let (owner, desk, database) = (
+        let (owner, handle, database) = (
             Arc::clone(&self.owner),
-            Arc::clone(self.clerk.desk()),
+            Arc::clone(self.worker.handle()),
             database.clone(),
         );
-        self.clerk.desk().spawn(async move {
+        self.worker.handle().spawn(async move {
             let released = async {
-                let mut admin = desk.admin().await?;
+                let mut admin = handle.admin().await?;
                 // What the test left open still counts against the connections of the server.
                 database
                     .terminate_sessions(&mut admin, Duration::from_secs(2))
@@ -324,7 +324,7 @@ impl SharedHost {
                 tracing::debug!(database = database.name(), %error, "a test database was not released in order");
             }
             if !kept {
-                desk.discard(database);
+                handle.discard(database);
             }
         });
     }
@@ -335,11 +335,11 @@ impl SharedHost {
         database: &Database,
         keep_for: Duration,
     ) -> Result<SystemTime, PoolError> {
-        let (desk, database) = (Arc::clone(self.clerk.desk()), database.clone());
+        let (handle, database) = (Arc::clone(self.worker.handle()), database.clone());
         let until = SystemTime::now() + keep_for;
-        self.clerk
+        self.worker
             .run(async move {
-                let mut admin = desk.admin().await?;
+                let mut admin = handle.admin().await?;
                 mark_kept(&mut admin, &database, until).await?;
                 admin.give_back();
                 Ok(until)
@@ -355,7 +355,7 @@ impl SharedHost {
         keep_for: Duration,
     ) {
         let (host, database) = (this.clone(), database.clone());
-        this.clerk.desk().spawn(async move {
+        this.worker.handle().spawn(async move {
             let kept = host.keep(&database, keep_for).await;
             if let Err(error) = &kept {
                 tracing::warn!(database = database.name(), %error, "cannot keep a test database");
@@ -366,17 +366,17 @@ impl SharedHost {
 
     /// Drops at most `limit` databases whose owner is dead.
     pub(super) async fn sweep(&self, limit: usize) -> Result<Swept, PoolError> {
-        let desk = Arc::clone(self.clerk.desk());
-        self.clerk
-            .run(async move { sweep::sweep(&desk, Reach::Abandoned, limit).await })
+        let handle = Arc::clone(self.worker.handle());
+        self.worker
+            .run(async move { sweep::sweep(&handle, Reach::Abandoned, limit).await })
             .await
     }
 
     /// Drops all templates and kept databases that nobody uses.
     pub(super) async fn clean(&self) -> Result<Swept, PoolError> {
-        let desk = Arc::clone(self.clerk.desk());
-        self.clerk
-            .run(async move { sweep::sweep(&desk, Reach::Everything, usize::MAX).await })
+        let handle = Arc::clone(self.worker.handle());
+        self.worker
+            .run(async move { sweep::sweep(&handle, Reach::Everything, usize::MAX).await })
             .await
     }
 

@@ -9,8 +9,8 @@ use upgrade_core::lease::kept_until;
 use upgrade_core::postgres::database::{Database, Marker, UNFINISHED_LIMIT};
 use upgrade_core::postgres::sql::quote_ident;
 
-use super::super::clerk::Desk;
 use super::super::error::PoolError;
+use super::super::worker::WorkerHandle;
 use super::lease::lease_key;
 use super::{TEMPLATE_PREFIX, TEST_PREFIX};
 
@@ -82,9 +82,14 @@ impl Listed {
 
 /// Drops every database whose owner is dead, a few at a time, for as long as this process has
 /// something else to do: the next process drops the rest.
-pub(super) async fn sweep_all(desk: &Arc<Desk>) -> Result<(), PoolError> {
-    while !desk.is_ending() {
-        if sweep(desk, Reach::Abandoned, AT_ONCE).await?.dropped.len() < AT_ONCE {
+pub(super) async fn sweep_all(handle: &Arc<WorkerHandle>) -> Result<(), PoolError> {
+    while !handle.is_ending() {
+        if sweep(handle, Reach::Abandoned, AT_ONCE)
+            .await?
+            .dropped
+            .len()
+            < AT_ONCE
+        {
             break;
         }
     }
@@ -93,11 +98,11 @@ pub(super) async fn sweep_all(desk: &Arc<Desk>) -> Result<(), PoolError> {
 
 /// Drops at most `limit` databases whose owner is dead.
 pub(super) async fn sweep(
-    desk: &Arc<Desk>,
+    handle: &Arc<WorkerHandle>,
     reach: Reach,
     limit: usize,
 ) -> Result<Swept, PoolError> {
-    let mut admin = desk.admin().await?;
+    let mut admin = handle.admin().await?;
     let listed: Vec<(String, Option<String>, bool, bool)> = sqlx::query_as(
         "select datname::text, shobj_description(oid, 'pg_database'), \
          datconnlimit = $1, datistemplate \
@@ -126,13 +131,13 @@ pub(super) async fn sweep(
             continue;
         }
         // One at a time: a job of a test comes in between.
-        let mut admin = desk.admin().await?;
+        let mut admin = handle.admin().await?;
         if !try_lock(&mut admin, &lock).await? {
             admin.give_back();
             swept.left += 1;
             continue;
         }
-        let target = desk.server().sibling(&*database.name);
+        let target = handle.server().sibling(&*database.name);
         let dropped = drop_whole(&mut admin, &target, database.is_template).await;
         unlock(&mut admin, &lock).await?;
         admin.give_back();

@@ -8,10 +8,10 @@ use sqlx::postgres::PgConnection;
 use upgrade_core::BoxError;
 use upgrade_core::postgres::database::{Database, Marker, MarkerKind};
 
-use super::super::clerk::{Admin, Desk};
 use super::super::error::PoolError;
-use super::super::local::{settle, short, shut};
+use super::super::local::{short, shut, vacuum};
 use super::super::strategy::{self, StrategyChoice};
+use super::super::worker::{Admin, WorkerHandle};
 use super::sweep::{drop_whole, try_lock};
 use super::{SharedHost, TEMPLATE_PREFIX, place};
 
@@ -29,7 +29,7 @@ enum Found {
 /// A template that is being built. If nobody waits for it any more (a deadline, a panic of the
 /// closure), it is dropped.
 struct Half {
-    desk: Arc<Desk>,
+    handle: Arc<WorkerHandle>,
     held: Option<(Admin, Database)>,
 }
 
@@ -38,7 +38,7 @@ impl Drop for Half {
         let Some((mut admin, database)) = self.held.take() else {
             return;
         };
-        self.desk.spawn(async move {
+        self.handle.spawn(async move {
             if let Err(error) = drop_whole(&mut admin, &database, false).await {
                 tracing::debug!(%error, "half a template is left to the next build");
             }
@@ -62,21 +62,21 @@ impl SharedHost {
         // Half of the hash is unique enough, and the whole does not fit.
         let name = format!("{TEMPLATE_PREFIX}{}", &hash[..32]);
         let database = self.database(&name);
-        let desk = Arc::clone(self.clerk.desk());
+        let handle = Arc::clone(self.worker.handle());
         let found = self
-            .clerk
-            .run(find(desk, database.clone(), hash.to_owned(), within))
+            .worker
+            .run(find(handle, database.clone(), hash.to_owned(), within))
             .await?;
         let mut half = match found {
             Found::Complete(choice) => return Ok((name, choice)),
             Found::Missing(admin) => Half {
-                desk: Arc::clone(self.clerk.desk()),
+                handle: Arc::clone(self.worker.handle()),
                 held: Some((admin, database.clone())),
             },
         };
         let start = Instant::now();
         let built = match build(database.clone()).await {
-            Ok(()) => settle(&database).await,
+            Ok(()) => vacuum(&database).await,
             Err(source) => Err(PoolError::BuildFailed {
                 hash: short(hash),
                 source: source.into(),
@@ -99,20 +99,20 @@ impl SharedHost {
             drop(admin);
             finished
         };
-        Ok((name, self.clerk.run(job).await?))
+        Ok((name, self.worker.run(job).await?))
     }
 }
 
 /// Looks for the template, and takes its lock if it is missing.
 async fn find(
-    desk: Arc<Desk>,
+    handle: Arc<WorkerHandle>,
     database: Database,
     hash: String,
     within: Duration,
 ) -> Result<Found, PoolError> {
     let start = Instant::now();
     let mut admin = loop {
-        let mut admin = desk.admin().await?;
+        let mut admin = handle.admin().await?;
         if let Some(choice) = complete(&mut admin, &database).await? {
             admin.give_back();
             return Ok(Found::Complete(choice));

@@ -16,7 +16,7 @@ const UNDO_WITHIN: Duration = Duration::from_secs(8);
 /// runs to its end, in a separate task.
 ///
 /// What `undo` fails with comes first in the error: it is what a person has to mend.
-pub(crate) async fn settled<T: Send + 'static>(
+pub(crate) async fn or_undone<T: Send + 'static>(
     cx: &UpgradeContext,
     what: &'static str,
     work: impl Future<Output = Result<T>> + Send + 'static,

@@ -2,7 +2,7 @@
 //!
 //! Every test has its own runtime, and a connection lives and dies with the runtime that opened
 //! it. What outlives a test (leases, connections for making and dropping databases) therefore
-//! lives on the clerk's runtime; a test sends it work and waits for the answer. Dropping a test
+//! lives on the worker's runtime; a test sends it work and waits for the answer. Dropping a test
 //! database needs no runtime for the same reason.
 
 use std::collections::VecDeque;
@@ -32,7 +32,7 @@ pub(super) const SESSIONS_SHARED: u32 = 1;
 /// costs every test on the server a checkpoint, and every waiting database costs its size.
 const WAITING_LIMIT: usize = 16;
 
-/// What happens, when the clerk ends, to released databases that still wait.
+/// What happens, when the worker ends, to released databases that still wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AtEnd {
     /// Nothing: the server goes with them.
@@ -43,16 +43,16 @@ pub(super) enum AtEnd {
 
 /// The thread. Dropping it ends the thread.
 #[derive(Debug)]
-pub(super) struct Clerk {
-    desk: Arc<Desk>,
+pub(super) struct Worker {
+    handle: Arc<WorkerHandle>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the jobs of a clerk share.
-pub(super) struct Desk {
+/// What the jobs of a worker share.
+pub(super) struct WorkerHandle {
     server: Database,
-    handle: Handle,
+    runtime: Handle,
     idle: Mutex<Vec<PgConnection>>,
     /// How many jobs may have a maintenance session at once.
     sessions: Arc<Semaphore>,
@@ -65,15 +65,15 @@ pub(super) struct Desk {
     job_done: Notify,
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for WorkerHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk")
+        f.debug_struct("WorkerHandle")
             .field("server", &self.server)
             .finish_non_exhaustive()
     }
 }
 
-impl Clerk {
+impl Worker {
     /// Starts the thread for a server, which `server` names through any of its databases.
     pub(super) fn start(server: Database, at_end: AtEnd) -> Result<Self, PoolError> {
         let failed = |source: std::io::Error| PoolError::Worker {
@@ -84,9 +84,9 @@ impl Clerk {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let desk = Arc::new(Desk {
+        let handle = Arc::new(WorkerHandle {
             server,
-            handle: runtime.handle().clone(),
+            runtime: runtime.handle().clone(),
             idle: Mutex::default(),
             sessions: Arc::new(Semaphore::new(match at_end {
                 AtEnd::Leave => SESSIONS_ALONE,
@@ -100,7 +100,7 @@ impl Clerk {
         });
         let (stop, stopped) = oneshot::channel();
         let (up, is_up) = mpsc::channel();
-        let its_desk = Arc::clone(&desk);
+        let its_handle = Arc::clone(&handle);
         let thread = thread::Builder::new()
             .name("upgrade-pool".to_owned())
             .spawn(move || {
@@ -108,31 +108,31 @@ impl Clerk {
                     // Nobody listens only if the pool was dropped already.
                     let _ = up.send(());
                     let _ = stopped.await;
-                    its_desk.ending.store(true, Ordering::Release);
+                    its_handle.ending.store(true, Ordering::Release);
                     if let AtEnd::Drop(limit) = at_end {
                         let rest = async {
-                            its_desk.background_done().await;
-                            its_desk.drop_waiting(0).await;
+                            its_handle.background_done().await;
+                            its_handle.drop_waiting(0).await;
                         };
                         if tokio::time::timeout(limit, rest).await.is_err() {
                             tracing::debug!("test databases are left to the next sweep");
                         }
                     }
-                    lock(&its_desk.idle).clear();
+                    lock(&its_handle.idle).clear();
                 });
             })
             .map_err(failed)?;
         // The thread either says that it is up or has panicked, which the first job then reports.
         let _ = is_up.recv();
         Ok(Self {
-            desk,
+            handle,
             stop: Some(stop),
             thread: Some(thread),
         })
     }
 
-    pub(super) fn desk(&self) -> &Arc<Desk> {
-        &self.desk
+    pub(super) fn handle(&self) -> &Arc<WorkerHandle> {
+        &self.handle
     }
 
     /// Runs a job to its end, even if the caller stops waiting for it.
@@ -141,7 +141,7 @@ impl Clerk {
         T: Send + 'static,
         F: Future<Output = Result<T, PoolError>> + Send + 'static,
     {
-        match self.desk.handle.spawn(job).await {
+        match self.handle.runtime.spawn(job).await {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -154,7 +154,7 @@ impl Clerk {
     }
 }
 
-impl Drop for Clerk {
+impl Drop for Worker {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take()
@@ -167,7 +167,7 @@ impl Drop for Clerk {
     }
 }
 
-impl Desk {
+impl WorkerHandle {
     /// Whether the thread is about to end.
     pub(super) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
@@ -190,7 +190,7 @@ impl Desk {
         };
         Ok(Admin {
             connection: Some(connection),
-            desk: Arc::clone(self),
+            handle: Arc::clone(self),
             permit: Some(permit),
         })
     }
@@ -199,7 +199,7 @@ impl Desk {
     pub(super) fn forget_connections(&self) {
         let idle = std::mem::take(&mut *lock(&self.idle));
         // A connection belongs to the runtime that opened it.
-        let _entered = self.handle.enter();
+        let _entered = self.runtime.enter();
         drop(idle);
     }
 
@@ -211,7 +211,7 @@ impl Desk {
     /// Does a job in the background; needs no runtime of the caller.
     pub(super) fn spawn(self: &Arc<Self>, job: impl Future<Output = ()> + Send + 'static) {
         /// Counts a job, also one that panics or is never begun.
-        struct Counted(Arc<Desk>);
+        struct Counted(Arc<WorkerHandle>);
         impl Drop for Counted {
             fn drop(&mut self) {
                 self.0.background.fetch_sub(1, Ordering::AcqRel);
@@ -220,7 +220,7 @@ impl Desk {
         }
         self.background.fetch_add(1, Ordering::AcqRel);
         let counted = Counted(Arc::clone(self));
-        drop(self.handle.spawn(async move {
+        drop(self.runtime.spawn(async move {
             let _counted = counted;
             job.await;
         }));
@@ -247,9 +247,9 @@ impl Desk {
 
     /// As [`Self::checkpoint`], for a caller without a runtime.
     pub(super) fn checkpoint_blocking(self: &Arc<Self>, within: Duration) {
-        let (desk, (done, is_done)) = (Arc::clone(self), mpsc::channel());
+        let (handle, (done, is_done)) = (Arc::clone(self), mpsc::channel());
         self.spawn(async move {
-            if let Err(error) = desk.checkpoint().await {
+            if let Err(error) = handle.checkpoint().await {
                 tracing::warn!(%error, "a kept database may miss its last changes");
             }
             // Nobody listens any more if it took too long.
@@ -266,10 +266,10 @@ impl Desk {
             waiting.len() > WAITING_LIMIT
         };
         if many && !self.dropping.swap(true, Ordering::AcqRel) {
-            let desk = Arc::clone(self);
+            let handle = Arc::clone(self);
             self.spawn(async move {
-                desk.drop_waiting(WAITING_LIMIT / 2).await;
-                desk.dropping.store(false, Ordering::Release);
+                handle.drop_waiting(WAITING_LIMIT / 2).await;
+                handle.dropping.store(false, Ordering::Release);
             });
         }
     }
@@ -300,10 +300,10 @@ impl Desk {
     }
 }
 
-/// A connection of the clerk; closed when dropped, unless it is given back.
+/// A connection of the worker; closed when dropped, unless it is given back.
 pub(super) struct Admin {
     connection: Option<PgConnection>,
-    desk: Arc<Desk>,
+    handle: Arc<WorkerHandle>,
     /// Given up last, so that no two are open where one may be.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -312,7 +312,7 @@ impl Admin {
     /// Keeps it for the next job. Not after an error: its state is unknown then.
     pub(super) fn give_back(mut self) {
         if self.permit.is_some() {
-            lock(&self.desk.idle).extend(self.connection.take());
+            lock(&self.handle.idle).extend(self.connection.take());
         }
     }
 
