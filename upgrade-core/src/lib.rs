@@ -41,6 +41,7 @@ pub mod lease;
 pub mod migration;
 pub mod migration_test;
 pub mod observation;
+pub mod operation;
 mod outcome;
 pub mod plan;
 #[cfg(feature = "postgres")]

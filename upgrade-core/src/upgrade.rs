@@ -408,6 +408,28 @@ impl Upgrade {
         Ok(self)
     }
 
+    /// The same upgrade with exactly these migrations, in the order of the upgrade; its others count as
+    /// released.
+    pub(crate) fn with_pending(&self, pending: &[MigrationId]) -> Result<Self> {
+        let mut upgrade = self.clone();
+        let all = upgrade.released.iter().chain(&upgrade.migrations).cloned();
+        let (pending_ones, released): (Vec<_>, Vec<_>) =
+            all.partition(|migration| pending.contains(migration.id()));
+        let missing = |id: &&MigrationId| !pending_ones.iter().any(|one| one.id() == *id);
+        if let Some(id) = pending.iter().find(missing) {
+            let message = format!("migration `{id}` of this operation is not at hand");
+            return Err(Error::new(ErrorKind::NotFound, message)
+                .with_hint("go on with the files of the release that began it"));
+        }
+        (upgrade.migrations, upgrade.released) = (pending_ones, released);
+        Ok(upgrade)
+    }
+
+    /// The time that a step may take which is no rollback.
+    pub(crate) fn step_within(&self) -> Duration {
+        self.step_within
+    }
+
     /// What the planner needs to know of an upgrade in an environment: its powers, and where
     /// [faults](Self::with_faults) can be injected.
     ///

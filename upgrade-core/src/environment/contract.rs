@@ -5,6 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::claim::Claims;
 use super::facets::{
     DatabaseFaults, RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots,
     StatementTrial,
@@ -126,6 +127,12 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
 
     /// How sessions are monitored while a migration runs; not at all by default.
     fn session_monitor(&self) -> Option<&dyn SessionMonitor> {
+        None
+    }
+
+    /// To which operation the system belongs while no process works on it; not known by default, and a
+    /// second operation is then refused only while a process works on the system.
+    fn claims(&self) -> Option<&dyn Claims> {
         None
     }
 

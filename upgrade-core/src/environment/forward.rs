@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::claim::Claims;
 use super::contract::{At, Environment, Unfilled};
 use super::facets::{
     DatabaseFaults, RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots,
@@ -78,6 +79,10 @@ macro_rules! forward {
 
             fn session_monitor(&self) -> Option<&dyn SessionMonitor> {
                 (**self).session_monitor()
+            }
+
+            fn claims(&self) -> Option<&dyn Claims> {
+                (**self).claims()
             }
 
             fn statement_trial(&self) -> Option<&dyn StatementTrial> {

@@ -1,6 +1,7 @@
 //! The system that is upgraded, as something that can be made, observed, put back and removed.
 
 pub(crate) mod capabilities;
+pub(crate) mod claim;
 pub(crate) mod contract;
 #[cfg(feature = "docker")]
 mod docker;
@@ -11,6 +12,7 @@ mod postgres;
 mod statements;
 
 pub use self::capabilities::Capabilities;
+pub use self::claim::{Claim, Claims};
 pub use self::contract::{At, EMPTY, Environment, Unfilled};
 #[cfg(feature = "docker")]
 pub use self::docker::{DockerEnvironment, SharedEnvironment};

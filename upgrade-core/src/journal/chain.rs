@@ -47,6 +47,12 @@ pub fn verify(bytes: &[u8]) -> Result<Chain> {
 }
 
 impl Chain {
+    /// What tells it from every other one.
+    pub(super) fn id(&self) -> String {
+        let first = self.hashes.first();
+        first.map_or_else(String::new, |hash| hash.chars().take(16).collect())
+    }
+
     /// Reads a journal. Of a last line that is cut off, the part that is there is returned.
     pub(super) fn read<'b>(bytes: &'b [u8], place: &str) -> Result<(Self, Option<&'b [u8]>)> {
         let mut chain = Self {

@@ -149,6 +149,17 @@ impl Journal {
         self.0.store.place()
     }
 
+    /// What tells it from every other journal, also as a copy in another place: the first 16 digits of the
+    /// hash of its first record.
+    pub async fn id(&self) -> String {
+        self.0.chain.lock().await.id()
+    }
+
+    /// Who writes it.
+    pub fn actor(&self) -> &Actor {
+        &self.0.actor
+    }
+
     /// Who had it open before and was killed, or crashed: the record of the opening, which no closing
     /// follows.
     pub fn died(&self) -> Option<&Record> {

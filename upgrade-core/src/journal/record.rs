@@ -1,5 +1,6 @@
 //! A line of the journal.
 
+use std::fmt;
 use std::process;
 
 use jiff::Timestamp;
@@ -36,6 +37,16 @@ impl Actor {
     pub fn on(mut self, host: impl Into<String>) -> Self {
         self.host = host.into();
         self
+    }
+
+    /// The name of the person or the service.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The machine.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 }
 
@@ -88,6 +99,24 @@ impl Record {
     }
 }
 
+impl fmt::Display for Record {
+    /// One line: number, time, who, and what.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seq,
+            at,
+            actor,
+            host,
+            pid,
+            entry,
+            ..
+        } = self;
+        // To the second: a person reads it.
+        let at = at.get(..19).unwrap_or(at);
+        write!(f, "{seq:>4}  {at}Z  {actor}@{host}[{pid}]  {entry}")
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -136,11 +165,35 @@ pub enum Entry {
         /// How it ended.
         ended: Ended,
     },
+    /// The upgrade was given up as it was.
+    Aborted {
+        /// Why, in the words of who did.
+        reason: String,
+    },
     /// Something that a person should know later.
     Note {
         /// In words.
         message: String,
     },
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened { target } => write!(f, "opened the journal of {target}"),
+            Self::Closed => f.write_str("closed the journal"),
+            Self::Repaired { .. } => f.write_str("removed a last line that was cut off"),
+            Self::Planned { plan } => write!(f, "began a run of {}", plan.title()),
+            Self::Intent { step, action, .. } => write!(f, "began step {step}: {action}"),
+            Self::Kept { strategy, .. } => write!(f, "kept what {strategy} needs"),
+            Self::Done { intent, ended } => match ended {
+                Ended::Done => write!(f, "ended {intent}: done"),
+                Ended::Failed(why) => write!(f, "ended {intent}: failed, {why}"),
+            },
+            Self::Aborted { reason } => write!(f, "gave the upgrade up as it was: {reason}"),
+            Self::Note { message } => f.write_str(message),
+        }
+    }
 }
 
 impl Entry {

@@ -1,9 +1,11 @@
 //! Where an upgrade stands, told from its journal.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::record::{Ended, Entry, Record};
 use crate::ids::{MigrationId, Phase};
+use crate::migration::Checksum;
 use crate::plan::{Action, Plan, PlannedStep, Step};
 use crate::rollback::Prepared;
 
@@ -32,6 +34,10 @@ pub struct Standing {
     pub prepared: Option<(String, usize)>,
     /// The act that a process had begun when it was killed, and of which it is not known how far it came.
     pub interrupted: Option<Action>,
+    /// The migrations that the upgrade consists of, oldest first.
+    pub migrations: Vec<MigrationId>,
+    /// What each of them that was begun consisted of.
+    pub checksums: BTreeMap<MigrationId, Checksum>,
     /// The steps of the plan that have not come to their end.
     left: Vec<Step>,
 }
@@ -53,6 +59,29 @@ pub enum State {
     Finalized,
     /// A rollback did not arrive: a person has to decide.
     Paused,
+    /// It was given up as it was.
+    Aborted,
+}
+
+impl State {
+    /// Whether the upgrade is over: the next one may begin.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::RolledBack | Self::Finalized | Self::Aborted)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing was changed",
+            Self::Applying => "migrations are being applied",
+            Self::Soaking => "the upgrade is applied and can be rolled back",
+            Self::RolledBack => "the upgrade was rolled back",
+            Self::Finalized => "the upgrade is final",
+            Self::Paused => "a rollback did not succeed, and a person has to decide",
+            Self::Aborted => "the upgrade was given up as it was",
+        })
+    }
 }
 
 impl Standing {
@@ -66,8 +95,10 @@ impl Standing {
                     standing.begin(plan);
                     open = None;
                 }
-                Entry::Intent { action, .. } => {
-                    standing.intended(action);
+                Entry::Intent {
+                    action, checksum, ..
+                } => {
+                    standing.intended(action, checksum.as_ref());
                     open = Some((record.seq, action.clone()));
                 }
                 Entry::Kept { strategy, prepared } => {
@@ -80,6 +111,12 @@ impl Standing {
                     if let Some((_, action)) = open.take_if(|(seq, _)| seq == intent) {
                         standing.ended(&action, ended);
                     }
+                }
+                Entry::Aborted { .. } => {
+                    standing.state = State::Aborted;
+                    standing.applied.clear();
+                    standing.left.clear();
+                    standing.prepared = None;
                 }
                 Entry::Opened { .. }
                 | Entry::Closed
@@ -126,20 +163,50 @@ impl Standing {
         planned.collect()
     }
 
+    /// Where the next upgrade begins: with what the ones before it have kept and not given up.
+    pub(crate) fn of_the_next(self) -> Self {
+        Self {
+            kept: self.kept,
+            ..Self::default()
+        }
+    }
+
     fn begin(&mut self, plan: &Plan) {
         // A run that only rolls back, or makes final, has nothing to apply.
-        if plan.steps.iter().any(|step| applied_by(step).is_some()) {
-            self.left.clone_from(&plan.steps);
-            if matches!(self.state, State::RolledBack | State::Finalized) {
-                // The next upgrade.
-                (self.state, self.prepared) = (State::Nothing, None);
+        let applies: Vec<&MigrationId> = plan.steps.iter().filter_map(applied_by).collect();
+        if applies.is_empty() {
+            return;
+        }
+        self.left.clone_from(&plan.steps);
+        if self.state.is_over() {
+            // The next upgrade.
+            (self.state, self.prepared) = (State::Nothing, None);
+            self.applied.clear();
+            self.migrations.clear();
+            self.checksums.clear();
+        }
+        // A plan that goes on has only those that were left.
+        for migration in applies {
+            if !self.migrations.contains(migration) {
+                self.migrations.push(migration.clone());
             }
         }
     }
 
-    fn intended(&mut self, action: &Action) {
+    fn intended(&mut self, action: &Action, checksum: Option<&Checksum>) {
+        // From here on nothing may be rolled back, also where it does not come to its end. After a rollback
+        // it gives up what was kept, and so it does where nothing was changed.
+        if matches!(action, Action::Finalize { .. }) {
+            self.prepared = None;
+            if self.state == State::Soaking {
+                self.state = State::Finalized;
+            }
+        }
         if let Action::Apply { migration } = action {
             self.state = State::Applying;
+            if let Some(checksum) = checksum {
+                self.checksums.insert(migration.clone(), checksum.clone());
+            }
             if !self.applied.contains(migration) {
                 self.applied.push(migration.clone());
             }
@@ -148,8 +215,9 @@ impl Standing {
 
     fn ended(&mut self, action: &Action, ended: &Ended) {
         let done = *ended == Ended::Done;
-        if done {
-            self.left.retain(|left| left.action != *action);
+        // The first of them: the same check comes again later.
+        if done && let Some(at) = self.left.iter().position(|left| left.action == *action) {
+            self.left.remove(at);
         }
         match action {
             Action::Apply { .. }
@@ -160,16 +228,12 @@ impl Standing {
             Action::Revert { migration } if done => self.applied.retain(|one| one != migration),
             Action::RollBack { applied, .. } if done => {
                 self.applied.retain(|one| !applied.contains(one));
+                self.left.clear();
                 self.state = State::RolledBack;
             }
             Action::RollBack { .. } => self.state = State::Paused,
-            Action::Finalize { strategy } => {
-                // From here on nothing may be rolled back, also where it did not come to its end.
-                self.prepared = None;
-                self.state = State::Finalized;
-                if done {
-                    self.kept.remove(strategy);
-                }
+            Action::Finalize { strategy } if done => {
+                self.kept.remove(strategy);
             }
             _ => {}
         }
@@ -311,6 +375,9 @@ mod tests {
             {
                 model.begun.push(migration.clone());
             }
+            if matches!(action, Action::Finalize { .. }) {
+                model.over = Some(State::Finalized);
+            }
             if how == How::IsKilled {
                 continue;
             }
@@ -337,7 +404,6 @@ mod tests {
                     (model.over, model.paused) = (Some(State::RolledBack), false);
                 }
                 Action::RollBack { .. } => model.paused = true,
-                Action::Finalize { .. } => model.over = Some(State::Finalized),
                 _ => {}
             }
         }

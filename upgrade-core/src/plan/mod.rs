@@ -451,6 +451,16 @@ impl Plan {
         format!("{} {}", self.name, self.scenario)
     }
 
+    /// Plans an upgrade of a real system until users are to watch it: as the scenario `upgrade`, and
+    /// nothing is made final. It ends before [`Phase::Finalize`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] where nothing is pending; [`ErrorKind::Refused`] where no rollback
+    /// strategy can undo all that is pending; those of [`Plan::check`].
+    pub fn until_soak(outline: &Outline) -> Result<Self> {
+        planner::until_soak(outline)
+    }
+
     /// The migrations that the plan touches, in the order in which they first appear.
     pub fn migrations(&self) -> Vec<&MigrationId> {
         let mut seen = Vec::new();

@@ -48,6 +48,22 @@ pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<P
     checked(draft.end(), outline)
 }
 
+/// The upgrade without its last steps, which make it final.
+pub(super) fn until_soak(outline: &Outline) -> Result<Plan> {
+    require(outline, Scenario::Upgrade)?;
+    let mut draft = Draft::begun(outline, Scenario::Upgrade, 0);
+    if draft.until_soak().is_none() {
+        let message = format!(
+            "no rollback strategy can undo what is pending in `{}`",
+            outline.name
+        );
+        return Err(Error::new(ErrorKind::Refused, message).with_hint(
+            "add one that needs no down migrations, such as `SnapshotSwap`, or write the missing downs",
+        ));
+    }
+    checked(draft.end(), outline)
+}
+
 /// A plan that the runner can carry out, wherever its steps come from.
 fn checked(plan: Plan, outline: &Outline) -> Result<Plan> {
     plan.check(outline)?;

@@ -26,6 +26,9 @@ pub const BOOKKEEPING: [&str; 10] = [
     "schema_migrations",
 ];
 
+/// The schema with the claim of an operation on a real database.
+const CLAIM: &str = "_upgrade_operation";
+
 /// Why their tables are left out where nothing else is said.
 const RECORD: &str = "the record of a migration tool";
 
@@ -43,13 +46,15 @@ pub struct Observer {
 }
 
 impl Default for Observer {
-    /// Everything but the record of migration tools in the schema `public`.
+    /// Everything but the record of migration tools in the schema `public`, and the claim of an
+    /// operation in the schema `_upgrade_operation`.
     fn default() -> Self {
         let scope = BOOKKEEPING
             .into_iter()
             .fold(CatalogScope::new(), |scope, table| {
                 scope.without_table("public", table, RECORD)
-            });
+            })
+            .without_schema(CLAIM, "the claim of an operation");
         Self {
             scope,
             waivers: Waivers::new(),

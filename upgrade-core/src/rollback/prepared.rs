@@ -60,6 +60,22 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// Whether a name is one of its texts: the name of a copy, say.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn names(&self, name: &str) -> bool {
+        fn found(value: &Value, name: &str) -> bool {
+            match value {
+                Value::String(text) => text == name,
+                Value::Array(all) => all.iter().any(|one| found(one, name)),
+                Value::Object(all) => all.values().any(|one| found(one, name)),
+                _ => false,
+            }
+        }
+        found(&self.0, name)
+    }
+}
+
 impl fmt::Debug for Prepared {
     /// In short: a measured schema may have thousands of lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,10 +4,11 @@
 //! - `steps`: what each kind of step does.
 //! - `compare`: two states of the system, read and set against each other.
 //! - `judge`: from differences to findings, without reading anything.
-//! - `journaled`: what a run intends and does, written down.
+//! - `journaled`: what a run intends and does, written down; `claim`: to whom the system belongs.
 //! - `deadline`, `observations`, `record`, `end`: the time of every call, what need not be observed
 //!   twice, what the report says, what is done at the end.
 
+mod claim;
 mod compare;
 mod deadline;
 mod end;
@@ -30,6 +31,7 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::event::EventSink;
 use crate::journal::{Journal, Standing};
+use crate::operation::World;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::upgrade::Upgrade;
@@ -48,6 +50,8 @@ pub struct Runner {
     extension: Option<Arc<dyn Any + Send + Sync>>,
     journal: Option<Journal>,
     standing: Standing,
+    claims: bool,
+    world: Option<World>,
 }
 
 impl Runner {
@@ -67,6 +71,8 @@ impl Runner {
             extension: None,
             journal: None,
             standing: Standing::default(),
+            claims: true,
+            world: None,
         }
     }
 
@@ -99,7 +105,8 @@ impl Runner {
     }
 
     /// Writes into a journal what is about to be done, before each step, and what it came to. A step whose
-    /// intent cannot be written is not done.
+    /// intent cannot be written is not done. A real system then says to which journal it belongs, from the
+    /// first step until the upgrade is over; see [`Claims`](crate::environment::Claims).
     #[must_use]
     pub fn with_journal(mut self, journal: Journal) -> Self {
         self.journal = Some(journal);
@@ -113,6 +120,29 @@ impl Runner {
     #[must_use]
     pub fn going_on_from(mut self, standing: Standing) -> Self {
         self.standing = standing;
+        self
+    }
+
+    /// Writes no claim into a real system; see
+    /// [`Operation::without_claim`](crate::operation::Operation::without_claim).
+    #[must_use]
+    pub fn without_claim(mut self) -> Self {
+        self.claims = false;
+        self
+    }
+
+    /// Refuses, before the first change, a system that is not as it was when the plan was made.
+    pub(crate) fn expecting(mut self, world: World) -> Self {
+        self.world = Some(world);
+        self
+    }
+
+    /// Adds listeners that others have as well.
+    pub(crate) fn with_shared_sinks(
+        mut self,
+        sinks: impl IntoIterator<Item = Arc<dyn EventSink>>,
+    ) -> Self {
+        self.sinks.extend(sinks);
         self
     }
 

@@ -11,7 +11,7 @@ use super::record::recorded;
 use super::state::Run;
 use super::steps::requests::Flow;
 use super::steps::{self, rollback, service_faults};
-use super::{Runner, end};
+use super::{Runner, claim, end};
 use crate::context::UpgradeContext;
 use crate::environment::EMPTY;
 use crate::error::{Error, ErrorKind, Failure, Result};
@@ -65,6 +65,8 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         reproduce,
         journal,
         standing,
+        claims,
+        world,
         ..
     } = runner;
     let cx = cx.with_events(EventHub::new(sinks));
@@ -88,7 +90,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         let report = Report::begin(&upgrade, environment.name(), cx.run_id(), plan, reproduce);
         let mut run = Run::new(&upgrade, environment.as_ref(), plan, report);
         run.go_on_from(standing);
-        run.journal = journal;
+        (run.journal, run.claims, run.world) = (journal, claims, world);
         let error = match run.write_plan(&cx).await {
             Ok(()) => run.steps(&cx).await,
             Err(error) => Some(error),
@@ -103,6 +105,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         if environment.is_disposable() {
             end::give_up_copies(&run, &cx).await;
         }
+        claim::release_if_over(&run, &cx).await;
         let mut report = run.report;
         let error = end::teardown(environment, &cx, plan, &mut report)
             .await

@@ -22,6 +22,7 @@ use crate::ids::{MigrationId, Phase};
 use crate::journal::{Journal, Standing};
 use crate::migration::{Migration, Status};
 use crate::observation::Observation;
+use crate::operation::World;
 use crate::plan::{Plan, StepId, past};
 use crate::report::{MigrationReport, Report};
 use crate::rollback::Prepared;
@@ -48,6 +49,11 @@ pub(super) struct Run<'a> {
     /// What each strategy keeps, by its name.
     pub(super) kept: BTreeMap<String, Prepared>,
     pub(super) journal: Option<Journal>,
+    /// Whether a claim may be written, and whether the system bears that of the journal.
+    pub(super) claims: bool,
+    pub(super) claimed: bool,
+    /// What the system has to be before the first change.
+    pub(super) world: Option<World>,
     /// The migrations that are applied, or begun, now; oldest first.
     pub(super) applied: Vec<MigrationId>,
     /// Those of them that were there before this run applied them: it never rolls them back.
@@ -122,6 +128,9 @@ impl<'a> Run<'a> {
             prepared: None,
             kept: BTreeMap::new(),
             journal: None,
+            claims: true,
+            claimed: false,
+            world: None,
             applied: Vec::new(),
             foreign: BTreeSet::new(),
             pending: BTreeSet::new(),

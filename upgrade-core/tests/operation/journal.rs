@@ -1,15 +1,10 @@
 //! A run that ends at any moment, and another process that rolls back by the journal.
 
-use std::env;
 use std::fs;
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use sqlx::Connection as _;
-use sqlx::postgres::PgConnectOptions;
 use upgrade_core::environment::{At, Existing, PostgresEnvironment};
 use upgrade_core::journal::{
-    Actor, Ended, Entry, FileStore, Journal, JournalStore, MemoryStore, Standing, State, verify,
+    Actor, Ended, Entry, Journal, JournalStore, MemoryStore, Standing, State, verify,
 };
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::{Layout, MigrationFolder};
@@ -18,20 +13,17 @@ use upgrade_core::plan::{Action, PlannedStep};
 use upgrade_core::postgres::Database;
 use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
 use upgrade_core::{
-    Environment as _, ErrorKind, Migration, Phase, Plan, Report, Result, Runner, Secret, Upgrade,
+    Environment as _, Migration, Phase, Plan, Report, Result, Runner, Secret, Upgrade,
     UpgradeContext, validator_fn,
 };
 
-use super::support::{as_role, beside, run, server, shop};
+use super::support::{run, shop};
 
-/// What a child process is told: the journal, the strategy, and where the database is.
-const CHILD: &str = "UPGRADE_OPERATION_OF_CHILD";
-
-const SWAP: &str = "snapshot swap";
-const REVERT: &str = "revert migrations";
+pub(super) const SWAP: &str = "snapshot swap";
+pub(super) const REVERT: &str = "revert migrations";
 
 /// Three migrations; `slow` ones, so that a kill comes in between.
-fn migrations(slow: bool) -> Vec<std::sync::Arc<dyn Migration>> {
+pub(super) fn migrations(slow: bool) -> Vec<std::sync::Arc<dyn Migration>> {
     let folder = tempfile::tempdir().unwrap();
     let sleep = if slow { "select pg_sleep(0.03);" } else { "" };
     for (name, up, down) in [
@@ -60,11 +52,11 @@ fn migrations(slow: bool) -> Vec<std::sync::Arc<dyn Migration>> {
     SqlMigration::all(&folder).unwrap()
 }
 
-fn environment(database: &Database) -> PostgresEnvironment {
+pub(super) fn environment(database: &Database) -> PostgresEnvironment {
     PostgresEnvironment::new("shop", Existing::new(database.clone()))
 }
 
-fn upgrade(database: &Database, strategy: &str, slow: bool) -> Upgrade {
+pub(super) fn upgrade(database: &Database, strategy: &str, slow: bool) -> Upgrade {
     let migrations = migrations(slow);
     let upgrade = Upgrade::new("shop", "1", "2").with_migrations(migrations.clone());
     let name = database.name();
@@ -150,27 +142,13 @@ async fn roll_back(
     standing
 }
 
-async fn observe(database: &Database) -> Observation {
+pub(super) async fn observe(database: &Database) -> Observation {
     let environment = environment(database);
     let cx = UpgradeContext::new("1", "2");
     environment.prepare(&cx).await.unwrap();
     let seen = environment.observe(&cx, &At::Live, &Scope::All).await;
     environment.teardown(&cx).await.unwrap();
     seen.unwrap()
-}
-
-/// Removes a copy that no record names: the process was killed between making it and writing that.
-async fn remove_unknown(database: &Database) -> usize {
-    let mut admin = database.connect_maintenance().await.unwrap();
-    let found = database.leftovers(&mut admin).await.unwrap();
-    for leftover in &found {
-        database
-            .remove_leftover(&mut admin, leftover)
-            .await
-            .unwrap();
-    }
-    admin.close().await.unwrap();
-    found.len()
 }
 
 #[tokio::test]
@@ -211,141 +189,6 @@ async fn what_a_run_intended_and_did_is_in_its_journal() {
 }
 
 #[tokio::test]
-async fn a_run_that_dies_at_any_record_is_rolled_back_by_another_process() {
-    for strategy in [SWAP, REVERT] {
-        let mut deaths = 0;
-        loop {
-            let database = shop().await;
-            let before = observe(&database).await;
-            let store = MemoryStore::new();
-            store.fail_after(deaths);
-            if let Ok(report) = apply(&database, strategy, false, store.clone()).await {
-                assert!(report.passed, "{report}");
-                break;
-            }
-            let standing =
-                roll_back(&database, strategy, false, MemoryStore::with(store.bytes())).await;
-            let after = observe(&database).await;
-            assert_eq!(
-                after, before,
-                "{strategy}, dead at record {deaths}: {standing:?}"
-            );
-            let unknown = remove_unknown(&database).await;
-            let prepares = matches!(standing.interrupted, Some(Action::PrepareRollback { .. }));
-            assert!(unknown == 0 || prepares, "{unknown} copies: {standing:?}");
-            assert_eq!(
-                beside(&database).await,
-                [format!("{} open", database.name())]
-            );
-            deaths += 1;
-        }
-        println!("{strategy}: dead at each of {deaths} records");
-        assert!(deaths >= 14, "{deaths}");
-    }
-}
-
-#[tokio::test]
-async fn a_run_that_dies_at_any_record_is_ended_by_another_process() {
-    let whole = shop().await;
-    apply(&whole, REVERT, false, MemoryStore::new())
-        .await
-        .unwrap();
-    let whole = observe(&whole).await;
-    for strategy in [SWAP, REVERT] {
-        let mut deaths = 0;
-        loop {
-            let database = shop().await;
-            let store = MemoryStore::new();
-            store.fail_after(deaths);
-            if apply(&database, strategy, false, store.clone())
-                .await
-                .is_ok()
-            {
-                break;
-            }
-            let store = MemoryStore::with(store.bytes());
-            let journal = Journal::open(store, database.name(), Actor::new("bob"))
-                .await
-                .unwrap();
-            let standing = Standing::of(&journal.records().await);
-            let mut steps = standing.remaining_steps();
-            if steps.is_empty() {
-                // It died before its plan was written: this is the first run.
-                assert!(deaths < 2, "{deaths}: {standing:?}");
-                deaths += 1;
-                continue;
-            }
-            let strategy_name = strategy.to_owned();
-            let last = Action::Finalize {
-                strategy: strategy_name,
-            };
-            steps.push(PlannedStep::new(Phase::Finalize, last));
-            let report = go_on(&database, strategy, false, &journal, steps).await;
-            let report = report.unwrap();
-            assert!(
-                report.passed,
-                "{strategy}, {deaths}: {standing:?}\n{report}"
-            );
-            let now = Standing::of(&journal.records().await);
-            assert_eq!((now.state, now.applied.len()), (State::Finalized, 3));
-            assert!(now.remaining_steps().is_empty() && now.rollback_step().is_none());
-            let seen = observe(&database).await;
-            assert_eq!(seen.objects, whole.objects, "{strategy}, {deaths}");
-            remove_unknown(&database).await;
-            assert_eq!(
-                beside(&database).await,
-                [format!("{} open", database.name())]
-            );
-            deaths += 1;
-        }
-        assert!(deaths >= 14, "{deaths}");
-    }
-}
-
-#[tokio::test]
-async fn a_rollback_that_dies_at_any_record_is_gone_on_with() {
-    for strategy in [SWAP, REVERT] {
-        let mut deaths = 0;
-        loop {
-            let database = shop().await;
-            let before = observe(&database).await;
-            let store = MemoryStore::new();
-            apply(&database, strategy, false, store.clone())
-                .await
-                .unwrap();
-            let dying = MemoryStore::with(store.bytes());
-            dying.fail_after(deaths);
-            let went = roll_back_and_die(&database, strategy, dying.clone()).await;
-            let store = MemoryStore::with(dying.bytes());
-            let standing = roll_back(&database, strategy, false, store).await;
-            assert_eq!(
-                observe(&database).await,
-                before,
-                "{strategy}, {deaths}: {standing:?}"
-            );
-            if went.is_ok() {
-                break;
-            }
-            deaths += 1;
-        }
-        println!("{strategy}: its rollback dead at each of {deaths} records");
-        assert!(deaths >= 6, "{deaths}");
-    }
-}
-
-/// A rollback whose journal fails at some record.
-async fn roll_back_and_die(
-    database: &Database,
-    strategy: &str,
-    store: MemoryStore,
-) -> Result<Report> {
-    let journal = Journal::open(store, database.name(), Actor::new("bob")).await?;
-    let standing = Standing::of(&journal.records().await);
-    let step = standing.rollback_step().unwrap();
-    go_on(database, strategy, false, &journal, vec![step.into()]).await
-}
-
-#[tokio::test]
 async fn what_a_rollback_keeps_is_not_written_where_a_secret_would_be_taken_out_of_it() {
     let database = shop().await;
     run(
@@ -379,88 +222,4 @@ async fn what_a_rollback_keeps_is_not_written_where_a_secret_would_be_taken_out_
             .contains("the-secret-of")
     );
     assert_eq!(observe(&database).await, before);
-}
-
-/// Does nothing but where a test has started it: upgrades until it is killed.
-#[tokio::test]
-async fn child() {
-    let Ok(told) = env::var(CHILD) else {
-        return;
-    };
-    let told: Vec<&str> = told.split('\n').collect();
-    let [journal, strategy, socket, port, name] = told[..] else {
-        panic!("five lines");
-    };
-    let options = PgConnectOptions::new()
-        .socket(socket)
-        .port(port.parse().unwrap())
-        .username("owner");
-    let database = Database::new(&options, name);
-    let store = FileStore::open(journal).unwrap();
-    apply(&database, strategy, true, store).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_killed_process_is_followed_by_another_one_that_rolls_back() {
-    let mut stood = std::collections::BTreeSet::new();
-    for round in 0..16_u64 {
-        let strategy = [SWAP, REVERT][usize::from(round % 2 == 1)];
-        let database = shop().await;
-        let before = observe(&database).await;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("shop.journal");
-        let port = as_role("owner").get_port();
-        let socket = server().socket_dir();
-        let told = [
-            path.display().to_string(),
-            strategy.to_owned(),
-            socket.display().to_string(),
-            port.to_string(),
-            database.name().to_owned(),
-        ];
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "journal::child"])
-            .env(CHILD, told.join("\n"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // From before the first record to after the last one.
-        tokio::time::sleep(Duration::from_millis(60 + round * 37)).await;
-        child.kill().unwrap();
-        child.wait().unwrap();
-        free(&database).await;
-        if !path.exists() {
-            continue;
-        }
-        let store = FileStore::open(&path).unwrap();
-        let standing = roll_back(&database, strategy, true, store).await;
-        assert_eq!(observe(&database).await, before, "{strategy}: {standing:?}");
-        remove_unknown(&database).await;
-        assert_eq!(
-            beside(&database).await,
-            [format!("{} open", database.name())]
-        );
-        stood.insert(format!("{:?}", standing.state));
-    }
-    println!("killed while the upgrade stood at {stood:?}");
-}
-
-/// Waits until the server has noticed that the sessions of a killed process are over.
-async fn free(database: &Database) {
-    super::support::until("the end of its sessions", || async {
-        let cx = UpgradeContext::new("1", "2");
-        let environment = environment(database);
-        match environment.prepare(&cx).await {
-            Ok(()) => {
-                environment.teardown(&cx).await.unwrap();
-                true
-            }
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
-                false
-            }
-        }
-    })
-    .await;
 }

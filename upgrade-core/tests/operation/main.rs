@@ -7,8 +7,10 @@
 
 mod journal;
 mod leftovers;
+mod life;
 mod lock;
 mod major;
 mod names;
 mod support;
 mod swap;
+mod sweep;

@@ -1,5 +1,6 @@
 //! A system that is one Postgres database, wherever that comes from.
 
+mod claims;
 mod copies;
 mod faults;
 mod sessions;
@@ -14,8 +15,8 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 use super::{
-    At, DATABASE, DatabaseFaults, Endpoints, Environment, LogTail, RowComparison, SessionMonitor,
-    Snapshots, StatementTrial, Unfilled,
+    At, Claims, DATABASE, DatabaseFaults, Endpoints, Environment, LogTail, RowComparison,
+    SessionMonitor, Snapshots, StatementTrial, Unfilled,
 };
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -323,6 +324,11 @@ impl Environment for PostgresEnvironment {
 
     fn session_monitor(&self) -> Option<&dyn SessionMonitor> {
         self.disposable().map(|it| it as _)
+    }
+
+    // A database that is thrown away belongs to its run anyway.
+    fn claims(&self) -> Option<&dyn Claims> {
+        (!self.source.is_disposable()).then_some(self as _)
     }
 
     // A real system makes no statement that nobody asked for.

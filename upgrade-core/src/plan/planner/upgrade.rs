@@ -1,11 +1,11 @@
 //! To the newer release, and the control in which nothing changes.
 
 use super::draft::{Draft, ids};
-use super::{Action, BASELINE, Equal};
+use super::{Action, BASELINE, Equal, StrategyOutline};
 use crate::ids::Phase;
 use crate::migration::contract::Reversibility;
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
     pub(super) fn control(&mut self) {
         self.attempt = 1;
         self.validate(Phase::Verify);
@@ -13,6 +13,16 @@ impl Draft<'_> {
     }
 
     pub(super) fn upgrade(&mut self) {
+        if let Some(strategy) = self.until_soak() {
+            let strategy = strategy.name.clone();
+            self.push(Phase::Finalize, Action::Finalize { strategy });
+            self.validate(Phase::Verify);
+        }
+        self.tests_up();
+    }
+
+    /// Everything that can still be rolled back; the strategy that does so.
+    pub(super) fn until_soak(&mut self) -> Option<&'a StrategyOutline> {
         self.attempt = 1;
         self.inspect();
         let outline = self.outline;
@@ -32,12 +42,7 @@ impl Draft<'_> {
         }
         self.validate(Phase::Soak);
         self.compare(Phase::Soak, BASELINE, Equal::SharedRows);
-        if let Some(strategy) = strategy {
-            let strategy = strategy.name.clone();
-            self.push(Phase::Finalize, Action::Finalize { strategy });
-            self.validate(Phase::Verify);
-        }
-        self.tests_up();
+        strategy
     }
 
     /// The migrations as they are written, with those that cannot be reverted where that is asked

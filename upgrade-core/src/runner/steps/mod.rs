@@ -29,6 +29,7 @@ use crate::migration::{Migration, MigrationId};
 use crate::observation::Scope;
 use crate::plan::{Action, Step, past};
 use crate::rollback::{Loss, Rollback, RollbackRequest, RollbackScope, Safety};
+use crate::runner::claim;
 use crate::runner::compare;
 use crate::runner::run::{StepResult, verdict};
 use crate::runner::state::Run;
@@ -43,7 +44,8 @@ pub(in crate::runner) async fn perform(
         run.faults.moved_on();
     }
     match &step.action {
-        Action::Provision | Action::Attach => provision(run, cx).await,
+        Action::Provision => provision(run, cx).await,
+        Action::Attach => claim::attach(run, cx).await,
         Action::Snapshot { label } => {
             run.has(run.environment.snapshots(), "snapshots")?
                 .take(cx, label)

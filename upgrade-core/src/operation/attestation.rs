@@ -1,0 +1,160 @@
+//! What rehearsals have passed, as a file that an operation can demand.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::Proposal;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{MigrationId, RunId};
+use crate::report::Report;
+use crate::scenario::Scenario;
+
+/// What rehearsals have passed: which migrations, with which content, in which scenarios, and which
+/// rollback strategies were verified. It is made from the reports of a test run, and carried to where the
+/// upgrade is applied.
+///
+/// It says nothing about images of services or about configuration, and it is not signed: keep it where
+/// only the build writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Attestation {
+    /// The version of this format.
+    pub format: u32,
+    /// The migrations that were rehearsed.
+    pub migrations: Vec<Rehearsed>,
+    /// The strategies whose rollback was verified at least once.
+    pub strategies: BTreeSet<String>,
+    /// The runs.
+    pub runs: Vec<RunId>,
+}
+
+/// A migration that was rehearsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Rehearsed {
+    /// Which one.
+    pub id: MigrationId,
+    /// Its content.
+    pub checksum: String,
+    /// The scenarios that it passed.
+    pub scenarios: BTreeSet<Scenario>,
+}
+
+impl Attestation {
+    /// What these reports attest, all of which passed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Failed`] with a run that did not pass; [`ErrorKind::InvalidInput`] where two reports
+    /// have different contents of one migration, or there is no report.
+    pub fn of<'r>(reports: impl IntoIterator<Item = &'r Report>) -> Result<Self> {
+        let mut attestation = Self {
+            format: 1,
+            migrations: Vec::new(),
+            strategies: BTreeSet::new(),
+            runs: Vec::new(),
+        };
+        for report in reports {
+            attestation.add(report)?;
+        }
+        if attestation.runs.is_empty() {
+            let message = "there is no report of a rehearsal";
+            return Err(Error::new(ErrorKind::InvalidInput, message)
+                .with_hint("run the tests with `UPGRADE_REPORT_DIR` set to a folder"));
+        }
+        Ok(attestation)
+    }
+
+    fn add(&mut self, report: &Report) -> Result<()> {
+        let of = format!(
+            "`{}` of `{}`, run {}",
+            report.scenario, report.name, report.run
+        );
+        if !report.passed {
+            let message = format!("{of}: the rehearsal did not pass");
+            return Err(Error::new(ErrorKind::Failed, message));
+        }
+        for migration in &report.migrations {
+            let known = self
+                .migrations
+                .iter_mut()
+                .find(|one| one.id == migration.id);
+            match known {
+                Some(known) if known.checksum != migration.checksum => {
+                    let id = &migration.id;
+                    let message = format!(
+                        "{of}: migration `{id}` has another content than in an earlier report"
+                    );
+                    return Err(Error::new(ErrorKind::InvalidInput, message)
+                        .with_hint("take the reports of one test run"));
+                }
+                Some(known) => {
+                    known.scenarios.insert(report.scenario);
+                }
+                None => self.migrations.push(Rehearsed {
+                    id: migration.id.clone(),
+                    checksum: migration.checksum.clone(),
+                    scenarios: [report.scenario].into(),
+                }),
+            }
+        }
+        let verified = report
+            .rollbacks
+            .iter()
+            .filter(|rollback| rollback.confirmed);
+        self.strategies
+            .extend(verified.map(|rollback| rollback.strategy.clone()));
+        self.runs.push(report.run.clone());
+        Ok(())
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("an attestation has only string keys")
+    }
+
+    /// Reads one that was saved.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for anything else.
+    pub fn from_json(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(|source| {
+            Error::new(ErrorKind::InvalidInput, "this is no attestation").with_source(source)
+        })
+    }
+
+    /// Refuses a proposal with anything that was not rehearsed, with all that is missing.
+    pub(super) fn covers(&self, proposal: &Proposal, scenarios: &[Scenario]) -> Result<()> {
+        let mut missing = Vec::new();
+        for (id, checksum) in &proposal.world.pending {
+            let Some(rehearsed) = self.migrations.iter().find(|one| one.id == *id) else {
+                missing.push(format!("migration `{id}` was not rehearsed"));
+                continue;
+            };
+            if rehearsed.checksum != checksum.as_str() {
+                missing.push(format!(
+                    "migration `{id}` was rehearsed with another content"
+                ));
+            }
+            for scenario in scenarios {
+                if !rehearsed.scenarios.contains(scenario) {
+                    missing.push(format!("migration `{id}` did not pass `{scenario}`"));
+                }
+            }
+        }
+        if let Some(strategy) = proposal.strategy()
+            && !self.strategies.contains(strategy)
+        {
+            missing.push(format!(
+                "the rollback by {strategy} was not verified in any rehearsal"
+            ));
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = "the rehearsals do not cover this upgrade, and nothing was done";
+        Err(Error::new(ErrorKind::Refused, message)
+            .with_context("missing", missing.join("; "))
+            .with_hint("run the tests of exactly this release, and attest their reports"))
+    }
+}

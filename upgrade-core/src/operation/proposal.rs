@@ -1,0 +1,255 @@
+//! What an operation would do, and the system that it was read from.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::context::UpgradeContext;
+use crate::environment::{At, Environment};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::MigrationId;
+use crate::migration::{Checksum, Status};
+use crate::observation::Scope;
+use crate::plan::{Action, Plan};
+use crate::upgrade::Upgrade;
+
+/// The version of the format in which proposals are saved.
+pub const FORMAT: u32 = 1;
+
+/// A plan for a real system, with what the system was when it was made. It can be saved, shown to a
+/// person, and carried out later: on the same system, as long as that has not changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Proposal {
+    /// The version of this format.
+    pub format: u32,
+    /// The journal of its operation: [`Journal::id`](crate::journal::Journal::id).
+    pub journal: String,
+    /// When it was made, by the clock of the machine (RFC 3339, UTC).
+    pub at: String,
+    /// What the system was.
+    pub world: World,
+    /// What will be done.
+    pub plan: Plan,
+    /// The BLAKE3 hash of all the rest.
+    pub hash: String,
+}
+
+impl Proposal {
+    pub(super) fn new(journal: String, world: World, plan: Plan) -> Result<Self> {
+        let mut proposal = Self {
+            format: FORMAT,
+            journal,
+            at: Timestamp::now().to_string(),
+            world,
+            plan,
+            hash: String::new(),
+        };
+        proposal.hash = proposal.computed()?;
+        Ok(proposal)
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("a proposal has only string keys")
+    }
+
+    /// Reads one that was saved.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for one that was changed, that is no proposal, or that has another
+    /// format.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let wrong =
+            |message: String| Error::new(ErrorKind::InvalidInput, message).with_hint("plan again");
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let no_proposal = |source: serde_json::Error| {
+            wrong("this is no saved proposal".to_owned()).with_source(source)
+        };
+        let Format { format } = serde_json::from_str(json).map_err(no_proposal)?;
+        if format != FORMAT {
+            return Err(wrong(format!(
+                "the saved proposal has format {format}, this version reads {FORMAT}"
+            )));
+        }
+        let proposal: Self = serde_json::from_str(json).map_err(no_proposal)?;
+        proposal.is_whole()?;
+        Ok(proposal)
+    }
+
+    fn computed(&self) -> Result<String> {
+        let bare = Self {
+            hash: String::new(),
+            ..self.clone()
+        };
+        let bytes = serde_json::to_vec(&bare).map_err(|source| {
+            Error::new(ErrorKind::Internal, "a proposal is no JSON").with_source(source)
+        })?;
+        Ok(blake3::hash(&bytes).to_hex().to_string())
+    }
+
+    fn is_whole(&self) -> Result<()> {
+        if self.computed()? == self.hash {
+            return Ok(());
+        }
+        let message = "the proposal was changed since it was made: its hash is another";
+        Err(Error::new(ErrorKind::InvalidInput, message).with_hint("plan again"))
+    }
+
+    /// Refuses one that was changed, or that is of another operation.
+    pub(super) fn is_of(&self, journal: &str) -> Result<()> {
+        self.is_whole()?;
+        if self.journal == journal {
+            return Ok(());
+        }
+        let message = "the proposal was made with another journal";
+        Err(Error::new(ErrorKind::Refused, message)
+            .with_context("journal of the proposal", &self.journal)
+            .with_context("journal at hand", journal)
+            .with_hint("plan again with this journal"))
+    }
+
+    /// The rollback strategy that it prepares.
+    pub fn strategy(&self) -> Option<&str> {
+        self.plan.steps.iter().find_map(|step| match &step.action {
+            Action::PrepareRollback { strategy } => Some(strategy.as_str()),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let World {
+            applied,
+            pending,
+            divergent,
+            ..
+        } = &self.world;
+        writeln!(f, "{}", self.plan)?;
+        writeln!(
+            f,
+            "pending      {} migrations, {} are applied",
+            pending.len(),
+            applied.len()
+        )?;
+        for id in divergent {
+            writeln!(
+                f,
+                "divergent    {id}: the system applied another content than the one at hand"
+            )?;
+        }
+        if let Some(strategy) = self.strategy() {
+            writeln!(
+                f,
+                "rollback     by {strategy}, possible until the upgrade is made final"
+            )?;
+        }
+        write!(f, "proposal     {}", self.hash)
+    }
+}
+
+/// What a system was when a plan for it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct World {
+    /// The migrations of the release that are applied.
+    pub applied: Vec<MigrationId>,
+    /// Those that are not, with their content at hand; oldest first.
+    pub pending: Vec<(MigrationId, Checksum)>,
+    /// Those that were applied with another content than the one at hand.
+    pub divergent: Vec<MigrationId>,
+    /// The BLAKE3 hash of the schema.
+    pub schema: String,
+}
+
+impl World {
+    /// Reads it, with all migrations of an upgrade.
+    pub(crate) async fn read(
+        upgrade: &Upgrade,
+        environment: &dyn Environment,
+        cx: &UpgradeContext,
+    ) -> Result<Self> {
+        let (mut applied, mut pending, mut divergent) = (Vec::new(), Vec::new(), Vec::new());
+        for migration in upgrade.released().iter().chain(upgrade.migrations()) {
+            let id = migration.id().clone();
+            match migration.status(cx).await? {
+                Status::Pending => pending.push((id, migration.checksum())),
+                Status::Applied => applied.push(id),
+                Status::Divergent { .. } => {
+                    divergent.push(id.clone());
+                    applied.push(id);
+                }
+                Status::Dirty => return Err(dirty(&id)),
+            }
+        }
+        let observation = environment.observe(cx, &At::Live, &Scope::Schema).await?;
+        let mut hasher = blake3::Hasher::new();
+        for (path, facts) in &observation.objects {
+            for part in [path, facts] {
+                hasher.update(&(part.len() as u64).to_le_bytes());
+                hasher.update(part.as_bytes());
+            }
+        }
+        Ok(Self {
+            applied,
+            pending,
+            divergent,
+            schema: hasher.finalize().to_hex().to_string(),
+        })
+    }
+
+    /// Which migrations are pending.
+    pub(super) fn pending_ids(&self) -> Vec<MigrationId> {
+        self.pending.iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Refuses where the system is not this one any more.
+    pub(crate) fn refuse_unless(&self, now: &Self) -> Result<()> {
+        let mut changed = Vec::new();
+        for id in &now.applied {
+            if !self.applied.contains(id) {
+                changed.push(format!("migration `{id}` was applied"));
+            }
+        }
+        for (id, checksum) in &now.pending {
+            match self.pending.iter().find(|(planned, _)| planned == id) {
+                None if self.applied.contains(id) => {
+                    changed.push(format!("migration `{id}` was reverted"));
+                }
+                None => changed.push(format!("migration `{id}` is new")),
+                Some((_, planned)) if planned != checksum => {
+                    changed.push(format!("migration `{id}` has another content"));
+                }
+                Some(_) => {}
+            }
+        }
+        for (id, _) in &self.pending {
+            let known = now.applied.contains(id) || now.pending.iter().any(|(one, _)| one == id);
+            if !known {
+                changed.push(format!("migration `{id}` is missing"));
+            }
+        }
+        if changed.is_empty() && self.schema != now.schema {
+            changed.push("the schema is another".to_owned());
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let message =
+            "the system is not what it was when the plan was made, and nothing was done to it";
+        Err(Error::new(ErrorKind::Refused, message)
+            .with_context("since then", changed.join("; "))
+            .with_hint("plan again"))
+    }
+}
+
+/// The error of a migration that somebody began.
+fn dirty(id: &MigrationId) -> Error {
+    let message = format!("migration `{id}` was begun on this system and did not end");
+    Error::new(ErrorKind::Refused, message).with_hint("finish or undo it with its own tool first")
+}

@@ -1,0 +1,87 @@
+//! To whom a real system belongs: looked at before the first change, written, and given up at the end.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::deadline::within_reach;
+use super::run::StepResult;
+use super::state::Run;
+use crate::context::UpgradeContext;
+use crate::environment::Claim;
+use crate::error::Result;
+use crate::ids::Phase;
+use crate::journal::{Standing, State};
+use crate::operation::World;
+use crate::validator::Verdict;
+
+/// Takes the system: refuses one that belongs to another operation, or that is not what it has to be, and
+/// writes to whom it belongs from now on.
+pub(super) async fn attach(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResult {
+    run.environment.prepare(cx).await?;
+    let cx = cx.clone().with_endpoints(run.environment.endpoints());
+    let ours = refuse_others(run, &cx).await?;
+    if let Some(world) = &run.world {
+        world.refuse_unless(&World::read(run.upgrade, run.environment, &cx).await?)?;
+    }
+    if !ours {
+        write(run, &cx).await?;
+    }
+    Ok(Verdict::Pass)
+}
+
+/// Whether the claim of this journal is there already.
+async fn refuse_others(run: &mut Run<'_>, cx: &UpgradeContext) -> Result<bool> {
+    let Some(claims) = run.environment.claims() else {
+        return Ok(false);
+    };
+    let Some(claim) = claims.claimed(cx).await? else {
+        return Ok(false);
+    };
+    let id = match &run.journal {
+        Some(journal) => Some(journal.id().await),
+        None => None,
+    };
+    run.claimed = id.is_some_and(|id| id == claim.journal);
+    match run.claimed {
+        true => Ok(true),
+        false => Err(claim.refusal(run.environment.name())),
+    }
+}
+
+async fn write(run: &mut Run<'_>, cx: &UpgradeContext) -> Result<()> {
+    let (Some(claims), Some(journal), true) = (run.environment.claims(), &run.journal, run.claims)
+    else {
+        return Ok(());
+    };
+    let claim = Claim {
+        journal: journal.id().await,
+        place: journal.place(),
+        actor: journal.actor().name().to_owned(),
+        host: journal.actor().host().to_owned(),
+        since: Timestamp::now().to_string(),
+    };
+    // Before the call: one that was cut off may have written it.
+    run.claimed = true;
+    claims.claim(cx, &claim).await
+}
+
+/// Gives the claim up where the upgrade is over, or nothing of it is there.
+pub(super) async fn release_if_over(run: &Run<'_>, cx: &UpgradeContext) {
+    let (Some(claims), Some(journal), true) = (run.environment.claims(), &run.journal, run.claimed)
+    else {
+        return;
+    };
+    let standing = Standing::of(&journal.records().await);
+    let untouched = standing.state == State::Nothing && standing.kept.is_empty();
+    if !(standing.state.is_over() || untouched) || standing.interrupted.is_some() {
+        return;
+    }
+    let cx = run
+        .context(cx, Phase::Teardown, Duration::from_secs(60))
+        .with_cancellation(CancellationToken::new());
+    if let Err(error) = within_reach(&cx, "release the claim", claims.release(&cx)).await {
+        tracing::warn!(?error, "the system is still claimed; `resume` releases it");
+    }
+}
