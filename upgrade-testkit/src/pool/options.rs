@@ -5,7 +5,7 @@ use std::env;
 use std::time::Duration;
 
 use upgrade_core::Secret;
-use upgrade_core::postgres::server::{Directories, ProviderOptions};
+use upgrade_core::postgres::server::{Containers, Directories, ProviderOptions};
 
 use super::error::PoolError;
 
@@ -70,6 +70,7 @@ impl PoolOptions {
 
     /// Reads the environment: the variables of [`ProviderOptions::from_env`], and
     /// `UPGRADE_CACHE_LIMIT`, the most that cached templates may take (`4GiB`, `500M`, `0`).
+    /// It does not read `upgrade.toml`.
     ///
     /// # Errors
     /// [`PoolError::InvalidLimit`], and [`PoolError::Server`] for a bad variable.
@@ -79,6 +80,22 @@ impl PoolOptions {
             options.cache_limit = parse_bytes(&value.to_string_lossy())?;
         }
         Ok(options)
+    }
+
+    /// Sets when a container is used, unless these options name a server: by a URL, by folders with
+    /// binaries, or by another choice than the default [`Containers::Last`].
+    #[must_use]
+    pub(crate) fn with_default_containers(mut self, containers: Option<Containers>) -> Self {
+        let provider = &mut self.provider;
+        let names_server = provider.url.is_some()
+            || !provider.named.is_empty()
+            || provider.containers != Containers::Last;
+        if let Some(containers) = containers
+            && !names_server
+        {
+            provider.containers = containers;
+        }
+        self
     }
 
     /// Asks for a major version, such as `Some(15)`.
@@ -178,7 +195,41 @@ pub(crate) fn parse_bytes(value: &str) -> Result<u64, PoolError> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn whatever_names_a_server_has_priority_over_the_default_containers() {
+        let check = |name_server: fn(&mut ProviderOptions), expected: Containers| {
+            let mut provider = ProviderOptions::new(Directories::below(Path::new("/nowhere")));
+            provider.containers = Containers::Last;
+            name_server(&mut provider);
+            let before = provider.containers;
+            let options = PoolOptions::new(provider);
+            let unchanged = options.clone().with_default_containers(None);
+            assert_eq!(unchanged.provider.containers, before);
+            let options = options.with_default_containers(Some(Containers::Only));
+            assert_eq!(options.provider.containers, expected);
+        };
+        check(|_| {}, Containers::Only);
+        check(
+            |provider| provider.url = Some(Secret::new("postgres://u@h/d")),
+            Containers::Last,
+        );
+        check(
+            |provider| provider.named = vec!["/usr/lib/postgresql/17/bin".into()],
+            Containers::Last,
+        );
+        check(
+            |provider| provider.containers = Containers::Only,
+            Containers::Only,
+        );
+        check(
+            |provider| provider.containers = Containers::Off,
+            Containers::Off,
+        );
+    }
 
     #[test]
     fn limits_are_bytes_with_a_suffix() {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use upgrade_core::fault::FaultKind;
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::postgres::Observer;
+use upgrade_core::postgres::server::Containers;
 use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
 use upgrade_core::{
     Environment, EventSink, Migration, Plan, Result, Scenario, Upgrade, UpgradeContext, Version,
@@ -100,6 +101,8 @@ pub struct Rehearsal {
     /// What the file of the package accepts.
     known: Known,
     pool: Option<PoolOptions>,
+    /// What a team has set for options that come from the environment.
+    containers: Option<Containers>,
     sinks: Vec<Arc<dyn EventSink>>,
     /// The test that it belongs to, as its context.
     case: Option<UpgradeContext>,
@@ -162,6 +165,7 @@ impl Rehearsal {
             keep: settings.keep,
             known: Known::default(),
             pool: None,
+            containers: settings.postgres_provider,
             sinks: Vec::new(),
             case: None,
         };
@@ -292,7 +296,7 @@ impl Rehearsal {
         };
         let options = match &self.pool {
             Some(options) => options.clone(),
-            None => PoolOptions::from_env()?,
+            None => PoolOptions::from_env()?.with_default_containers(self.containers),
         };
         let major = self.postgres.or(options.major);
         Ok(options

@@ -273,8 +273,9 @@ impl Rehearsal {
         self
     }
 
-    /// Takes databases as these options say, instead of as the variables of the environment do.
-    /// What the rehearsal says itself goes before them: its major version, and what it keeps.
+    /// Takes databases as these options say, instead of as the variables of the environment and
+    /// `postgres_provider` in `upgrade.toml` do. What the rehearsal says itself goes before them: its
+    /// major version, and what it keeps.
     #[must_use]
     pub fn pool(mut self, options: PoolOptions) -> Self {
         self.pool = Some(options);

@@ -186,6 +186,30 @@ async fn what_a_test_or_its_function_says_goes_before_the_file_of_the_team() {
     assert!(!built.1 && built.0 != Duration::from_secs(7));
 }
 
+#[test]
+fn the_provider_in_the_file_reaches_the_pool_unless_the_test_sets_options() {
+    let settings = Settings {
+        postgres_provider: Some(Containers::Only),
+        ..Settings::default()
+    };
+    let rehearsal = || {
+        let case = TestCase::new(TestSpec::new(ORIGIN), settings.clone());
+        Arc::new(case).context().upgrade()
+    };
+    let containers = |rehearsal: Rehearsal| {
+        let options = rehearsal.pool_options().unwrap();
+        options.provider.containers
+    };
+    // The environment of this test may name a server itself.
+    let from_env = PoolOptions::from_env().unwrap();
+    let completed = from_env
+        .clone()
+        .with_default_containers(settings.postgres_provider);
+    assert_eq!(containers(rehearsal()), completed.provider.containers);
+    let set = rehearsal().pool(from_env.clone());
+    assert_eq!(containers(set), from_env.provider.containers);
+}
+
 impl Rehearsal {
     /// What the changes of a test make of an upgrade that says nothing.
     fn rollback_and_reversible(&self) -> (Duration, bool) {

@@ -9,11 +9,17 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use toml::Spanned;
 use upgrade_core::fault::FaultKind;
+use upgrade_core::postgres::server::Containers;
 
 use super::{Settings, SettingsError};
 
 /// The name of the file.
 pub const FILE: &str = "upgrade.toml";
+
+/// The message for a URL in the file. It does not repeat the URL.
+const URL_REFUSED: &str = "the URL of a server is not read from this file, because the file is \
+                           committed and a URL can contain a password (set the environment \
+                           variable `UPGRADE_PG_URL` instead)";
 
 /// The file as it is written. Every key is optional.
 #[derive(Debug, Default, Deserialize)]
@@ -27,6 +33,7 @@ struct Document {
     reversible: Option<bool>,
     #[serde(default)]
     faults_off: Vec<Spanned<String>>,
+    postgres_provider: Option<Spanned<String>>,
 }
 
 impl Settings {
@@ -62,7 +69,12 @@ impl Settings {
         let document: Document = toml::from_str(text).map_err(|error| SettingsError::File {
             path: path.to_owned(),
             line: line_of(text, error.span().map_or(0, |span| span.start)),
-            message: error.message().to_owned(),
+            // Not a key of `Document`: the message about an unknown key lists those.
+            message: match error.message() {
+                message if message.starts_with("unknown field `postgres_url`") => URL_REFUSED,
+                message => message,
+            }
+            .to_owned(),
         })?;
         let file = File { path, text };
         if let Some(rows) = document.rows {
@@ -90,6 +102,10 @@ impl Settings {
             let named = kind.get_ref().parse::<FaultKind>();
             let named = named.map_err(|error| file.wrong(kind, error.to_string()))?;
             self.faults_off.insert(named);
+        }
+        if let Some(provider) = document.postgres_provider {
+            let named = file.postgres_provider(&provider)?;
+            self.postgres_provider.get_or_insert(named);
         }
         Ok(())
     }
@@ -121,6 +137,18 @@ impl File<'_> {
             self.wrong(written, message)
         })
     }
+
+    /// Accepts what the variable `UPGRADE_PG_PROVIDER` accepts.
+    fn postgres_provider(&self, written: &Spanned<String>) -> Result<Containers, SettingsError> {
+        match written.get_ref().as_str() {
+            "docker" => Ok(Containers::Only),
+            url if url.contains("://") => Err(self.wrong(written, URL_REFUSED)),
+            other => {
+                let message = format!("`postgres_provider` is `{other}`; it has to be `docker`");
+                Err(self.wrong(written, message))
+            }
+        }
+    }
 }
 
 fn line_of(text: &str, at: usize) -> usize {
@@ -151,7 +179,8 @@ mod tests {
     fn every_key_is_read() {
         let settings = read(
             "rows = 200\nseed = 7\nsequences = 5\nrollback_within = '3m'\n\
-             step_within = '1h 30m'\nreversible = true\nfaults_off = ['full_disk']\n",
+             step_within = '1h 30m'\nreversible = true\nfaults_off = ['full_disk']\n\
+             postgres_provider = 'docker'\n",
         )
         .unwrap();
         assert_eq!((settings.rows, settings.seed), (Some(200), Some(7)));
@@ -160,6 +189,7 @@ mod tests {
         assert_eq!(settings.step_within, Some(Duration::from_secs(5400)));
         assert_eq!(settings.reversible, Some(true));
         assert!(settings.faults_off.contains(&FaultKind::FullDisk));
+        assert_eq!(settings.postgres_provider, Some(Containers::Only));
         assert_eq!(read("").unwrap(), Settings::default());
     }
 
@@ -175,6 +205,11 @@ mod tests {
             ),
             ("step_within = '-3m'", vec![":1", "`-3m`"]),
             ("faults_off = ['fire']", vec![":1", "`fire`", "full_disk"]),
+            (
+                "rows = 1\npostgres_provider = 'podman'",
+                vec![":2", "`podman`", "`docker`"],
+            ),
+            ("postgres_provider = true", vec![":1", "string"]),
             ("rows = ", vec![":1"]),
         ] {
             let error = read(text).unwrap_err().to_string();
@@ -186,6 +221,20 @@ mod tests {
     }
 
     #[test]
+    fn a_url_is_refused_and_not_repeated() {
+        for key in ["postgres_url", "'postgres_url'", "postgres_provider"] {
+            let text = format!("seed = 1\n{key} = 'postgres://app:hunter2@db/shop'\n");
+            let error = read(&text).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains("/shop/upgrade.toml:2: "), "{shown}");
+            assert!(shown.contains("`UPGRADE_PG_URL`"), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+        let unknown = read("postgres_urn = ''").unwrap_err().to_string();
+        assert!(!unknown.contains("postgres_url"), "{unknown}");
+    }
+
+    #[test]
     fn the_nearest_file_goes_first_and_none_above_the_workspace_counts() {
         let outside = tempfile::tempdir().unwrap();
         let workspace = outside.path().join("shop");
@@ -193,12 +242,14 @@ mod tests {
         fs::create_dir_all(&package).unwrap();
         fs::write(outside.path().join(FILE), "step_within = '1s'").unwrap();
         fs::write(workspace.join("Cargo.toml"), "[workspace]\n").unwrap();
-        fs::write(workspace.join(FILE), "rows = 10\nreversible = true").unwrap();
+        let of_workspace = "rows = 10\nreversible = true\npostgres_provider = 'docker'";
+        fs::write(workspace.join(FILE), of_workspace).unwrap();
         fs::write(package.join("Cargo.toml"), "[package]\nname = 'orders'\n").unwrap();
         fs::write(package.join(FILE), "rows = 20").unwrap();
         let settings = Settings::of_package(&package).unwrap();
         assert_eq!(settings.reversible, Some(true));
         assert_eq!(settings.step_within, None);
+        assert_eq!(settings.postgres_provider, Some(Containers::Only));
         if std::env::var_os("UPGRADE_TEST_ROWS").is_none() {
             assert_eq!(settings.rows, Some(20));
         }

@@ -18,7 +18,13 @@
 //! step_within = "30m"     # any other step
 //! reversible = true       # every migration needs a down migration
 //! faults_off = ["full_disk"]
+//! postgres_provider = "docker"  # a server in a container, as with `UPGRADE_PG_PROVIDER`
 //! ```
+//!
+//! `postgres_provider` applies to the databases of every rehearsal, unless the test sets
+//! [`Rehearsal::pool`](crate::Rehearsal::pool), or one of the variables `UPGRADE_PG_URL`,
+//! `UPGRADE_PG_BIN` and `UPGRADE_PG_PROVIDER` is set. The file cannot set the URL of a server, because
+//! a URL can contain a password: set `UPGRADE_PG_URL`.
 
 mod file;
 
@@ -28,6 +34,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use upgrade_core::fault::FaultKind;
+use upgrade_core::postgres::server::Containers;
 use upgrade_core::{Error, ErrorKind};
 
 pub use file::FILE;
@@ -120,6 +127,9 @@ pub struct Settings {
     pub step_within: Option<Duration>,
     /// `reversible` of the file.
     pub reversible: Option<bool>,
+    /// `postgres_provider` of the file: [`Containers::Only`] for `docker`. The variables
+    /// `UPGRADE_PG_URL`, `UPGRADE_PG_BIN` and `UPGRADE_PG_PROVIDER` have priority over it.
+    pub postgres_provider: Option<Containers>,
     /// `UPGRADE_TEST_KEEP`.
     pub keep: bool,
     /// `UPGRADE_REPORT_DIR`.

@@ -355,7 +355,7 @@ impl Chain {
             return Ok(Found::Container { major });
         };
         self.attempts.push(Attempt::new("docker", reason));
-        Err(self.not_found())
+        Err(self.not_found(options.containers))
     }
 
     /// The newest of what one element of the chain offers; the first of equals.
@@ -501,19 +501,28 @@ impl Chain {
             .then(|| PathBuf::from(finished.output.trim()))
     }
 
-    fn not_found(self) -> ServerError {
+    fn not_found(self, containers: Containers) -> ServerError {
         let major = self
             .requirement
             .major
             .map_or_else(String::new, |major| format!(" {major}"));
-        ServerError::NotFound {
-            wanted: self.requirement.to_string(),
-            attempts: self.attempts,
-            hint: format!(
+        let hint = match containers {
+            Containers::Only => {
+                "only a container is allowed: turn on cargo feature `docker` and start a container engine, \
+                 or remove what requires the container, which is the variable `UPGRADE_PG_PROVIDER`, or \
+                 `postgres_provider` in `upgrade.toml`"
+                    .to_owned()
+            }
+            Containers::Last | Containers::Off => format!(
                 "install the PostgreSQL{major} server of your distribution, or set `UPGRADE_PG_BIN` to a folder \
                  with `postgres` and `initdb`, or turn on cargo feature `fetch`, or set `UPGRADE_PG_URL` to a \
                  server that may be used"
             ),
+        };
+        ServerError::NotFound {
+            wanted: self.requirement.to_string(),
+            attempts: self.attempts,
+            hint,
         }
     }
 }

@@ -334,6 +334,10 @@ fn a_container_goes_before_all_where_only_that_is_wanted() {
     match discover(&ServerRequirement::major(17), &options) {
         Ok(found) => assert_eq!(found, Found::Container { major: Some(17) }),
         // No engine, or not built in: then nothing else is taken in its place.
-        Err(error) => assert!(error.to_string().contains("docker"), "{error}"),
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.contains("`UPGRADE_PG_PROVIDER`"), "{text}");
+            assert!(!text.contains("install the PostgreSQL"), "{text}");
+        }
     }
 }
