@@ -117,6 +117,7 @@ impl Standing {
                     standing.applied.clear();
                     standing.left.clear();
                     standing.prepared = None;
+                    open = None;
                 }
                 Entry::Opened { .. }
                 | Entry::Closed
