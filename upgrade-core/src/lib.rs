@@ -51,6 +51,7 @@ pub mod report;
 pub mod reporter;
 pub mod rollback;
 pub mod runner;
+mod saved;
 pub mod scenario;
 mod secret;
 mod subject;

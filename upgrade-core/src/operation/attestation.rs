@@ -8,7 +8,11 @@ use super::Proposal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{MigrationId, RunId};
 use crate::report::Report;
+use crate::saved;
 use crate::scenario::Scenario;
+
+/// The version of the format in which attestations are saved.
+const FORMAT: u32 = 1;
 
 /// What rehearsals have passed: which migrations, with which content, in which scenarios, and which
 /// rollback strategies were verified. It is made from the reports of a test run, and carried to where the
@@ -49,7 +53,7 @@ impl Attestation {
     /// have different contents of one migration, or there is no report.
     pub fn of<'r>(reports: impl IntoIterator<Item = &'r Report>) -> Result<Self> {
         let mut attestation = Self {
-            format: 1,
+            format: FORMAT,
             migrations: Vec::new(),
             strategies: BTreeSet::new(),
             runs: Vec::new(),
@@ -118,9 +122,7 @@ impl Attestation {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for anything else.
     pub fn from_json(json: &str) -> Result<Self> {
-        serde_json::from_str(json).map_err(|source| {
-            Error::new(ErrorKind::InvalidInput, "this is no attestation").with_source(source)
-        })
+        saved::read(json, "attestation", FORMAT, "attest the reports again")
     }
 
     /// Refuses a proposal with anything that was not rehearsed, with all that is missing.

@@ -12,6 +12,7 @@ use crate::ids::MigrationId;
 use crate::migration::{Checksum, Status};
 use crate::observation::Scope;
 use crate::plan::{Action, Plan};
+use crate::saved;
 use crate::upgrade::Upgrade;
 
 /// The version of the format in which proposals are saved.
@@ -61,22 +62,7 @@ impl Proposal {
     /// [`ErrorKind::InvalidInput`] for one that was changed, that is no proposal, or that has another
     /// format.
     pub fn from_json(json: &str) -> Result<Self> {
-        let wrong =
-            |message: String| Error::new(ErrorKind::InvalidInput, message).with_hint("plan again");
-        #[derive(Deserialize)]
-        struct Format {
-            format: u32,
-        }
-        let no_proposal = |source: serde_json::Error| {
-            wrong("this is no saved proposal".to_owned()).with_source(source)
-        };
-        let Format { format } = serde_json::from_str(json).map_err(no_proposal)?;
-        if format != FORMAT {
-            return Err(wrong(format!(
-                "the saved proposal has format {format}, this version reads {FORMAT}"
-            )));
-        }
-        let proposal: Self = serde_json::from_str(json).map_err(no_proposal)?;
+        let proposal: Self = saved::read(json, "proposal", FORMAT, "plan again")?;
         proposal.is_whole()?;
         Ok(proposal)
     }
@@ -131,12 +117,8 @@ impl fmt::Display for Proposal {
             ..
         } = &self.world;
         writeln!(f, "{}", self.plan)?;
-        writeln!(
-            f,
-            "pending      {} migrations, {} are applied",
-            pending.len(),
-            applied.len()
-        )?;
+        let all = pending.len() + applied.len();
+        writeln!(f, "pending      {} of {all} migrations", pending.len())?;
         for id in divergent {
             writeln!(
                 f,

@@ -89,6 +89,12 @@ pub struct Status {
 }
 
 impl Status {
+    /// What the records of a journal say, the oldest first: for who only reads it, also while a process
+    /// works on the operation.
+    pub fn of(records: &[Record]) -> Self {
+        Self::new(Standing::of(records), None)
+    }
+
     pub(super) fn new(standing: Standing, died: Option<Record>) -> Self {
         let acts = acts(&standing);
         Self {

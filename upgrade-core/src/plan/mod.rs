@@ -17,10 +17,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::capabilities::Capabilities;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::fault::{Excluded, Faults, ServiceFault, Site};
 use crate::ids::{MigrationId, Phase, Version};
 use crate::migration::contract::Reversibility;
+use crate::saved;
 use crate::scenario::Scenario;
 
 pub use crate::ids::StepId;
@@ -427,23 +428,8 @@ impl Plan {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] with line and column, or when the format is of another version.
     pub fn from_json(json: &str) -> Result<Self> {
-        /// What says how the rest is to be read.
-        #[derive(Deserialize)]
-        struct Head {
-            format: u32,
-        }
-        let unreadable = |source| {
-            Error::new(ErrorKind::InvalidInput, "the saved plan cannot be read").with_source(source)
-        };
-        let Head { format } = serde_json::from_str(json).map_err(unreadable)?;
-        if format != FORMAT {
-            let message =
-                format!("the saved plan has format {format}, this version reads {FORMAT}");
-            return Err(Error::new(ErrorKind::InvalidInput, message)
-                .with_hint("plan again, with the seed of the saved plan"));
-        }
-        let plan: Self = serde_json::from_str(json).map_err(unreadable)?;
-        Ok(plan)
+        let again = "plan again, with the seed of the saved plan";
+        saved::read(json, "plan", FORMAT, again)
     }
 
     /// The name of the upgrade and the scenario.

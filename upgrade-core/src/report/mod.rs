@@ -15,9 +15,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::LogTail;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::ids::{MigrationId, Phase, RunId, StepId, Version};
+use crate::saved;
 use crate::scenario::Scenario;
 
 pub use crate::outcome::{RollbackReport, StepOutcome, TrafficReport};
@@ -206,6 +207,15 @@ impl Report {
     /// The report as JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).expect("a report has only string keys")
+    }
+
+    /// Reads a report that was saved.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) with line and column, or when the
+    /// format is of another version.
+    pub fn from_json(json: &str) -> Result<Self> {
+        saved::read(json, "report", FORMAT, "run the test again")
     }
 
     /// The findings of a severity.
