@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection};
+use upgrade_core::journal::{Standing, verify};
+use upgrade_core::plan::Action;
 use upgrade_core::postgres::server::{
     Found, LocalServer, Profile, ProviderOptions, ServerOptions, ServerRequirement, discover,
 };
@@ -199,13 +201,19 @@ async fn a_tool_that_is_killed_is_resumed_or_rolled_back() {
             .unwrap();
         // In the middle of the third migration.
         let begun = Instant::now();
-        let journal = || std::fs::read_to_string(production.file("orders.journal"));
-        while !journal().unwrap_or_default().contains("0003") || {
-            let records = journal().unwrap_or_default();
-            let last = records.lines().last().unwrap_or_default();
-            !(last.contains("\"apply\"") && last.contains("\"0003\""))
-        } {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", journal());
+        let is_there = || {
+            let bytes = std::fs::read(production.file("orders.journal")).unwrap_or_default();
+            let Ok(chain) = verify(&bytes) else {
+                return false;
+            };
+            let Some(Action::Apply { migration }) = Standing::of(chain.records()).interrupted
+            else {
+                return false;
+            };
+            migration.version() == "0003"
+        };
+        while !is_there() {
+            assert!(begun.elapsed() < Duration::from_secs(60));
             tokio::time::sleep(Duration::from_millis(10)).await; // poll
         }
         let busy = production.fails(&["leftovers"]);

@@ -3,10 +3,12 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal::Journal;
 
 /// To which operation a system belongs, from its first change until it is final or rolled back. It is
 /// written into the system itself, so that a tool on another machine, with another journal, sees it.
@@ -26,6 +28,17 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// The claim of the operation that has this journal, since now.
+    pub async fn of(journal: &Journal) -> Self {
+        Self {
+            journal: journal.id().await,
+            place: journal.place(),
+            actor: journal.actor().name().to_owned(),
+            host: journal.actor().host().to_owned(),
+            since: Timestamp::now().to_string(),
+        }
+    }
+
     /// The error of another operation that wants the system.
     pub(crate) fn refusal(&self, system: &str) -> Error {
         let message =

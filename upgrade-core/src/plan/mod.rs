@@ -432,9 +432,12 @@ impl Plan {
         saved::read(json, "plan", FORMAT, again)
     }
 
-    /// The name of the upgrade and the scenario.
+    /// The name of the upgrade and the scenario, where it follows one.
     pub fn title(&self) -> String {
-        format!("{} {}", self.name, self.scenario)
+        match self.scenario {
+            Scenario::Custom => self.name.clone(),
+            scenario => format!("{} {scenario}", self.name),
+        }
     }
 
     /// Plans an upgrade of a real system until users are to watch it: as the scenario `upgrade`, and
@@ -576,7 +579,10 @@ impl fmt::Display for Action {
             Self::RollBack { strategy, applied } => {
                 write!(f, "roll back by {strategy}: {}", many(applied))
             }
-            Self::Finalize { strategy } => write!(f, "make it final, give up the {strategy}"),
+            Self::Finalize { strategy } => write!(
+                f,
+                "give up what {strategy} keeps: nothing can be rolled back any more"
+            ),
             Self::Teardown => f.write_str("remove everything"),
             Self::Detach => f.write_str("give the lock of the system up"),
         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::deadline::within_reach;
@@ -55,13 +54,7 @@ async fn write(run: &mut Run<'_>, cx: &UpgradeContext) -> Result<()> {
     else {
         return Ok(());
     };
-    let claim = Claim {
-        journal: journal.id().await,
-        place: journal.place(),
-        actor: journal.actor().name().to_owned(),
-        host: journal.actor().host().to_owned(),
-        since: Timestamp::now().to_string(),
-    };
+    let claim = Claim::of(journal).await;
     // Before the call: one that was cut off may have written it.
     run.claimed = true;
     claims.claim(cx, &claim).await

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::yield_now;
 use upgrade_core::environment::{
-    At, Capabilities, DATABASE, DatabaseFaults, Endpoint, Endpoints, LogTail, RowComparison,
-    ServiceFaults, Services, SessionMonitor, Snapshots, StatementTrial, Unfilled,
+    At, Capabilities, Claim, Claims, DATABASE, DatabaseFaults, Endpoint, Endpoints, LogTail,
+    RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots, StatementTrial, Unfilled,
 };
 use upgrade_core::fault::ServiceFault;
 use upgrade_core::observation::{
@@ -80,6 +80,8 @@ pub(crate) enum Bug {
     WatchNeverEnds,
     TryingWrites,
     TryingIsRandom,
+    ForgetsTheClaim,
+    ClaimIsARow,
     LogsAreWhole,
     LogsDieWithTheSystem,
     LeaksSnapshots,
@@ -110,6 +112,7 @@ pub(crate) struct Made {
     pub(crate) held: Option<OwnedMutexGuard<()>>,
     /// How often statements were tried.
     pub(crate) tried: u32,
+    pub(crate) claim: Option<Claim>,
 }
 
 #[derive(Debug)]
@@ -418,6 +421,10 @@ impl Environment for InMemory {
 
     fn session_monitor(&self) -> Option<&dyn SessionMonitor> {
         self.powers.session_monitor.then_some(self as _)
+    }
+
+    fn claims(&self) -> Option<&dyn Claims> {
+        Some(self)
     }
 
     fn statement_trial(&self) -> Option<&dyn StatementTrial> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use upgrade_core::environment::{
-    At, DatabaseFaults, EMPTY, Fault, Instances, Refusal, RowComparison, ServiceFaults, Services,
-    SessionMonitor, Snapshots, StatementKind, StatementTrial,
+    At, Claim, Claims, DatabaseFaults, EMPTY, Fault, Instances, Refusal, RowComparison,
+    ServiceFaults, Services, SessionMonitor, Snapshots, StatementKind, StatementTrial,
 };
 use upgrade_core::fault::{FaultKind, ServiceFault, Site};
 use upgrade_core::migration::Outcome;
@@ -324,5 +324,32 @@ impl StatementTrial for InMemory {
             }
             _ => Vec::new(),
         })
+    }
+}
+
+#[async_trait]
+impl Claims for InMemory {
+    async fn claimed(&self, _: &UpgradeContext) -> Result<Option<Claim>> {
+        Ok(lock(&self.made).claim.clone())
+    }
+
+    async fn claim(&self, cx: &UpgradeContext, claim: &Claim) -> Result<()> {
+        if self.bug == Bug::ClaimIsARow {
+            let database = self.server.get(&self.live()?)?;
+            let add = |tables: &mut Tables| {
+                let orders = tables.entry("orders".to_owned()).or_default();
+                orders.extend(row("claim", "1"));
+            };
+            database.write(cx, add).await?;
+        }
+        if self.bug != Bug::ForgetsTheClaim {
+            lock(&self.made).claim = Some(claim.clone());
+        }
+        Ok(())
+    }
+
+    async fn release(&self, _: &UpgradeContext) -> Result<()> {
+        lock(&self.made).claim = None;
+        Ok(())
     }
 }

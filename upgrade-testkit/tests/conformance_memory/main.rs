@@ -156,6 +156,8 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
     WatchNeverEnds => [the_end_of_monitoring_is_its_end],
     TryingWrites => [trying_statements_changes_no_row],
     TryingIsRandom => [the_same_statements_are_refused_again],
+    ForgetsTheClaim => [a_claim_is_read_as_it_was_written],
+    ClaimIsARow => [a_claim_is_not_observed],
     LogsAreWhole => [logs_are_no_longer_than_asked],
     LogsDieWithTheSystem => [logs_are_available_after_a_crash],
     LeaksSnapshots => [teardown_leaves_nothing],

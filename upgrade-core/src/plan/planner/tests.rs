@@ -92,7 +92,7 @@ fn a_plan_reads_like_an_upgrade() {
             "9  expand     apply 0001_m",
             "10  soak       validate",
             "11  soak       compare rows with `baseline`, in the columns of both",
-            "12  finalize   make it final, give up the snapshot swap",
+            "12  finalize   give up what snapshot swap keeps: nothing can be rolled back any more",
             "13  verify     validate",
             "14  teardown   remove everything",
         ]

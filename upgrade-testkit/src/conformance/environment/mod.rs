@@ -1,5 +1,6 @@
 //! The clauses of [`Environment`].
 
+mod claims;
 mod empty;
 mod faults;
 mod observe;
@@ -19,6 +20,7 @@ use upgrade_core::environment::{At, Endpoint};
 use upgrade_core::observation::Scope;
 use upgrade_core::{Environment, Observation, Result, UpgradeContext, Version};
 
+pub use claims::*;
 pub use empty::*;
 pub use faults::*;
 pub use observe::*;
@@ -175,6 +177,8 @@ macro_rules! for_each_environment_clause {
             the_end_of_monitoring_is_its_end: "session monitor",
             trying_statements_changes_no_row: "statement trial",
             the_same_statements_are_refused_again: "statement trial",
+            a_claim_is_read_as_it_was_written: "claims",
+            a_claim_is_not_observed: "claims",
             logs_are_no_longer_than_asked: "required",
             logs_are_available_after_a_crash: "fixture: crash",
             teardown_leaves_nothing: "required",
