@@ -45,6 +45,7 @@ struct Inner {
     noticed: Arc<Mutex<Vec<Finding>>>,
     secrets: Secrets,
     extension: Option<Arc<dyn Any + Send + Sync>>,
+    lock_timeout: Option<Duration>,
 }
 
 impl UpgradeContext {
@@ -68,6 +69,7 @@ impl UpgradeContext {
                 noticed: Arc::default(),
                 secrets: Secrets::default(),
                 extension: None,
+                lock_timeout: None,
             }),
         }
     }
@@ -253,6 +255,12 @@ impl UpgradeContext {
             .unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How long a statement may wait for a lock before it lets others pass, on a system that others use;
+    /// `None` in staging. See [`Upgrade::with_lock_timeout`](crate::Upgrade::with_lock_timeout).
+    pub fn lock_timeout(&self) -> Option<Duration> {
+        self.inner.lock_timeout
+    }
+
     /// A value that a test harness attached for its own use; see [`Self::with_extension`].
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.inner
@@ -319,6 +327,10 @@ impl UpgradeContext {
     #[must_use]
     pub fn with_extension(self, value: Arc<dyn Any + Send + Sync>) -> Self {
         self.change(|inner| inner.extension = Some(value))
+    }
+
+    pub(crate) fn with_lock_timeout(self, timeout: Option<Duration>) -> Self {
+        self.change(|inner| inner.lock_timeout = timeout)
     }
 
     pub(crate) fn with_events(self, events: EventHub) -> Self {

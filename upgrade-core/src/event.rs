@@ -12,6 +12,40 @@ use crate::ids::{Phase, RunId, StepId};
 use crate::outcome::{RollbackReport, StepOutcome};
 use crate::plan::Plan;
 
+/// A session that holds a lock for which a migration waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LockHolder {
+    /// Its process on the server.
+    pub pid: i32,
+    /// Its role. What a role may not see of other sessions is `None`.
+    pub role: Option<String>,
+    /// The name that its program gave.
+    pub application: Option<String>,
+    /// What it does: `active`, `idle in transaction`, ...
+    pub state: Option<String>,
+    /// How long its transaction has lasted, in seconds.
+    pub in_transaction_s: Option<u64>,
+}
+
+impl fmt::Display for LockHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server process {}", self.pid)?;
+        for (what, value) in [("role", &self.role), ("program", &self.application)] {
+            if let Some(value) = value {
+                write!(f, ", {what} {value}")?;
+            }
+        }
+        if let Some(state) = &self.state {
+            write!(f, ", {state}")?;
+        }
+        if let Some(seconds) = self.in_transaction_s {
+            write!(f, ", for {seconds} s")?;
+        }
+        Ok(())
+    }
+}
+
 /// One thing that happened, in the past tense.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -39,6 +73,12 @@ pub enum Event {
         done: usize,
         /// How many there are.
         of: usize,
+    },
+    /// A migration waits for a lock on a live system. It is reported again when others hold the lock, and
+    /// every ten seconds.
+    LockAwaited {
+        /// Who holds it.
+        holders: Vec<LockHolder>,
     },
     /// A step ended. The last step of a run ends a second time, as failed, if a known finding was not
     /// found.

@@ -63,7 +63,7 @@ pub mod writes;
 pub use context::UpgradeContext;
 pub use environment::Environment;
 pub use error::{BoxError, Error, ErrorKind, Failure, Result};
-pub use event::{Event, EventSink};
+pub use event::{Event, EventSink, LockHolder};
 pub use finding::{Finding, Severity};
 pub use ids::{Phase, RunId, Version};
 pub use migration::Migration;

@@ -40,6 +40,7 @@ pub struct Upgrade {
     faults: Option<Faults>,
     rollback_within: Duration,
     step_within: Duration,
+    lock_timeout: Duration,
     reversible: bool,
     releases_overlap: bool,
     every_crash: bool,
@@ -68,6 +69,7 @@ impl Upgrade {
             faults: None,
             rollback_within: DEFAULT_BUDGET,
             step_within: Duration::from_secs(600),
+            lock_timeout: Duration::from_secs(2),
             reversible: false,
             releases_overlap: false,
             every_crash: false,
@@ -173,6 +175,19 @@ impl Upgrade {
     #[must_use]
     pub fn with_step_within(mut self, budget: Duration) -> Self {
         self.step_within = budget;
+        self
+    }
+
+    /// How long a statement of a migration may wait for a lock on a real system; two seconds where nothing
+    /// is said. Whoever wants the same table waits behind it, so the migration is then rolled back, and is
+    /// tried again after half a second, until the time of its step is over. Who holds the lock is reported
+    /// ([`Event::LockAwaited`](crate::Event::LockAwaited)).
+    ///
+    /// It holds for scripts that run in a transaction. Those that do not, and migrations that another
+    /// program runs, wait as they are written.
+    #[must_use]
+    pub fn with_lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
         self
     }
 
@@ -423,6 +438,11 @@ impl Upgrade {
         }
         (upgrade.migrations, upgrade.released) = (pending_ones, released);
         Ok(upgrade)
+    }
+
+    /// How long a statement may wait for a lock on a real system.
+    pub(crate) fn lock_timeout(&self) -> Duration {
+        self.lock_timeout
     }
 
     /// The time that a step may take which is no rollback.

@@ -17,6 +17,8 @@ pub mod source;
 mod sql;
 #[cfg(feature = "postgres")]
 mod traces;
+#[cfg(feature = "postgres")]
+mod waits;
 
 #[cfg(feature = "postgres")]
 pub use command::CommandMigration;

@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::MigrationId;
 use super::record::ToolRecord;
+use super::waits::{Holders, is_lock_timeout};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::outcome::Outcome;
@@ -42,12 +43,22 @@ pub(super) async fn in_session<T>(
     let database = cx.database()?;
     let mut session = cx.bounded("connect", session(cx, id, &database)).await??;
     let doing = format!("migration {id}");
+    let holders = Holders::default();
     let span = tracing::info_span!("migration", id = %id, pid = tracing::field::Empty);
     let locked = async {
         let pid = lock(&mut session, record).await?;
         tracing::Span::current().record("pid", pid);
         database.verify(&mut session).await?;
-        let done = work(&mut session).await;
+        let done = match cx.lock_timeout() {
+            None => work(&mut session).await,
+            Some(_) => tokio::select! {
+                done = work(&mut session) => done,
+                () = holders.report(cx, &database, pid) => Err(Error::new(
+                    ErrorKind::Cancelled,
+                    format!("`{doing}` was cancelled"),
+                )),
+            },
+        };
         // Who looks next need not wait until the server has noticed that the session is closed.
         unlock(&mut session).await;
         done
@@ -62,7 +73,15 @@ pub(super) async fn in_session<T>(
         // Closing ends the session and with it the lock, whatever the work has left.
         close(session).await;
     }
-    result.map_err(|error| error.with_context("migration", id))
+    result.map_err(|error| {
+        let waited = cx.lock_timeout().is_some()
+            && (is_lock_timeout(&error) || error.kind() == ErrorKind::Timeout);
+        let error = error.with_context("migration", id);
+        match waited {
+            true => error.with_context("lock held by", &holders),
+            false => error,
+        }
+    })
 }
 
 /// Whether what an act came to says that the migration is bad: the server or the command refuses

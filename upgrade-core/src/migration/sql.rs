@@ -12,6 +12,7 @@ use super::folder::{MigrationFile, MigrationFolder, MigrationKind, Script, Trans
 use super::record::{AppliedRow, RecordError, ToolRecord};
 use super::session::{Sent, execute, failed, in_session, judged};
 use super::traces::{self, Traces};
+use super::waits::{is_lock_timeout, pause};
 use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -178,7 +179,7 @@ impl SqlMigration {
             .ensure(session)
             .await
             .map_err(|source| self.unknown(source))?;
-        self.traced(cx, session, &self.file.up, Direction::Up)
+        self.patiently(cx, session, &self.file.up, Direction::Up)
             .await?;
         Ok(Outcome::Done)
     }
@@ -196,8 +197,26 @@ impl SqlMigration {
             Status::Divergent { recorded } => return Err(self.divergent(&recorded)),
             Status::Dirty => return Err(self.dirty()),
         }
-        self.traced(cx, session, down, Direction::Down).await?;
+        self.patiently(cx, session, down, Direction::Down).await?;
         Ok(Outcome::Done)
+    }
+
+    /// Runs a script; on a live system again and again, until it gets its locks within a moment.
+    async fn patiently(
+        &self,
+        cx: &UpgradeContext,
+        session: &mut PgConnection,
+        script: &Script,
+        direction: Direction,
+    ) -> Result<()> {
+        // Of one that is not rolled back as a whole, a part may be done.
+        let can_wait = cx.lock_timeout().is_some() && script.transaction != TransactionMode::None;
+        loop {
+            match self.traced(cx, session, script, direction).await {
+                Err(error) if can_wait && is_lock_timeout(&error) && pause(cx).await => {}
+                result => return result,
+            }
+        }
     }
 
     /// Runs a script, and tells what it leaves in its session. The tool would go on in it.
@@ -259,6 +278,10 @@ impl SqlMigration {
             .map_err(|source| self.unknown(source))?;
         if let Some(begin) = begin {
             execute(session, begin).await?;
+            if let Some(timeout) = cx.lock_timeout() {
+                let timeout = timeout.as_millis();
+                execute(session, &format!("set local lock_timeout = {timeout}")).await?;
+            }
         }
         self.send(cx, session, script, direction).await?;
         if record_inside {

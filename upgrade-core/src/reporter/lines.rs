@@ -49,6 +49,13 @@ impl Lines {
                 None
             }
             Event::StatementReached { .. } => None,
+            Event::LockAwaited { holders } => {
+                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+                Some(format!(
+                    "        waits for a lock, held by {}",
+                    holders.join("; ")
+                ))
+            }
             Event::StepFinished {
                 step,
                 outcome,

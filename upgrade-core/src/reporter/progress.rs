@@ -103,7 +103,10 @@ impl EventSink for Bar {
                 self.bar.set_position(u64::from(step.0).min(length));
             }
             Event::RunFinished { .. } => self.bar.finish_and_clear(),
-            Event::FindingRaised { .. } | Event::RollbackFinished { .. } => {}
+            // Their lines stand above the bar.
+            Event::FindingRaised { .. }
+            | Event::LockAwaited { .. }
+            | Event::RollbackFinished { .. } => {}
         }
     }
 }

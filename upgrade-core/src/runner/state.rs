@@ -274,7 +274,9 @@ impl<'a> Run<'a> {
         within: Duration,
     ) -> UpgradeContext {
         let deadline = Instant::now() + within;
+        let is_real = !self.environment.is_disposable();
         cx.clone()
+            .with_lock_timeout(is_real.then(|| self.upgrade.lock_timeout()))
             .with_upgraded(self.is_at_head() && self.crashed.is_none())
             .with_phase(phase)
             .with_deadline(deadline)

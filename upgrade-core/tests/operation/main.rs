@@ -14,3 +14,4 @@ mod names;
 mod support;
 mod swap;
 mod sweep;
+mod waits;
