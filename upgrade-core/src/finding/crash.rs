@@ -45,7 +45,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         id: "crash/result-differs",
         title: "after an interruption, a second run ends with another schema or other rows",
         severity: Error,
-        otherwise: "",
+        otherwise: "note if an object differs in form only or traffic is declared to change the rows",
         scenarios: CRASH,
         breaks: "the deploy says that all is well, and this one system has another schema than all others",
         mend: "replace `if not exists` by a check of what is there, and drop what an interruption may have left first",
