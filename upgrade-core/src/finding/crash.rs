@@ -20,8 +20,8 @@ pub(super) const KINDS: &[FindingKind] = &[
         severity: Error,
         otherwise: "",
         scenarios: CRASH,
-        breaks: "whoever rolls back because the deploy was interrupted is stopped half-way, by a down that expects a complete up",
-        mend: "use `if exists` in the down, or run the up in one transaction",
+        breaks: "whoever rolls back because the deploy was interrupted is stopped half-way: a down fails on what the interruption left or never made, or the tool refuses to revert what was begun and has not ended",
+        mend: "run the up in one transaction; where that cannot be, let the down of the migration before it remove the leftovers, with `if exists`",
     },
     FindingKind {
         id: "crash/half-applied",

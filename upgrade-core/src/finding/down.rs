@@ -149,7 +149,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         otherwise: "note in a rollback by downs if the loss is declared or users wrote before it",
         scenarios: ROLLED_BACK,
         breaks: "users of the old release miss what they had stored before the upgrade",
-        mend: "keep the rows aside in the up and bring them back in the down, or roll back by a kept copy",
+        mend: "keep the rows aside in the up and bring them back in the down, or roll back by a kept copy; a loss that is meant is declared in the down: `-- upgrade: loses TABLE: reason`",
     },
     FindingKind {
         id: "rollback/rows-changed",
@@ -158,7 +158,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         otherwise: "note in a rollback by downs if the change is declared or users wrote before it; note or warning if concurrent traffic explains it",
         scenarios: ROLLED_BACK,
         breaks: "users of the old release read values that nobody wrote",
-        mend: "keep the old values aside in the up and bring them back in the down, or roll back by a kept copy",
+        mend: "keep the old values aside in the up and bring them back in the down, or roll back by a kept copy; a change that is meant is declared in the down: `-- upgrade: changes TABLE.COLUMN: reason`",
     },
     FindingKind {
         id: "restore/schema-differs",

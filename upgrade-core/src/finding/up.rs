@@ -182,10 +182,10 @@ pub(super) const KINDS: &[FindingKind] = &[
         id: "up/protection-lost",
         title: "a protection of data is missing, and no statement of the migration names it",
         severity: Error,
-        otherwise: "",
+        otherwise: "warning if the statements of a migration are not known, unless a foreign key is no longer enforced",
         scenarios: AFTER,
-        breaks: "users see rows of others, or a row refers to one that is not there: a policy, a grant, an owner or a foreign key went with a table or view that was made again, or with a cascade",
-        mend: "make it again in the same migration, or alter the table in place; if it is meant, remove it by a statement that names it",
+        breaks: "users see rows of others, or a row refers to one that is not there: a policy, a grant, an owner or a foreign key went with a table or view that was made again, or with a cascade; or the triggers that enforce a foreign key stay disabled",
+        mend: "make it again in the same migration, or alter the table in place; enable triggers that were disabled; if the loss is meant, remove the protection by a statement that names it",
     },
     FindingKind {
         id: "up/lost-as-side-effect",
