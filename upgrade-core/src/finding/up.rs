@@ -166,7 +166,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         severity: Error,
         otherwise: "",
         scenarios: COMPLETE,
-        breaks: "no query uses the index and a unique one checks nothing, while every write pays for it and the record says that all is well",
+        breaks: "no query uses the index, and a unique one does not guarantee that the rows that were there are unique, while writes pay for it and the record says that all is well",
         mend: "drop the index first: `drop index concurrently if exists`, then create it without `if not exists`",
     },
     FindingKind {
