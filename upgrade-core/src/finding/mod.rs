@@ -32,7 +32,8 @@ pub(crate) use known::is_meant;
 pub enum Severity {
     /// Worth knowing; changes no verdict.
     Note,
-    /// Worth a person's look; changes no verdict.
+    /// Worth a person's look; changes no verdict. [`Upgrade::with_denied`](crate::Upgrade::with_denied)
+    /// makes the warnings of an id errors.
     Warning,
     /// Makes the verdict a failure.
     Error,

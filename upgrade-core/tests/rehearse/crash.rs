@@ -84,3 +84,30 @@ async fn an_up_that_fails_by_itself_is_not_blamed_for_a_crash() {
         "{report}"
     );
 }
+
+/// The example of the page `crash/not-revertible`, and what mends it.
+#[tokio::test]
+async fn leftovers_stop_the_down_of_the_migration_before() {
+    let shop = Shop::start().await;
+    let tags = "create table tags (id bigint primary key, name text not null);
+        insert into tags values (1, 'new');";
+    for (down, stops) in [
+        ("drop table tags;", true),
+        ("drop view if exists tag_names; drop table tags;", false),
+    ] {
+        let files = [
+            TABLE,
+            ("8_tags.up.sql", tags),
+            ("8_tags.down.sql", down),
+            (
+                "9_tag_names.up.sql",
+                "-- no-transaction\ncreate view tag_names as select name from tags;",
+            ),
+            ("9_tag_names.down.sql", "drop view tag_names;"),
+        ];
+        let report = shop.run(shop.folder(&files), Scenario::Crash).await;
+        let found = findings(&report);
+        let not_revertible = ("crash/not-revertible", "migration 9_tag_names");
+        assert_eq!(found.contains(&not_revertible), stops, "{report}");
+    }
+}

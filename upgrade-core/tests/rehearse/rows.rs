@@ -232,6 +232,39 @@ async fn a_loss_that_is_declared_has_to_happen() {
 }
 
 #[tokio::test]
+async fn of_two_declarations_of_one_table_the_one_that_did_not_happen_is_reported() {
+    let shop = Shop::start().await;
+    let up = "alter table t add c int;";
+    let down = "alter table t drop c; update t set a = 'lost';";
+    let declared = ["public.t.a", "public.t.b"].map(|column| ExpectedChange::new(column, "why"));
+    let report = run_declaring(&shop, up, down, Scenario::RoundTrip, &declared).await;
+    assert_eq!(
+        findings(&report),
+        [("declared/loss-not-found", "public.t.b")],
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn two_declarations_of_one_table_that_did_happen_are_not_reported() {
+    let shop = Shop::start().await;
+    let (both, down) = (
+        "delete from t where id = 2; update t set a = 'w';",
+        "select 1;",
+    );
+    for (up, declared) in [
+        (both, ["public.t", "public.t"]),
+        (both, ["public.t", "public.t.a"]),
+        (both, ["public.t.a", "public.t"]),
+        ("alter table t drop a;", ["public.t.a", "public.t.a"]),
+    ] {
+        let declared = declared.map(|object| ExpectedChange::new(object, "why"));
+        let report = run_declaring(&shop, up, down, Scenario::Upgrade, &declared).await;
+        assert!(report.passed, "{declared:?}\n{report}");
+    }
+}
+
+#[tokio::test]
 async fn a_sequence_that_begins_again_is_seen_after_the_up_and_after_the_down() {
     let shop = Shop::start().await;
     let made =

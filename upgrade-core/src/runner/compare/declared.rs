@@ -25,7 +25,7 @@ pub(in crate::runner) fn declared<'r>(
         .map(|(place, change)| Ground::Declared(place, change))
 }
 
-/// Judges differences from the state `with`, and notes which declarations were needed.
+/// Judges differences from the state `with`, and notes which declarations did happen.
 pub(in crate::runner) async fn judge_differences(
     run: &mut Run<'_>,
     cx: &UpgradeContext,
@@ -37,10 +37,10 @@ pub(in crate::runner) async fn judge_differences(
         if facts.column.is_some() {
             continue;
         }
-        let columns = columns_named(facts, grounds);
+        let named = columns_named(facts, grounds);
         let known = !facts.only_in.is_empty() || !facts.also_in.is_empty();
-        if !known && !columns.is_empty() && only_in(run, cx, with, facts, &columns).await? {
-            facts.only_in = columns;
+        if !known && !named.is_empty() {
+            facts.only_in = differs_in(run, cx, with, facts, named).await?;
         }
         let needs_counts = |ground: &Ground<'_>| match ground {
             Ground::Changed(table, _) => facts.concern(table),
@@ -71,42 +71,72 @@ fn columns_named(facts: &Facts, grounds: &[Ground<'_>]) -> BTreeSet<String> {
     named.collect()
 }
 
-/// Whether a table is what it was in all columns but these.
-async fn only_in(
+/// The columns among these in which a table differs; none if it differs in any other, or if that
+/// cannot be told.
+async fn differs_in(
     run: &Run<'_>,
     cx: &UpgradeContext,
     with: &str,
     facts: &Facts,
-    columns: &BTreeSet<String>,
-) -> Result<bool> {
-    if !run.snapshots.contains_key(with) {
-        return Ok(false);
+    named: BTreeSet<String>,
+) -> Result<BTreeSet<String>> {
+    let name = facts.names[0].key();
+    let before = run.observations.get(with);
+    let before = before.and_then(|seen| seen.tables.get(&name));
+    let Some(before) = before.filter(|_| run.snapshots.contains_key(with)) else {
+        return Ok(BTreeSet::new());
+    };
+    let all = rows::columns_of(before);
+    let without = |left_out: &BTreeSet<String>| -> Columns {
+        let all = all.iter().filter(|(column, _)| !left_out.contains(*column));
+        all.map(|(column, how)| (column.clone(), *how)).collect()
+    };
+    let others = without(&named);
+    if !is_same_in(run, cx, with, facts, others.clone(), None).await? {
+        return Ok(BTreeSet::new());
     }
+    if named.len() == 1 {
+        return Ok(named);
+    }
+    // A declaration must not count for a column that is what it was, because of one beside it.
+    let mut differing = BTreeSet::new();
+    for column in named.iter().filter(|column| all.contains_key(*column)) {
+        let mut columns = others.clone();
+        columns.insert(column.clone(), Reading::Value);
+        if !is_same_in(run, cx, with, facts, columns, Some(column)).await? {
+            differing.insert(column.clone());
+        }
+    }
+    // Values may differ only in which of them stand in one row: then all of the columns may be meant.
+    let told = is_same_in(run, cx, with, facts, without(&differing), None).await?;
+    Ok(if told { differing } else { named })
+}
+
+/// Whether the rows of a table are what they were in these columns, as far as it has them now, and
+/// it has the `needed` one.
+async fn is_same_in(
+    run: &Run<'_>,
+    cx: &UpgradeContext,
+    with: &str,
+    facts: &Facts,
+    mut columns: Columns,
+    needed: Option<&String>,
+) -> Result<bool> {
     let name_then = facts.names[0].key();
     let name_now = facts.names.last().map_or_else(String::new, TableRef::key);
-    let Some(before) = run
-        .observations
-        .get(with)
-        .and_then(|seen| seen.tables.get(&name_then))
-    else {
-        return Ok(false);
-    };
     let read = async |at: &At, name: &str, columns: &Columns| {
         let scope = Scope::Columns([(name.to_owned(), columns.clone())].into());
         let mut seen = run.look(cx, at, &scope).await?;
         Ok::<_, Error>(seen.tables.remove(name))
     };
-    let mut others: Columns = before
-        .columns
-        .keys()
-        .filter(|column| !columns.contains(*column))
-        .map(|column| (column.clone(), Reading::Value))
-        .collect();
-    let Some(now) = read(&At::Live, &name_now, &others).await? else {
+    let Some(now) = read(&At::Live, &name_now, &columns).await? else {
         return Ok(false);
     };
-    others.retain(|column, _| now.columns.contains_key(column));
-    let then = read(&At::Snapshot(with.to_owned()), &name_then, &others).await?;
+    if needed.is_some_and(|column| !now.columns.contains_key(column)) {
+        return Ok(false);
+    }
+    columns.retain(|column, _| now.columns.contains_key(column));
+    let then = read(&At::Snapshot(with.to_owned()), &name_then, &columns).await?;
     Ok(then.is_some_and(|then| then.rows == now.rows && then.sum == now.sum))
 }
 
@@ -154,6 +184,11 @@ pub(in crate::runner) fn that_did_not_happen(run: &Run<'_>, step: &Step) -> Vec<
             }
             // Without rows it cannot be told.
             Some(0) => return None,
+            Some(_) if change.column.is_none() && has_columns_that_did(run, &change.table) => {
+                format!(
+                    "is declared to be lost or changed ({reason}), and nothing was but columns that are declared as well"
+                )
+            }
             Some(_) => format!("is declared to be lost or changed ({reason}), and it was not"),
         };
         Some(
@@ -162,6 +197,14 @@ pub(in crate::runner) fn that_did_not_happen(run: &Run<'_>, step: &Step) -> Vec<
         )
     })
     .collect()
+}
+
+/// Whether columns of a table are declared to be lost or changed, and were.
+fn has_columns_that_did(run: &Run<'_>, table: &TableRef) -> bool {
+    let all = run.upgrade.expected_changes().iter().enumerate();
+    let mut of_columns =
+        all.filter(|(_, change)| change.column.is_some() && change.table == *table);
+    of_columns.any(|(place, _)| run.happened.contains(&place))
 }
 
 /// Whether the table of a declaration has lost more than was declared, so that what was declared is

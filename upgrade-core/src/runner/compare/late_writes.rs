@@ -130,6 +130,9 @@ pub(in crate::runner) async fn compare(
         }
         let finding = judge(table, diff.flatten(), counts, ids, by_up);
         let mut difference = Difference::of(finding).with_counts(counts);
+        if let Some(facts) = &mut difference.facts {
+            facts.values_in = diff.flatten().and_then(rows::values_in);
+        }
         for name in table.old.into_iter().chain([table.now]) {
             difference = difference.also_named(name);
         }

@@ -120,6 +120,7 @@ pub(in crate::runner) async fn name(
         let counts = Counts::of(diff);
         if let Some(facts) = &mut difference.facts {
             facts.counts = Some(counts);
+            facts.values_in = values_in(diff);
         }
         let finding = &mut difference.finding;
         let gone: Vec<String> = diff
@@ -146,6 +147,12 @@ pub(in crate::runner) async fn name(
         }
     }
     Ok(found)
+}
+
+/// The columns in which rows of both sides have other values, if that is known.
+pub(in crate::runner) fn values_in(diff: &RowDiff) -> Option<BTreeSet<String>> {
+    diff.value_changes()
+        .map(|values| values.into_keys().collect())
 }
 
 /// Adds the rows to the differences of all tables, compared in every column of the earlier state.

@@ -39,6 +39,9 @@ pub(in crate::runner) struct Facts {
     pub(in crate::runner) only_in: BTreeSet<String>,
     /// Columns that differ as well, in a way that needs no excuse.
     pub(in crate::runner) also_in: BTreeSet<String>,
+    /// The columns in which rows of both states have other values, beside rows that are missing or
+    /// new; `None` where that is not known.
+    pub(in crate::runner) values_in: Option<BTreeSet<String>>,
 }
 
 /// What may excuse a difference.
@@ -58,7 +61,7 @@ pub(in crate::runner) enum Ground<'a> {
     Later,
 }
 
-/// The findings, and the places of the declarations that excuse any of them.
+/// The findings, and the places of the declarations that did happen.
 #[derive(Debug, Default)]
 pub(in crate::runner) struct Judged {
     pub(in crate::runner) findings: Vec<Finding>,
@@ -170,6 +173,7 @@ impl Facts {
             counts: None,
             only_in: BTreeSet::new(),
             also_in: BTreeSet::new(),
+            values_in: None,
         }
     }
 
@@ -185,29 +189,45 @@ impl Facts {
             || self.also_in.contains(column)
     }
 
+    /// Whether values of this column may differ in a difference that a declaration of the whole
+    /// table excuses.
+    fn may_be_in(&self, column: &String) -> bool {
+        if self.column.is_some() {
+            return false;
+        }
+        match &self.values_in {
+            Some(known) => known.contains(column),
+            // Where any columns are known, all are.
+            None => self.only_in.is_empty() && self.also_in.is_empty(),
+        }
+    }
+
     /// Whether no row is lost, as far as that is known.
     fn lose_no_row(&self) -> bool {
         self.counts.is_some_and(|counts| counts.lost == 0)
     }
 
     /// What the declarations and announcements among the grounds make of it, and the places of the
-    /// declarations that do.
+    /// declarations that did happen, as far as this difference tells.
+    ///
+    /// Declarations of columns come first: one of the whole table did happen only if they do not
+    /// excuse the difference, or if rows were added. All declarations of the same object did happen,
+    /// or none.
     fn named(&self, grounds: &[Ground<'_>]) -> (Option<Excuse>, Vec<usize>) {
-        let mut of_columns = Vec::new();
+        let (mut of_table, mut of_columns) = (Vec::new(), Vec::new());
+        // They excuse nothing here, and may have happened beside what the table is declared for.
+        let mut beside = Vec::new();
         let mut covered = BTreeSet::new();
         for ground in grounds {
             match ground {
                 Ground::Declared(place, change) if self.concern(&change.table) => {
                     match &change.column {
-                        // One for the whole of it needs no help.
-                        None => return (Some(Excuse::declared(&[change])), vec![*place]),
-                        Some(column) if self.column.as_ref() == Some(column) => {
-                            return (Some(Excuse::declared(&[change])), vec![*place]);
-                        }
+                        None => of_table.push((*place, *change)),
                         Some(column) if self.is_in(column) => {
                             covered.insert(column);
                             of_columns.push((*place, *change));
                         }
+                        Some(column) if self.may_be_in(column) => beside.push(*place),
                         Some(_) => {}
                     }
                 }
@@ -231,13 +251,27 @@ impl Facts {
                 known && self.only_in.iter().all(|it| covered.contains(it))
             }
         };
-        let (places, changes): (Vec<usize>, Vec<&ExpectedChange>) = of_columns.into_iter().unzip();
-        match (is_covered, changes.is_empty()) {
-            (false, _) => (None, Vec::new()),
-            (true, true) if covered.is_empty() => (None, Vec::new()),
-            (true, true) => (Some(Excuse::Dropped), Vec::new()),
-            (true, false) => (Some(Excuse::declared(&changes)), places),
+        let excused = |declared: Vec<(usize, &ExpectedChange)>| {
+            let (places, changes): (Vec<usize>, Vec<&ExpectedChange>) =
+                declared.into_iter().unzip();
+            (Some(Excuse::declared(&changes)), places)
+        };
+        if is_covered && !of_columns.is_empty() {
+            let (excuse, mut places) = excused(of_columns);
+            // A row that was not there before is no change of a column.
+            if self.counts.is_some_and(|counts| counts.added > 0) {
+                places.extend(of_table.iter().map(|(place, _)| *place));
+            }
+            return (excuse, places);
         }
+        if !of_table.is_empty() {
+            let (excuse, mut places) = excused(of_table);
+            places.extend(of_columns.iter().map(|(place, _)| *place));
+            places.extend(beside);
+            return (excuse, places);
+        }
+        let is_announced = is_covered && !covered.is_empty();
+        (is_announced.then_some(Excuse::Dropped), Vec::new())
     }
 
     /// What any other ground makes of it.

@@ -280,3 +280,61 @@ fn columns_excuse_together_what_none_of_them_does_alone() {
     );
     assert_eq!(judged.used, [0, 1].into());
 }
+
+/// The places of the declarations that a difference in `public.t` shows to have happened.
+#[track_caller]
+fn check_used(declared: &[&str], change: impl FnOnce(&mut Facts), used: &[usize]) {
+    let all: Vec<ExpectedChange> = declared
+        .iter()
+        .map(|object| ExpectedChange::new(object, "why"))
+        .collect();
+    let finding = Finding::error("lost", TableRef::new("public.t"), "differs");
+    let mut difference = Difference::of(finding);
+    change(difference.facts.as_mut().unwrap());
+    let judged = judge(vec![difference], &grounds(&all, &[]));
+    assert_eq!(judged.findings[0].severity, Severity::Note);
+    assert_eq!(judged.used.into_iter().collect::<Vec<_>>(), used);
+}
+
+fn names(columns: &[&str]) -> BTreeSet<String> {
+    columns.iter().map(|column| (*column).to_owned()).collect()
+}
+
+#[test]
+fn of_several_declarations_of_one_table_those_count_that_did_happen() {
+    let all = ["public.t", "public.t.a", "public.t.b"];
+    let counts = Counts {
+        lost: 1,
+        changed: 1,
+        added: 0,
+    };
+    // The column excuses all of it, so that nothing is seen of the rest.
+    check_used(&all, |facts| facts.only_in = names(&["a"]), &[1]);
+    check_used(&all, |facts| facts.only_in = names(&["a", "c"]), &[0, 1]);
+    check_used(
+        &all,
+        |facts| {
+            facts.counts = Some(counts);
+            facts.values_in = Some(names(&["a", "c"]));
+        },
+        &[0, 1],
+    );
+    check_used(
+        &all,
+        |facts| {
+            facts.counts = Some(Counts { added: 1, ..counts });
+            facts.only_in = names(&["a"]);
+        },
+        &[0, 1],
+    );
+    // Which values changed cannot be told.
+    check_used(&all, |facts| facts.counts = Some(counts), &[0, 1, 2]);
+}
+
+#[test]
+fn two_declarations_of_one_object_happen_together() {
+    let twice = ["public.t", "public.t", "public.t.a", "public.t.a"];
+    check_used(&twice, |facts| facts.values_in = Some(names(&[])), &[0, 1]);
+    check_used(&twice, |facts| facts.only_in = names(&["a"]), &[2, 3]);
+    check_used(&twice, |facts| facts.column = Some("a".to_owned()), &[2, 3]);
+}
