@@ -78,7 +78,10 @@ pub(super) async fn in_session<T>(
             && (is_lock_timeout(&error) || error.kind() == ErrorKind::Timeout);
         let error = error.with_context("migration", id);
         match waited {
-            true => error.with_context("lock held by", &holders),
+            true => error.with_hint(format!(
+                "what it waited for was held by {holders}: wait for the end of that transaction or end it, \
+                 then try again"
+            )),
             false => error,
         }
     })

@@ -3,7 +3,6 @@
 //! Whoever comes after a statement that waits for a strong lock waits behind it. So a statement that does
 //! not get its lock within a moment gives up, lets the others pass, and is tried again.
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -26,11 +25,7 @@ const REPORTED: Duration = Duration::from_secs(10);
 
 /// Whether a statement did not get its lock in time.
 pub(super) fn is_lock_timeout(error: &Error) -> bool {
-    let source = error
-        .source()
-        .and_then(|it| it.downcast_ref::<sqlx::Error>());
-    let code = source.and_then(|source| source.as_database_error()?.code());
-    code.is_some_and(|code| code == "55P03")
+    error.sqlstate() == Some("55P03")
 }
 
 /// Waits until the next attempt; false where there is no time for one.

@@ -121,7 +121,11 @@ fn not_re_runnable(id: &MigrationId, failure: &Failure, downs_lead_back: bool) -
 }
 
 pub(in crate::runner) fn refused(finding: &str, id: &MigrationId, failure: &Failure) -> Finding {
-    let seen = Finding::error(finding, format!("migration {id}"), failure.to_string());
+    let subject = format!("migration {id}");
+    let seen = match &failure.hint {
+        Some(hint) => Finding::error(finding, subject, &failure.message).with_help(hint),
+        None => Finding::error(finding, subject, failure.to_string()),
+    };
     match failure.causes.is_empty() {
         true => seen,
         false => seen.with_evidence(failure.causes.join("\n") + "\n"),
