@@ -71,6 +71,7 @@ mod guides {
         Validators: "validators.md",
         Rollback: "rollback.md",
         MajorVersions: "major-versions.md",
+        Operations: "operations.md",
         YourOwnTool: "your-own-tool.md",
     }
 

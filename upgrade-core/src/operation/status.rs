@@ -33,7 +33,7 @@ impl fmt::Display for Act {
     }
 }
 
-/// What a process was at when it was killed, and has to be gone on with.
+/// What a process was doing when it was killed, and what the next one has to finish.
 pub(super) fn interrupted(standing: &Standing) -> Option<Act> {
     match &standing.interrupted {
         Some(Action::RollBack { .. }) => Some(Act::RollBack),

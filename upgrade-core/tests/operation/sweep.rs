@@ -211,7 +211,7 @@ async fn a_tool_that_is_dropped_at_any_await_is_followed_by_another_one() {
             }
             drop(operation);
             tried += 1;
-            // What goes on in a task of its own, such as an undo, ends before the next process begins.
+            // What runs in a separate task, such as an undo, ends before the next process begins.
             free(&database).await;
             let store = MemoryStore::with(store.bytes());
             survive(
