@@ -170,87 +170,7 @@ async fn main() -> ExitCode {
 /// Whether the command did what it says.
 async fn run(journal: &Path, command: Command) -> Result<bool> {
     match command {
-        Command::Plan { system, save } => {
-            let (operation, _) = system.operation(journal).await?;
-            let proposal = operation.plan().await?;
-            match &proposal {
-                None => println!("nothing is pending"),
-                Some(proposal) => println!("{proposal}"),
-            }
-            if let (Some(proposal), Some(path)) = (&proposal, save) {
-                fs::write(path, proposal.to_json())?;
-            }
-            operation.close().await?;
-            Ok(true)
-        }
-        Command::Attest { reports, save } => {
-            let mut read = Vec::new();
-            for entry in fs::read_dir(reports)? {
-                let path = entry?.path();
-                if path
-                    .extension()
-                    .is_some_and(|extension| extension == "json")
-                {
-                    read.push(Report::from_json(&fs::read_to_string(path)?)?);
-                }
-            }
-            let attestation = Attestation::of(&read)?;
-            fs::write(save, attestation.to_json())?;
-            println!(
-                "{} migrations, {} runs",
-                attestation.migrations.len(),
-                read.len()
-            );
-            Ok(true)
-        }
-        Command::Apply {
-            system,
-            confirm,
-            plan,
-            attestation,
-        } => {
-            let (mut operation, name) = system.operation(journal).await?;
-            if let Some(path) = attestation {
-                let attestation = Attestation::from_json(&fs::read_to_string(path)?)?;
-                let scenarios = [Scenario::RoundTrip, Scenario::Rollback];
-                operation = operation.with_attestation(attestation, scenarios);
-            }
-            let proposal = match plan {
-                Some(path) => Some(Proposal::from_json(&fs::read_to_string(path)?)?),
-                None => operation.plan().await?,
-            };
-            let Some(proposal) = proposal else {
-                println!("nothing is pending");
-                return Ok(true);
-            };
-            println!("{proposal}\n");
-            match confirm.ask(&name) {
-                Ok(()) => end(operation.apply(&proposal).await.map(Some), operation).await,
-                Err(refused) => refuse(operation, refused).await,
-            }
-        }
-        Command::Resume { system } => {
-            let (operation, _) = system.operation(journal).await?;
-            end(operation.resume().await, operation).await
-        }
-        Command::Rollback { system, confirm } => {
-            let (operation, name) = system.operation(journal).await?;
-            match confirm.ask(&name) {
-                Ok(()) => end(operation.rollback().await.map(Some), operation).await,
-                Err(refused) => refuse(operation, refused).await,
-            }
-        }
-        Command::Finalize { system, confirm } => {
-            let (operation, name) = system.operation(journal).await?;
-            match confirm.ask(&name) {
-                Ok(()) => end(operation.finalize().await.map(Some), operation).await,
-                Err(refused) => refuse(operation, refused).await,
-            }
-        }
-        Command::Abort { system, reason } => {
-            let (operation, _) = system.operation(journal).await?;
-            end(operation.abort(&reason).await.map(Some), operation).await
-        }
+        Command::Attest { reports, save } => attest(&reports, &save),
         Command::Status { watch } => status(journal, watch).await,
         Command::History => {
             for record in verify(&fs::read(journal)?)?.records() {
@@ -263,20 +183,138 @@ async fn run(journal: &Path, command: Command) -> Result<bool> {
             println!("{} records, head {}", chain.head().seq, chain.head().hash);
             Ok(true)
         }
-        Command::Leftovers { system, remove } => {
-            let (operation, _) = system.operation(journal).await?;
-            let database = system.database()?;
-            for leftover in operation.leftovers().await? {
-                println!("{leftover}");
-                if remove {
-                    let mut admin = database.connect_maintenance().await?;
-                    database.remove_leftover(&mut admin, &leftover).await?;
+        Command::Plan { system, save } => {
+            let operation = system.operation(journal).await?;
+            let planned = async {
+                let proposal = operation.plan().await?;
+                match &proposal {
+                    None => println!("nothing is pending"),
+                    Some(proposal) => println!("{proposal}"),
                 }
-            }
+                if let (Some(proposal), Some(path)) = (&proposal, save) {
+                    fs::write(path, proposal.to_json())?;
+                }
+                Ok(true)
+            };
+            let planned = planned.await;
             operation.close().await?;
-            Ok(true)
+            planned
+        }
+        Command::Apply {
+            system,
+            confirm,
+            plan,
+            attestation,
+        } => {
+            let mut operation = system.operation(journal).await?;
+            if let Some(path) = attestation {
+                let attestation = Attestation::from_json(&fs::read_to_string(path)?)?;
+                let scenarios = [Scenario::RoundTrip, Scenario::Rollback];
+                operation = operation.with_attestation(attestation, scenarios);
+            }
+            let applied = async {
+                let proposal = match plan {
+                    Some(path) => Some(Proposal::from_json(&fs::read_to_string(path)?)?),
+                    None => operation.plan().await?,
+                };
+                let Some(proposal) = proposal else {
+                    println!("nothing is pending");
+                    return Ok(true);
+                };
+                println!("{proposal}\n");
+                confirm.ask(&system)?;
+                passed(operation.apply(&proposal).await?)
+            };
+            let applied = applied.await;
+            end(operation, applied).await
+        }
+        Command::Resume { system } => {
+            let operation = system.operation(journal).await?;
+            let resumed = async {
+                match operation.resume().await? {
+                    Some(report) => passed(report),
+                    None => {
+                        println!("nothing was interrupted");
+                        Ok(true)
+                    }
+                }
+            };
+            let resumed = resumed.await;
+            end(operation, resumed).await
+        }
+        Command::Rollback { system, confirm } => {
+            let operation = system.operation(journal).await?;
+            let rolled_back = async {
+                confirm.ask(&system)?;
+                passed(operation.rollback().await?)
+            };
+            let rolled_back = rolled_back.await;
+            end(operation, rolled_back).await
+        }
+        Command::Finalize { system, confirm } => {
+            let operation = system.operation(journal).await?;
+            let made_final = async {
+                confirm.ask(&system)?;
+                passed(operation.finalize().await?)
+            };
+            let made_final = made_final.await;
+            end(operation, made_final).await
+        }
+        Command::Abort { system, reason } => {
+            let operation = system.operation(journal).await?;
+            let aborted = async { passed(operation.abort(&reason).await?) }.await;
+            end(operation, aborted).await
+        }
+        Command::Leftovers { system, remove } => {
+            let operation = system.operation(journal).await?;
+            let listed = async {
+                let database = system.database()?;
+                for leftover in operation.leftovers().await? {
+                    println!("{leftover}");
+                    if remove {
+                        let mut admin = database.connect_maintenance().await?;
+                        database.remove_leftover(&mut admin, &leftover).await?;
+                    }
+                }
+                Ok(true)
+            };
+            let listed = listed.await;
+            operation.close().await?;
+            listed
         }
     }
+}
+
+/// The reports of a folder, and of the folders in it.
+fn read_reports(folder: &Path, reports: &mut Vec<Report>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_plan = path.to_string_lossy().ends_with(".plan.json");
+        if path.is_dir() {
+            read_reports(&path, reports)?;
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+            && !is_plan
+        {
+            let report = Report::from_json(&fs::read_to_string(&path)?);
+            reports.push(report.map_err(|error| format!("{}: {error}", path.display()))?);
+        }
+    }
+    Ok(())
+}
+
+fn attest(folder: &Path, save: &Path) -> Result<bool> {
+    let mut reports = Vec::new();
+    read_reports(folder, &mut reports)?;
+    let attestation = Attestation::of(&reports)?;
+    fs::write(save, attestation.to_json())?;
+    println!(
+        "{} migrations, {} runs",
+        attestation.migrations.len(),
+        reports.len()
+    );
+    Ok(true)
 }
 
 impl System {
@@ -284,8 +322,7 @@ impl System {
         Ok(Database::from_url(&Secret::new(&self.database))?)
     }
 
-    /// The operation, and the name that a person has to type.
-    async fn operation(&self, journal: &Path) -> Result<(Operation, String)> {
+    async fn operation(&self, journal: &Path) -> Result<Operation> {
         let database = self.database()?;
         let name = database.name().to_owned();
         let migrations = SqlMigration::all(&MigrationFolder::read(&self.migrations)?)?;
@@ -303,12 +340,14 @@ impl System {
         let operation = Operation::new(journal, upgrade, move || {
             PostgresEnvironment::new("production", Existing::new(database.clone()))
         });
-        Ok((operation.with_sink(Progress::for_terminal()), name))
+        Ok(operation.with_sink(Progress::for_terminal()))
     }
 }
 
 impl Confirm {
-    fn ask(&self, name: &str) -> Result<()> {
+    fn ask(&self, system: &System) -> Result<()> {
+        let database = system.database()?;
+        let name = database.name();
         let typed = match &self.confirm {
             Some(typed) => typed.clone(),
             None if io::stdin().is_terminal() => {
@@ -327,33 +366,21 @@ impl Confirm {
     }
 }
 
-/// Nobody has died: the next process need not think so.
-async fn refuse(operation: Operation, refused: Box<dyn StdError>) -> Result<bool> {
-    operation.close().await?;
-    Err(refused)
+/// Whether a run passed; one that did not is printed.
+fn passed(report: Report) -> Result<bool> {
+    if !report.passed {
+        eprintln!("{report}");
+    }
+    Ok(report.passed)
 }
 
-/// Prints what a run came to and where the operation stands now.
-async fn end(result: upgrade_core::Result<Option<Report>>, operation: Operation) -> Result<bool> {
-    let passed = match result {
-        Ok(Some(report)) => {
-            if !report.passed {
-                eprintln!("{report}");
-            }
-            report.passed
-        }
-        Ok(None) => {
-            println!("nothing was interrupted");
-            true
-        }
-        Err(error) => {
-            eprintln!("{error:?}");
-            false
-        }
-    };
-    println!("{}", operation.status().await);
+/// Prints where the operation stands now, and closes the journal: nobody has died.
+async fn end(operation: Operation, result: Result<bool>) -> Result<bool> {
+    if result.is_ok() {
+        println!("{}", operation.status().await);
+    }
     operation.close().await?;
-    Ok(passed)
+    result
 }
 
 /// Reads the journal only, so it works while another process writes it.

@@ -7,11 +7,18 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection};
+use upgrade_core::environment::{Existing, PostgresEnvironment};
 use upgrade_core::journal::{Standing, verify};
+use upgrade_core::migration::SqlMigration;
+use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::plan::Action;
+use upgrade_core::postgres::Database;
 use upgrade_core::postgres::server::{
     Found, LocalServer, Profile, ProviderOptions, ServerOptions, ServerRequirement, discover,
 };
+
+use upgrade_core::rollback::RevertMigrations;
+use upgrade_core::{Plan, Runner, Scenario, Upgrade};
 
 /// A server with a database `orders`, and a folder for the journal.
 struct Production {
@@ -256,6 +263,71 @@ async fn a_tool_that_is_killed_is_resumed_or_rolled_back() {
         assert!(said.contains("ann@") && said.contains("bob@"), "{said}");
         production.succeeds(&["verify"]);
     }
+}
+
+/// Rehearses the migrations in a database of the same server that may be thrown away, as a test suite does,
+/// and writes the reports.
+async fn rehearse(production: &Production, migrations: &Path, reports: &Path) {
+    std::fs::create_dir_all(reports).unwrap();
+    production
+        .sql_in("postgres", "create database staging")
+        .await;
+    let migrations = SqlMigration::all(&MigrationFolder::read(migrations).unwrap()).unwrap();
+    for scenario in [Scenario::RoundTrip, Scenario::Rollback] {
+        let database = Database::new(&production.server.connect_options(), "staging");
+        let database = database.adopted("staging").unwrap();
+        let environment = PostgresEnvironment::new("staging", Existing::disposable(database));
+        let upgrade = Upgrade::new("orders", "1", "2")
+            .with_rollback(RevertMigrations::new(migrations.clone()).adopted("staging"))
+            .with_migrations(migrations.clone());
+        let plan = Plan::new(&upgrade.outline_in(&environment).unwrap(), scenario, 1).unwrap();
+        let report = Runner::new(upgrade, environment).run(&plan).await.unwrap();
+        std::fs::write(reports.join(format!("{scenario}.json")), report.to_json()).unwrap();
+        production.sql_in("postgres", "drop database staging").await;
+        production
+            .sql_in("postgres", "create database staging")
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn only_what_was_rehearsed_is_applied() {
+    let production = Production::new().await;
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let (reports, attestation) = (
+        production.file("reports"),
+        production.file("attestation.json"),
+    );
+    let [folder, file] = [&reports, &attestation].map(|path| path.display().to_string());
+    std::fs::create_dir(&reports).unwrap();
+    let said = production.fails(&["attest", &folder, "--save", &file]);
+    assert!(said.contains("no report"), "{said}");
+    rehearse(&production, &migrations, &reports.join("upgrade")).await;
+    let said = production.succeeds(&["attest", &folder, "--save", &file]);
+    assert!(said.contains("4 migrations, 2 runs"), "{said}");
+
+    // Files that nobody has rehearsed.
+    let edited = production.file("edited");
+    std::fs::create_dir(&edited).unwrap();
+    for file in std::fs::read_dir(&migrations).unwrap() {
+        let file = file.unwrap();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        std::fs::write(
+            edited.join(file.file_name()),
+            text.replace("int not null", "bigint not null"),
+        )
+        .unwrap();
+    }
+    let apply = ["apply", "--attestation", &file, "--confirm", "orders"];
+    let output = production.command("ann", &edited, &apply).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said.contains("was rehearsed with another content"),
+        "{said}"
+    );
+    let said = production.succeeds(&apply);
+    assert!(said.contains("can be rolled back"), "{said}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{Phase, RunId};
+use crate::ids::{MigrationId, Phase, RunId};
 use crate::migration::Checksum;
 use crate::plan::{Action, Plan, StepId};
 use crate::rollback::Prepared;
@@ -138,6 +138,9 @@ pub enum Entry {
     Planned {
         /// The plan.
         plan: Box<Plan>,
+        /// The migrations that it applies, with what each consists of, in short.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        contents: Vec<(MigrationId, Checksum)>,
     },
     /// A step is about to act.
     Intent {
@@ -183,7 +186,7 @@ impl fmt::Display for Entry {
             Self::Opened { target } => write!(f, "opened the journal of {target}"),
             Self::Closed => f.write_str("closed the journal"),
             Self::Repaired { .. } => f.write_str("removed a last line that was cut off"),
-            Self::Planned { plan } => write!(f, "began a run of {}", plan.title()),
+            Self::Planned { plan, .. } => write!(f, "began a run of {}", plan.title()),
             Self::Intent { step, action, .. } => write!(f, "began step {step}: {action}"),
             Self::Kept { strategy, .. } => write!(f, "kept what {strategy} needs"),
             Self::Done { intent, ended } => match ended {

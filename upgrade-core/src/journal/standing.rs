@@ -36,7 +36,7 @@ pub struct Standing {
     pub interrupted: Option<Action>,
     /// The migrations that the upgrade consists of, oldest first.
     pub migrations: Vec<MigrationId>,
-    /// What each of them that was begun consisted of.
+    /// What each of them consisted of when it was planned.
     pub checksums: BTreeMap<MigrationId, Checksum>,
     /// The steps of the plan that have not come to their end.
     left: Vec<Step>,
@@ -91,14 +91,12 @@ impl Standing {
         let mut open: Option<(u64, Action)> = None;
         for record in records {
             match &record.entry {
-                Entry::Planned { plan } => {
-                    standing.begin(plan);
+                Entry::Planned { plan, contents } => {
+                    standing.begin(plan, contents);
                     open = None;
                 }
-                Entry::Intent {
-                    action, checksum, ..
-                } => {
-                    standing.intended(action, checksum.as_ref());
+                Entry::Intent { action, .. } => {
+                    standing.intended(action);
                     open = Some((record.seq, action.clone()));
                 }
                 Entry::Kept { strategy, prepared } => {
@@ -172,7 +170,7 @@ impl Standing {
         }
     }
 
-    fn begin(&mut self, plan: &Plan) {
+    fn begin(&mut self, plan: &Plan, contents: &[(MigrationId, Checksum)]) {
         // A run that only rolls back, or makes final, has nothing to apply.
         let applies: Vec<&MigrationId> = plan.steps.iter().filter_map(applied_by).collect();
         if applies.is_empty() {
@@ -186,6 +184,7 @@ impl Standing {
             self.migrations.clear();
             self.checksums.clear();
         }
+        self.checksums.extend(contents.iter().cloned());
         // A plan that goes on has only those that were left.
         for migration in applies {
             if !self.migrations.contains(migration) {
@@ -194,7 +193,7 @@ impl Standing {
         }
     }
 
-    fn intended(&mut self, action: &Action, checksum: Option<&Checksum>) {
+    fn intended(&mut self, action: &Action) {
         // From here on nothing may be rolled back, also where it does not come to its end. After a rollback
         // it gives up what was kept, and so it does where nothing was changed.
         if matches!(action, Action::Finalize { .. }) {
@@ -205,9 +204,6 @@ impl Standing {
         }
         if let Action::Apply { migration } = action {
             self.state = State::Applying;
-            if let Some(checksum) = checksum {
-                self.checksums.insert(migration.clone(), checksum.clone());
-            }
             if !self.applied.contains(migration) {
                 self.applied.push(migration.clone());
             }
@@ -350,7 +346,16 @@ mod tests {
         let journal = journal.await.unwrap();
         let mut model = Model::default();
         let plan = Box::new(plan());
-        journal.append(None, Entry::Planned { plan }).await.unwrap();
+        journal
+            .append(
+                None,
+                Entry::Planned {
+                    plan,
+                    contents: Vec::new(),
+                },
+            )
+            .await
+            .unwrap();
         for one in moves {
             let standing = Standing::of(&journal.records().await);
             let (action, how) = match *one {
@@ -421,7 +426,10 @@ mod tests {
         };
         for (copy, rolls_back) in [("first", true), ("second", false)] {
             let plan = Box::new(plan());
-            let planned = Entry::Planned { plan };
+            let planned = Entry::Planned {
+                plan,
+                contents: Vec::new(),
+            };
             journal.append(None, planned).await.unwrap();
             let standing = Standing::of(&journal.records().await);
             assert_eq!(standing.state, State::Nothing, "{copy}");

@@ -300,8 +300,8 @@ impl Operation {
     /// still needs for its rollback are not among them.
     ///
     /// # Errors
-    /// Those of [`Environment::prepare`], and of
-    /// [`Database::leftovers`](crate::postgres::Database::leftovers).
+    /// [`ErrorKind::Refused`] where the system belongs to another operation, which may need them; those of
+    /// [`Environment::prepare`], and of [`Database::leftovers`](crate::postgres::Database::leftovers).
     #[cfg(feature = "postgres")]
     pub async fn leftovers(&self) -> Result<Vec<Leftover>> {
         let _turn = self.turn.lock().await;
@@ -310,10 +310,15 @@ impl Operation {
         let cx = self.context();
         let listing = async {
             environment.prepare(&cx).await?;
-            let database = cx
-                .clone()
-                .with_endpoints(environment.endpoints())
-                .database()?;
+            let cx = cx.clone().with_endpoints(environment.endpoints());
+            // What another operation needs for its rollback is none of ours.
+            if let Some(claims) = environment.claims()
+                && let Some(claim) = claims.claimed(&cx).await?
+                && claim.journal != self.journal.id().await
+            {
+                return Err(claim.refusal(environment.name()));
+            }
+            let database = cx.database()?;
             let mut admin = database.connect_maintenance().await?;
             let found = database.leftovers(&mut admin).await;
             close(admin).await;
@@ -411,7 +416,7 @@ fn give_up(strategy: String) -> PlannedStep {
     PlannedStep::new(Phase::Finalize, Action::Finalize { strategy })
 }
 
-/// Refuses to go on with other migrations than those that were begun.
+/// Refuses to go on with other migrations than those that were planned.
 fn same_migrations(upgrade: &Upgrade, standing: &Standing) -> Result<()> {
     let other = |id: &&MigrationId| {
         let at_hand = upgrade.migrations().iter().find(|one| one.id() == *id);
@@ -420,7 +425,7 @@ fn same_migrations(upgrade: &Upgrade, standing: &Standing) -> Result<()> {
     let Some(id) = standing.checksums.keys().find(other) else {
         return Ok(());
     };
-    let message = format!("migration `{id}` is not the one that this operation has begun");
+    let message = format!("migration `{id}` is not the one that this operation has planned");
     Err(Error::new(ErrorKind::Divergent, message)
         .with_hint("go on with the files of the release that began it"))
 }

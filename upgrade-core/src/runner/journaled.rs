@@ -13,7 +13,14 @@ impl Run<'_> {
     /// Writes that the run begins.
     pub(super) async fn write_plan(&self, cx: &UpgradeContext) -> Result<()> {
         let plan = Box::new(self.plan.clone());
-        self.write(cx, Entry::Planned { plan }).await.map(drop)
+        let touched = plan.migrations();
+        let migrations = self.upgrade.migrations().iter();
+        let applied = migrations.filter(|migration| touched.contains(&migration.id()));
+        let contents = applied
+            .map(|migration| (migration.id().clone(), migration.checksum()))
+            .collect();
+        let entry = Entry::Planned { plan, contents };
+        self.write(cx, entry).await.map(drop)
     }
 
     /// Writes that a step is about to act; the number of that record.

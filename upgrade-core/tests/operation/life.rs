@@ -164,7 +164,16 @@ async fn a_system_belongs_to_one_operation_also_while_no_process_runs() {
             let said = format!("{error:?}");
             assert!(error.kind() == ErrorKind::Refused, "{said}");
             assert!(said.contains("begun by ann on"), "{said}");
-            assert_eq!(state(&bobs).await.0, State::Nothing);
+            assert_eq!(
+                state(&bobs).await,
+                (State::Nothing, vec![Act::Apply, Act::Abort])
+            );
+            // Nor does it see what the other one needs for its rollback.
+            let error = bobs.leftovers().await.unwrap_err();
+            assert!(
+                format!("{error:?}").contains("begun by ann on"),
+                "{error:?}"
+            );
             refused += 1;
         }
         // And a run that has no journal at all.
@@ -219,10 +228,11 @@ async fn a_proposal_is_carried_out_on_the_system_that_it_was_made_for() {
             "{text}"
         );
         assert_eq!(observe(&database).await, before);
-        assert_eq!(
-            (state(&operation).await.0, claims(&database).await),
-            (State::Nothing, 0)
-        );
+        // The plan is of another system: there is nothing to go on with.
+        let acts = vec![Act::Apply, Act::Abort];
+        assert_eq!(state(&operation).await, (State::Nothing, acts));
+        assert!(operation.resume().await.unwrap().is_none());
+        assert_eq!(claims(&database).await, 0);
         // Planned again, it is that of the system as it is now.
         if said.contains("schema") {
             let proposal = proposed(&operation).await;

@@ -164,7 +164,7 @@ async fn is_whole(operation: &Operation, database: &Database, whole: &Observatio
 async fn a_tool_that_dies_at_any_record_is_followed_by_another_one() {
     for strategy in [SWAP, REVERT] {
         let whole = whole(strategy).await;
-        let (mut deaths, mut tried, every) = (0, 0, stride(5));
+        let (mut deaths, mut tried, every) = (0, 0, stride(9));
         loop {
             let database = shop().await;
             let store = MemoryStore::new();
@@ -222,7 +222,7 @@ async fn a_tool_that_is_dropped_at_any_await_is_followed_by_another_one() {
                 &format!("dropped at await {polls}"),
             )
             .await;
-            polls += stride(97);
+            polls += stride(173);
         }
         println!("{strategy}: dropped at {tried} of {polls} awaits, 0 wrong");
         assert!(tried > 3, "{tried}");
@@ -265,7 +265,7 @@ async fn in_file(path: &str, who: &str, database: &Database, strategy: &str) -> 
 
 #[tokio::test]
 async fn a_killed_tool_is_followed_by_another_one() {
-    let kills = 2 * (RECORDS / stride(9)) as u64;
+    let kills = 2 * (RECORDS / stride(14)) as u64;
     let mut stood = BTreeSet::new();
     for strategy in [SWAP, REVERT] {
         let whole = whole(strategy).await;

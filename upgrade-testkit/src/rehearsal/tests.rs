@@ -63,6 +63,9 @@ const METHODS: &[Method] = &[
     ("with_step_within", |upgrade| {
         upgrade.with_step_within(Duration::from_millis(1))
     }),
+    ("with_lock_timeout", |upgrade| {
+        upgrade.with_lock_timeout(Duration::from_millis(1))
+    }),
     ("with_reversible", Upgrade::with_reversible),
     ("with_every_crash", Upgrade::with_every_crash),
     ("with_expected_change", |upgrade| {
