@@ -86,7 +86,7 @@ impl Production {
         command
     }
 
-    /// What the command has printed, with its exit code; for a person who reads the log of this test.
+    /// What the command has printed, with its exit code.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
         let Output {
@@ -98,7 +98,6 @@ impl Production {
             .output()
             .unwrap();
         let said = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-        println!("$ deploy-tool {}\n{}", arguments.join(" "), said.concat());
         (status.code(), said.concat())
     }
 

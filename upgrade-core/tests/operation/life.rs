@@ -37,7 +37,6 @@ async fn proposed(operation: &Operation) -> Proposal {
 
 async fn state(operation: &Operation) -> (State, Vec<Act>) {
     let status = operation.status().await;
-    println!("{status}\n");
     (status.standing.state, status.acts)
 }
 
