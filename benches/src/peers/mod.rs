@@ -4,6 +4,7 @@ mod catalog;
 mod fingerprint;
 mod folder;
 mod hand_out;
+mod journal;
 mod rehearsal;
 mod rollback;
 mod rows;
@@ -81,13 +82,15 @@ pub enum Comparison {
     Rehearsal,
     /// A whole folder of migrations, against a driver with `pg_dump`.
     Folder,
+    /// An upgrade with a journal, against one without.
+    Journal,
     /// The filling of a table with rows, against a bare COPY.
     Seed,
 }
 
 impl Comparison {
     /// All, in the order of the table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::HandOut,
         Self::Start,
         Self::Fingerprint,
@@ -96,6 +99,7 @@ impl Comparison {
         Self::Rollback,
         Self::Rehearsal,
         Self::Folder,
+        Self::Journal,
         Self::Seed,
     ];
 
@@ -110,6 +114,7 @@ impl Comparison {
             Self::Rollback => "rollback",
             Self::Rehearsal => "rehearsal",
             Self::Folder => "folder",
+            Self::Journal => "journal",
             Self::Seed => "seed",
         }
     }
@@ -138,6 +143,7 @@ impl Comparison {
             Self::Catalog => catalog::measure(binaries, effort).await,
             Self::Rollback => rollback::measure(binaries, effort).await,
             Self::Folder => folder::measure(binaries, effort).await,
+            Self::Journal => Ok(vec![journal::measure(binaries, effort).await?]),
             Self::Seed => Ok(vec![seed::measure(binaries, effort).await?]),
             Self::Rehearsal => {
                 let pool = server::pool(Some(binaries.version().major())).await?;

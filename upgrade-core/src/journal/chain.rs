@@ -1,5 +1,7 @@
 //! The records of a journal, each with the hash of the one before.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -9,6 +11,9 @@ use crate::ids::RunId;
 
 /// What stands before the hash at the end of a line.
 const HASH: &str = ",\"hash\":\"";
+
+/// A text without what must not be written: borrowed where nothing of that is in it.
+pub(super) type Hidden<'h> = dyn for<'t> Fn(&'t str) -> Cow<'t, str> + 'h;
 
 /// Hexadecimal digits of a hash.
 const DIGITS: usize = 64;
@@ -131,15 +136,19 @@ impl Chain {
         actor: &Actor,
         run: Option<RunId>,
         entry: &Entry,
-        hidden: &dyn Fn(&str) -> String,
+        hidden: &Hidden<'_>,
     ) -> Result<(Record, String)> {
         let unwritable =
             |source| Error::new(ErrorKind::Internal, "an entry is no JSON").with_source(source);
         let mut value = serde_json::to_value(entry).map_err(unwritable)?;
-        hide(&mut value, hidden);
-        let shown: Entry = serde_json::from_value(value).map_err(unwritable)?;
-        entry.may_be_shown_as(&shown)?;
-        let entry = shown;
+        let entry = match hide(&mut value, hidden) {
+            false => entry.clone(),
+            true => {
+                let shown: Entry = serde_json::from_value(value).map_err(unwritable)?;
+                entry.may_be_shown_as(&shown)?;
+                shown
+            }
+        };
         let record = Record::new(self.head.seq + 1, &self.head.hash, actor, run, entry);
         let text = serde_json::to_string(&record).map_err(unwritable)?;
         let body = text.strip_suffix('}').unwrap_or(&text);
@@ -224,22 +233,33 @@ fn hash_of(body: &str) -> String {
     blake3::hash(body.as_bytes()).to_hex().to_string()
 }
 
-/// Takes what is hidden out of every text of a value, also out of names.
-fn hide(value: &mut Value, hidden: &dyn Fn(&str) -> String) {
+/// Takes what is hidden out of every text of a value, also out of names. Whether there was anything.
+fn hide(value: &mut Value, hidden: &Hidden<'_>) -> bool {
     match value {
-        Value::String(text) => *text = hidden(text),
-        Value::Array(all) => all.iter_mut().for_each(|one| hide(one, hidden)),
+        Value::String(text) => match hidden(text) {
+            Cow::Owned(without) => {
+                *text = without;
+                true
+            }
+            Cow::Borrowed(_) => false,
+        },
+        Value::Array(all) => all
+            .iter_mut()
+            .fold(false, |changed, one| hide(one, hidden) | changed),
         Value::Object(all) => {
-            let fields = std::mem::take(all);
-            *all = fields
-                .into_iter()
-                .map(|(name, mut value)| {
-                    hide(&mut value, hidden);
-                    (hidden(&name), value)
-                })
-                .collect();
+            let mut changed = all
+                .values_mut()
+                .fold(false, |changed, one| hide(one, hidden) | changed);
+            if all.keys().any(|name| matches!(hidden(name), Cow::Owned(_))) {
+                changed = true;
+                let fields = std::mem::take(all).into_iter();
+                *all = fields
+                    .map(|(name, value)| (hidden(&name).into_owned(), value))
+                    .collect();
+            }
+            changed
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

@@ -40,7 +40,7 @@ use tokio::sync::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RunId;
-use crate::redact::{Secrets, credentials};
+use crate::redact::Secrets;
 use crate::secret::Secret;
 
 pub use self::chain::{Chain, Head, verify};
@@ -176,8 +176,9 @@ impl Journal {
         // It goes on when the caller drops the call: half a record would be the end of the journal.
         let writing = tokio::spawn(async move {
             let mut chain = inner.chain.lock().await;
-            let hidden = |text: &str| inner.secrets.redact(&credentials(text)).into_owned();
-            let (record, line) = chain.next(&inner.actor, run, &entry, &hidden)?;
+            let (record, line) = chain.next(&inner.actor, run, &entry, &|text| {
+                inner.secrets.redact(text)
+            })?;
             inner
                 .store
                 .append(line.as_bytes())
