@@ -411,8 +411,8 @@ impl Plan {
     /// Plans an upgrade through a scenario. Pure: the same input gives the same plan.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when there is nothing to upgrade, and
-    /// [`ErrorKind::Unsupported`] when the scenario needs a power that the environment does not
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when there is nothing to upgrade, and
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) when the scenario needs a power that the environment does not
     /// have or a rollback that the upgrade does not name.
     pub fn new(outline: &Outline, scenario: Scenario, seed: u64) -> Result<Self> {
         planner::plan(outline, scenario, seed)
@@ -426,7 +426,7 @@ impl Plan {
     /// Reads a saved plan.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] with line and column, or when the format is of another version.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) with line and column, or when the format is of another version.
     pub fn from_json(json: &str) -> Result<Self> {
         let again = "plan again, with the seed of the saved plan";
         saved::read(json, "plan", FORMAT, again)
@@ -444,7 +444,7 @@ impl Plan {
     /// nothing is made final. It ends before [`Phase::Finalize`].
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] where nothing is pending; [`ErrorKind::Refused`] where no rollback
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) where nothing is pending; [`Refused`](crate::ErrorKind::Refused) where no rollback
     /// strategy can undo all that is pending; those of [`Plan::check`].
     pub fn until_soak(outline: &Outline) -> Result<Self> {
         planner::until_soak(outline)

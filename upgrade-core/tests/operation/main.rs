@@ -6,6 +6,7 @@
 )]
 
 mod journal;
+mod kills;
 mod leftovers;
 mod life;
 mod lock;

@@ -23,7 +23,7 @@ use super::life::tool;
 use super::support::{as_role, beside, polled, run, server, shop, until};
 
 /// What a child process is told: the journal, the strategy, and where the database is.
-const CHILD: &str = "UPGRADE_OPERATION_OF_CHILD";
+pub(super) const CHILD: &str = "UPGRADE_OPERATION_OF_CHILD";
 
 /// About how many records the journal of a life has.
 const RECORDS: usize = 70;
@@ -78,6 +78,8 @@ async fn live(operation: &Operation, database: &Database) -> Result<()> {
                     Some(proposal) => Some(operation.apply(&proposal).await?),
                     None => panic!("nothing is pending: {status}"),
                 },
+                // The server was killed during a rollback. A person would look first.
+                State::Paused => Some(operation.rollback().await?),
                 other => panic!("stuck at {other:?}: {status}"),
             }
         };
@@ -96,13 +98,17 @@ async fn write(database: &Database) {
     .await;
 }
 
+/// A life without a death.
+pub(super) async fn live_in_memory(database: &Database, strategy: &str) {
+    let upgrade = upgrade(database, strategy, false);
+    let operation = tool("ann", database, upgrade, MemoryStore::new()).await;
+    live(&operation.unwrap(), database).await.unwrap();
+}
+
 /// What a life without a death leads to.
 async fn whole(strategy: &str) -> Observation {
     let database = shop().await;
-    let store = MemoryStore::new();
-    let upgrade = upgrade(&database, strategy, false);
-    let operation = tool("ann", &database, upgrade, store).await.unwrap();
-    live(&operation, &database).await.unwrap();
+    live_in_memory(&database, strategy).await;
     let whole = observe(&database).await;
     assert_eq!(beside(&database).await.len(), 1);
     // By downs the write stays; by a kept copy it is lost, as `check` says.
@@ -236,13 +242,13 @@ async fn child() {
         return;
     };
     let told: Vec<&str> = told.split('\n').collect();
-    let [path, strategy, socket, port, name] = told[..] else {
-        panic!("five lines");
+    let [path, strategy, socket, port, name, role] = told[..] else {
+        panic!("six lines");
     };
     let options = PgConnectOptions::new()
         .socket(socket)
         .port(port.parse().unwrap())
-        .username("owner");
+        .username(role);
     let database = Database::new(&options, name);
     let operation = in_file(path, "ann", &database, strategy).await.unwrap();
     live(&operation, &database).await.unwrap();
@@ -279,6 +285,7 @@ async fn a_killed_tool_is_followed_by_another_one() {
                 server().socket_dir().display().to_string(),
                 as_role("owner").get_port().to_string(),
                 database.name().to_owned(),
+                "owner".to_owned(),
             ];
             let mut child = Command::new(env::current_exe().unwrap())
                 .args(["--exact", "sweep::child"])
