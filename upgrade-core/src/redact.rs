@@ -83,6 +83,15 @@ impl Secrets {
 
     /// A text without secrets.
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let text = self.redact_known(text);
+        match credentials(&text) {
+            Cow::Owned(without) => Cow::Owned(without),
+            Cow::Borrowed(_) => text,
+        }
+    }
+
+    /// A text without the secrets that are known; what only looks like one stays.
+    pub(crate) fn redact_known<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut text = Cow::Borrowed(text);
         for secret in all.iter() {
@@ -90,40 +99,49 @@ impl Secrets {
                 text = Cow::Owned(without);
             }
         }
-        match credentials(&text) {
-            Cow::Owned(without) => Cow::Owned(without),
-            Cow::Borrowed(_) => text,
-        }
+        text
     }
 
     /// Data without secrets in any of its texts; nothing if it cannot be read as it was written,
     /// so that nothing leaves that was not looked through.
     pub(crate) fn redact_data<T: Serialize + DeserializeOwned>(&self, data: T) -> Option<T> {
-        let mut value = serde_json::to_value(&data).ok()?;
-        match self.redact_value(&mut value) {
-            false => Some(data),
-            true => serde_json::from_value(value).ok(),
-        }
+        redacted(data, &|text| self.redact(text))
     }
 
-    /// Whether anything was taken out.
-    fn redact_value(&self, value: &mut Value) -> bool {
-        match value {
-            Value::String(text) => match self.redact(text) {
-                Cow::Owned(without) => {
-                    *text = without;
-                    true
-                }
-                Cow::Borrowed(_) => false,
-            },
-            Value::Array(all) => all
-                .iter_mut()
-                .fold(false, |found, one| self.redact_value(one) | found),
-            Value::Object(all) => all
-                .values_mut()
-                .fold(false, |found, one| self.redact_value(one) | found),
-            _ => false,
-        }
+    /// The same, without the secrets that are known; what only looks like one stays.
+    pub(crate) fn redact_known_data<T: Serialize + DeserializeOwned>(&self, data: T) -> Option<T> {
+        redacted(data, &|text| self.redact_known(text))
+    }
+}
+
+/// A text without its secrets: borrowed where it has none.
+type Redact<'r> = dyn for<'t> Fn(&'t str) -> Cow<'t, str> + 'r;
+
+fn redacted<T: Serialize + DeserializeOwned>(data: T, by: &Redact<'_>) -> Option<T> {
+    let mut value = serde_json::to_value(&data).ok()?;
+    match redact_value(&mut value, by) {
+        false => Some(data),
+        true => serde_json::from_value(value).ok(),
+    }
+}
+
+/// Whether anything was taken out.
+fn redact_value(value: &mut Value, by: &Redact<'_>) -> bool {
+    match value {
+        Value::String(text) => match by(text) {
+            Cow::Owned(without) => {
+                *text = without;
+                true
+            }
+            Cow::Borrowed(_) => false,
+        },
+        Value::Array(all) => all
+            .iter_mut()
+            .fold(false, |found, one| redact_value(one, by) | found),
+        Value::Object(all) => all
+            .values_mut()
+            .fold(false, |found, one| redact_value(one, by) | found),
+        _ => false,
     }
 }
 

@@ -138,6 +138,9 @@ struct System {
     /// down migrations.
     #[arg(long)]
     by_copy: bool,
+    /// Writes no claim into the database, and requires none.
+    #[arg(long)]
+    without_claim: bool,
     /// Who does it, for the journal.
     #[arg(long, env = "USER", default_value = "unknown")]
     actor: String,
@@ -340,6 +343,10 @@ impl System {
         let operation = Operation::new(journal, upgrade, move || {
             PostgresEnvironment::new("production", Existing::new(database.clone()))
         });
+        let operation = match self.without_claim {
+            true => operation.without_claim(),
+            false => operation,
+        };
         Ok(operation.with_sink(Progress::for_terminal()))
     }
 }

@@ -47,8 +47,8 @@ impl Claim {
             .with_context("operation", self)
             .with_hint(
                 "finish or roll back that operation with its own journal; if the journal is lost, look at \
-                 the system first, then remove the claim: `Claims::release`, in Postgres `drop table \
-                 _upgrade_operation.claim; drop schema _upgrade_operation`",
+                 the system first, then remove the claim: `Claims::release`, in Postgres \
+                 `drop schema _upgrade_operation`",
             )
     }
 }

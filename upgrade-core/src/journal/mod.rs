@@ -176,8 +176,12 @@ impl Journal {
         // It goes on when the caller drops the call: half a record would be the end of the journal.
         let writing = tokio::spawn(async move {
             let mut chain = inner.chain.lock().await;
-            let (record, line) = chain.next(&inner.actor, run, &entry, &|text| {
-                inner.secrets.redact(text)
+            // What a rollback keeps is a schema, in which `password = x` is an expression. Secrets that are
+            // known are refused there, too.
+            let keeps = matches!(entry, Entry::Kept { .. });
+            let (record, line) = chain.next(&inner.actor, run, &entry, &|text| match keeps {
+                true => inner.secrets.redact_known(text),
+                false => inner.secrets.redact(text),
             })?;
             inner
                 .store

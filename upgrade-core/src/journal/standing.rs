@@ -89,15 +89,23 @@ impl Standing {
     pub fn of(records: &[Record]) -> Self {
         let mut standing = Self::default();
         let mut open: Option<(u64, Action)> = None;
+        // Of what only looks at the system nothing is half done. The rest is interrupted until it is done
+        // once more: a process that was refused before it came to that changes nothing about it.
+        let mut interrupted: Option<Action> = None;
         for record in records {
             match &record.entry {
                 Entry::Planned { plan, contents } => {
-                    standing.begin(plan, contents);
+                    if standing.begin(plan, contents) {
+                        interrupted = None;
+                    }
                     open = None;
                 }
                 Entry::Intent { action, .. } => {
                     standing.intended(action);
                     open = Some((record.seq, action.clone()));
+                    if changes(action) {
+                        interrupted = Some(action.clone());
+                    }
                 }
                 Entry::Kept { strategy, prepared } => {
                     standing.kept.insert(strategy.clone(), prepared.clone());
@@ -107,6 +115,7 @@ impl Standing {
                 }
                 Entry::Done { intent, ended } => {
                     if let Some((_, action)) = open.take_if(|(seq, _)| seq == intent) {
+                        interrupted.take_if(|begun| *begun == action);
                         standing.ended(&action, ended);
                     }
                 }
@@ -115,7 +124,9 @@ impl Standing {
                     standing.applied.clear();
                     standing.left.clear();
                     standing.prepared = None;
-                    open = None;
+                    // What was kept is a leftover from here on.
+                    standing.kept.clear();
+                    (open, interrupted) = (None, None);
                 }
                 Entry::Opened { .. }
                 | Entry::Closed
@@ -123,8 +134,10 @@ impl Standing {
                 | Entry::Note { .. } => {}
             }
         }
-        // What only looks at the system leaves nothing half done.
-        standing.interrupted = open.map(|(_, action)| action).filter(changes);
+        // Where nothing is kept any more there is nothing to give up.
+        let moot = standing.state.is_over() && standing.kept.is_empty();
+        let gives_up = |action: &Action| matches!(action, Action::Finalize { .. });
+        standing.interrupted = interrupted.filter(|action| !(moot && gives_up(action)));
         standing
     }
 
@@ -162,23 +175,17 @@ impl Standing {
         planned.collect()
     }
 
-    /// Where the next upgrade begins: with what the ones before it have kept and not given up.
-    pub(crate) fn of_the_next(self) -> Self {
-        Self {
-            kept: self.kept,
-            ..Self::default()
-        }
-    }
-
-    fn begin(&mut self, plan: &Plan, contents: &[(MigrationId, Checksum)]) {
+    /// Takes in a plan. Whether an upgrade begins with it.
+    fn begin(&mut self, plan: &Plan, contents: &[(MigrationId, Checksum)]) -> bool {
         // A run that only rolls back, or makes final, has nothing to apply.
         let applies: Vec<&MigrationId> = plan.steps.iter().filter_map(applied_by).collect();
         if applies.is_empty() {
-            return;
+            return false;
         }
         self.left.clone_from(&plan.steps);
-        if self.state.is_over() {
-            // The next upgrade.
+        let begins = self.state.is_over() || self.state == State::Nothing;
+        if begins {
+            // The next upgrade, or the next attempt at one of which nothing was changed.
             (self.state, self.prepared) = (State::Nothing, None);
             self.applied.clear();
             self.migrations.clear();
@@ -191,6 +198,7 @@ impl Standing {
                 self.migrations.push(migration.clone());
             }
         }
+        begins
     }
 
     fn intended(&mut self, action: &Action) {

@@ -9,6 +9,7 @@ use super::*;
 use crate::ids::{MigrationId, Phase};
 use crate::migration::Checksum;
 use crate::plan::{Action, StepId};
+use crate::redact::credentials;
 use crate::rollback::Prepared;
 
 const TARGET: &str = "orders on db1";

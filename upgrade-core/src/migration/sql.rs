@@ -16,6 +16,7 @@ use super::waits::{is_lock_timeout, pause};
 use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
+use crate::postgres::sql::keywords;
 
 /// One file of a folder of migrations.
 ///
@@ -210,7 +211,7 @@ impl SqlMigration {
         direction: Direction,
     ) -> Result<()> {
         // Of one that is not rolled back as a whole, a part may be done.
-        let can_wait = cx.lock_timeout().is_some() && script.transaction != TransactionMode::None;
+        let can_wait = cx.lock_timeout().is_some() && is_one_transaction(script);
         loop {
             match self.traced(cx, session, script, direction).await {
                 Err(error) if can_wait && is_lock_timeout(&error) && pause(cx).await => {}
@@ -278,7 +279,7 @@ impl SqlMigration {
             .map_err(|source| self.unknown(source))?;
         if let Some(begin) = begin {
             execute(session, begin).await?;
-            if let Some(timeout) = cx.lock_timeout() {
+            if let Some(timeout) = cx.lock_timeout().filter(|_| is_one_transaction(script)) {
                 let timeout = timeout.as_millis();
                 execute(session, &format!("set local lock_timeout = {timeout}")).await?;
             }
@@ -388,6 +389,23 @@ impl SqlMigration {
             .with_context("table", self.record.table())
         })
     }
+}
+
+/// Whether a script is rolled back as a whole where it fails: it runs in one transaction, and neither ends
+/// it nor begins another.
+fn is_one_transaction(script: &Script) -> bool {
+    const CONTROL: [&str; 7] = [
+        "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "PREPARE",
+    ];
+    let controls = |text: &str| {
+        let first = keywords(text, 1);
+        first.iter().any(|word| CONTROL.contains(&word.as_str()))
+    };
+    script.transaction != TransactionMode::None
+        && !script
+            .statements()
+            .iter()
+            .any(|(_, statement)| controls(statement.text))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -211,7 +211,10 @@ impl Operation {
             attestation.covers(proposal, scenarios)?;
         }
         // What an earlier attempt kept is given up before something is kept anew.
-        let standing = standing.of_the_next();
+        if !standing.kept.is_empty() {
+            self.give_up(standing.clone()).await?;
+        }
+        let standing = Standing::default();
         let message = format!("carries out proposal {}", proposal.hash);
         self.journal.append(None, Entry::Note { message }).await?;
         let runner = self.runner(upgrade, standing);
@@ -236,14 +239,17 @@ impl Operation {
         }
         match status::interrupted(&standing) {
             Some(Act::RollBack) => self.roll_back(standing).await.map(Some),
-            Some(Act::Finalize) => self.make_final(standing).await.map(Some),
+            Some(Act::Finalize) if standing.state == State::Finalized => {
+                self.make_final(standing).await.map(Some)
+            }
+            Some(Act::Finalize) => self.give_up(standing).await.map(Some),
             Some(_) => {
                 let steps = standing.remaining_steps();
                 self.go_on(standing, steps).await.map(Some)
             }
             // The claim may still be there, of a process that was killed after its last step.
             None if standing.state.is_over() => {
-                self.go_on(standing, Vec::new()).await?;
+                self.give_up(standing).await?;
                 Ok(None)
             }
             None => Ok(None),
@@ -286,14 +292,13 @@ impl Operation {
         let _turn = self.turn.lock().await;
         let standing = self.standing().await;
         self.permits(Act::Abort, &standing)?;
-        let kept = match standing.state {
-            State::Paused => Vec::new(),
-            _ => standing.kept.keys().cloned().collect(),
-        };
-        let steps = kept.into_iter().map(give_up).collect();
+        let mut kept = standing;
+        if kept.state == State::Paused {
+            kept.kept.clear();
+        }
         let reason = reason.to_owned();
         self.journal.append(None, Entry::Aborted { reason }).await?;
-        self.go_on(standing, steps).await
+        self.give_up(kept).await
     }
 
     /// The copies that runs have made beside the database and not taken away. Those that this operation
@@ -373,6 +378,24 @@ impl Operation {
         let mut steps: Vec<PlannedStep> = standing.kept.keys().cloned().map(give_up).collect();
         steps.push(PlannedStep::new(Phase::Verify, Action::Validate));
         self.go_on(standing, steps).await
+    }
+
+    /// Gives up what is kept, and the claim if the upgrade is over. It needs no migration.
+    async fn give_up(&self, standing: Standing) -> Result<Report> {
+        let known = |name: &String| {
+            let mut all = self.upgrade.rollbacks().iter();
+            all.any(|rollback| rollback.name() == name)
+        };
+        if let Some(name) = standing.kept.keys().find(|name| !known(name)) {
+            let message = format!("an earlier attempt has kept something by {name}");
+            return Err(Error::new(ErrorKind::Refused, message).with_hint(format!(
+                "give it up first: `resume`, with {name} as the rollback"
+            )));
+        }
+        let steps: Vec<PlannedStep> = standing.kept.keys().cloned().map(give_up).collect();
+        let outline = self.upgrade.outline_in((self.connect)().as_ref())?;
+        let plan = Plan::from_steps(&outline, steps, 0)?;
+        self.runner(self.upgrade.clone(), standing).run(&plan).await
     }
 
     /// Carries out steps, with what earlier processes have done.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::confirm::Rows;
 use super::target::Target;
 use super::{Loss, LossKind, Prepared, Rollback, RollbackRequest, RollbackScope, Safety};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::migration::{Migration, Reversibility};
-use crate::observation::{Observation, Scope};
+use crate::observation::{Observation, Reading, Scope};
 use crate::outcome::Outcome;
 use crate::postgres::database::close;
 use crate::postgres::{Database, Observer};
@@ -39,8 +40,17 @@ pub struct RevertMigrations {
 struct Measured {
     /// Before the upgrade.
     baseline: Observation,
-    /// Before the first down: see [`rows_written`].
-    written: Option<BTreeMap<String, u64>>,
+    /// When the first down began.
+    begun: Option<Begun>,
+}
+
+/// What users have left when the first down begins: the downs have to keep it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Begun {
+    /// See [`rows_written`].
+    written: BTreeMap<String, u64>,
+    /// The rows of each table that has all columns of the baseline, in those columns.
+    rows: BTreeMap<String, Rows>,
 }
 
 impl RevertMigrations {
@@ -82,10 +92,42 @@ impl RevertMigrations {
     }
 
     async fn observe(&self, cx: &UpgradeContext) -> Result<Observation> {
+        self.observe_in(cx, &Scope::All).await
+    }
+
+    async fn observe_in(&self, cx: &UpgradeContext, scope: &Scope) -> Result<Observation> {
         let mut connection = cx.connect().await?;
-        let observation = self.observer.observe(&mut connection, &Scope::All).await?;
+        let observation = self.observer.observe(&mut connection, scope).await?;
         close(connection).await;
         Ok(observation)
+    }
+
+    async fn begun(&self, cx: &UpgradeContext, baseline: &Observation) -> Result<Begun> {
+        let now = self.observe(cx).await?;
+        let written = rows_written(baseline, &now);
+        let (mut rows, mut wider) = (BTreeMap::new(), BTreeMap::new());
+        for (name, before) in &baseline.tables {
+            let Some(table) = now.tables.get(name) else {
+                continue;
+            };
+            if table.columns == before.columns {
+                rows.insert(name.clone(), Rows::of(table));
+            } else if before
+                .columns
+                .iter()
+                .all(|column| table.columns.get(column.0) == Some(column.1))
+            {
+                let columns = before.columns.keys();
+                let columns = columns.map(|column| (column.clone(), Reading::Value));
+                wider.insert(name.clone(), columns.collect());
+            }
+        }
+        if !wider.is_empty() {
+            let seen = self.observe_in(cx, &Scope::Columns(wider)).await?;
+            let tables = seen.tables.iter();
+            rows.extend(tables.map(|(name, table)| (name.clone(), Rows::of(table))));
+        }
+        Ok(Begun { written, rows })
     }
 }
 
@@ -109,7 +151,7 @@ impl Rollback for RevertMigrations {
         match measured.and_then(|measured| measured) {
             Ok(baseline) => Prepared::new(&Measured {
                 baseline,
-                written: None,
+                begun: None,
             }),
             Err(error) => {
                 self.target.release().await;
@@ -147,11 +189,12 @@ impl Rollback for RevertMigrations {
 
     async fn begin(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Prepared> {
         let mut measured: Measured = prepared.read()?;
-        if measured.written.is_none() {
-            let now = cx
-                .bounded("measure what users wrote", self.observe(cx))
-                .await??;
-            measured.written = Some(rows_written(&measured.baseline, &now));
+        if measured.begun.is_none() {
+            let begun = cx.bounded(
+                "measure what users wrote",
+                self.begun(cx, &measured.baseline),
+            );
+            measured.begun = Some(begun.await??);
         }
         Prepared::new(&measured)
     }
@@ -203,8 +246,9 @@ impl Rollback for RevertMigrations {
 
     async fn confirm(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Verdict> {
         let measured: Measured = prepared.read()?;
-        let written = measured.written.unwrap_or_default();
-        super::confirm::confirm(cx, &self.observer, &measured.baseline, &written).await
+        let Begun { written, rows } = measured.begun.unwrap_or_default();
+        let baseline = &measured.baseline;
+        super::confirm::confirm(cx, &self.observer, baseline, &written, &rows).await
     }
 
     async fn finalize(&self, _: &UpgradeContext, prepared: &Prepared) -> Result<()> {

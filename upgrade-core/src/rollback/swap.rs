@@ -298,8 +298,10 @@ impl Rollback for SnapshotSwap {
 
     async fn confirm(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Verdict> {
         let kept: Kept = prepared.read()?;
+        let none = BTreeMap::new();
         let verdict =
-            super::confirm::confirm(cx, &self.observer, &kept.baseline, &BTreeMap::new()).await?;
+            super::confirm::confirm(cx, &self.observer, &kept.baseline, &none, &BTreeMap::new())
+                .await?;
         if verdict.is_pass() {
             let live = self.target.locked(cx).await?;
             let mut admin = live.connect_maintenance().await?;

@@ -9,7 +9,7 @@ use super::run::StepResult;
 use super::state::Run;
 use crate::context::UpgradeContext;
 use crate::environment::Claim;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Phase;
 use crate::journal::{Standing, State};
 use crate::operation::World;
@@ -36,7 +36,10 @@ async fn refuse_others(run: &mut Run<'_>, cx: &UpgradeContext) -> Result<bool> {
         return Ok(false);
     };
     let Some(claim) = claims.claimed(cx).await? else {
-        return Ok(false);
+        return match run.goes_on && run.claims {
+            true => Err(not_claimed(run.environment.name())),
+            false => Ok(false),
+        };
     };
     let id = match &run.journal {
         Some(journal) => Some(journal.id().await),
@@ -60,21 +63,36 @@ async fn write(run: &mut Run<'_>, cx: &UpgradeContext) -> Result<()> {
     claims.claim(cx, &claim).await
 }
 
+/// The error of a system that an operation has not begun with.
+fn not_claimed(system: &str) -> Error {
+    let message =
+        format!("`{system}` does not bear the claim of this operation, and nothing was done to it");
+    Error::new(ErrorKind::Refused, message).with_hint(
+        "is it the system that was upgraded, and not restored from a backup since? Look first; if it is the \
+         right one, go on without a claim (`without_claim`)",
+    )
+}
+
 /// Gives the claim up where the upgrade is over, or nothing of it is there.
-pub(super) async fn release_if_over(run: &Run<'_>, cx: &UpgradeContext) {
+///
+/// # Errors
+/// Those of [`Claims::release`](crate::environment::Claims::release): the system is still claimed then.
+pub(super) async fn release_if_over(run: &Run<'_>, cx: &UpgradeContext) -> Result<()> {
     let (Some(claims), Some(journal), true) = (run.environment.claims(), &run.journal, run.claimed)
     else {
-        return;
+        return Ok(());
     };
     let standing = Standing::of(&journal.records().await);
     let untouched = standing.state == State::Nothing && standing.kept.is_empty();
     if !(standing.state.is_over() || untouched) || standing.interrupted.is_some() {
-        return;
+        return Ok(());
     }
     let cx = run
         .context(cx, Phase::Teardown, Duration::from_secs(60))
         .with_cancellation(CancellationToken::new());
-    if let Err(error) = within_reach(&cx, "release the claim", claims.release(&cx)).await {
-        tracing::warn!(?error, "the system is still claimed; `resume` releases it");
-    }
+    let released = within_reach(&cx, "release the claim", claims.release(&cx)).await;
+    released.map_err(|error| {
+        error
+            .with_hint("the upgrade is over, and the system is still claimed: `resume` releases it")
+    })
 }

@@ -96,7 +96,12 @@ impl Run<'_> {
         let Some(journal) = &self.journal else {
             return Ok(0);
         };
-        let shown = cx.secrets().redact_data(entry.clone()).ok_or_else(|| {
+        let shown = match &entry {
+            // A schema, in which `password = x` is an expression.
+            Entry::Kept { .. } => cx.secrets().redact_known_data(entry.clone()),
+            _ => cx.secrets().redact_data(entry.clone()),
+        };
+        let shown = shown.ok_or_else(|| {
             let message = "the secrets of the run could not be taken out of a record";
             Error::new(ErrorKind::Internal, message)
         })?;

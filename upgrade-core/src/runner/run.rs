@@ -105,11 +105,12 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         if environment.is_disposable() {
             end::give_up_copies(&run, &cx).await;
         }
-        claim::release_if_over(&run, &cx).await;
+        let released = claim::release_if_over(&run, &cx).await;
         let mut report = run.report;
         let error = end::teardown(environment, &cx, plan, &mut report)
             .await
-            .or(error);
+            .or(error)
+            .or(released.err());
         report.elapsed_ms = millis(started.elapsed());
         report.passed = error.is_none() && report.steps.iter().all(|step| step.outcome.is_done());
         cx.emit(Event::RunFinished {

@@ -19,7 +19,7 @@ use crate::environment::{EMPTY, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding::{Finding, KnownFinding};
 use crate::ids::{MigrationId, Phase};
-use crate::journal::{Journal, Standing};
+use crate::journal::{Journal, Standing, State};
 use crate::migration::{Migration, Status};
 use crate::observation::Observation;
 use crate::operation::World;
@@ -49,6 +49,8 @@ pub(super) struct Run<'a> {
     /// What each strategy keeps, by its name.
     pub(super) kept: BTreeMap<String, Prepared>,
     pub(super) journal: Option<Journal>,
+    /// Whether it goes on with an upgrade that is under way.
+    pub(super) goes_on: bool,
     /// Whether a claim may be written, and whether the system bears that of the journal.
     pub(super) claims: bool,
     pub(super) claimed: bool,
@@ -128,6 +130,7 @@ impl<'a> Run<'a> {
             prepared: None,
             kept: BTreeMap::new(),
             journal: None,
+            goes_on: false,
             claims: true,
             claimed: false,
             world: None,
@@ -158,6 +161,7 @@ impl<'a> Run<'a> {
 
     /// Goes on where an earlier process has ended.
     pub(super) fn go_on_from(&mut self, standing: Standing) {
+        self.goes_on = !(standing.state.is_over() || standing.state == State::Nothing);
         let Standing {
             applied,
             kept,

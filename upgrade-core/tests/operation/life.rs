@@ -5,6 +5,7 @@ use upgrade_core::environment::{Existing, PostgresEnvironment};
 use upgrade_core::journal::{Actor, Journal, MemoryStore, State};
 use upgrade_core::operation::{Act, Attestation, Operation, Proposal};
 use upgrade_core::postgres::Database;
+use upgrade_core::rollback::RevertMigrations;
 use upgrade_core::{ErrorKind, Plan, Report, Runner, Scenario, Upgrade};
 
 use super::journal::{REVERT, SWAP, environment, observe, upgrade};
@@ -318,6 +319,12 @@ async fn only_what_was_rehearsed_is_applied() {
         ErrorKind::Failed
     );
     assert!(Attestation::of([]).is_err() && Attestation::from_json("{}").is_err());
+    // One that passed and has not carried out a migration says nothing about it.
+    let mut idle = reports[0].clone();
+    idle.migrations[1].reverted = 0;
+    let idle = Attestation::of([&idle, &reports[1]]).unwrap();
+    let lacking = idle.migrations.iter().filter(|one| one.scenarios.len() < 2);
+    assert_eq!(lacking.count(), 1);
 
     let database = shop().await;
     let before = observe(&database).await;
@@ -474,4 +481,216 @@ async fn a_role_that_may_not_write_a_claim_is_told_so() {
     assert!(report.passed, "{report}");
     assert_eq!(claims(&database).await, 0);
     assert!(operation.rollback().await.unwrap().passed);
+}
+
+#[tokio::test]
+async fn what_users_inserted_changed_and_deleted_since_is_kept_and_proven() {
+    let database = shop().await;
+    let schema = observe(&database).await.objects;
+    let (operation, _) = anns(&database, REVERT).await;
+    let proposal = proposed(&operation).await;
+    operation.apply(&proposal).await.unwrap();
+    let sql = "insert into orders (id, v) values (4, 'd'); update orders set v = 'A' where id = 1; \
+         delete from orders where id = 2";
+    run(&database, sql).await;
+    let report = operation.rollback().await.unwrap();
+    assert!(report.passed && report.rollbacks[0].confirmed, "{report}");
+    // What is lost is announced; that the rest is there is not taken on trust.
+    let found: Vec<&str> = report
+        .findings
+        .iter()
+        .map(|found| found.finding.id.as_str())
+        .collect();
+    assert_eq!(found, ["rollback/loses"], "{report}");
+    assert_eq!(observe(&database).await.objects, schema);
+    let mut session = database.connect().await.unwrap();
+    let sql = "select string_agg(id || v, ' ' order by id) from orders";
+    let rows: String = sqlx::query_scalar(sql)
+        .fetch_one(&mut session)
+        .await
+        .unwrap();
+    session.close().await.unwrap();
+    assert_eq!(rows, "1A 3c 4d");
+}
+
+/// A journal that ends after so many records, as of a process that was killed then.
+async fn cut(
+    operation: &Operation,
+    store: &MemoryStore,
+    last: impl Fn(&str) -> bool,
+) -> MemoryStore {
+    let history = operation.history().await;
+    let at = history
+        .iter()
+        .position(|record| last(&record.to_string()))
+        .unwrap();
+    let bytes = store.bytes();
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    MemoryStore::with(lines[..=at].concat())
+}
+
+#[tokio::test]
+async fn an_interrupted_rollback_stays_one_whatever_is_refused_before_it_is_gone_on_with() {
+    let database = shop().await;
+    let before = observe(&database).await;
+    let (operation, store) = anns(&database, REVERT).await;
+    let proposal = proposed(&operation).await;
+    operation.apply(&proposal).await.unwrap();
+    operation.rollback().await.unwrap();
+    let killed = cut(&operation, &store, |said| said.contains("roll back by")).await;
+    // The server cannot be reached, and another operation is under way.
+    let nowhere = Database::new(&super::support::as_role("nobody"), database.name());
+    let unreachable = upgrade(&database, REVERT, false);
+    let bobs = tool("bob", &nowhere, unreachable, killed.clone())
+        .await
+        .unwrap();
+    bobs.resume().await.unwrap_err();
+    bobs.close().await.unwrap();
+    let again = tool("bob", &database, upgrade(&database, REVERT, false), killed)
+        .await
+        .unwrap();
+    let acts = vec![Act::Resume, Act::RollBack];
+    assert_eq!(state(&again).await, (State::Soaking, acts));
+    again.finalize().await.unwrap_err();
+    // The cut journal and the system differ here: the claim was given up. A real kill leaves it.
+    let again = again.without_claim();
+    assert!(again.resume().await.unwrap().unwrap().passed);
+    assert_eq!(state(&again).await.0, State::RolledBack);
+    assert_eq!(observe(&database).await, before);
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_refused_leaves_nothing_that_the_next_one_has_to_have() {
+    let database = shop().await;
+    let store = MemoryStore::new();
+    let whole = upgrade(&database, REVERT, false);
+    let operation = tool("ann", &database, whole, store.clone()).await.unwrap();
+    let proposal = proposed(&operation).await;
+    run(&database, "create table by_hand (id int)").await;
+    operation.apply(&proposal).await.unwrap_err();
+    // The next release of the tool has one migration less.
+    let fewer = super::journal::migrations(false).into_iter().take(2);
+    let fewer: Vec<_> = fewer.collect();
+    let next = Upgrade::new("shop", "1", "2")
+        .with_rollback(RevertMigrations::new(fewer.clone()).adopted(database.name()))
+        .with_migrations(fewer);
+    let operation = tool("ann", &database, next, store).await.unwrap();
+    let proposal = proposed(&operation).await;
+    assert!(operation.apply(&proposal).await.unwrap().passed);
+    assert!(operation.rollback().await.unwrap().passed);
+}
+
+#[tokio::test]
+async fn what_another_strategy_has_kept_is_given_up_by_that_one_before_the_next_attempt() {
+    let database = shop().await;
+    run(&database, "create table orders_v (id int)").await;
+    let (operation, store) = anns(&database, SWAP).await;
+    let proposal = proposed(&operation).await;
+    assert!(!operation.apply(&proposal).await.unwrap().passed);
+    run(&database, "drop table orders_v").await;
+    operation.close().await.unwrap();
+    let other = upgrade(&database, REVERT, false);
+    let bobs = tool("bob", &database, other, store.clone()).await.unwrap();
+    let proposal = proposed(&bobs).await;
+    let error = bobs.apply(&proposal).await.unwrap_err();
+    assert!(
+        format!("{error:?}").contains("kept something by snapshot swap"),
+        "{error:?}"
+    );
+    bobs.close().await.unwrap();
+    let own = upgrade(&database, SWAP, false);
+    let anns = tool("ann", &database, own, store.clone()).await.unwrap();
+    anns.resume().await.unwrap();
+    anns.close().await.unwrap();
+    let other = upgrade(&database, REVERT, false);
+    let bobs = tool("bob", &database, other, store).await.unwrap();
+    let proposal = proposed(&bobs).await;
+    assert!(bobs.apply(&proposal).await.unwrap().passed);
+    assert!(bobs.finalize().await.unwrap().passed);
+}
+
+#[tokio::test]
+async fn another_system_of_the_same_name_is_not_rolled_back() {
+    let database = shop().await;
+    let (operation, _) = anns(&database, REVERT).await;
+    let proposal = proposed(&operation).await;
+    operation.apply(&proposal).await.unwrap();
+    // As after a restored backup: the database is there, and does not belong to the operation.
+    run(&database, "drop schema _upgrade_operation").await;
+    let seen = observe(&database).await;
+    for refused in [operation.rollback().await, operation.finalize().await] {
+        let error = refused.unwrap_err();
+        let said = format!("{error:?}");
+        assert!(
+            error.kind() == ErrorKind::Refused && said.contains("without_claim"),
+            "{said}"
+        );
+    }
+    assert_eq!(observe(&database).await, seen);
+    assert_eq!(state(&operation).await.0, State::Soaking);
+    assert!(operation.without_claim().rollback().await.unwrap().passed);
+}
+
+#[tokio::test]
+async fn a_schema_that_speaks_of_passwords_can_be_upgraded() {
+    for strategy in [SWAP, REVERT] {
+        let database = shop().await;
+        let sql = "create view open_accounts as select v from orders where v = 'password = none'; \
+             create function check_it(p text) returns boolean language sql \
+             as $$ select exists (select from orders where v = p and 'token = t' <> p) $$; \
+             comment on table orders is 'password=secret of nobody'";
+        run(&database, sql).await;
+        let before = observe(&database).await;
+        let (operation, _) = anns(&database, strategy).await;
+        let proposal = proposed(&operation).await;
+        assert!(operation.apply(&proposal).await.unwrap().passed);
+        assert!(operation.rollback().await.unwrap().passed);
+        assert_eq!(observe(&database).await, before);
+    }
+}
+
+#[tokio::test]
+async fn the_copy_of_an_aborted_upgrade_outlasts_the_next_one() {
+    let database = shop().await;
+    let (operation, _) = anns(&database, SWAP).await;
+    let proposal = proposed(&operation).await;
+    operation.apply(&proposal).await.unwrap();
+    // The rollback fails: a prepared transaction is in its way.
+    run(
+        &database,
+        "begin; insert into orders values (9, 'x'); prepare transaction 'held'",
+    )
+    .await;
+    let failed = operation.rollback().await;
+    assert!(failed.is_err() || !failed.unwrap().passed);
+    assert_eq!(state(&operation).await.0, State::Paused);
+    run(&database, "rollback prepared 'held'").await;
+    operation.abort("kept as it is").await.unwrap();
+    let kept: Vec<String> = beside(&database).await;
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert_eq!(operation.leftovers().await.unwrap().len(), 1);
+    run(
+        &database,
+        "drop index orders_v; delete from _sqlx_migrations where version = 3",
+    )
+    .await;
+    let proposal = proposed(&operation).await;
+    assert!(operation.apply(&proposal).await.unwrap().passed);
+    assert!(operation.finalize().await.unwrap().passed);
+    assert_eq!(beside(&database).await, kept);
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_be_released_is_an_error_and_can_be_released_later() {
+    let database = shop().await;
+    let (operation, _) = anns(&database, REVERT).await;
+    let proposal = proposed(&operation).await;
+    operation.apply(&proposal).await.unwrap();
+    run(&database, "create table _upgrade_operation.mine (id int)").await;
+    let error = operation.finalize().await.unwrap_err();
+    assert!(format!("{error:?}").contains("still claimed"), "{error:?}");
+    assert_eq!(state(&operation).await.0, State::Finalized);
+    run(&database, "drop table _upgrade_operation.mine").await;
+    operation.resume().await.unwrap();
+    assert_eq!(claims(&database).await, 0);
 }

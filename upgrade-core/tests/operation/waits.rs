@@ -7,11 +7,14 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::Instant;
 use upgrade_core::event::{EventRecord, EventSink};
 use upgrade_core::journal::{MemoryStore, State};
-use upgrade_core::{Event, LockHolder};
+use upgrade_core::migration::SqlMigration;
+use upgrade_core::migration::folder::{Layout, MigrationFolder};
+use upgrade_core::rollback::RevertMigrations;
+use upgrade_core::{Event, LockHolder, Upgrade};
 
 use super::journal::{REVERT, observe, upgrade};
 use super::life::tool;
-use super::support::shop;
+use super::support::{run, shop};
 
 /// Who was reported to hold a lock.
 #[derive(Debug, Clone, Default)]
@@ -102,4 +105,39 @@ async fn a_lock_that_never_comes_ends_the_step_in_time_and_names_its_holder() {
     );
     let proposal = operation.plan().await.unwrap().unwrap();
     assert!(operation.apply(&proposal).await.unwrap().passed);
+}
+
+#[tokio::test]
+async fn a_script_that_commits_on_its_way_is_not_run_again() {
+    let database = shop().await;
+    run(&database, "create table counter (id int)").await;
+    let (holder, _) = reader(&database).await;
+    let folder = tempfile::tempdir().unwrap();
+    let up = "begin; insert into counter values (1); commit; \n\
+         begin; set local lock_timeout = '200ms'; alter table orders add x int; commit;";
+    std::fs::write(folder.path().join("1_own.up.sql"), up).unwrap();
+    std::fs::write(
+        folder.path().join("1_own.down.sql"),
+        "alter table orders drop x;",
+    )
+    .unwrap();
+    let read = MigrationFolder::read_as(folder.path(), Layout::Sqlx).unwrap();
+    let migrations = SqlMigration::all(&read).unwrap();
+    let upgrade = Upgrade::new("shop", "1", "2")
+        .with_rollback(RevertMigrations::new(migrations.clone()).adopted(database.name()))
+        .with_migrations(migrations);
+    let operation = tool("ann", &database, upgrade, MemoryStore::new())
+        .await
+        .unwrap();
+    let proposal = operation.plan().await.unwrap().unwrap();
+    let report = operation.apply(&proposal).await;
+    assert!(report.is_err() || !report.unwrap().passed);
+    holder.close().await.unwrap();
+    let mut session = database.connect().await.unwrap();
+    let count: i64 = sqlx::query_scalar("select count(*) from counter")
+        .fetch_one(&mut session)
+        .await
+        .unwrap();
+    session.close().await.unwrap();
+    assert_eq!(count, 1, "it ran more than once");
 }

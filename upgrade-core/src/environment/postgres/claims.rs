@@ -1,8 +1,10 @@
-//! The claim of an operation, as a table of the database that is upgraded.
+//! The claim of an operation, as the comment of a schema in the database that is upgraded.
+//!
+//! A comment is no row: logical replication does not carry it to subscribers that lack the schema. It is
+//! copied with the database, so it outlasts a rollback by copy.
 
 use async_trait::async_trait;
-use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
+use sqlx::AssertSqlSafe;
 
 use super::PostgresEnvironment;
 use crate::context::UpgradeContext;
@@ -10,20 +12,13 @@ use crate::environment::claim::{Claim, Claims};
 use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::Database;
 use crate::postgres::database::close;
+use crate::postgres::sql::quote_literal;
 
-const READ: &str = "select claim from _upgrade_operation.claim";
-
-const EXISTS: &str = "select to_regclass('_upgrade_operation.claim') is not null";
-
-/// One message, so one transaction.
-const MAKE: &str = "create schema if not exists _upgrade_operation; \
-    comment on schema _upgrade_operation is 'an upgrade of this database is under way: see table claim'; \
-    create table if not exists _upgrade_operation.claim (claim text not null); \
-    truncate _upgrade_operation.claim";
+const READ: &str = "select coalesce(pg_catalog.obj_description(oid, 'pg_namespace'), '') \
+    from pg_catalog.pg_namespace where nspname = '_upgrade_operation'";
 
 /// Without `cascade`: what somebody else has put there stays, and is reported.
-const RELEASE: &str = "drop table if exists _upgrade_operation.claim; \
-    drop schema if exists _upgrade_operation";
+const RELEASE: &str = "drop schema if exists _upgrade_operation";
 
 #[async_trait]
 impl Claims for PostgresEnvironment {
@@ -32,17 +27,10 @@ impl Claims for PostgresEnvironment {
         let reading = async {
             let mut session = self.live_session(&database).await?;
             let failed = |source| database.failed("read the claim of", source);
-            let exists: bool = sqlx::query_scalar(EXISTS)
-                .fetch_one(&mut session)
+            let text: Option<String> = sqlx::query_scalar(READ)
+                .fetch_optional(&mut session)
                 .await
                 .map_err(failed)?;
-            let text: Option<String> = match exists {
-                true => sqlx::query_scalar(READ)
-                    .fetch_optional(&mut session)
-                    .await
-                    .map_err(failed)?,
-                false => None,
-            };
             self.keep_live(session).await;
             text.map(|text| read(&database, &text)).transpose()
         };
@@ -56,9 +44,17 @@ impl Claims for PostgresEnvironment {
         })?;
         let claiming = async {
             let mut session = self.live_session(&database).await?;
-            let written = write(&mut session, &text).await;
+            // One message, so one transaction.
+            let text = quote_literal(&text);
+            let sql = format!(
+                "create schema if not exists _upgrade_operation; \
+                 comment on schema _upgrade_operation is {text}"
+            );
+            let written = sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&mut session)
+                .await;
             self.keep_live(session).await;
-            written.map_err(|source| {
+            written.map(drop).map_err(|source| {
                 database.failed("claim", source).with_hint(
                     "give the role the right to create a schema in the database, or go on without a claim \
                      (`without_claim`): a second tool is then refused only while a process works on it",
@@ -82,24 +78,14 @@ impl Claims for PostgresEnvironment {
     }
 }
 
-async fn write(session: &mut PgConnection, text: &str) -> Result<(), sqlx::Error> {
-    let mut transaction = session.begin().await?;
-    sqlx::raw_sql(MAKE).execute(&mut *transaction).await?;
-    sqlx::query("insert into _upgrade_operation.claim (claim) values ($1)")
-        .bind(text)
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await
-}
-
 fn read(database: &Database, text: &str) -> Result<Claim> {
     serde_json::from_str(text).map_err(|source| {
         let message = format!(
-            "the claim in `_upgrade_operation.claim` of database `{}` was not written by this library",
+            "the comment of schema `_upgrade_operation` in database `{}` is no claim of this library",
             database.name()
         );
         Error::new(ErrorKind::Refused, message)
             .with_source(source)
-            .with_hint("look at the table; if nobody needs it, drop the schema `_upgrade_operation`")
+            .with_hint("look at the schema; if nobody needs it, drop the schema `_upgrade_operation`")
     })
 }
