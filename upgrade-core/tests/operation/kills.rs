@@ -144,7 +144,7 @@ async fn nothing_that_was_acknowledged_is_lost_by_kills_of_the_tool_and_of_the_s
                 servers += 1;
                 server.kill().await.unwrap();
                 server.restart().await.unwrap();
-                // It notices, and has to end by itself.
+                // It notices, and has to end without another kill.
                 tokio::task::block_in_place(|| tool.wait()).unwrap();
             } else {
                 tools += 1;

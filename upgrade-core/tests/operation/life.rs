@@ -513,7 +513,7 @@ async fn what_users_inserted_changed_and_deleted_since_is_kept_and_proven() {
     assert_eq!(rows, "1A 3c 4d");
 }
 
-/// A journal that ends after so many records, as of a process that was killed then.
+/// The journal until this record, as of a process that was killed then.
 async fn cut(
     operation: &Operation,
     store: &MemoryStore,
