@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::Journal;
 
 /// To which operation a system belongs, from its first change until it is final or rolled back. It is
 /// written into the system itself, so that a tool on another machine, with another journal, sees it.
@@ -28,13 +27,18 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The claim of the operation that has this journal, since now.
-    pub async fn of(journal: &Journal) -> Self {
+    /// A claim since now.
+    pub fn new(
+        journal: impl Into<String>,
+        place: impl Into<String>,
+        actor: impl Into<String>,
+        host: impl Into<String>,
+    ) -> Self {
         Self {
-            journal: journal.id().await,
-            place: journal.place(),
-            actor: journal.actor().name().to_owned(),
-            host: journal.actor().host().to_owned(),
+            journal: journal.into(),
+            place: place.into(),
+            actor: actor.into(),
+            host: host.into(),
             since: Timestamp::now().to_string(),
         }
     }

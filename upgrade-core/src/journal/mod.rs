@@ -38,6 +38,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
+use crate::environment::Claim;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::RunId;
 use crate::redact::Secrets;
@@ -153,6 +154,12 @@ impl Journal {
     /// hash of its first record.
     pub async fn id(&self) -> String {
         self.0.chain.lock().await.id()
+    }
+
+    /// The claim of its operation on a system, since now.
+    pub async fn claim(&self) -> Claim {
+        let (actor, host) = (self.0.actor.name(), self.0.actor.host());
+        Claim::new(self.id().await, self.place(), actor, host)
     }
 
     /// Who writes it.

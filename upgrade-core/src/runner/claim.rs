@@ -8,7 +8,6 @@ use super::deadline::within_reach;
 use super::run::StepResult;
 use super::state::Run;
 use crate::context::UpgradeContext;
-use crate::environment::Claim;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Phase;
 use crate::journal::{Standing, State};
@@ -57,7 +56,7 @@ async fn write(run: &mut Run<'_>, cx: &UpgradeContext) -> Result<()> {
     else {
         return Ok(());
     };
-    let claim = Claim::of(journal).await;
+    let claim = journal.claim().await;
     // Before the call: one that was cut off may have written it.
     run.claimed = true;
     claims.claim(cx, &claim).await

@@ -60,5 +60,5 @@ pub async fn a_claim_is_not_observed(fixture: &dyn EnvironmentFixture) -> Clause
 async fn of(clause: Clause, who: &str) -> Result<Claim, ClauseFailed> {
     let journal = Journal::open(MemoryStore::new(), "conformance", Actor::new(who)).await;
     let journal = clause.ok("a journal", journal)?;
-    Ok(Claim::of(&journal).await)
+    Ok(journal.claim().await)
 }

@@ -18,6 +18,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -91,7 +92,10 @@ impl Cache {
             }
             make(root)?;
             // Whole or not at all: another process may be reading it.
-            let temporary = root.join(format!("{TAG}.{}", std::process::id()));
+            // Tests of one process begin at once.
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let temporary = root.join(format!("{TAG}.{}.{number}", std::process::id()));
             fs::write(&temporary, TAG_TEXT).map_err(PoolError::io("write", &temporary))?;
             fs::rename(&temporary, &tag).map_err(PoolError::io("rename", &temporary))?;
         }
