@@ -408,14 +408,7 @@ impl Upgrade {
         for migration in std::mem::take(&mut self.migrations) {
             match migration.status(&cx).await? {
                 Status::Pending => pending.push(migration),
-                Status::Dirty => {
-                    let id = migration.id();
-                    return Err(Error::new(
-                        ErrorKind::Refused,
-                        format!("migration `{id}` was begun on this system and did not end"),
-                    )
-                    .with_hint("finish or undo it with its own tool first"));
-                }
+                Status::Dirty => return Err(begun_and_not_ended(migration.id())),
                 Status::Applied | Status::Divergent { .. } => self.released.push(migration),
             }
         }
@@ -472,6 +465,12 @@ impl Upgrade {
         }
         Ok(outline)
     }
+}
+
+/// The error of a migration that the system has begun, by whatever tool.
+pub(crate) fn begun_and_not_ended(id: &MigrationId) -> Error {
+    let message = format!("migration `{id}` was begun on this system and did not end");
+    Error::new(ErrorKind::Refused, message).with_hint("finish or undo it with its own tool first")
 }
 
 impl Upgrade {

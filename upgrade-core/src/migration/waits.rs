@@ -34,7 +34,7 @@ pub(super) async fn pause(cx: &UpgradeContext) -> bool {
     if cx.remaining().is_some_and(|remaining| remaining < needed) {
         return false;
     }
-    tokio::time::sleep(PAUSE).await;
+    tokio::time::sleep(PAUSE).await; // the time of the others
     true
 }
 
@@ -79,7 +79,7 @@ impl Holders {
                 close(session).await;
                 return Ok(());
             }
-            tokio::time::sleep(LOOKED_FOR).await;
+            tokio::time::sleep(LOOKED_FOR).await; // poll
         }
     }
 }

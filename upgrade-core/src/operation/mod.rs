@@ -296,6 +296,8 @@ impl Operation {
         if kept.state == State::Paused {
             kept.kept.clear();
         }
+        // Before it is written: afterwards nothing is known of what was kept.
+        self.knows_what_is_kept(&kept)?;
         let reason = reason.to_owned();
         self.journal.append(None, Entry::Aborted { reason }).await?;
         self.give_up(kept).await
@@ -380,28 +382,42 @@ impl Operation {
         self.go_on(standing, steps).await
     }
 
-    /// Gives up what is kept, and the claim if the upgrade is over. It needs no migration.
-    async fn give_up(&self, standing: Standing) -> Result<Report> {
-        let known = |name: &String| {
+    /// Refuses where something is kept by a strategy that is not at hand.
+    fn knows_what_is_kept(&self, standing: &Standing) -> Result<()> {
+        let missing = |name: &&String| {
             let mut all = self.upgrade.rollbacks().iter();
-            all.any(|rollback| rollback.name() == name)
+            !all.any(|rollback| rollback.name() == name.as_str())
         };
-        if let Some(name) = standing.kept.keys().find(|name| !known(name)) {
-            let message = format!("an earlier attempt has kept something by {name}");
-            return Err(Error::new(ErrorKind::Refused, message).with_hint(format!(
-                "give it up first: `resume`, with {name} as the rollback"
-            )));
-        }
-        let steps: Vec<PlannedStep> = standing.kept.keys().cloned().map(give_up).collect();
-        let outline = self.upgrade.outline_in((self.connect)().as_ref())?;
-        let plan = Plan::from_steps(&outline, steps, 0)?;
-        self.runner(self.upgrade.clone(), standing).run(&plan).await
+        let Some(name) = standing.kept.keys().find(missing) else {
+            return Ok(());
+        };
+        let message = format!("an earlier attempt has kept something by {name}");
+        Err(Error::new(ErrorKind::Refused, message).with_hint(format!(
+            "give it up first: `resume`, with {name} as the rollback"
+        )))
     }
 
-    /// Carries out steps, with what earlier processes have done.
+    /// Gives up what is kept, and the claim if the upgrade is over. It needs no migration.
+    async fn give_up(&self, standing: Standing) -> Result<Report> {
+        self.knows_what_is_kept(&standing)?;
+        let steps = standing.kept.keys().cloned().map(give_up).collect();
+        self.carry_out(self.upgrade.clone(), standing, steps).await
+    }
+
+    /// Carries out steps that need the migrations of the upgrade that is under way.
     async fn go_on(&self, standing: Standing, steps: Vec<PlannedStep>) -> Result<Report> {
         let upgrade = self.upgrade.with_pending(&standing.migrations)?;
         same_migrations(&upgrade, &standing)?;
+        self.carry_out(upgrade, standing, steps).await
+    }
+
+    /// Carries out steps, with what earlier processes have done.
+    async fn carry_out(
+        &self,
+        upgrade: Upgrade,
+        standing: Standing,
+        steps: Vec<PlannedStep>,
+    ) -> Result<Report> {
         let outline = upgrade.outline_in((self.connect)().as_ref())?;
         let plan = Plan::from_steps(&outline, steps, 0)?;
         self.runner(upgrade, standing).run(&plan).await

@@ -13,7 +13,7 @@ use crate::migration::{Checksum, Status};
 use crate::observation::Scope;
 use crate::plan::{Action, Plan};
 use crate::saved;
-use crate::upgrade::Upgrade;
+use crate::upgrade::{Upgrade, begun_and_not_ended};
 
 /// The version of the format in which proposals are saved.
 pub const FORMAT: u32 = 1;
@@ -166,7 +166,7 @@ impl World {
                     divergent.push(id.clone());
                     applied.push(id);
                 }
-                Status::Dirty => return Err(dirty(&id)),
+                Status::Dirty => return Err(begun_and_not_ended(&id)),
             }
         }
         let observation = environment.observe(cx, &At::Live, &Scope::Schema).await?;
@@ -228,10 +228,4 @@ impl World {
             .with_context("since then", changed.join("; "))
             .with_hint("plan again"))
     }
-}
-
-/// The error of a migration that somebody began.
-fn dirty(id: &MigrationId) -> Error {
-    let message = format!("migration `{id}` was begun on this system and did not end");
-    Error::new(ErrorKind::Refused, message).with_hint("finish or undo it with its own tool first")
 }

@@ -43,7 +43,7 @@ async fn state(operation: &Operation) -> (State, Vec<Act>) {
 
 #[tokio::test]
 async fn an_upgrade_is_applied_rolled_back_applied_again_and_made_final_by_different_processes() {
-    use Act::{Abort, Apply, Finalize, RollBack};
+    use Act::{Apply, Finalize, RollBack};
     for strategy in [SWAP, REVERT] {
         let database = shop().await;
         let before = observe(&database).await;
@@ -119,8 +119,6 @@ async fn an_upgrade_is_applied_rolled_back_applied_again_and_made_final_by_diffe
         for record in history {
             println!("{record}");
         }
-        let acts = [Abort, Apply];
-        assert!(acts.iter().all(|act| !act.to_string().is_empty()));
     }
 }
 
@@ -282,7 +280,9 @@ async fn a_release_with_other_files_does_not_go_on_with_what_was_begun() {
 async fn rehearsed(scenarios: &[Scenario]) -> Vec<Report> {
     let mut reports = Vec::new();
     for scenario in scenarios {
-        let copy = shop().await.adopted_by_its_name();
+        let copy = shop().await;
+        let name = copy.name().to_owned();
+        let copy = copy.adopted(&name).unwrap();
         let upgrade = upgrade(&copy, REVERT, false);
         let environment = PostgresEnvironment::new("staging", Existing::disposable(copy.clone()));
         let outline = upgrade.outline_in(&environment).unwrap();
@@ -292,17 +292,6 @@ async fn rehearsed(scenarios: &[Scenario]) -> Vec<Report> {
         reports.push(report);
     }
     reports
-}
-
-trait AdoptedByItsName {
-    fn adopted_by_its_name(self) -> Self;
-}
-
-impl AdoptedByItsName for Database {
-    fn adopted_by_its_name(self) -> Self {
-        let name = self.name().to_owned();
-        self.adopted(&name).unwrap()
-    }
 }
 
 #[tokio::test]
