@@ -5,6 +5,8 @@
     reason = "the helpers of a test fail where it fails"
 )]
 
+mod attempts;
+mod claims;
 mod journal;
 mod kills;
 mod leftovers;
@@ -12,6 +14,7 @@ mod life;
 mod lock;
 mod major;
 mod names;
+mod proposals;
 mod support;
 mod swap;
 mod sweep;
