@@ -130,6 +130,12 @@ pub trait Migration: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether what [`apply`](Self::apply) changes and its record are committed in one transaction: where
+    /// it was interrupted, the record tells the truth. `false`, the default, where that is not known.
+    fn is_atomic(&self) -> bool {
+        false
+    }
+
     /// What the system says about it.
     ///
     /// # Behavior
@@ -203,6 +209,10 @@ impl<T: Migration + ?Sized> Migration for Arc<T> {
 
     fn unit(&self) -> Option<&str> {
         (**self).unit()
+    }
+
+    fn is_atomic(&self) -> bool {
+        (**self).is_atomic()
     }
 
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {

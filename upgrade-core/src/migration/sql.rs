@@ -483,6 +483,10 @@ impl Migration for SqlMigration {
         unit(self.record.layout(), &self.file.version_text)
     }
 
+    fn is_atomic(&self) -> bool {
+        self.record.in_transaction() && is_one_transaction(&self.file.up)
+    }
+
     async fn status(&self, cx: &UpgradeContext) -> Result<Status> {
         let mut session = cx.connect().await?;
         let look_up = async {

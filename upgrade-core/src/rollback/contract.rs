@@ -128,7 +128,12 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Any kind; nothing is rolled back then.
-    async fn begin(&self, _cx: &UpgradeContext, prepared: &Prepared) -> Result<Prepared> {
+    async fn begin(
+        &self,
+        _cx: &UpgradeContext,
+        prepared: &Prepared,
+        _request: &RollbackRequest,
+    ) -> Result<Prepared> {
         Ok(prepared.clone())
     }
 
@@ -201,8 +206,13 @@ impl<T: Rollback + ?Sized> Rollback for Arc<T> {
         (**self).check(cx, prepared, request).await
     }
 
-    async fn begin(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Prepared> {
-        (**self).begin(cx, prepared).await
+    async fn begin(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Prepared> {
+        (**self).begin(cx, prepared, request).await
     }
 
     async fn execute(

@@ -11,7 +11,7 @@ use super::target::Target;
 use super::{Loss, LossKind, Prepared, Rollback, RollbackRequest, RollbackScope, Safety};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::migration::{Migration, Reversibility};
+use crate::migration::{Migration, Reversibility, Status};
 use crate::observation::{Observation, Reading, Scope};
 use crate::outcome::Outcome;
 use crate::postgres::database::close;
@@ -49,7 +49,8 @@ struct Measured {
 struct Begun {
     /// See [`rows_written`].
     written: BTreeMap<String, u64>,
-    /// The rows of each table that has all columns of the baseline, in those columns.
+    /// The rows of each table that has all columns of the baseline, in those columns; of none where a
+    /// migration may have changed rows [without a record](RevertMigrations::any_unrecorded).
     rows: BTreeMap<String, Rows>,
 }
 
@@ -100,6 +101,19 @@ impl RevertMigrations {
         let observation = self.observer.observe(&mut connection, scope).await?;
         close(connection).await;
         Ok(observation)
+    }
+
+    /// Whether a migration may have changed rows without a record of it, so that no down will undo that:
+    /// what it changed cannot be told from what users wrote.
+    async fn any_unrecorded(&self, cx: &UpgradeContext, request: &RollbackRequest) -> Result<bool> {
+        for migration in request.applied.iter().filter_map(|id| self.find(id)) {
+            if !migration.is_atomic()
+                && matches!(migration.status(cx).await?, Status::Pending | Status::Dirty)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn begun(&self, cx: &UpgradeContext, baseline: &Observation) -> Result<Begun> {
@@ -187,14 +201,22 @@ impl Rollback for RevertMigrations {
         })
     }
 
-    async fn begin(&self, cx: &UpgradeContext, prepared: &Prepared) -> Result<Prepared> {
+    async fn begin(
+        &self,
+        cx: &UpgradeContext,
+        prepared: &Prepared,
+        request: &RollbackRequest,
+    ) -> Result<Prepared> {
         let mut measured: Measured = prepared.read()?;
         if measured.begun.is_none() {
-            let begun = cx.bounded(
-                "measure what users wrote",
-                self.begun(cx, &measured.baseline),
-            );
-            measured.begun = Some(begun.await??);
+            let begun = async {
+                let mut begun = self.begun(cx, &measured.baseline).await?;
+                if self.any_unrecorded(cx, request).await? {
+                    begun.rows.clear();
+                }
+                Ok::<_, Error>(begun)
+            };
+            measured.begun = Some(cx.bounded("measure what users wrote", begun).await??);
         }
         Prepared::new(&measured)
     }

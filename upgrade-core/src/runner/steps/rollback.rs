@@ -255,7 +255,7 @@ async fn act(
     let started = Instant::now();
     let begun = match rollback {
         Some(rollback) => {
-            let kept = rollback.begin(cx, run.kept(&strategy)?).await?;
+            let kept = rollback.begin(cx, run.kept(&strategy)?, request).await?;
             run.keep_prepared(cx, &strategy, kept.clone()).await?;
             Some((rollback, kept))
         }

@@ -54,7 +54,10 @@ pub async fn an_interrupted_execute_can_be_called_again(
         let prepared = prepared(clause, fixture).await?;
         let request = prepared.upgrade(clause, fixture).await?;
         let (rollback, cx) = (&prepared.rollback, &prepared.cx);
-        let kept = clause.ok("`begin`", rollback.begin(cx, &prepared.kept).await)?;
+        let kept = clause.ok(
+            "`begin`",
+            rollback.begin(cx, &prepared.kept, &request).await,
+        )?;
         if let Some(result) = for_polls(polls, rollback.execute(cx, &kept, &request)).await {
             // It has fewer waits than that.
             clause.done("`execute`", result)?;
@@ -95,7 +98,7 @@ pub async fn another_process_goes_on(fixture: &dyn RollbackFixture) -> ClauseRes
         "a possible rollback for another process",
         safety.to_string(),
     )?;
-    let begun = another().await?.begin(&cx, &kept).await;
+    let begun = another().await?.begin(&cx, &kept, &request).await;
     let begun = clause.ok("`begin` by another process", begun)?;
     let executed = another().await?.execute(&cx, &begun, &request).await;
     clause.done("`execute` by another process", executed)?;

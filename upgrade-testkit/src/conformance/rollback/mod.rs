@@ -174,7 +174,7 @@ impl Ready {
 
     /// Begins the rollback, and rolls back.
     async fn execute(&mut self, request: &RollbackRequest) -> Result<Outcome> {
-        self.kept = self.rollback.begin(&self.cx, &self.kept).await?;
+        self.kept = self.rollback.begin(&self.cx, &self.kept, request).await?;
         self.rollback.execute(&self.cx, &self.kept, request).await
     }
 
