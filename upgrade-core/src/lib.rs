@@ -24,6 +24,8 @@
 //! - `progress`: a progress display for terminals.
 //! - `tls`: TLS to the server that `UPGRADE_PG_URL` names.
 
+#[cfg(feature = "postgres")]
+mod command;
 pub mod context;
 #[cfg(feature = "docker")]
 pub mod docker;
@@ -60,6 +62,8 @@ pub mod upgrade;
 pub mod validator;
 pub mod writes;
 
+#[cfg(feature = "postgres")]
+pub use command::CommandLine;
 pub use context::UpgradeContext;
 pub use environment::Environment;
 pub use error::{BoxError, Error, ErrorKind, Failure, Result};

@@ -138,6 +138,11 @@ impl Engine {
         quiet(self.docker.inspect_image(image)).await.is_ok()
     }
 
+    /// The id of an image, the digest of what it consists of; nothing if it is not there.
+    pub(crate) async fn image_id(&self, image: &str) -> Option<String> {
+        quiet(self.docker.inspect_image(image)).await.ok()?.id
+    }
+
     /// What a label of an image says; nothing if there is no such label or image.
     pub(crate) async fn image_label(&self, image: &str, label: &str) -> Option<String> {
         let found = quiet(self.docker.inspect_image(image)).await.ok()?;

@@ -1,6 +1,7 @@
 //! What some systems can do and others cannot: one trait each, so that the type says what is there.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use crate::outcome::Outcome;
 
 /// Services that are replaced in an upgrade.
 #[async_trait]
-pub trait Services: Send + Sync {
+pub trait Services: fmt::Debug + Send + Sync {
     /// Replaces the services by those of a release.
     ///
     /// # Behavior
@@ -29,6 +30,35 @@ pub trait Services: Send + Sync {
     /// [`NotFound`](crate::ErrorKind::NotFound) for a release that it does not know, and any other
     /// kind where it could not tell whether the services are good.
     async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome>;
+
+    /// Which release each service runs, by its name; `None` for one of which no release runs. Nothing, the
+    /// default, where that is not known.
+    ///
+    /// # Behavior
+    /// - It changes nothing.
+    ///
+    /// # Errors
+    /// Any kind, when it could not tell.
+    async fn running(&self, _cx: &UpgradeContext) -> Result<BTreeMap<String, Option<Version>>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// What each service consists of at a release, by its name: a text that is another one for another
+    /// artifact, such as the digest of an image. Nothing, the default, where that is not known.
+    ///
+    /// # Behavior
+    /// - It changes nothing, and it fetches nothing.
+    /// - What it answers with is on the machine: [`replace`](Self::replace) does not have to fetch it.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) with the service whose artifact is not there.
+    async fn artifacts(
+        &self,
+        _cx: &UpgradeContext,
+        _release: &Version,
+    ) -> Result<BTreeMap<String, String>> {
+        Ok(BTreeMap::new())
+    }
 
     /// The instances that can be replaced one by one; `None`, the default, where all are replaced
     /// at once.

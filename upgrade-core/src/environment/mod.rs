@@ -2,6 +2,8 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod claim;
+#[cfg(feature = "postgres")]
+mod commands;
 pub(crate) mod contract;
 #[cfg(feature = "docker")]
 mod docker;
@@ -13,6 +15,8 @@ mod statements;
 
 pub use self::capabilities::Capabilities;
 pub use self::claim::{Claim, Claims};
+#[cfg(feature = "postgres")]
+pub use self::commands::{CommandServices, ServiceCommands};
 pub use self::contract::{At, EMPTY, Environment, Unfilled};
 #[cfg(feature = "docker")]
 pub use self::docker::{DockerEnvironment, SharedEnvironment};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::record::{Ended, Entry, Record};
-use crate::ids::{MigrationId, Phase};
+use crate::ids::{MigrationId, Phase, Version};
 use crate::migration::Checksum;
 use crate::plan::{Action, Plan, PlannedStep, Step};
 use crate::rollback::Prepared;
@@ -32,6 +32,8 @@ pub struct Standing {
     pub kept: BTreeMap<String, Prepared>,
     /// The strategy that was prepared last, and how many migrations were applied when it was.
     pub prepared: Option<(String, usize)>,
+    /// How many instances of services may be those of the new release: all of them is `u32::MAX`.
+    pub replaced: u32,
     /// The act that a process had begun when it was killed, and of which it is not known how far it came.
     pub interrupted: Option<Action>,
     /// The migrations that the upgrade consists of, oldest first.
@@ -40,6 +42,8 @@ pub struct Standing {
     pub checksums: BTreeMap<MigrationId, Checksum>,
     /// The steps of the plan that have not come to their end.
     left: Vec<Step>,
+    /// The release that the upgrade leads to.
+    to: Option<Version>,
 }
 
 /// What an upgrade has come to.
@@ -49,9 +53,9 @@ pub enum State {
     /// Nothing was changed.
     #[default]
     Nothing,
-    /// Migrations are being applied, or some are and others are not.
+    /// Changes are being made, or some are made and others are not.
     Applying,
-    /// All are applied, and the upgrade can be rolled back.
+    /// All changes are made, and the upgrade can be rolled back.
     Soaking,
     /// It was rolled back, and that is proven.
     RolledBack,
@@ -74,7 +78,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nothing => "nothing was changed",
-            Self::Applying => "migrations are being applied",
+            Self::Applying => "changes are being made",
             Self::Soaking => "the upgrade is applied and can be rolled back",
             Self::RolledBack => "the upgrade was rolled back",
             Self::Finalized => "the upgrade is final",
@@ -123,7 +127,7 @@ impl Standing {
                     standing.state = State::Aborted;
                     standing.applied.clear();
                     standing.left.clear();
-                    standing.prepared = None;
+                    (standing.prepared, standing.replaced) = (None, 0);
                     // What was kept is a leftover from here on.
                     standing.kept.clear();
                     (open, interrupted) = (None, None);
@@ -178,15 +182,16 @@ impl Standing {
     /// Takes in a plan. Whether an upgrade begins with it.
     fn begin(&mut self, plan: &Plan, contents: &[(MigrationId, Checksum)]) -> bool {
         // A run that only rolls back, or makes final, has nothing to apply.
-        let applies: Vec<&MigrationId> = plan.steps.iter().filter_map(applied_by).collect();
-        if applies.is_empty() {
+        self.to = Some(plan.to.clone());
+        if !plan.steps.iter().any(|step| self.advances(&step.action)) {
             return false;
         }
+        let applies: Vec<&MigrationId> = plan.steps.iter().filter_map(applied_by).collect();
         self.left.clone_from(&plan.steps);
         let begins = self.state.is_over() || self.state == State::Nothing;
         if begins {
             // The next upgrade, or the next attempt at one of which nothing was changed.
-            (self.state, self.prepared) = (State::Nothing, None);
+            (self.state, self.prepared, self.replaced) = (State::Nothing, None, 0);
             self.applied.clear();
             self.migrations.clear();
             self.checksums.clear();
@@ -210,11 +215,27 @@ impl Standing {
                 self.state = State::Finalized;
             }
         }
-        if let Action::Apply { migration } = action {
+        if self.advances(action) {
             self.state = State::Applying;
-            if !self.applied.contains(migration) {
+        }
+        match action {
+            Action::Apply { migration } if !self.applied.contains(migration) => {
                 self.applied.push(migration.clone());
             }
+            // Where it does not come to its end, some of them may be replaced.
+            Action::Replace { .. } if self.advances(action) => self.replaced = u32::MAX,
+            Action::ReplaceFirst { count, .. } => self.replaced = self.replaced.max(*count),
+            _ => {}
+        }
+    }
+
+    /// Whether an action brings the system nearer to the new release.
+    fn advances(&self, action: &Action) -> bool {
+        match action {
+            Action::Apply { .. } => true,
+            Action::Replace { version } => self.to.as_ref() == Some(version),
+            Action::ReplaceFirst { count, .. } => *count > 0,
+            _ => false,
         }
     }
 
@@ -224,15 +245,19 @@ impl Standing {
         if done && let Some(at) = self.left.iter().position(|left| left.action == *action) {
             self.left.remove(at);
         }
+        let advanced = done && self.state == State::Applying;
+        if advanced && !self.left.iter().any(|step| self.advances(&step.action)) {
+            self.state = State::Soaking;
+        }
         match action {
-            Action::Apply { .. }
-                if done && !self.left.iter().any(|step| applied_by(step).is_some()) =>
-            {
-                self.state = State::Soaking;
+            Action::Replace { version } if done && self.to.as_ref() != Some(version) => {
+                self.replaced = 0;
             }
+            Action::ReplaceFirst { count, .. } if done => self.replaced = *count,
             Action::Revert { migration } if done => self.applied.retain(|one| one != migration),
             Action::RollBack { applied, .. } if done => {
                 self.applied.retain(|one| !applied.contains(one));
+                self.replaced = 0;
                 self.left.clear();
                 self.state = State::RolledBack;
             }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
-use super::process::CommandLine;
-use super::session::{execute, in_session, judged};
+use super::session::{application, execute, in_session, judged};
 use super::{Checksum, Migration, MigrationFiles, MigrationId, Outcome, Reversibility, Status};
+use crate::command::CommandLine;
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -108,6 +108,20 @@ impl CommandMigration {
         .with_hint("put the command back as it was released, and add a new migration")
     }
 
+    async fn run(&self, cx: &UpgradeContext, command: &CommandLine, doing: &str) -> Result<()> {
+        let ended = command
+            .run_at_database(cx, &application(cx, &self.id))
+            .await;
+        let ended = ended.map_err(|error| error.with_context("migration", &self.id))?;
+        match ended.succeeded() {
+            true => Ok(()),
+            false => Err(ended.failed(
+                ErrorKind::Migration,
+                format!("migration `{}` failed to {doing}", self.id),
+            )),
+        }
+    }
+
     async fn up(&self, cx: &UpgradeContext, session: &mut PgConnection) -> Result<Outcome> {
         match self.look_up(session).await? {
             Status::Applied => return Ok(Outcome::NothingToDo),
@@ -116,7 +130,7 @@ impl CommandMigration {
         }
         execute(session, TABLE).await?;
         cx.reach(0, 1).await?;
-        self.apply.run(cx, &self.id, "apply").await?;
+        self.run(cx, &self.apply, "apply").await?;
         cx.reach(1, 1).await?;
         sqlx::query(
             "insert into _upgrade_migrations (version, name, checksum) values ($1, $2, $3)",
@@ -143,7 +157,7 @@ impl CommandMigration {
             Status::Applied | Status::Dirty => {}
         }
         cx.reach(0, 1).await?;
-        revert.run(cx, &self.id, "revert").await?;
+        self.run(cx, revert, "revert").await?;
         cx.reach(1, 1).await?;
         sqlx::query("delete from _upgrade_migrations where version = $1")
             .bind(self.id.version())

@@ -6,8 +6,6 @@ pub(crate) mod contract;
 #[cfg(feature = "postgres")]
 pub mod folder;
 #[cfg(feature = "postgres")]
-pub(crate) mod process;
-#[cfg(feature = "postgres")]
 pub mod record;
 #[cfg(feature = "postgres")]
 mod session;
@@ -23,8 +21,6 @@ mod waits;
 #[cfg(feature = "postgres")]
 pub use command::CommandMigration;
 pub use contract::{Checksum, Migration, MigrationFiles, Reversibility, Status};
-#[cfg(feature = "postgres")]
-pub use process::CommandLine;
 #[cfg(feature = "postgres")]
 pub use sql::SqlMigration;
 

@@ -14,12 +14,11 @@ use crate::scenario::Scenario;
 /// The version of the format in which attestations are saved.
 const FORMAT: u32 = 1;
 
-/// What rehearsals have passed: which migrations, with which content, in which scenarios, and which
-/// rollback strategies were verified. It is made from the reports of a test run, and carried to where the
+/// What rehearsals have passed: which migrations, with which content, in which scenarios, which artifacts
+/// of services, and which rollback strategies were verified. It is made from the reports of a test run, and carried to where the
 /// upgrade is applied.
 ///
-/// It says nothing about images of services or about configuration, and it is not signed: keep it where
-/// only the build writes.
+/// It says nothing about configuration, and it is not signed: keep it where only the build writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Attestation {
@@ -27,6 +26,9 @@ pub struct Attestation {
     pub format: u32,
     /// The migrations that were rehearsed.
     pub migrations: Vec<Rehearsed>,
+    /// The artifacts of services by which the new release was rehearsed, whatever the service was called.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub artifacts: BTreeSet<String>,
     /// The strategies whose rollback was verified at least once.
     pub strategies: BTreeSet<String>,
     /// The runs.
@@ -55,6 +57,7 @@ impl Attestation {
         let mut attestation = Self {
             format: FORMAT,
             migrations: Vec::new(),
+            artifacts: BTreeSet::new(),
             strategies: BTreeSet::new(),
             runs: Vec::new(),
         };
@@ -115,6 +118,7 @@ impl Attestation {
                 }),
             }
         }
+        self.artifacts.extend(report.artifacts.values().cloned());
         let verified = report
             .rollbacks
             .iter()
@@ -155,6 +159,13 @@ impl Attestation {
                 if !rehearsed.scenarios.contains(scenario) {
                     missing.push(format!("migration `{id}` did not pass `{scenario}`"));
                 }
+            }
+        }
+        for (service, artifact) in &proposal.world.artifacts.to {
+            if !self.artifacts.contains(artifact) {
+                missing.push(format!(
+                    "the new release of service `{service}` was not rehearsed as {artifact}"
+                ));
             }
         }
         if let Some(strategy) = proposal.strategy()

@@ -49,7 +49,7 @@ use crate::scenario::Scenario;
 use crate::upgrade::Upgrade;
 
 pub use self::attestation::{Attestation, Rehearsed};
-pub use self::proposal::{FORMAT, Proposal, World};
+pub use self::proposal::{Artifacts, FORMAT, Proposal, World};
 pub use self::status::{Act, Status};
 
 /// One upgrade of a real system.
@@ -164,13 +164,15 @@ impl Operation {
         self.journal.records().await
     }
 
-    /// What an upgrade would do now: read from the system's own record of migrations, without changing
-    /// anything. `None` where nothing is pending.
+    /// What an upgrade would do now: read from the system's own record of migrations, and from its
+    /// services, without changing anything. `None` where nothing is pending, and all services run the new
+    /// release.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] while an upgrade is under way, for a migration that was begun and did not
-    /// end, and where no rollback strategy can undo the pending migrations; and the errors of the
-    /// environment.
+    /// end, for a service that runs none of the two releases, and where no rollback strategy can undo the
+    /// pending migrations; [`ErrorKind::NotFound`] for the artifact of a release that is not there; and the
+    /// errors of the environment.
     pub async fn plan(&self) -> Result<Option<Proposal>> {
         let _turn = self.turn.lock().await;
         self.permits(Act::Apply, &self.standing().await)?;
@@ -184,9 +186,11 @@ impl Operation {
         let world = reading.await;
         environment.teardown(&cx).await?;
         let world = world?;
-        if world.pending.is_empty() {
+        let (from, to) = (self.upgrade.from(), self.upgrade.to());
+        if world.pending.is_empty() && (environment.services().is_none() || world.all_run(to)) {
             return Ok(None);
         }
+        world.is_between(from, to)?;
         let upgrade = self.upgrade.with_pending(&world.pending_ids())?;
         let outline = upgrade.outline_in(environment.as_ref())?;
         let plan = Plan::until_soak(&outline)?;

@@ -1,5 +1,6 @@
 //! What an operation would do, and the system that it was read from.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::UpgradeContext;
 use crate::environment::{At, Environment};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::MigrationId;
+use crate::ids::{MigrationId, Version};
 use crate::migration::{Checksum, Status};
 use crate::observation::Scope;
 use crate::plan::{Action, Plan};
@@ -114,6 +115,7 @@ impl fmt::Display for Proposal {
             applied,
             pending,
             divergent,
+            services,
             ..
         } = &self.world;
         writeln!(f, "{}", self.plan)?;
@@ -124,6 +126,10 @@ impl fmt::Display for Proposal {
                 f,
                 "divergent    {id}: the system applied another content than the one at hand"
             )?;
+        }
+        for (name, running) in services {
+            let running = running.as_ref().map_or("none", Version::as_str);
+            writeln!(f, "service      {name}: {running} -> {}", self.plan.to)?;
         }
         if let Some(strategy) = self.strategy() {
             writeln!(
@@ -147,6 +153,24 @@ pub struct World {
     pub divergent: Vec<MigrationId>,
     /// The BLAKE3 hash of the schema.
     pub schema: String,
+    /// Which release each service runs; `None` for one of which no release runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, Option<Version>>,
+    /// What each service consists of, at the release that the upgrade starts at and at the new one.
+    #[serde(default)]
+    pub artifacts: Artifacts,
+}
+
+/// What services consist of: by the name of each, a text that is another one for another artifact.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Artifacts {
+    /// At the release that the upgrade starts at: what a rollback needs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub from: BTreeMap<String, String>,
+    /// At the release that it leads to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub to: BTreeMap<String, String>,
 }
 
 impl World {
@@ -177,12 +201,43 @@ impl World {
                 hasher.update(part.as_bytes());
             }
         }
+        let (mut running, mut artifacts) = (BTreeMap::new(), Artifacts::default());
+        if let Some(services) = environment.services() {
+            running = services.running(cx).await?;
+            artifacts.from = services.artifacts(cx, upgrade.from()).await?;
+            artifacts.to = services.artifacts(cx, upgrade.to()).await?;
+        }
         Ok(Self {
             applied,
             pending,
             divergent,
             schema: hasher.finalize().to_hex().to_string(),
+            services: running,
+            artifacts,
         })
+    }
+
+    /// Whether every service is known to run a release.
+    pub(super) fn all_run(&self, release: &Version) -> bool {
+        let mut services = self.services.values();
+        !self.services.is_empty() && services.all(|running| running.as_ref() == Some(release))
+    }
+
+    /// Refuses a system with a service that runs none of the two releases of an upgrade.
+    pub(super) fn is_between(&self, from: &Version, to: &Version) -> Result<()> {
+        let known = |running: &&Version| [from, to].contains(running);
+        let other =
+            |(_, running): &(&String, &Option<Version>)| running.as_ref().filter(known).is_none();
+        let Some((name, running)) = self.services.iter().find(other) else {
+            return Ok(());
+        };
+        let runs = match running {
+            Some(release) => format!("runs release {release}"),
+            None => "does not run".to_owned(),
+        };
+        let message = format!("service `{name}` {runs}; the upgrade leads from {from} to {to}");
+        Err(Error::new(ErrorKind::Refused, message)
+            .with_hint(format!("bring it to release {from} first")))
     }
 
     /// Which migrations are pending.
@@ -214,6 +269,32 @@ impl World {
             let known = now.applied.contains(id) || now.pending.iter().any(|(one, _)| one == id);
             if !known {
                 changed.push(format!("migration `{id}` is missing"));
+            }
+        }
+        for (name, running) in &now.services {
+            if self.services.get(name) != Some(running) {
+                let release = running.as_ref().map_or("no release", Version::as_str);
+                changed.push(format!("service `{name}` runs {release}"));
+            }
+        }
+        let missing = |name: &&String| !now.services.contains_key(*name);
+        for name in self.services.keys().filter(missing) {
+            changed.push(format!("service `{name}` is missing"));
+        }
+        for (release, planned, now) in [
+            ("previous", &self.artifacts.from, &now.artifacts.from),
+            ("new", &self.artifacts.to, &now.artifacts.to),
+        ] {
+            let other = |name: &&String| planned.get(*name) != now.get(*name);
+            for name in planned
+                .keys()
+                .chain(now.keys())
+                .filter(other)
+                .collect::<BTreeSet<_>>()
+            {
+                let what =
+                    format!("service `{name}` has another artifact of its {release} release");
+                changed.push(what);
             }
         }
         if changed.is_empty() && self.schema != now.schema {

@@ -116,6 +116,7 @@ impl fmt::Display for Status {
             migrations,
             prepared,
             interrupted,
+            replaced,
             ..
         } = &self.standing;
         writeln!(f, "state        {state}")?;
@@ -126,6 +127,9 @@ impl fmt::Display for Status {
                 applied.len(),
                 migrations.len()
             )?;
+        }
+        if *replaced > 0 && !state.is_over() {
+            writeln!(f, "services     replaced, or begun to be")?;
         }
         if let (Some((strategy, _)), false) = (prepared, state.is_over()) {
             writeln!(f, "rollback     by {strategy}")?;

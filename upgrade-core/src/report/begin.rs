@@ -1,5 +1,7 @@
 //! What the report of a run begins with.
 
+use std::collections::BTreeMap;
+
 use super::{CrashReport, FORMAT, MigrationReport, Report};
 use crate::ids::RunId;
 use crate::plan::Plan;
@@ -50,6 +52,7 @@ impl Report {
                     slowest_apply_ms: 0,
                 })
                 .collect(),
+            artifacts: BTreeMap::new(),
             schema: Vec::new(),
             rollbacks: Vec::new(),
             traffic: Vec::new(),

@@ -10,6 +10,7 @@ mod merge;
 mod schema;
 pub(crate) mod text;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,10 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     /// Every migration that the plan touches.
     pub migrations: Vec<MigrationReport>,
+    /// What the services of the new release consist of, where they were replaced by it: by the name of
+    /// each, the digest of its image or whatever else tells its artifact from another one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub artifacts: BTreeMap<String, String>,
     /// Every change that the migrations made to the schema.
     #[serde(default)]
     pub schema: Vec<SchemaChange>,

@@ -410,6 +410,7 @@ mod tests {
                 rolled_back: 0,
                 slowest_apply_ms: 1250,
             }],
+            artifacts: std::collections::BTreeMap::new(),
             schema: Vec::new(),
             rollbacks: vec![RollbackReport::sample(StepId(1), id)],
             traffic: vec![TrafficReport {

@@ -166,10 +166,12 @@ impl<'a> Run<'a> {
             applied,
             kept,
             prepared,
+            replaced,
             ..
         } = standing;
         self.pending = applied.iter().cloned().collect();
         (self.applied, self.kept, self.prepared) = (applied, kept, prepared);
+        self.replaced = replaced;
     }
 
     /// Whether a rollback runs the downs.

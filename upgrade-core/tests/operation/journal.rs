@@ -1,8 +1,13 @@
 //! A run that ends at any moment, and another process that rolls back by the journal.
 
 use std::fs;
+use std::path::PathBuf;
+use std::str::FromStr as _;
 
-use upgrade_core::environment::{At, Existing, PostgresEnvironment};
+use sqlx::postgres::PgConnectOptions;
+use upgrade_core::environment::{
+    At, CommandServices, Existing, PostgresEnvironment, ServiceCommands,
+};
 use upgrade_core::journal::{
     Actor, Ended, Entry, Journal, JournalStore, MemoryStore, Standing, State, verify,
 };
@@ -13,7 +18,7 @@ use upgrade_core::plan::{Action, PlannedStep};
 use upgrade_core::postgres::Database;
 use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
 use upgrade_core::{
-    Environment as _, Migration, Phase, Plan, Report, Result, Runner, Secret, Upgrade,
+    CommandLine, Environment as _, Migration, Phase, Plan, Report, Result, Runner, Secret, Upgrade,
     UpgradeContext, validator_fn,
 };
 
@@ -54,6 +59,31 @@ pub(super) fn migrations(slow: bool) -> Vec<std::sync::Arc<dyn Migration>> {
 
 pub(super) fn environment(database: &Database) -> PostgresEnvironment {
     PostgresEnvironment::new("shop", Existing::new(database.clone()))
+}
+
+/// The same with a service, which is a file with the release that runs.
+pub(super) fn with_service(database: &Database) -> PostgresEnvironment {
+    let file = service_file(database);
+    let file = file.display();
+    let start = format!("echo $UPGRADE_RELEASE > {file}.next && mv {file}.next {file}");
+    let version = format!("cat {file} 2>/dev/null || echo 1");
+    let shell = |script: &str| CommandLine::new("sh").with_args(["-ec", script]);
+    let api = ServiceCommands::new("api", shell(&start), shell(&version));
+    environment(database).with_services(CommandServices::new([api]).unwrap())
+}
+
+/// The release that the service runs.
+pub(super) fn release_of(database: &Database) -> String {
+    let release = fs::read_to_string(service_file(database));
+    release.map_or("1".to_owned(), |release| release.trim().to_owned())
+}
+
+/// Beside the socket of the server, which no other test has.
+fn service_file(database: &Database) -> PathBuf {
+    let url = database.endpoint();
+    let options = PgConnectOptions::from_str(url.url().expose()).unwrap();
+    let folder = options.get_socket().unwrap();
+    folder.join(format!("service-of-{}", database.name()))
 }
 
 pub(super) fn upgrade(database: &Database, strategy: &str, slow: bool) -> Upgrade {

@@ -6,7 +6,7 @@ use upgrade_core::operation::{Act, Operation, Proposal};
 use upgrade_core::postgres::Database;
 use upgrade_core::{ErrorKind, Upgrade};
 
-use super::journal::{REVERT, SWAP, environment, observe, upgrade};
+use super::journal::{REVERT, SWAP, observe, release_of, upgrade, with_service};
 use super::support::{beside, run, shop};
 
 /// A tool of somebody, who knows the bytes of a journal.
@@ -19,7 +19,7 @@ pub(super) async fn tool(
     let journal = Journal::open(store, database.name(), Actor::new(who)).await?;
     let database = database.clone();
     Ok(Operation::new(journal, upgrade, move || {
-        environment(&database)
+        with_service(&database)
     }))
 }
 
@@ -61,6 +61,7 @@ async fn an_upgrade_is_applied_rolled_back_applied_again_and_made_final_by_diffe
         let saved = Proposal::from_json(&proposal.to_json()).unwrap();
         let report = operation.apply(&saved).await.unwrap();
         assert!(report.passed, "{report}");
+        assert_eq!(release_of(&database), "2");
         let soaking = (State::Soaking, vec![RollBack, Finalize]);
         assert_eq!(state(&operation).await, soaking);
         operation.close().await.unwrap();
@@ -98,6 +99,7 @@ async fn an_upgrade_is_applied_rolled_back_applied_again_and_made_final_by_diffe
         assert!(report.passed && report.rollbacks[0].confirmed, "{report}");
         assert_eq!(state(&operation).await, (State::RolledBack, vec![Apply]));
         assert_eq!(observe(&database).await, before, "{strategy}");
+        assert_eq!(release_of(&database), "1");
         assert_eq!(
             beside(&database).await,
             [format!("{} open", database.name())]

@@ -15,6 +15,7 @@ mod lock;
 mod major;
 mod names;
 mod proposals;
+mod services;
 mod support;
 mod swap;
 mod sweep;

@@ -1,8 +1,9 @@
 //! Names of databases that mean something in a URL, a shell or a statement.
 
 use sqlx::Connection as _;
+use upgrade_core::CommandLine;
 use upgrade_core::environment::{At, Existing, PostgresEnvironment};
-use upgrade_core::migration::{CommandLine, CommandMigration};
+use upgrade_core::migration::CommandMigration;
 use upgrade_core::observation::Scope;
 use upgrade_core::rollback::{RollbackRequest, RollbackScope, SnapshotSwap};
 use upgrade_core::{Environment as _, Migration as _, Rollback as _, UpgradeContext};

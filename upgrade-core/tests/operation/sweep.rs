@@ -18,7 +18,7 @@ use upgrade_core::plan::Action;
 use upgrade_core::postgres::Database;
 use upgrade_core::{Environment as _, ErrorKind, Result, UpgradeContext};
 
-use super::journal::{REVERT, SWAP, environment, observe, upgrade};
+use super::journal::{REVERT, SWAP, environment, observe, release_of, upgrade, with_service};
 use super::life::tool;
 use super::support::{as_role, beside, polled, run, server, shop, until};
 
@@ -26,7 +26,7 @@ use super::support::{as_role, beside, polled, run, server, shop, until};
 pub(super) const CHILD: &str = "UPGRADE_OPERATION_OF_CHILD";
 
 /// About how many records the journal of a life has.
-const RECORDS: usize = 70;
+const RECORDS: usize = 75;
 
 /// Every how many deaths of a sweep one is tried. `UPGRADE_SWEEP=5` tries five times as many.
 fn stride(every: usize) -> usize {
@@ -147,6 +147,7 @@ async fn is_whole(operation: &Operation, database: &Database, whole: &Observatio
     let seen = observe(database).await;
     assert_eq!(seen.objects, whole.objects, "{how}");
     assert_eq!(rows(&seen), rows(whole), "{how}");
+    assert_eq!(release_of(database), "2", "{how}");
     // A copy that was made and not written down is listed, and can be removed.
     for leftover in operation.leftovers().await.unwrap() {
         let mut admin = database.connect_maintenance().await.unwrap();
@@ -265,7 +266,7 @@ async fn in_file(path: &str, who: &str, database: &Database, strategy: &str) -> 
     let reached = database.clone();
     let upgrade = upgrade(database, strategy, false);
     Ok(Operation::new(journal, upgrade, move || {
-        environment(&reached)
+        with_service(&reached)
     }))
 }
 

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
+use upgrade_core::CommandLine;
 use upgrade_core::docker::{Condition, Healthcheck, Image, Service, ServiceFile, Stack};
 use upgrade_core::environment::Capabilities;
 use upgrade_core::environment::DockerEnvironment;
 use upgrade_core::event::EventRecord;
 use upgrade_core::migration::folder::MigrationFolder;
-use upgrade_core::migration::{CommandLine, CommandMigration, SqlMigration};
+use upgrade_core::migration::{CommandMigration, SqlMigration};
 use upgrade_core::{Environment, Migration, Plan, Runner, Scenario, Upgrade};
 
 use super::support::{Fixture, IMAGE, context, database};

@@ -4,9 +4,10 @@ use std::fmt::Debug;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use upgrade_core::CommandLine;
 use upgrade_core::fault::Faults;
 use upgrade_core::finding::KnownFinding;
-use upgrade_core::migration::{CommandLine, CommandMigration};
+use upgrade_core::migration::CommandMigration;
 use upgrade_core::upgrade::ExpectedChange;
 use upgrade_core::validator::Invariant;
 use upgrade_core::{Finding, MigrationTest, Traffic, writes_fn};

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use upgrade_core::CommandLine;
 use upgrade_core::migration::folder::{Layout, MigrationFolder};
-use upgrade_core::migration::{CommandLine, CommandMigration, SqlMigration};
+use upgrade_core::migration::{CommandMigration, SqlMigration};
 use upgrade_core::{Migration, Result, UpgradeContext};
 use upgrade_testkit::conformance::{Case, MigrationFixture};
 

@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use proptest::prelude::Just;
 use tempfile::TempDir;
+use upgrade_core::CommandLine;
 use upgrade_core::environment::Capabilities;
 use upgrade_core::migration::folder::MigrationFolder;
-use upgrade_core::migration::{CommandLine, CommandMigration, SqlMigration};
+use upgrade_core::migration::{CommandMigration, SqlMigration};
 use upgrade_core::postgres::server::{Found, ProviderOptions, ServerRequirement, discover};
 use upgrade_core::rollback::SnapshotSwap;
 use upgrade_core::{Plan, Report};

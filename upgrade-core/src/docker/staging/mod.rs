@@ -381,6 +381,29 @@ impl Staging {
         Ok(())
     }
 
+    /// The digests of the images of a stack, by service, but for the database.
+    pub(crate) async fn artifacts(
+        &self,
+        stack: &Stack,
+        database: &str,
+    ) -> Result<BTreeMap<String, String>> {
+        let mut artifacts = BTreeMap::new();
+        let services = stack.services.iter();
+        for (name, service) in services.filter(|(name, _)| *name != database) {
+            let image = match &service.image {
+                Image::Named(image) => image.clone(),
+                Image::Build(build) => build::provide(&self.engine, build).await?,
+            };
+            let id = self.engine.image_id(&image).await.ok_or_else(|| {
+                let message = format!("the image `{image}` of service `{name}` is not there");
+                Error::new(ErrorKind::NotFound, message)
+                    .with_hint("build it, or load it into the engine")
+            })?;
+            artifacts.insert(name.clone(), id);
+        }
+        Ok(artifacts)
+    }
+
     /// Makes sure that the engine has the images of a stack; their names by service.
     async fn provide_images(&self, stack: &Stack) -> Result<BTreeMap<String, String>> {
         // Each stack that is started passes here.

@@ -1,5 +1,7 @@
 //! From the services of one release to those of another, all of them or the first few instances.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::{DockerEnvironment, Runs};
@@ -23,6 +25,33 @@ impl Services for DockerEnvironment {
             self.state(|state| state.runs = Runs::One(to.clone()));
         }
         came_up(moved)
+    }
+
+    async fn running(&self, _: &UpgradeContext) -> Result<BTreeMap<String, Option<Version>>> {
+        let now = self.state(|state| state.runs.clone());
+        // Of a mixture nobody asks.
+        let Runs::One(now) = now else {
+            return Ok(BTreeMap::new());
+        };
+        let stack = self.stack(&now)?;
+        let services = stack
+            .services
+            .keys()
+            .filter(|name| *name != self.database_service());
+        Ok(services
+            .map(|name| (name.clone(), Some(now.clone())))
+            .collect())
+    }
+
+    async fn artifacts(
+        &self,
+        cx: &UpgradeContext,
+        release: &Version,
+    ) -> Result<BTreeMap<String, String>> {
+        let stack = self.stack(release)?;
+        let running = self.running()?;
+        let reading = running.staging.artifacts(&stack, self.database_service());
+        cx.bounded("look for the images", reading).await?
     }
 
     fn instances(&self) -> Option<&dyn Instances> {

@@ -15,7 +15,7 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 
 use super::{
-    At, Claims, DATABASE, DatabaseFaults, Endpoints, Environment, LogTail, RowComparison,
+    At, Claims, DATABASE, DatabaseFaults, Endpoints, Environment, LogTail, RowComparison, Services,
     SessionMonitor, Snapshots, StatementTrial, Unfilled,
 };
 use crate::context::UpgradeContext;
@@ -40,6 +40,7 @@ pub struct PostgresEnvironment {
     name: String,
     source: Box<dyn DatabaseSource>,
     observer: Observer,
+    services: Option<Box<dyn Services>>,
     state: Mutex<State>,
 }
 
@@ -74,6 +75,7 @@ impl PostgresEnvironment {
             name: name.into(),
             source: Box::new(source),
             observer: Observer::default(),
+            services: None,
             state: Mutex::default(),
         }
     }
@@ -82,6 +84,13 @@ impl PostgresEnvironment {
     #[must_use]
     pub fn with_observer(mut self, observer: Observer) -> Self {
         self.observer = observer;
+        self
+    }
+
+    /// Adds the services that use the database, and are replaced in an upgrade.
+    #[must_use]
+    pub fn with_services(mut self, services: impl Services + 'static) -> Self {
+        self.services = Some(Box::new(services));
         self
     }
 
@@ -308,6 +317,10 @@ impl Environment for PostgresEnvironment {
         self.source.release(cx, Some(database)).await?;
         self.state(|state| *state = State::default());
         Ok(())
+    }
+
+    fn services(&self) -> Option<&dyn Services> {
+        self.services.as_deref()
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {

@@ -6,9 +6,9 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use crate::command::Group;
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::migration::process::Group;
 use crate::postgres::Database;
 use crate::postgres::server::ServerBinaries;
 

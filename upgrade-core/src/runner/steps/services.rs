@@ -30,6 +30,7 @@ pub(in crate::runner) async fn replace(
         To::First(count) if *count < before => (format!("release {}", run.plan.from), *count),
         To::First(count) => (format!("release {}", run.plan.to), *count),
     };
+    let to_new = matches!(&to, To::Release(version, _) if **version == run.plan.to);
     // Should it stop on the way, some of them are of the new release.
     run.replaced = before.max(count);
     let services = run.has(run.environment.services(), "services")?;
@@ -43,6 +44,9 @@ pub(in crate::runner) async fn replace(
     match in_time(replaced)? {
         Outcome::Done | Outcome::NothingToDo => {
             run.replaced = count;
+            if to_new {
+                run.report.artifacts = services.artifacts(cx, &run.plan.to).await?;
+            }
             Ok(Verdict::Pass)
         }
         Outcome::Failed(failure) => Ok(Verdict::Fail(vec![

@@ -1,23 +1,28 @@
 //! Running a command with an environment, a deadline, and its output kept.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
-use std::process::Stdio;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
 use std::str::FromStr as _;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use sqlx::postgres::PgConnectOptions;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
+use tokio::time::timeout;
 
-use super::MigrationId;
-use super::session::application;
 use crate::context::UpgradeContext;
-use crate::environment::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
 /// How much of a command's output is kept, from its end, in bytes.
 const KEPT: usize = 16 * 1024;
+
+/// How long the output of a command that has ended is read on.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Variables that lead a Postgres client somewhere else, or change its sessions.
 const ELSEWHERE: [&str; 5] = [
@@ -28,9 +33,12 @@ const ELSEWHERE: [&str; 5] = [
     "PGSYSCONFDIR",
 ];
 
+/// Variables of a command's environment, which are no secrets of the command line itself.
+type Variables = Vec<(String, String)>;
+
 /// The variables of Postgres clients that name the database of a URL: a command that does not look
 /// at the URL must not reach the database that the caller's own variables name.
-fn place_of(url: &Secret) -> Vec<(&'static str, String)> {
+fn place_of(url: &Secret) -> Variables {
     let Ok(options) = PgConnectOptions::from_str(url.expose()) else {
         return Vec::new();
     };
@@ -48,7 +56,10 @@ fn place_of(url: &Secret) -> Vec<(&'static str, String)> {
             .get_database()
             .map(|name| ("PGDATABASE", name.to_owned())),
     );
-    place
+    let named = place.into_iter();
+    named
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// A command: a program with arguments and an environment.
@@ -105,29 +116,22 @@ impl CommandLine {
         self
     }
 
-    /// Runs it to its end, or to the end of the context's time; then the whole process group is
-    /// killed, so that what the command has started ends as well.
+    /// Runs it to its end, with more variables, or to the end of the context's time; then the whole process
+    /// group is killed, so that what the command has started ends as well.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] when it cannot be started, [`ErrorKind::Migration`] with the end of its
-    /// output when it ends with a status other than 0, [`ErrorKind::Timeout`] and
-    /// [`ErrorKind::Cancelled`].
-    pub(super) async fn run(
+    /// [`ErrorKind::Io`] when it cannot be started, [`ErrorKind::Timeout`] and [`ErrorKind::Cancelled`].
+    pub(crate) async fn run<N: AsRef<OsStr>>(
         &self,
         cx: &UpgradeContext,
-        id: &MigrationId,
-        doing: &str,
-    ) -> Result<()> {
-        let database = cx.database()?;
-        self.conceal(cx, &database.endpoint());
+        variables: impl IntoIterator<Item = (N, String)>,
+    ) -> Result<Ended> {
+        self.conceal(cx);
         let shown = cx.redact(&self.to_string());
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
-            .envs(place_of(database.endpoint().url()))
-            // So that its sessions can be found when it is killed.
-            .env("PGAPPNAME", application(cx, id))
-            .env(&self.url_variable, database.endpoint().url().expose())
+            .envs(variables)
             .envs(
                 self.variables
                     .iter()
@@ -146,36 +150,58 @@ impl CommandLine {
         let mut child = command.spawn().map_err(|source| {
             Error::new(ErrorKind::Io, format!("`{shown}` could not be started"))
                 .with_source(source)
-                .with_context("migration", id)
                 .with_hint("is it installed, and in PATH?")
         })?;
         let group = Group::new(child.id());
         let (out, err) = (child.stdout.take(), child.stderr.take());
+        let (mut out_end, mut err_end) = (Vec::new(), Vec::new());
         let ending = async {
-            let (out, err, status) = tokio::join!(tail(out), tail(err), child.wait());
-            status.map(|status| (out, err, status))
+            let reading =
+                pin!(async { tokio::join!(read(out, &mut out_end), read(err, &mut err_end)) });
+            match select(pin!(child.wait()), reading).await {
+                // What it has started may go on and hold its output open.
+                Either::Left((status, reading)) => {
+                    timeout(LINGER, reading).await.ok();
+                    status
+                }
+                Either::Right((_, waiting)) => waiting.await,
+            }
         };
-        let (out, err, status) = cx.bounded(&shown, ending).await??;
+        let status = cx.bounded(&shown, ending).await??;
         group.ended();
-        if status.success() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Migration,
-            format!("migration `{id}` failed to {doing}: `{shown}` ended with {status}"),
-        )
-        .with_source(Said(cx.redact(&format!(
-            "{}{}",
-            printed("stdout", &out),
-            printed("stderr", &err)
-        )))))
+        let (out, err) = (last_lines(out_end), last_lines(err_end));
+        let said = format!("{}{}", printed("stdout", &out), printed("stderr", &err));
+        Ok(Ended {
+            command: shown,
+            status,
+            out,
+            said: Said(cx.redact(&said)),
+        })
+    }
+
+    /// Runs it with the database of the context; what it needs to reach that is in its variables.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    pub(crate) async fn run_at_database(
+        &self,
+        cx: &UpgradeContext,
+        application: &str,
+    ) -> Result<Ended> {
+        let endpoint = cx.database()?.endpoint();
+        let url = endpoint.url();
+        cx.secrets().add_url(url);
+        let mut variables = place_of(url);
+        // So that its sessions can be found when it is killed.
+        variables.push(("PGAPPNAME".to_owned(), application.to_owned()));
+        variables.push((self.url_variable.clone(), url.expose().to_owned()));
+        self.run(cx, variables).await
     }
 
     /// Has everything that the command is given in secret taken out of what it prints. A path is no
     /// secret, and of a URL the password is.
-    fn conceal(&self, cx: &UpgradeContext, database: &Endpoint) {
+    fn conceal(&self, cx: &UpgradeContext) {
         let secrets = cx.secrets();
-        secrets.add_url(database.url());
         for (name, value) in &self.variables {
             let text = value.expose();
             match text.contains("://") || text.starts_with('/') {
@@ -186,7 +212,7 @@ impl CommandLine {
     }
 
     /// What the command consists of, for a checksum; without the values of variables.
-    pub(super) fn canonical(&self) -> String {
+    pub(crate) fn canonical(&self) -> String {
         let names: Vec<&str> = self.variables.keys().map(String::as_str).collect();
         format!(
             "{}\0{}\0{}",
@@ -212,6 +238,35 @@ impl fmt::Debug for CommandLine {
             .field("command", &self.to_string())
             .field("variables", &self.variables)
             .finish_non_exhaustive()
+    }
+}
+
+/// A command that came to its end.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The command, without secrets.
+    command: String,
+    status: ExitStatus,
+    out: Vec<u8>,
+    said: Said,
+}
+
+impl Ended {
+    pub(crate) fn succeeded(&self) -> bool {
+        self.status.success()
+    }
+
+    /// What it printed on its standard output, without white space at either end. It may hold secrets.
+    pub(crate) fn printed(&self) -> String {
+        String::from_utf8_lossy(&self.out).trim().to_owned()
+    }
+
+    /// The error of a command that ended with a status other than 0, with the end of its output.
+    pub(crate) fn failed(self, kind: ErrorKind, what: impl fmt::Display) -> Error {
+        let Self {
+            command, status, ..
+        } = &self;
+        Error::new(kind, format!("{what}: `{command}` ended with {status}")).with_source(self.said)
     }
 }
 
@@ -263,27 +318,25 @@ fn printed(name: &str, output: &[u8]) -> String {
     }
 }
 
-/// Reads to the end and keeps the last part, from the beginning of a line on: half of a secret would
-/// not be known as one.
-async fn tail(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let Some(mut stream) = stream else {
-        return kept;
-    };
+/// Reads to the end, and keeps twice of what will be kept at least.
+async fn read(stream: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+    let Some(mut stream) = stream else { return };
     let mut buffer = vec![0; 4096];
-    let mut drained = false;
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
         kept.extend_from_slice(&buffer[..read]);
-        if kept.len() > 2 * KEPT {
-            kept.drain(..kept.len() - KEPT);
-            drained = true;
+        if kept.len() > 4 * KEPT {
+            kept.drain(..kept.len() - 2 * KEPT);
         }
     }
-    let cut = kept.len().saturating_sub(KEPT);
+}
+
+/// The last part, from the beginning of a line on: half of a secret would not be known as one.
+fn last_lines(mut kept: Vec<u8>) -> Vec<u8> {
+    let Some(cut @ 1..) = kept.len().checked_sub(KEPT) else {
+        return kept;
+    };
     kept.drain(..cut);
-    if (cut > 0 || drained)
-        && let Some(end) = kept.iter().position(|byte| *byte == b'\n')
-    {
+    if let Some(end) = kept.iter().position(|byte| *byte == b'\n') {
         kept.drain(..=end);
     }
     kept
@@ -296,7 +349,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::environment::{DATABASE, Endpoints};
+    use crate::environment::{DATABASE, Endpoint, Endpoints};
 
     fn context(within: Duration) -> UpgradeContext {
         UpgradeContext::new("1", "2")
@@ -313,9 +366,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_shows_what_the_command_said() {
-        let id = MigrationId::new("1", "x");
         let error = shell("echo up; echo no table >&2; exit 3")
-            .run(&context(Duration::from_secs(30)), &id, "apply")
+            .run_at_database(&context(Duration::from_secs(30)), "test")
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Migration);
@@ -327,10 +379,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_url_is_in_the_environment_and_nowhere_else() {
-        let id = MigrationId::new("1", "x");
         let line = shell("test \"${DATABASE_URL#postgres://u:pw@}\" != \"$DATABASE_URL\" && test \"$KEY\" = \"secret$((0 + 1))\"")
             .with_env("KEY", "secret1");
-        line.run(&context(Duration::from_secs(30)), &id, "apply")
+        line.run_at_database(&context(Duration::from_secs(30)), "test")
             .await
             .unwrap();
         assert!(!format!("{line:?} {line}").contains("secret1"));
@@ -338,22 +389,20 @@ mod tests {
 
     #[tokio::test]
     async fn variables_of_the_caller_lead_a_command_to_no_other_database() {
-        let id = MigrationId::new("1", "x");
         // In a separate shell, so that no variable of this process is changed.
         let names = "$PGHOST $PGPORT $PGUSER $PGDATABASE $PGHOSTADDR$PGOPTIONS$PGSERVICE";
         let line = shell(&format!("test \"{names}\" = 'localhost 5432 u orders '"));
-        line.run(&context(Duration::from_secs(30)), &id, "apply")
+        line.run_at_database(&context(Duration::from_secs(30)), "test")
             .await
             .unwrap();
         let own = shell("test \"$PGOPTIONS\" = mine").with_env("PGOPTIONS", "mine");
-        own.run(&context(Duration::from_secs(30)), &id, "apply")
+        own.run_at_database(&context(Duration::from_secs(30)), "test")
             .await
             .unwrap();
     }
 
     #[tokio::test]
     async fn what_a_command_prints_shows_no_secret() {
-        let id = MigrationId::new("1", "x");
         let endpoint = Endpoint::new("postgres://u:db%2Fcanary@localhost/orders");
         let cx = context(Duration::from_secs(30))
             .with_endpoints(Endpoints::default().with(DATABASE, endpoint));
@@ -363,7 +412,7 @@ mod tests {
             .with_env("KEY", "key-canary")
             .with_env("CERTIFICATE", "first-canary\nsecond-canary\n")
             .with_arg("--token=arg-canary")
-            .run(&cx, &id, "apply")
+            .run_at_database(&cx, "test")
             .await
             .unwrap_err();
         let text = format!("{error} {error:?} {error:#?}");
@@ -375,10 +424,9 @@ mod tests {
     #[tokio::test]
     async fn what_runs_over_its_time_is_killed_with_all_that_it_started() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let id = MigrationId::new("1", "x");
         let script = format!("sleep 600 & echo $! > {}; wait", file.path().display());
         let error = shell(&script)
-            .run(&context(Duration::from_millis(400)), &id, "apply")
+            .run_at_database(&context(Duration::from_millis(400)), "test")
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
@@ -398,11 +446,7 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_is_not_there_is_named() {
         let error = CommandLine::new("no-such-program")
-            .run(
-                &context(Duration::from_secs(5)),
-                &MigrationId::new("1", "x"),
-                "apply",
-            )
+            .run_at_database(&context(Duration::from_secs(5)), "test")
             .await
             .unwrap_err();
         assert!(
