@@ -97,6 +97,9 @@ pub struct RollbackReport {
     pub boundary: Option<MigrationId>,
     /// How many migrations were undone.
     pub migrations: u32,
+    /// How large the data was when it began, in bytes, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Whether the runner decided on it because a step had failed.
     pub automatic: bool,
     /// What was said beforehand.
@@ -129,6 +132,7 @@ impl RollbackReport {
             strategy: "snapshot swap".to_owned(),
             boundary: Some(boundary),
             migrations: 1,
+            bytes: None,
             automatic: true,
             safety: Safety::Safe,
             detect_ms: 1,

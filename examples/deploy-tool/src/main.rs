@@ -18,7 +18,7 @@ use upgrade_core::environment::{Existing, PostgresEnvironment};
 use upgrade_core::journal::{Actor, FileStore, Journal, verify};
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::MigrationFolder;
-use upgrade_core::operation::{Attestation, Operation, Proposal, Status};
+use upgrade_core::operation::{Attestation, Consent, Operation, Proposal, Status};
 use upgrade_core::postgres::Database;
 use upgrade_core::reporter::progress::Progress;
 use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
@@ -138,6 +138,10 @@ struct System {
     /// down migrations.
     #[arg(long)]
     by_copy: bool,
+    /// Agrees to lose this in a rollback, such as `writes` or `column public.orders.note`; can be given
+    /// several times.
+    #[arg(long = "accept-loss", value_name = "SUBJECT")]
+    accept_losses: Vec<String>,
     /// Writes no claim into the database, and requires none.
     #[arg(long)]
     without_claim: bool,
@@ -343,6 +347,7 @@ impl System {
         let operation = Operation::new(journal, upgrade, move || {
             PostgresEnvironment::new("production", Existing::new(database.clone()))
         });
+        let operation = operation.with_consent(Consent::to(&self.accept_losses));
         let operation = match self.without_claim {
             true => operation.without_claim(),
             false => operation,

@@ -78,6 +78,18 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
     /// [`Database`](crate::ErrorKind::Database) when it cannot be read.
     async fn observe(&self, cx: &UpgradeContext, at: &At, scope: &Scope) -> Result<Observation>;
 
+    /// The size of the data, in bytes: what the time of a rollback is predicted from. `None`, the default,
+    /// where that is not known.
+    ///
+    /// # Behavior
+    /// - It changes nothing.
+    ///
+    /// # Errors
+    /// [`Database`](crate::ErrorKind::Database) when it cannot be read.
+    async fn size(&self, _cx: &UpgradeContext) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// The last lines that the parts of the system logged, for a report.
     ///
     /// # Behavior

@@ -49,6 +49,10 @@ macro_rules! forward {
                 (**self).observe(cx, at, scope).await
             }
 
+            async fn size(&self, cx: &UpgradeContext) -> Result<Option<u64>> {
+                (**self).size(cx).await
+            }
+
             async fn logs(&self, cx: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
                 (**self).logs(cx, lines).await
             }

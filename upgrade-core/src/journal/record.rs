@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{MigrationId, Phase, RunId};
 use crate::migration::Checksum;
+use crate::operation::Consent;
 use crate::plan::{Action, Plan, StepId};
 use crate::rollback::Prepared;
 
@@ -168,6 +169,16 @@ pub enum Entry {
         /// How it ended.
         ended: Ended,
     },
+    /// All changes are made: what is there now is what a rollback begins with.
+    Reached {
+        /// The BLAKE3 hash of the schema.
+        schema: String,
+    },
+    /// Somebody has agreed to lose something in a rollback.
+    Consented {
+        /// To what.
+        to: Consent,
+    },
     /// The upgrade was given up as it was.
     Aborted {
         /// Why, in the words of who did.
@@ -192,6 +203,15 @@ impl fmt::Display for Entry {
             Self::Done { intent, ended } => match ended {
                 Ended::Done => write!(f, "ended {intent}: done"),
                 Ended::Failed(why) => write!(f, "ended {intent}: failed, {why}"),
+            },
+            Self::Reached { .. } => f.write_str("made all changes"),
+            Self::Consented { to } => match to {
+                Consent::Nothing => f.write_str("agreed to lose nothing"),
+                Consent::To(subjects) => {
+                    let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+                    write!(f, "agreed to lose {}", subjects.join(", "))
+                }
+                Consent::Everything => f.write_str("agreed to lose whatever a rollback loses"),
             },
             Self::Aborted { reason } => write!(f, "gave the upgrade up as it was: {reason}"),
             Self::Note { message } => f.write_str(message),

@@ -6,6 +6,7 @@ use std::fmt;
 use super::record::{Ended, Entry, Record};
 use crate::ids::{MigrationId, Phase, Version};
 use crate::migration::Checksum;
+use crate::operation::Consent;
 use crate::plan::{Action, Plan, PlannedStep, Step};
 use crate::rollback::Prepared;
 
@@ -32,6 +33,10 @@ pub struct Standing {
     pub kept: BTreeMap<String, Prepared>,
     /// The strategy that was prepared last, and how many migrations were applied when it was.
     pub prepared: Option<(String, usize)>,
+    /// The hash of the schema when all changes were made.
+    pub schema: Option<String>,
+    /// What somebody has agreed to lose in a rollback of this upgrade.
+    pub consent: Consent,
     /// How many instances of services may be those of the new release: all of them is `u32::MAX`.
     pub replaced: u32,
     /// The act that a process had begun when it was killed, and of which it is not known how far it came.
@@ -123,11 +128,16 @@ impl Standing {
                         standing.ended(&action, ended);
                     }
                 }
+                Entry::Reached { schema } => standing.schema = Some(schema.clone()),
+                Entry::Consented { to } => {
+                    standing.consent = std::mem::take(&mut standing.consent).and(to.clone());
+                }
                 Entry::Aborted { .. } => {
                     standing.state = State::Aborted;
                     standing.applied.clear();
                     standing.left.clear();
                     (standing.prepared, standing.replaced) = (None, 0);
+                    standing.consent = Consent::Nothing;
                     // What was kept is a leftover from here on.
                     standing.kept.clear();
                     (open, interrupted) = (None, None);
@@ -192,6 +202,7 @@ impl Standing {
         if begins {
             // The next upgrade, or the next attempt at one of which nothing was changed.
             (self.state, self.prepared, self.replaced) = (State::Nothing, None, 0);
+            self.schema = None;
             self.applied.clear();
             self.migrations.clear();
             self.checksums.clear();
@@ -213,6 +224,7 @@ impl Standing {
             self.prepared = None;
             if self.state == State::Soaking {
                 self.state = State::Finalized;
+                self.consent = Consent::Nothing;
             }
         }
         if self.advances(action) {
@@ -231,12 +243,7 @@ impl Standing {
 
     /// Whether an action brings the system nearer to the new release.
     fn advances(&self, action: &Action) -> bool {
-        match action {
-            Action::Apply { .. } => true,
-            Action::Replace { version } => self.to.as_ref() == Some(version),
-            Action::ReplaceFirst { count, .. } => *count > 0,
-            _ => false,
-        }
+        self.to.as_ref().is_some_and(|to| action.advances(to))
     }
 
     fn ended(&mut self, action: &Action, ended: &Ended) {
@@ -259,6 +266,7 @@ impl Standing {
                 self.applied.retain(|one| !applied.contains(one));
                 self.replaced = 0;
                 self.left.clear();
+                self.consent = Consent::Nothing;
                 self.state = State::RolledBack;
             }
             Action::RollBack { .. } => self.state = State::Paused,

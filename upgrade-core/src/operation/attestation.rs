@@ -1,13 +1,15 @@
 //! What rehearsals have passed, as a file that an operation can demand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::Proposal;
+use super::estimate::Timing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{MigrationId, RunId};
 use crate::report::Report;
+use crate::rollback::{Loss, LossKind, Safety};
 use crate::saved;
 use crate::scenario::Scenario;
 
@@ -31,6 +33,12 @@ pub struct Attestation {
     pub artifacts: BTreeSet<String>,
     /// The strategies whose rollback was verified at least once.
     pub strategies: BTreeSet<String>,
+    /// What verified rollbacks have lost, by their strategies.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub losses: BTreeMap<String, Vec<Loss>>,
+    /// How long verified rollbacks took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timings: Vec<Timing>,
     /// The runs.
     pub runs: Vec<RunId>,
 }
@@ -59,6 +67,8 @@ impl Attestation {
             migrations: Vec::new(),
             artifacts: BTreeSet::new(),
             strategies: BTreeSet::new(),
+            losses: BTreeMap::new(),
+            timings: Vec::new(),
             runs: Vec::new(),
         };
         for report in reports {
@@ -119,12 +129,19 @@ impl Attestation {
             }
         }
         self.artifacts.extend(report.artifacts.values().cloned());
-        let verified = report
-            .rollbacks
-            .iter()
-            .filter(|rollback| rollback.confirmed);
-        self.strategies
-            .extend(verified.map(|rollback| rollback.strategy.clone()));
+        let verified = report.rollbacks.iter();
+        for rollback in verified.filter(|rollback| rollback.confirmed) {
+            self.strategies.insert(rollback.strategy.clone());
+            self.timings.extend(Timing::of(rollback));
+            if let Safety::SafeWithLoss { losses } = &rollback.safety {
+                let known = self.losses.entry(rollback.strategy.clone()).or_default();
+                for loss in losses {
+                    if !known.iter().any(|one| one.subject == loss.subject) {
+                        known.push(without_numbers(loss));
+                    }
+                }
+            }
+        }
         self.runs.push(report.run.clone());
         Ok(())
     }
@@ -183,4 +200,15 @@ impl Attestation {
             .with_context("missing", missing.join("; "))
             .with_hint("run the tests of exactly this release, and attest their reports"))
     }
+}
+
+/// A loss as it is on any data.
+fn without_numbers(loss: &Loss) -> Loss {
+    let what = match loss.kind {
+        LossKind::Rows => "its rows",
+        LossKind::Values => "its values",
+        LossKind::Writes => "what is written to it after the upgrade began",
+        LossKind::Other => loss.message.as_str(),
+    };
+    Loss::new(loss.kind, loss.subject.clone(), what)
 }

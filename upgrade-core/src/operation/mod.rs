@@ -24,6 +24,8 @@
 //! refused also while no process runs.
 
 mod attestation;
+mod contract;
+mod estimate;
 mod proposal;
 mod status;
 
@@ -44,11 +46,15 @@ use crate::plan::{Action, Plan, PlannedStep};
 #[cfg(feature = "postgres")]
 use crate::postgres::database::{Leftover, close};
 use crate::report::Report;
+use crate::rollback::{Loss, LossKind};
 use crate::runner::Runner;
 use crate::scenario::Scenario;
 use crate::upgrade::Upgrade;
 
 pub use self::attestation::{Attestation, Rehearsed};
+pub use self::contract::{Consent, Fate, RollbackContract, SCHEMA, WRITES};
+pub use self::estimate::{Estimate, Timing};
+pub(crate) use self::proposal::schema_hash;
 pub use self::proposal::{Artifacts, FORMAT, Proposal, World};
 pub use self::status::{Act, Status};
 
@@ -89,6 +95,7 @@ pub struct Operation {
     cancellation: CancellationToken,
     demand: Option<(Attestation, Vec<Scenario>)>,
     claims: bool,
+    consent: Consent,
     /// One call at a time.
     turn: Mutex<()>,
 }
@@ -109,6 +116,7 @@ impl Operation {
             cancellation: CancellationToken::new(),
             demand: None,
             claims: true,
+            consent: Consent::Nothing,
             turn: Mutex::default(),
         }
     }
@@ -137,6 +145,16 @@ impl Operation {
         scenarios: impl IntoIterator<Item = Scenario>,
     ) -> Self {
         self.demand = Some((attestation, scenarios.into_iter().collect()));
+        self
+    }
+
+    /// Agrees to what a rollback loses. [`apply`](Self::apply) is refused without it where the
+    /// [contract](RollbackContract) of the proposal has losses, and so is [`rollback`](Self::rollback)
+    /// where anything is lost to which nobody agreed before. The journal keeps who agreed to what, until
+    /// the upgrade is over.
+    #[must_use]
+    pub fn with_consent(mut self, consent: Consent) -> Self {
+        self.consent = consent;
         self
     }
 
@@ -194,7 +212,47 @@ impl Operation {
         let upgrade = self.upgrade.with_pending(&world.pending_ids())?;
         let outline = upgrade.outline_in(environment.as_ref())?;
         let plan = Plan::until_soak(&outline)?;
-        Proposal::new(self.journal.id().await, world, plan).map(Some)
+        let contract = self.contract(&world, &plan)?;
+        Proposal::new(self.journal.id().await, world, plan, contract).map(Some)
+    }
+
+    /// What a rollback of a plan does.
+    fn contract(&self, world: &World, plan: &Plan) -> Result<RollbackContract> {
+        let strategy = plan.strategy().unwrap_or_default().to_owned();
+        let mut all = self.upgrade.rollbacks().iter();
+        let keeps_writes = all.any(|one| one.name() == strategy && one.keeps_writes());
+        let attested = self.demand.as_ref().map(|(attestation, _)| attestation);
+        let of_it = |attestation: &Attestation| attestation.losses.get(&strategy).cloned();
+        let mut losses = attested.and_then(of_it).unwrap_or_default();
+        if !keeps_writes {
+            losses.retain(|loss| loss.kind != LossKind::Writes);
+            let message = "everything that is written after the upgrade began";
+            losses.push(Loss::new(LossKind::Writes, WRITES, message));
+        }
+        let estimate = attested.zip(world.bytes).and_then(|(attestation, bytes)| {
+            Estimate::new(
+                &attestation.timings,
+                &strategy,
+                bytes,
+                plan.rollback_within_ms,
+            )
+        });
+        if let Some(estimate) = estimate.as_ref().filter(|estimate| !estimate.fits()) {
+            let message = "a rollback would take longer than its budget, and nothing was done";
+            return Err(Error::new(ErrorKind::Refused, message)
+                .with_context("predicted", estimate)
+                .with_hint(
+                    "choose a strategy whose time does not grow with the data, or allow more time: \
+                     `Upgrade::with_rollback_within`",
+                ));
+        }
+        Ok(RollbackContract {
+            strategy,
+            rehearsed: attested.is_some(),
+            losses,
+            services: world.artifacts.from.clone(),
+            estimate,
+        })
     }
 
     /// Carries out a proposal, until users are to watch the new release. Where a step fails everything is
@@ -214,6 +272,7 @@ impl Operation {
         if let Some((attestation, scenarios)) = &self.demand {
             attestation.covers(proposal, scenarios)?;
         }
+        self.consent.refuse_others(&proposal.contract.losses)?;
         // What an earlier attempt kept is given up before something is kept anew.
         if !standing.kept.is_empty() {
             self.give_up(standing.clone()).await?;
@@ -221,6 +280,7 @@ impl Operation {
         let standing = Standing::default();
         let message = format!("carries out proposal {}", proposal.hash);
         self.journal.append(None, Entry::Note { message }).await?;
+        self.write_consent(&standing).await?;
         let runner = self.runner(upgrade, standing);
         runner
             .expecting(proposal.world.clone())
@@ -368,13 +428,32 @@ impl Operation {
             .with_hint(format!("possible now: {}", others.join(", "))))
     }
 
+    async fn write_consent(&self, standing: &Standing) -> Result<()> {
+        let to = standing.consent.clone().and(self.consent.clone());
+        if to != standing.consent {
+            let to = self.consent.clone();
+            self.journal.append(None, Entry::Consented { to }).await?;
+        }
+        Ok(())
+    }
+
     async fn roll_back(&self, standing: Standing) -> Result<Report> {
         let Some(step) = standing.rollback_step() else {
             let message = "no rollback is prepared";
             return Err(Error::new(ErrorKind::Refused, message)
                 .with_hint("repair the system by hand, or go on with the upgrade: `resume`"));
         };
-        let mut steps: Vec<PlannedStep> = vec![step.into()];
+        let mut steps: Vec<PlannedStep> = Vec::new();
+        // What was begun is not asked about again.
+        if standing.state == State::Soaking
+            && status::interrupted(&standing) != Some(Act::RollBack)
+            && let (phase, Action::RollBack { strategy, applied }) = step.clone()
+        {
+            let check = Action::CheckRollback { strategy, applied };
+            steps.push(PlannedStep::new(phase, check));
+            self.write_consent(&standing).await?;
+        }
+        steps.push(step.into());
         steps.push(PlannedStep::new(Phase::Verify, Action::Validate));
         steps.extend(standing.kept.keys().cloned().map(give_up));
         self.go_on(standing, steps).await
@@ -432,6 +511,7 @@ impl Operation {
             .with_journal(self.journal.clone())
             .with_cancellation(self.cancellation.clone())
             .with_shared_sinks(self.sinks.iter().cloned())
+            .asking(standing.consent.clone().and(self.consent.clone()))
             .going_on_from(standing);
         if !self.claims {
             runner = runner.without_claim();

@@ -6,13 +6,14 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::contract::RollbackContract;
 use crate::context::UpgradeContext;
 use crate::environment::{At, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{MigrationId, Version};
 use crate::migration::{Checksum, Status};
-use crate::observation::Scope;
-use crate::plan::{Action, Plan};
+use crate::observation::{Observation, Scope};
+use crate::plan::Plan;
 use crate::saved;
 use crate::upgrade::{Upgrade, begun_and_not_ended};
 
@@ -34,18 +35,26 @@ pub struct Proposal {
     pub world: World,
     /// What will be done.
     pub plan: Plan,
+    /// What a rollback would do.
+    pub contract: RollbackContract,
     /// The BLAKE3 hash of all the rest.
     pub hash: String,
 }
 
 impl Proposal {
-    pub(super) fn new(journal: String, world: World, plan: Plan) -> Result<Self> {
+    pub(super) fn new(
+        journal: String,
+        world: World,
+        plan: Plan,
+        contract: RollbackContract,
+    ) -> Result<Self> {
         let mut proposal = Self {
             format: FORMAT,
             journal,
             at: Timestamp::now().to_string(),
             world,
             plan,
+            contract,
             hash: String::new(),
         };
         proposal.hash = proposal.computed()?;
@@ -102,10 +111,7 @@ impl Proposal {
 
     /// The rollback strategy that it prepares.
     pub fn strategy(&self) -> Option<&str> {
-        self.plan.steps.iter().find_map(|step| match &step.action {
-            Action::PrepareRollback { strategy } => Some(strategy.as_str()),
-            _ => None,
-        })
+        self.plan.strategy()
     }
 }
 
@@ -131,12 +137,7 @@ impl fmt::Display for Proposal {
             let running = running.as_ref().map_or("none", Version::as_str);
             writeln!(f, "service      {name}: {running} -> {}", self.plan.to)?;
         }
-        if let Some(strategy) = self.strategy() {
-            writeln!(
-                f,
-                "rollback     by {strategy}, possible until the upgrade is made final"
-            )?;
-        }
+        writeln!(f, "{}", self.contract)?;
         write!(f, "proposal     {}", self.hash)
     }
 }
@@ -153,6 +154,9 @@ pub struct World {
     pub divergent: Vec<MigrationId>,
     /// The BLAKE3 hash of the schema.
     pub schema: String,
+    /// The size of the data, in bytes, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Which release each service runs; `None` for one of which no release runs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, Option<Version>>,
@@ -194,13 +198,6 @@ impl World {
             }
         }
         let observation = environment.observe(cx, &At::Live, &Scope::Schema).await?;
-        let mut hasher = blake3::Hasher::new();
-        for (path, facts) in &observation.objects {
-            for part in [path, facts] {
-                hasher.update(&(part.len() as u64).to_le_bytes());
-                hasher.update(part.as_bytes());
-            }
-        }
         let (mut running, mut artifacts) = (BTreeMap::new(), Artifacts::default());
         if let Some(services) = environment.services() {
             running = services.running(cx).await?;
@@ -211,7 +208,8 @@ impl World {
             applied,
             pending,
             divergent,
-            schema: hasher.finalize().to_hex().to_string(),
+            schema: schema_hash(&observation),
+            bytes: environment.size(cx).await?,
             services: running,
             artifacts,
         })
@@ -309,4 +307,16 @@ impl World {
             .with_context("since then", changed.join("; "))
             .with_hint("plan again"))
     }
+}
+
+/// The BLAKE3 hash of the schema.
+pub(crate) fn schema_hash(observation: &Observation) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (path, facts) in &observation.objects {
+        for part in [path, facts] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+    }
+    hasher.finalize().to_hex().to_string()
 }

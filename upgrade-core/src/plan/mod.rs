@@ -331,6 +331,16 @@ impl Action {
         matches!(self, Self::Provision | Self::Attach)
     }
 
+    /// Whether it brings a system nearer to the release `to`.
+    pub(crate) fn advances(&self, to: &Version) -> bool {
+        match self {
+            Self::Apply { .. } => true,
+            Self::Replace { version } => version == to,
+            Self::ReplaceFirst { count, .. } => *count > 0,
+            _ => false,
+        }
+    }
+
     /// Whether it ends a plan.
     pub(crate) fn ends(&self) -> bool {
         matches!(self, Self::Teardown | Self::Detach)
@@ -430,6 +440,14 @@ impl Plan {
     pub fn from_json(json: &str) -> Result<Self> {
         let again = "plan again, with the seed of the saved plan";
         saved::read(json, "plan", FORMAT, again)
+    }
+
+    /// The rollback strategy that it prepares first.
+    pub(crate) fn strategy(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match &step.action {
+            Action::PrepareRollback { strategy } => Some(strategy.as_str()),
+            _ => None,
+        })
     }
 
     /// The name of the upgrade and the scenario, where it follows one.

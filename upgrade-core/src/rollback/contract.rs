@@ -90,6 +90,12 @@ pub trait Rollback: fmt::Debug + Send + Sync + 'static {
     /// [reversible](crate::migration::Reversibility::Reversible). The planner offers it only then.
     fn requires_reversible(&self) -> bool;
 
+    /// Whether it keeps what users write after [`prepare`](Self::prepare), but for the losses that
+    /// [`check`](Self::check) names. `false`, the default, is a promise of nothing.
+    fn keeps_writes(&self) -> bool {
+        false
+    }
+
     /// Keeps what the later calls will need, and says what that is; called before the first change.
     ///
     /// # Behavior
@@ -191,6 +197,10 @@ impl<T: Rollback + ?Sized> Rollback for Arc<T> {
 
     fn requires_reversible(&self) -> bool {
         (**self).requires_reversible()
+    }
+
+    fn keeps_writes(&self) -> bool {
+        (**self).keeps_writes()
     }
 
     async fn prepare(&self, cx: &UpgradeContext, scope: &RollbackScope) -> Result<Prepared> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use sqlx::AssertSqlSafe;
 
 use super::confirm::Rows;
 use super::target::Target;
@@ -15,8 +16,9 @@ use crate::migration::{Migration, Reversibility, Status};
 use crate::observation::{Observation, Reading, Scope};
 use crate::outcome::Outcome;
 use crate::postgres::database::close;
+use crate::postgres::sql::quote_ident;
 use crate::postgres::{Database, Observer};
-use crate::subject::TableRef;
+use crate::subject::{ColumnRef, TableRef};
 use crate::validator::Verdict;
 
 /// A rollback by reverting migrations, newest first.
@@ -155,6 +157,10 @@ impl Rollback for RevertMigrations {
         true
     }
 
+    fn keeps_writes(&self) -> bool {
+        true
+    }
+
     async fn prepare(&self, cx: &UpgradeContext, _: &RollbackScope) -> Result<Prepared> {
         // Now, and not when it is too late to choose another rollback.
         let live = self.target.live(cx)?;
@@ -192,8 +198,11 @@ impl Rollback for RevertMigrations {
                 None => return Ok(unsafe_at("its down is not at hand".to_owned())),
             }
         }
-        let now = cx.bounded("look for losses", self.observe(cx)).await??;
-        let losses = losses(&baseline, &now);
+        let look = async {
+            let now = self.observe(cx).await?;
+            with_values(cx, losses(&baseline, &now)).await
+        };
+        let losses = cx.bounded("look for losses", look).await??;
         Ok(if losses.is_empty() {
             Safety::Safe
         } else {
@@ -290,6 +299,31 @@ fn rows_written(baseline: &Observation, begun: &Observation) -> BTreeMap<String,
             (now.rows > table.rows).then(|| (name.clone(), now.rows))
         })
         .collect()
+}
+
+/// Those losses that take a value: a new column in which every value is null takes none.
+async fn with_values(cx: &UpgradeContext, losses: Vec<Loss>) -> Result<Vec<Loss>> {
+    let mut kept = Vec::new();
+    let mut connection = cx.connect().await?;
+    for loss in losses {
+        let has_values = match loss.subject.column() {
+            Some(ColumnRef { table, name, .. }) => {
+                let (table, name) = (table.key(), quote_ident(name));
+                let sql = format!("select exists (select from {table} where {name} is not null)");
+                let query = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut connection);
+                query.await.map_err(|source| {
+                    let message = format!("the values of {} cannot be read", loss.subject);
+                    Error::new(ErrorKind::Database, message).with_source(source)
+                })?
+            }
+            None => true,
+        };
+        if has_values {
+            kept.push(loss);
+        }
+    }
+    close(connection).await;
+    Ok(kept)
 }
 
 /// What the older schema has no place for. A table or a column that only has another name has one.

@@ -1,10 +1,16 @@
 //! What a run intends and does, written into its journal.
 
+use std::time::Duration;
+
+use super::deadline::within_reach;
 use super::state::Run;
 use crate::context::UpgradeContext;
+use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding::Finding;
 use crate::journal::{Ended, Entry};
+use crate::observation::Scope;
+use crate::operation::schema_hash;
 use crate::outcome::StepOutcome;
 use crate::plan::{Action, Step};
 use crate::rollback::Prepared;
@@ -73,6 +79,28 @@ impl Run<'_> {
         self.write(cx, Entry::Done { intent, ended })
             .await
             .map(drop)
+    }
+
+    /// Writes what the last of the changes has left in a real system, so that a rollback can tell whether
+    /// somebody else has changed it since. It is no more than a help: without it nothing is refused.
+    pub(super) async fn write_reached(&mut self, cx: &UpgradeContext, step: &Step) {
+        let to = &self.plan.to;
+        let later = self.plan.steps.iter().filter(|later| later.id > step.id);
+        let is_last =
+            step.action.advances(to) && !later.into_iter().any(|one| one.action.advances(to));
+        if self.journal.is_none() || self.environment.is_disposable() || !is_last {
+            return;
+        }
+        let within = Duration::from_millis(step.within_ms);
+        let cx = self.context(cx, step.phase, within);
+        let reached = async {
+            let now = self.look(&cx, &At::Live, &Scope::Schema).await?;
+            let schema = schema_hash(&now);
+            self.write(&cx, Entry::Reached { schema }).await
+        };
+        if let Err(error) = within_reach(&cx, "observe what was reached", reached).await {
+            tracing::warn!(?error, "what the upgrade has left is not in the journal");
+        }
     }
 
     /// Remembers what a strategy keeps.

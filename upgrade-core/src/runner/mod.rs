@@ -31,7 +31,7 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::event::EventSink;
 use crate::journal::{Journal, Standing};
-use crate::operation::World;
+use crate::operation::{Consent, World};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::upgrade::Upgrade;
@@ -52,6 +52,7 @@ pub struct Runner {
     standing: Standing,
     claims: bool,
     world: Option<World>,
+    consent: Option<Consent>,
 }
 
 impl Runner {
@@ -73,6 +74,7 @@ impl Runner {
             standing: Standing::default(),
             claims: true,
             world: None,
+            consent: None,
         }
     }
 
@@ -134,6 +136,12 @@ impl Runner {
     /// Refuses, before the first change, a system that is not as it was when the plan was made.
     pub(crate) fn expecting(mut self, world: World) -> Self {
         self.world = Some(world);
+        self
+    }
+
+    /// Refuses a rollback that loses anything else than this, where the plan checks one.
+    pub(crate) fn asking(mut self, consent: Consent) -> Self {
+        self.consent = Some(consent);
         self
     }
 

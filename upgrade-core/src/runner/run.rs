@@ -67,6 +67,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         standing,
         claims,
         world,
+        consent,
         ..
     } = runner;
     let cx = cx.with_events(EventHub::new(sinks));
@@ -90,7 +91,8 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         let report = Report::begin(&upgrade, environment.name(), cx.run_id(), plan, reproduce);
         let mut run = Run::new(&upgrade, environment.as_ref(), plan, report);
         run.go_on_from(standing);
-        (run.journal, run.claims, run.world) = (journal, claims, world);
+        (run.journal, run.claims) = (journal, claims);
+        (run.world, run.consent) = (world, consent);
         let error = match run.write_plan(&cx).await {
             Ok(()) => run.steps(&cx).await,
             Err(error) => Some(error),
@@ -178,6 +180,9 @@ impl Run<'_> {
             if std::mem::take(&mut self.leaves_attempt) && outcome.is_done() {
                 (ended, left_out) = (Some(step.attempt), true);
                 continue;
+            }
+            if arrived && outcome.is_done() {
+                self.write_reached(cx, step).await;
             }
             let on_failure = step.policy.on_failure;
             if arrived && (outcome.is_done() || on_failure == OnFailure::Continue) {

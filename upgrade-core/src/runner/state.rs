@@ -22,7 +22,7 @@ use crate::ids::{MigrationId, Phase};
 use crate::journal::{Journal, Standing, State};
 use crate::migration::{Migration, Status};
 use crate::observation::Observation;
-use crate::operation::World;
+use crate::operation::{Consent, World};
 use crate::plan::{Plan, StepId, past};
 use crate::report::{MigrationReport, Report};
 use crate::rollback::Prepared;
@@ -56,6 +56,10 @@ pub(super) struct Run<'a> {
     pub(super) claimed: bool,
     /// What the system has to be before the first change.
     pub(super) world: Option<World>,
+    /// What a rollback may lose, where somebody has to agree.
+    pub(super) consent: Option<Consent>,
+    /// The hash of the schema when all changes were made.
+    pub(super) reached: Option<String>,
     /// The migrations that are applied, or begun, now; oldest first.
     pub(super) applied: Vec<MigrationId>,
     /// Those of them that were there before this run applied them: it never rolls them back.
@@ -134,6 +138,8 @@ impl<'a> Run<'a> {
             claims: true,
             claimed: false,
             world: None,
+            consent: None,
+            reached: None,
             applied: Vec::new(),
             foreign: BTreeSet::new(),
             pending: BTreeSet::new(),
@@ -167,11 +173,12 @@ impl<'a> Run<'a> {
             kept,
             prepared,
             replaced,
+            schema,
             ..
         } = standing;
         self.pending = applied.iter().cloned().collect();
         (self.applied, self.kept, self.prepared) = (applied, kept, prepared);
-        self.replaced = replaced;
+        (self.replaced, self.reached) = (replaced, schema);
     }
 
     /// Whether a rollback runs the downs.

@@ -2,7 +2,7 @@
 
 use sqlx::Connection as _;
 use upgrade_core::journal::{Actor, Journal, MemoryStore, State};
-use upgrade_core::operation::{Act, Operation, Proposal};
+use upgrade_core::operation::{Act, Consent, Operation, Proposal};
 use upgrade_core::postgres::Database;
 use upgrade_core::{ErrorKind, Upgrade};
 
@@ -18,9 +18,10 @@ pub(super) async fn tool(
 ) -> upgrade_core::Result<Operation> {
     let journal = Journal::open(store, database.name(), Actor::new(who)).await?;
     let database = database.clone();
-    Ok(Operation::new(journal, upgrade, move || {
-        with_service(&database)
-    }))
+    Ok(
+        Operation::new(journal, upgrade, move || with_service(&database))
+            .with_consent(Consent::Everything),
+    )
 }
 
 pub(super) async fn anns(database: &Database, strategy: &str) -> (Operation, MemoryStore) {
@@ -212,7 +213,8 @@ async fn what_users_inserted_changed_and_deleted_since_is_kept_and_proven() {
     let proposal = proposed(&operation).await;
     operation.apply(&proposal).await.unwrap();
     let sql = "insert into orders (id, v) values (4, 'd'); update orders set v = 'A' where id = 1; \
-         delete from orders where id = 2";
+         delete from orders where id = 2; \
+         update orders set note = 'x' where id = 3";
     run(&database, sql).await;
     let report = operation.rollback().await.unwrap();
     assert!(report.passed && report.rollbacks[0].confirmed, "{report}");

@@ -7,6 +7,7 @@
 
 mod attempts;
 mod claims;
+mod contract;
 mod journal;
 mod kills;
 mod leftovers;

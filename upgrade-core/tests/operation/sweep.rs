@@ -13,7 +13,7 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnectOptions;
 use upgrade_core::journal::{Ended, Entry, FileStore, Journal, MemoryStore, Record, State};
 use upgrade_core::observation::Observation;
-use upgrade_core::operation::{Act, Operation};
+use upgrade_core::operation::{Act, Consent, Operation};
 use upgrade_core::plan::Action;
 use upgrade_core::postgres::Database;
 use upgrade_core::{Environment as _, ErrorKind, Result, UpgradeContext};
@@ -265,9 +265,10 @@ async fn in_file(path: &str, who: &str, database: &Database, strategy: &str) -> 
     .await?;
     let reached = database.clone();
     let upgrade = upgrade(database, strategy, false);
-    Ok(Operation::new(journal, upgrade, move || {
-        with_service(&reached)
-    }))
+    Ok(
+        Operation::new(journal, upgrade, move || with_service(&reached))
+            .with_consent(Consent::Everything),
+    )
 }
 
 #[tokio::test]

@@ -287,6 +287,27 @@ impl Environment for PostgresEnvironment {
         cx.bounded("observe", observe).await?
     }
 
+    async fn size(&self, cx: &UpgradeContext) -> Result<Option<u64>> {
+        let database = self.database()?;
+        let ask = async {
+            let mut session = self.live_session(&database).await?;
+            let sql = "select pg_catalog.pg_database_size(pg_catalog.current_database())";
+            let bytes: i64 = sqlx::query_scalar(sql)
+                .fetch_one(&mut session)
+                .await
+                .map_err(|source| {
+                    Error::new(
+                        ErrorKind::Database,
+                        "the size of the database cannot be read",
+                    )
+                    .with_source(source)
+                })?;
+            self.keep_live(session).await;
+            Ok(u64::try_from(bytes).ok())
+        };
+        cx.bounded("read the size of the data", ask).await?
+    }
+
     async fn logs(&self, _: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
         Ok(self.source.log_tail(lines))
     }

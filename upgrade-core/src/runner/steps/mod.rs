@@ -25,8 +25,10 @@ use crate::environment::At;
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding::Blame;
 use crate::finding::Finding;
+use crate::ids::Phase;
 use crate::migration::{Migration, MigrationId};
 use crate::observation::Scope;
+use crate::operation::{Consent, SCHEMA, schema_hash};
 use crate::plan::{Action, Step, past};
 use crate::rollback::{Loss, Rollback, RollbackRequest, RollbackScope, Safety};
 use crate::runner::claim;
@@ -114,11 +116,18 @@ pub(in crate::runner) async fn perform(
         Action::CheckRollback { strategy, applied } => {
             let request = RollbackRequest::new(applied.iter().cloned());
             let kept = run.kept(strategy)?;
-            let safety = strategy_named(run, strategy)?
-                .check(cx, kept, &request)
-                .await?;
+            let rollback = strategy_named(run, strategy)?;
+            let safety = rollback.check(cx, kept, &request).await?;
+            if let Some(consent) = &run.consent {
+                refuse_what_changed(run, cx, &*rollback, consent).await?;
+                if let Safety::SafeWithLoss { losses } = &safety {
+                    consent.refuse_others(losses)?;
+                }
+            }
             Ok(match safety {
                 Safety::Safe => Verdict::Pass,
+                // Somebody has agreed, and the rollback that follows tells it.
+                Safety::SafeWithLoss { .. } if step.phase == Phase::Rollback => Verdict::Pass,
                 Safety::SafeWithLoss { losses } => Verdict::Fail(vec![Finding::warning(
                     "rollback/loses",
                     strategy.clone(),
@@ -253,6 +262,32 @@ pub(in crate::runner) fn migration(run: &Run<'_>, id: &MigrationId) -> Result<Ar
             )
             .with_hint("plan again")
         })
+}
+
+/// Refuses a rollback by downs where somebody has changed the schema since the upgrade: the previous
+/// release would meet a schema that no rehearsal has seen.
+async fn refuse_what_changed(
+    run: &Run<'_>,
+    cx: &UpgradeContext,
+    rollback: &dyn Rollback,
+    consent: &Consent,
+) -> Result<()> {
+    let Some(reached) = run
+        .reached
+        .as_ref()
+        .filter(|_| rollback.requires_reversible())
+    else {
+        return Ok(());
+    };
+    let now = run.look(cx, &At::Live, &Scope::Schema).await?;
+    if schema_hash(&now) == *reached || consent.names(SCHEMA) {
+        return Ok(());
+    }
+    let message = "the schema is not the one that the upgrade has left, and nothing was done";
+    Err(Error::new(ErrorKind::Refused, message).with_hint(format!(
+        "undo what was changed since, then roll back; or agree to keep that change under the previous \
+         release: `{SCHEMA}`"
+    )))
 }
 
 async fn provision(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResult {

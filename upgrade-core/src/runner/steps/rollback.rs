@@ -153,6 +153,7 @@ async fn timed(
         strategy: strategy.to_owned(),
         boundary: applied.last().cloned(),
         migrations: u32::try_from(applied.len()).unwrap_or(u32::MAX),
+        bytes: run.environment.size(cx).await.unwrap_or_default(),
         automatic: detect.is_some(),
         safety: Safety::Safe,
         detect_ms: detect.map_or(0, millis),
