@@ -17,7 +17,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
-const PASSWORD: &str = "/run/secrets/database-password";
 const MIGRATIONS: &str = "/migrations";
 
 /// How long a replica that is told to stop goes on as if it were not: its successor, which may have
@@ -45,9 +44,11 @@ pub struct Release {
 /// # Errors
 /// When the database or the port cannot be had, or the command is another one.
 pub async fn run(release: Release) -> Result<(), Box<dyn Error>> {
-    let password = std::fs::read_to_string(PASSWORD)?;
+    let password = setting("DATABASE_PASSWORD_FILE", "/run/secrets/database-password");
+    let password = std::fs::read_to_string(password)?;
     let database = PgConnectOptions::new_without_pgpass()
         .host(&std::env::var("DATABASE_HOST")?)
+        .port(setting("DATABASE_PORT", "5432").parse()?)
         .username("orders")
         .password(password.trim_end())
         .ssl_mode(PgSslMode::Disable);
@@ -60,6 +61,11 @@ pub async fn run(release: Release) -> Result<(), Box<dyn Error>> {
         Some("work") => work(release.work, &pool).await,
         _ => Err("usage: orders migrate|serve|work".into()),
     }
+}
+
+/// A variable of the environment, or what it is in a container.
+fn setting(name: &str, usual: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| usual.to_owned())
 }
 
 async fn migrate(pool: &PgPool) -> Result<(), Box<dyn Error>> {
@@ -81,7 +87,7 @@ async fn serve(release: Release, pool: PgPool) -> Result<(), Box<dyn Error>> {
             get(async move |State(pool): State<PgPool>| ready(&pool, &drains).await),
         )
         .with_state(pool);
-    let listener = TcpListener::bind("0.0.0.0:8080").await?;
+    let listener = TcpListener::bind(setting("LISTEN", "0.0.0.0:8080")).await?;
     let mut stop = signal(SignalKind::terminate())?;
     let stopped = async move {
         stop.recv().await;
