@@ -58,6 +58,7 @@ mod subject;
 mod traffic;
 pub mod upgrade;
 pub mod validator;
+pub mod watch;
 pub mod writes;
 
 pub use context::UpgradeContext;
