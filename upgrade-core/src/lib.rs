@@ -23,6 +23,7 @@
 //!   code or read from compose files.
 //! - `progress`: a progress display for terminals.
 //! - `tls`: TLS to the server that `UPGRADE_PG_URL` names.
+//! - `prometheus`: a validator that asks a Prometheus server.
 
 pub mod context;
 #[cfg(feature = "docker")]
