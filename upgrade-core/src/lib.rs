@@ -23,6 +23,7 @@
 //!   code or read from compose files.
 //! - `progress`: a progress display for terminals.
 //! - `tls`: TLS to the server that `UPGRADE_PG_URL` names.
+//! - `prometheus`: a validator that asks a Prometheus server.
 
 #[cfg(feature = "postgres")]
 mod command;
@@ -60,6 +61,7 @@ mod subject;
 mod traffic;
 pub mod upgrade;
 pub mod validator;
+pub mod watch;
 pub mod writes;
 
 #[cfg(feature = "postgres")]

@@ -73,6 +73,7 @@ mod guides {
         MajorVersions: "major-versions.md",
         Operations: "operations.md",
         YourOwnTool: "your-own-tool.md",
+        Watching: "watching.md",
     }
 
     #[cfg(feature = "docker")]

@@ -24,6 +24,15 @@ pub(super) const KINDS: &[FindingKind] = &[
         mend: "look at the rows: either a migration broke them, or the query asks for what only one of the two releases has",
     },
     FindingKind {
+        id: "validator/metric-out-of-bounds",
+        title: "a metric is outside of its bound",
+        severity: Error,
+        otherwise: "",
+        scenarios: EVERY,
+        breaks: "users of the new release get more errors, or wait longer, than the team allows",
+        mend: "look at the series that the finding names: which instance, which route; roll back before you search for long",
+    },
+    FindingKind {
         id: "validator/failed",
         title: "a validator failed without a finding",
         severity: Error,
