@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
 use crate::ids::{Phase, RunId, StepId};
+use crate::operation::Estimate;
 use crate::outcome::{RollbackReport, StepOutcome};
 use crate::plan::Plan;
 
@@ -96,6 +97,11 @@ pub enum Event {
         step: StepId,
         /// What.
         finding: Finding,
+    },
+    /// How long a rollback would take now, while the new release is watched; told at each look.
+    RollbackPredicted {
+        /// The prediction.
+        estimate: Estimate,
     },
     /// A rollback came to its end and was measured.
     RollbackFinished {

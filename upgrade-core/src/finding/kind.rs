@@ -55,7 +55,7 @@ impl fmt::Display for FindingKind {
 }
 
 /// The areas, which ids begin with, in the order in which an upgrade meets them, each with a heading.
-const AREAS: [(&str, &str); 16] = [
+const AREAS: [(&str, &str); 17] = [
     ("file", "In the files"),
     ("history", "In the released files"),
     ("data", "In the data"),
@@ -69,6 +69,7 @@ const AREAS: [(&str, &str); 16] = [
     ("rollback", "In a rollback"),
     ("restore", "After a restored state"),
     ("service", "While services are replaced"),
+    ("watch", "While a new release is watched"),
     ("traffic", "For users during the upgrade"),
     ("validator", "From validators"),
     ("major", "Between major versions of Postgres"),

@@ -1,7 +1,7 @@
 //! What is found while services are replaced, and by their users.
 
 use super::FindingKind;
-use super::kind::scenarios::SERVED;
+use super::kind::scenarios::{NONE, SERVED};
 use crate::finding::Severity::{Error, Warning};
 
 pub(super) const KINDS: &[FindingKind] = &[
@@ -13,6 +13,15 @@ pub(super) const KINDS: &[FindingKind] = &[
         scenarios: SERVED,
         breaks: "the deploy hangs with a part of the instances replaced; if it is the old release, a rollback brings nothing back",
         mend: "read the last lines of the container; a release has to start on the schema of the other one, too",
+    },
+    FindingKind {
+        id: "watch/failed",
+        title: "the policy of a watch decided to roll back",
+        severity: Error,
+        otherwise: "",
+        scenarios: NONE,
+        breaks: "a check of the new release fails, while users work with it, as often as the policy permits at most",
+        mend: "read the message of the check; rehearse what users did when it failed, then plan the upgrade again",
     },
     FindingKind {
         id: "traffic/lost",

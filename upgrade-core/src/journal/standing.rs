@@ -299,6 +299,7 @@ fn changes(action: &Action) -> bool {
             | Action::Inspect { .. }
             | Action::CheckRollback { .. }
             | Action::JudgeCrash { .. }
+            | Action::Watch { .. }
     )
 }
 

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`plan`](Operation::plan) | nothing is under way | a [`Proposal`]; nothing was changed |
 //! | [`apply`](Operation::apply) | nothing is under way | applied and watched, or rolled back where a step failed |
+//! | [`watch`](Operation::watch) | applied | the same, or rolled back by a policy |
 //! | [`resume`](Operation::resume) | a process was killed | where that process was going |
 //! | [`rollback`](Operation::rollback) | applied, or in the middle | rolled back |
 //! | [`finalize`](Operation::finalize) | applied and watched | final: no rollback is possible any more |
@@ -42,7 +43,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventSink;
 use crate::ids::{MigrationId, Phase};
 use crate::journal::{Entry, Head, Journal, Record, Standing, State};
-use crate::plan::{Action, Plan, PlannedStep};
+use crate::plan::{Action, OnFailure, Plan, PlannedStep, Policy};
 #[cfg(feature = "postgres")]
 use crate::postgres::database::{Leftover, close};
 use crate::report::Report;
@@ -50,6 +51,7 @@ use crate::rollback::{Loss, LossKind};
 use crate::runner::Runner;
 use crate::scenario::Scenario;
 use crate::upgrade::Upgrade;
+use crate::watch::WatchPolicy;
 
 pub use self::attestation::{Attestation, Rehearsed};
 pub use self::contract::{Consent, Fate, RollbackContract, SCHEMA, WRITES};
@@ -334,6 +336,33 @@ impl Operation {
         self.roll_back(standing).await
     }
 
+    /// Watches the new release while users work with it, until a policy decides. The checks are the
+    /// validators of the upgrade, and one with the name [`SERVICES`](crate::watch::SERVICES) where the
+    /// system has services.
+    ///
+    /// Where the policy decides so, the upgrade is rolled back, unless that loses something to which
+    /// nobody [agreed](Self::with_consent): then the operation is paused. Where the policy asks a person,
+    /// the last step of the report is [inconclusive](crate::report::StepOutcome::Inconclusive), and the
+    /// operation stands where it stood; so it does where the call is cancelled. A watch can be repeated.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] unless all changes are made and none is being undone;
+    /// [`ErrorKind::InvalidInput`] for a policy that suits no check; the errors of [`Runner::run`].
+    pub async fn watch(&self, policy: &WatchPolicy) -> Result<Report> {
+        let _turn = self.turn.lock().await;
+        let standing = self.standing().await;
+        if standing.state != State::Soaking || status::interrupted(&standing).is_some() {
+            let message = format!("there is nothing to watch: {}", standing.state);
+            return Err(Error::new(ErrorKind::Refused, message)
+                .with_context("journal", self.journal.place()));
+        }
+        let policy = policy.clone();
+        let rolls_back = Policy::default().with_on_failure(OnFailure::RollBack);
+        let watch = PlannedStep::new(Phase::Soak, Action::Watch { policy });
+        self.go_on(standing, vec![watch.with_policy(rolls_back)])
+            .await
+    }
+
     /// Makes the upgrade final: what was kept for a rollback is given up, and the next upgrade may begin.
     ///
     /// # Errors
@@ -512,6 +541,10 @@ impl Operation {
             .with_cancellation(self.cancellation.clone())
             .with_shared_sinks(self.sinks.iter().cloned())
             .asking(standing.consent.clone().and(self.consent.clone()))
+            .predicting_from(match &self.demand {
+                Some((attestation, _)) => attestation.timings.clone(),
+                None => Vec::new(),
+            })
             .going_on_from(standing);
         if !self.claims {
             runner = runner.without_claim();

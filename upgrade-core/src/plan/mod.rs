@@ -23,6 +23,7 @@ use crate::ids::{MigrationId, Phase, Version};
 use crate::migration::contract::Reversibility;
 use crate::saved;
 use crate::scenario::Scenario;
+use crate::watch::WatchPolicy;
 
 pub use crate::ids::StepId;
 pub use policy::{Difference, OnFailure, Policy};
@@ -307,6 +308,12 @@ pub enum Action {
         /// Which fault.
         fault: ServiceFault,
     },
+    /// Evaluates every validator again and again, and whether the services run, until a policy decides:
+    /// the new release may stay, a person has to decide, or it is rolled back.
+    Watch {
+        /// The policy.
+        policy: WatchPolicy,
+    },
     /// Executes a rollback and verifies it.
     RollBack {
         /// Which rollback.
@@ -553,6 +560,11 @@ impl fmt::Display for Action {
                 write!(f, "compare rows with `{with}`, those of users among them")
             }
             Self::Validate => f.write_str("validate"),
+            Self::Watch { policy } => {
+                let time = Duration::from_millis(policy.for_ms);
+                let every = Duration::from_millis(policy.every_ms);
+                write!(f, "watch the new release for {time:?}, every {every:?}")
+            }
             Self::Inspect { .. } => f.write_str("inspect the migrations as they are written"),
             Self::PrepareRollback { strategy } => write!(f, "prepare the rollback by {strategy}"),
             Self::CheckRollback { strategy, applied } => {

@@ -73,7 +73,7 @@ pub enum OnFailure {
     Continue,
     /// What this run has changed is rolled back, by the strategy that was prepared and by the
     /// previous services; then the rest of the attempt is skipped. Nothing is rolled back after
-    /// [`Action::Finalize`].
+    /// [`Action::Finalize`], and nothing where a [watch](Action::Watch) asks a person or could not go on.
     RollBack,
 }
 

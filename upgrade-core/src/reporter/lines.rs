@@ -17,6 +17,8 @@ use crate::report::text::{how_it_ended, seconds};
 pub struct Lines {
     /// Phase and title of every step of the plan, and of those that began beside it.
     steps: BTreeMap<StepId, (Phase, String)>,
+    /// How many halves of its budget a rollback was last predicted to take.
+    halves: Option<u64>,
 }
 
 impl Lines {
@@ -68,6 +70,17 @@ impl Lines {
                 Some(step_line(*step, phase, outcome, *elapsed_ms, title))
             }
             Event::FindingRaised { finding, .. } => Some(format!("        {finding}")),
+            Event::RollbackPredicted { estimate } => {
+                let (total, within) = (estimate.total_ms(), estimate.within_ms);
+                let halves = (2 * total / within.max(1)).min(2);
+                let crossed = self.halves.replace(halves) != Some(halves);
+                let how = match halves {
+                    0 => "a rollback would take",
+                    1 => "a rollback would take more than half of its budget:",
+                    _ => "a rollback would take LONGER than its budget:",
+                };
+                crossed.then(|| format!("        {how} {estimate}"))
+            }
             Event::RollbackFinished { rollback, .. } => Some(format!(
                 "        rolled back by {} in {} of {}: {}",
                 rollback.strategy,

@@ -106,6 +106,7 @@ impl EventSink for Bar {
             // Their lines stand above the bar.
             Event::FindingRaised { .. }
             | Event::LockAwaited { .. }
+            | Event::RollbackPredicted { .. }
             | Event::RollbackFinished { .. } => {}
         }
     }

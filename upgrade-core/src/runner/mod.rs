@@ -31,7 +31,7 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::event::EventSink;
 use crate::journal::{Journal, Standing};
-use crate::operation::{Consent, World};
+use crate::operation::{Consent, Timing, World};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::upgrade::Upgrade;
@@ -53,6 +53,7 @@ pub struct Runner {
     claims: bool,
     world: Option<World>,
     consent: Option<Consent>,
+    timings: Vec<Timing>,
 }
 
 impl Runner {
@@ -75,6 +76,7 @@ impl Runner {
             claims: true,
             world: None,
             consent: None,
+            timings: Vec::new(),
         }
     }
 
@@ -142,6 +144,12 @@ impl Runner {
     /// Refuses a rollback that loses anything else than this, where the plan checks one.
     pub(crate) fn asking(mut self, consent: Consent) -> Self {
         self.consent = Some(consent);
+        self
+    }
+
+    /// Predicts from these how long a rollback would take, while the new release is watched.
+    pub(crate) fn predicting_from(mut self, timings: Vec<Timing>) -> Self {
+        self.timings = timings;
         self
     }
 

@@ -35,6 +35,7 @@ fn only_judges(action: &Action) -> bool {
             | Action::Inspect { .. }
             | Action::CheckRollback { .. }
             | Action::JudgeCrash { .. }
+            | Action::Watch { .. }
     )
 }
 
@@ -68,6 +69,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         claims,
         world,
         consent,
+        timings,
         ..
     } = runner;
     let cx = cx.with_events(EventHub::new(sinks));
@@ -92,7 +94,7 @@ pub(super) async fn run(runner: Runner, cx: UpgradeContext, plan: &Plan) -> Resu
         let mut run = Run::new(&upgrade, environment.as_ref(), plan, report);
         run.go_on_from(standing);
         (run.journal, run.claims) = (journal, claims);
-        (run.world, run.consent) = (world, consent);
+        (run.world, run.consent, run.timings) = (world, consent, timings);
         let error = match run.write_plan(&cx).await {
             Ok(()) => run.steps(&cx).await,
             Err(error) => Some(error),
@@ -197,8 +199,12 @@ impl Run<'_> {
             ended = Some(step.attempt);
             self.judged.ended(step);
             service_faults::recover_all(self, cx).await;
-            if on_failure == OnFailure::RollBack {
-                rollback::automatic(self, cx, step, began.elapsed()).await;
+            // A watch that is not sure asks, and never rolls back.
+            let is_sure =
+                !matches!(step.action, Action::Watch { .. }) || outcome == StepOutcome::Failed;
+            if on_failure == OnFailure::RollBack && is_sure {
+                let detected = self.detected.take().unwrap_or_else(|| began.elapsed());
+                rollback::automatic(self, cx, step, detected).await;
             }
             if error.is_some() {
                 return error;

@@ -22,7 +22,7 @@ use crate::ids::{MigrationId, Phase};
 use crate::journal::{Journal, Standing, State};
 use crate::migration::{Migration, Status};
 use crate::observation::Observation;
-use crate::operation::{Consent, World};
+use crate::operation::{Consent, Timing, World};
 use crate::plan::{Plan, StepId, past};
 use crate::report::{MigrationReport, Report};
 use crate::rollback::Prepared;
@@ -58,6 +58,12 @@ pub(super) struct Run<'a> {
     pub(super) world: Option<World>,
     /// What a rollback may lose, where somebody has to agree.
     pub(super) consent: Option<Consent>,
+    /// Whether the rollback that is under way is refused where it loses what nobody agreed to.
+    pub(super) asks: bool,
+    /// How long the failure had lasted on which a watch has decided.
+    pub(super) detected: Option<Duration>,
+    /// How long rollbacks took in rehearsals.
+    pub(super) timings: Vec<Timing>,
     /// The hash of the schema when all changes were made.
     pub(super) reached: Option<String>,
     /// The migrations that are applied, or begun, now; oldest first.
@@ -140,6 +146,9 @@ impl<'a> Run<'a> {
             world: None,
             consent: None,
             reached: None,
+            asks: false,
+            detected: None,
+            timings: Vec::new(),
             applied: Vec::new(),
             foreign: BTreeSet::new(),
             pending: BTreeSet::new(),

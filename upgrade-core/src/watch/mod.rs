@@ -38,5 +38,9 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
+/// The name of the check that a watch adds where the system has services: whether all of them run the new
+/// release.
+pub const SERVICES: &str = "services";
+
 pub use self::decider::{Decider, Decision, Seen};
 pub use self::policy::{Checks, Condition, Limit, Rule, WatchPolicy};

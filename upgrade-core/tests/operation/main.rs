@@ -21,3 +21,4 @@ mod support;
 mod swap;
 mod sweep;
 mod waits;
+mod watch;

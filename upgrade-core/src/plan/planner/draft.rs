@@ -96,8 +96,11 @@ impl<'a> Draft<'a> {
 
     /// The same, with a policy that the scenario does not decide.
     pub(super) fn push_with(&mut self, phase: Phase, action: Action, policy: Policy) {
-        let budget = match action {
+        let budget = match &action {
             Action::RollBack { .. } => self.outline.rollback_within,
+            Action::Watch { policy } => {
+                self.outline.step_within + Duration::from_millis(policy.for_ms)
+            }
             _ => self.outline.step_within,
         };
         let id = StepId(u32::try_from(self.steps.len() + 1).unwrap_or(u32::MAX));

@@ -14,6 +14,7 @@ mod sessions;
 pub(in crate::runner) mod statements;
 pub(in crate::runner) mod unfilled;
 mod validate;
+mod watch;
 
 use self::migrate::{apply, revert};
 use self::validate::validate;
@@ -118,12 +119,7 @@ pub(in crate::runner) async fn perform(
             let kept = run.kept(strategy)?;
             let rollback = strategy_named(run, strategy)?;
             let safety = rollback.check(cx, kept, &request).await?;
-            if let Some(consent) = &run.consent {
-                refuse_what_changed(run, cx, &*rollback, consent).await?;
-                if let Safety::SafeWithLoss { losses } = &safety {
-                    consent.refuse_others(losses)?;
-                }
-            }
+            refuse_without_consent(run, cx, &*rollback, &safety).await?;
             Ok(match safety {
                 Safety::Safe => Verdict::Pass,
                 // Somebody has agreed, and the rollback that follows tells it.
@@ -225,6 +221,7 @@ pub(in crate::runner) async fn perform(
             run.kept.remove(strategy);
             Ok(Verdict::Pass)
         }
+        Action::Watch { policy } => watch::watch(run, cx, policy).await,
         // The loop leaves it to the end of the run.
         Action::Teardown | Action::Detach => Ok(Verdict::Pass),
     }
@@ -262,6 +259,23 @@ pub(in crate::runner) fn migration(run: &Run<'_>, id: &MigrationId) -> Result<Ar
             )
             .with_hint("plan again")
         })
+}
+
+/// Refuses a rollback that loses what nobody agreed to lose, where somebody has to agree.
+async fn refuse_without_consent(
+    run: &Run<'_>,
+    cx: &UpgradeContext,
+    rollback: &dyn Rollback,
+    safety: &Safety,
+) -> Result<()> {
+    let Some(consent) = &run.consent else {
+        return Ok(());
+    };
+    refuse_what_changed(run, cx, rollback, consent).await?;
+    match safety {
+        Safety::SafeWithLoss { losses } => consent.refuse_others(losses),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a rollback by downs where somebody has changed the schema since the upgrade: the previous

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::strategy_named;
 use super::validate::validate;
+use super::{refuse_without_consent, strategy_named};
 use crate::context::UpgradeContext;
 use crate::environment::At;
 use crate::error::{ErrorKind, Result};
@@ -91,6 +91,7 @@ pub(in crate::runner) async fn automatic(
             ..Policy::default()
         },
     };
+    run.asks = matches!(failed.action, Action::Watch { .. });
     let title = step.action.to_string();
     cx.emit(Event::StepStarted {
         step: step.id,
@@ -252,6 +253,14 @@ async fn act(
             findings.push(Finding::error("rollback/unsafe", boundary, reason));
             return Ok(());
         }
+    }
+    // Users have worked with the new release, and nobody is there to be asked.
+    if let Some(rollback) = rollback.filter(|_| run.asks)
+        && let Err(refused) = refuse_without_consent(run, cx, rollback, &report.safety).await
+    {
+        let unsafe_now = Finding::error("rollback/unsafe", strategy, refused.to_string());
+        findings.push(unsafe_now.with_evidence(format!("{refused:?}")));
+        return Ok(());
     }
     let started = Instant::now();
     let begun = match rollback {
