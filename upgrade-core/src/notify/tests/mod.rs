@@ -2,6 +2,8 @@
 
 mod delivery;
 #[cfg(feature = "notify")]
+mod formats;
+#[cfg(feature = "notify")]
 mod http;
 mod lines;
 mod meaning;
