@@ -21,6 +21,7 @@
 //! - `fetch`: pinned server binaries, fetched into the user's cache when the machine has none.
 //! - `docker`: Postgres in a container as the last provider; systems of several services, built in
 //!   code or read from compose files.
+//! - `notify`: webhooks, which send the notifications of an operation by HTTP.
 //! - `progress`: a progress display for terminals.
 //! - `tls`: TLS to the server that `UPGRADE_PG_URL` names.
 //! - `prometheus`: a validator that asks a Prometheus server.
@@ -37,12 +38,15 @@ pub mod event;
 mod expected;
 pub mod fault;
 pub mod finding;
+#[cfg(any(feature = "notify", feature = "prometheus"))]
+mod http;
 mod ids;
 pub mod journal;
 #[doc(hidden)]
 pub mod lease;
 pub mod migration;
 pub mod migration_test;
+pub mod notify;
 pub mod observation;
 pub mod operation;
 mod outcome;
@@ -86,3 +90,8 @@ pub use traffic::Traffic;
 pub use upgrade::Upgrade;
 pub use validator::{Validator, Verdict, validator_fn};
 pub use writes::{Writes, writes_fn};
+
+/// The examples of the guide to notifications compile.
+#[cfg(all(doctest, feature = "notify"))]
+#[doc = include_str!("../../docs/guide/notifications.md")]
+struct Notifications;

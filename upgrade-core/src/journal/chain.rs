@@ -53,7 +53,7 @@ pub fn verify(bytes: &[u8]) -> Result<Chain> {
 
 impl Chain {
     /// What tells it from every other one.
-    pub(super) fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         let first = self.hashes.first();
         first.map_or_else(String::new, |hash| hash.chars().take(16).collect())
     }
@@ -175,6 +175,12 @@ impl Chain {
     /// All records, the oldest first.
     pub fn records(&self) -> &[Record] {
         &self.records
+    }
+
+    /// The hash of a record, by its number.
+    pub(crate) fn hash(&self, seq: u64) -> Option<&str> {
+        let at = usize::try_from(seq.checked_sub(1)?).ok()?;
+        self.hashes.get(at).map(String::as_str)
     }
 
     /// The last record.

@@ -36,7 +36,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::environment::Claim;
 use crate::error::{Error, ErrorKind, Result};
@@ -95,6 +95,8 @@ struct Inner {
     /// The record of the process that had it open before and did not close it.
     died: Option<Record>,
     chain: Mutex<Chain>,
+    /// The number of the last record, for who waits for the next one.
+    appended: watch::Sender<u64>,
 }
 
 impl Journal {
@@ -128,6 +130,7 @@ impl Journal {
             actor,
             secrets: Secrets::default(),
             died,
+            appended: watch::Sender::new(chain.head().seq),
             chain: Mutex::new(chain),
         }));
         let target = target.to_owned();
@@ -196,6 +199,7 @@ impl Journal {
                 .await
                 .map_err(|error| error.with_context("journal", inner.store.place()))?;
             chain.push(record.clone(), &line);
+            inner.appended.send_replace(record.seq);
             Ok(record)
         });
         match writing.await {
@@ -214,6 +218,16 @@ impl Journal {
     /// The number and the hash of the last record, for receivers that can then witness it.
     pub async fn head(&self) -> Head {
         self.0.chain.lock().await.head().clone()
+    }
+
+    /// Reads the records with their hashes. Nothing is appended until the reader returns.
+    pub(crate) async fn read<T>(&self, reader: impl FnOnce(&Chain) -> T) -> T {
+        reader(&*self.0.chain.lock().await)
+    }
+
+    /// The number of the last record, and of each that is appended.
+    pub(crate) fn appended(&self) -> watch::Receiver<u64> {
+        self.0.appended.subscribe()
     }
 
     /// Writes that this process is done with it. Without that, the next one takes it for killed.

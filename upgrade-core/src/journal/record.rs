@@ -189,6 +189,17 @@ pub enum Entry {
         /// In words.
         message: String,
     },
+    /// A [channel](crate::notify::Channel) has delivered its notifications up to a record, or gave one up.
+    /// The first record of a channel is where it begins.
+    Notified {
+        /// The name of the channel.
+        channel: String,
+        /// The number of the record.
+        record: u64,
+        /// Why the notification of that record was given up; `None` where it was delivered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failed: Option<String>,
+    },
 }
 
 impl fmt::Display for Entry {
@@ -215,6 +226,16 @@ impl fmt::Display for Entry {
             },
             Self::Aborted { reason } => write!(f, "gave the upgrade up as it was: {reason}"),
             Self::Note { message } => f.write_str(message),
+            Self::Notified {
+                channel,
+                record,
+                failed: None,
+            } => write!(f, "notified {channel} up to {record}"),
+            Self::Notified {
+                channel,
+                record,
+                failed: Some(why),
+            } => write!(f, "did not notify {channel} of {record}: {why}"),
         }
     }
 }

@@ -145,7 +145,8 @@ impl Standing {
                 Entry::Opened { .. }
                 | Entry::Closed
                 | Entry::Repaired { .. }
-                | Entry::Note { .. } => {}
+                | Entry::Note { .. }
+                | Entry::Notified { .. } => {}
             }
         }
         // Where nothing is kept any more there is nothing to give up.

@@ -1,22 +1,21 @@
 //! Queries over HTTP: one at a time, bounded in size, without redirects.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use hyper::{Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
 use super::answer::reported;
 use crate::context::UpgradeContext;
 use crate::error::{BoxError, ErrorKind};
+use crate::http;
 use crate::secret::Secret;
 
 /// The largest answer that is read, in bytes.
@@ -119,7 +118,11 @@ impl Client {
         let scheme = if is_https { "https" } else { "http" };
         let path = uri.path().trim_end_matches('/');
         Ok(Self {
-            http: legacy::Client::builder(TokioExecutor::new()).build(connector(is_https)?),
+            http: legacy::Client::builder(TokioExecutor::new()).build(
+                http::connector(is_https).map_err(
+                    |_| "has an `https` address, and this machine has no certificates to trust",
+                )?,
+            ),
             address: format!("{scheme}://{authority}{path}/api/v1/query"),
             host: authority.to_owned(),
             bearer: bearer.map(authorization).transpose()?,
@@ -172,28 +175,4 @@ fn authorization(token: &Secret) -> Result<HeaderValue, &'static str> {
         .map_err(|_| "has a token that no header can have: does it end with a line break?")?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// Connects with the certificates of the machine, and without any where none are needed: a machine
-/// that has none can still ask over `http`.
-fn connector(is_https: bool) -> Result<HttpsConnector<HttpConnector>, &'static str> {
-    let mut roots = RootCertStore::empty();
-    if is_https {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            return Err("has an `https` address, and this machine has no certificates to trust");
-        }
-    }
-    // Named, since another crate of the build may bring a second provider.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|_| "cannot use TLS")?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(HttpsConnectorBuilder::new()
-        .with_tls_config(config)
-        .https_or_http()
-        .enable_http1()
-        .build())
 }
