@@ -24,6 +24,7 @@
 //! - `progress`: a progress display for terminals.
 //! - `tls`: TLS to the server that `UPGRADE_PG_URL` names.
 
+pub mod configuration;
 pub mod context;
 #[cfg(feature = "docker")]
 pub mod docker;
