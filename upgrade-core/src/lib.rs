@@ -28,6 +28,7 @@
 
 #[cfg(feature = "postgres")]
 mod command;
+pub mod configuration;
 pub mod context;
 #[cfg(feature = "docker")]
 pub mod docker;
