@@ -387,6 +387,7 @@ impl Upgrade {
             step_within: self.step_within,
             reversible: self.reversible,
             every_crash: self.every_crash,
+            configuration: None,
             faults: None,
         }
     }

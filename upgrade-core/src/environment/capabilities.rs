@@ -34,6 +34,9 @@ pub struct Capabilities {
     pub empty: bool,
     /// There are services that are replaced in an upgrade: [`Services`].
     pub services: bool,
+    /// There are files that are switched in an upgrade: [`Environment::configuration`].
+    #[serde(default)]
+    pub configuration: bool,
     /// The rows in which two states differ can be named: [`Environment::row_comparison`].
     #[serde(default)]
     pub row_comparison: bool,
@@ -63,6 +66,7 @@ impl Capabilities {
             statement_trial: environment.statement_trial().is_some(),
             empty: snapshots.is_some_and(Snapshots::has_empty),
             services: services.is_some(),
+            configuration: environment.configuration().is_some(),
             row_comparison: environment.row_comparison().is_some(),
             instances: services
                 .and_then(Services::instances)

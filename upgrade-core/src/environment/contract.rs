@@ -10,6 +10,7 @@ use super::facets::{
     DatabaseFaults, RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots,
     StatementTrial,
 };
+use crate::configuration::Configuration;
 use crate::context::UpgradeContext;
 use crate::endpoint::{Endpoints, LogTail};
 use crate::error::Result;
@@ -114,6 +115,11 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
 
     /// The services that are replaced in an upgrade; none by default.
     fn services(&self) -> Option<&dyn Services> {
+        None
+    }
+
+    /// The files that are switched in an upgrade, before the services; none by default.
+    fn configuration(&self) -> Option<&dyn Configuration> {
         None
     }
 

@@ -10,6 +10,7 @@ use super::facets::{
     DatabaseFaults, RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots,
     StatementTrial,
 };
+use crate::configuration::Configuration;
 use crate::context::UpgradeContext;
 use crate::endpoint::{Endpoints, LogTail};
 use crate::error::Result;
@@ -63,6 +64,10 @@ macro_rules! forward {
 
             fn services(&self) -> Option<&dyn Services> {
                 (**self).services()
+            }
+
+            fn configuration(&self) -> Option<&dyn Configuration> {
+                (**self).configuration()
             }
 
             fn snapshots(&self) -> Option<&dyn Snapshots> {

@@ -24,6 +24,15 @@ pub(super) const KINDS: &[FindingKind] = &[
         mend: "read the message of the check; rehearse what users did when it failed, then plan the upgrade again",
     },
     FindingKind {
+        id: "service/configuration-edited",
+        title: "somebody has edited the configuration that is to be switched",
+        severity: Error,
+        otherwise: "",
+        scenarios: NONE,
+        breaks: "the edit would be lost with the switch, and a rollback would not restore it",
+        mend: "take the edit into the configuration of the release, or undo it, and plan again",
+    },
+    FindingKind {
         id: "traffic/lost",
         title: "requests of users were not answered",
         severity: Error,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::record::{Ended, Entry, Record};
+use crate::configuration::Digest;
 use crate::ids::{MigrationId, Phase, Version};
 use crate::migration::Checksum;
 use crate::operation::Consent;
@@ -37,6 +38,8 @@ pub struct Standing {
     pub schema: Option<String>,
     /// What somebody has agreed to lose in a rollback of this upgrade.
     pub consent: Consent,
+    /// The configuration that was live before, and the one to which it was switched, or begun to be.
+    pub configured: Option<(Digest, Digest)>,
     /// How many instances of services may be those of the new release: all of them is `u32::MAX`.
     pub replaced: u32,
     /// The act that a process had begun when it was killed, and of which it is not known how far it came.
@@ -137,6 +140,7 @@ impl Standing {
                     standing.applied.clear();
                     standing.left.clear();
                     (standing.prepared, standing.replaced) = (None, 0);
+                    standing.configured = None;
                     standing.consent = Consent::Nothing;
                     // What was kept is a leftover from here on.
                     standing.kept.clear();
@@ -203,7 +207,7 @@ impl Standing {
         if begins {
             // The next upgrade, or the next attempt at one of which nothing was changed.
             (self.state, self.prepared, self.replaced) = (State::Nothing, None, 0);
-            self.schema = None;
+            (self.schema, self.configured) = (None, None);
             self.applied.clear();
             self.migrations.clear();
             self.checksums.clear();
@@ -238,6 +242,7 @@ impl Standing {
             // Where it does not come to its end, some of them may be replaced.
             Action::Replace { .. } if self.advances(action) => self.replaced = u32::MAX,
             Action::ReplaceFirst { count, .. } => self.replaced = self.replaced.max(*count),
+            Action::Configure { from, to } => self.configured = Some((from.clone(), to.clone())),
             _ => {}
         }
     }
@@ -265,7 +270,7 @@ impl Standing {
             Action::Revert { migration } if done => self.applied.retain(|one| one != migration),
             Action::RollBack { applied, .. } if done => {
                 self.applied.retain(|one| !applied.contains(one));
-                self.replaced = 0;
+                (self.replaced, self.configured) = (0, None);
                 self.left.clear();
                 self.consent = Consent::Nothing;
                 self.state = State::RolledBack;

@@ -250,7 +250,10 @@ fn done(until: &[Record], action: &Action) -> Option<(Kind, String, String)> {
             let what = format!("the system was rolled back by {strategy}");
             Some((Kind::RollbackDone, what, many(applied)))
         }
-        Action::Apply { .. } | Action::Replace { .. } | Action::ReplaceFirst { .. }
+        Action::Apply { .. }
+        | Action::Configure { .. }
+        | Action::Replace { .. }
+        | Action::ReplaceFirst { .. }
             if enters(until, State::Soaking) =>
         {
             let what =

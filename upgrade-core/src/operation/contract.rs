@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::estimate::Estimate;
+use crate::configuration::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::rollback::{Loss, LossKind};
 use crate::subject::Subject;
@@ -33,6 +34,9 @@ pub struct RollbackContract {
     /// The artifact to which each service returns, where that is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, String>,
+    /// The configuration to which the system returns, byte for byte, where the upgrade switches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<Digest>,
     /// How long it takes, where rehearsals told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
@@ -77,6 +81,7 @@ impl fmt::Display for RollbackContract {
             rehearsed,
             losses,
             services,
+            configuration,
             estimate,
         } = self;
         write!(
@@ -93,6 +98,9 @@ impl fmt::Display for RollbackContract {
         }
         for (service, artifact) in services {
             write!(f, "\nservice      {service} returns to {artifact}")?;
+        }
+        if let Some(digest) = configuration {
+            write!(f, "\nconfig       returns to {digest:.12}")?;
         }
         match estimate {
             Some(estimate) => write!(f, "\ntakes        {estimate}"),
@@ -222,6 +230,7 @@ mod tests {
             rehearsed: true,
             losses: losses()[..1].to_vec(),
             services: BTreeMap::new(),
+            configuration: None,
             estimate: None,
         };
         assert_eq!(contract.fate(orders.clone()), Fate::Kept);

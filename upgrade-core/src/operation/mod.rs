@@ -207,12 +207,14 @@ impl Operation {
         environment.teardown(&cx).await?;
         let world = world?;
         let (from, to) = (self.upgrade.from(), self.upgrade.to());
-        if world.pending.is_empty() && (environment.services().is_none() || world.all_run(to)) {
+        let served = environment.services().is_none() || world.all_run(to);
+        if world.pending.is_empty() && served && world.switches().is_none() {
             return Ok(None);
         }
         world.is_between(from, to)?;
         let upgrade = self.upgrade.with_pending(&world.pending_ids())?;
-        let outline = upgrade.outline_in(environment.as_ref())?;
+        let mut outline = upgrade.outline_in(environment.as_ref())?;
+        outline.configuration = world.switches();
         let plan = Plan::until_soak(&outline)?;
         let contract = self.contract(&world, &plan)?;
         Proposal::new(self.journal.id().await, world, plan, contract).map(Some)
@@ -253,6 +255,7 @@ impl Operation {
             rehearsed: attested.is_some(),
             losses,
             services: world.artifacts.from.clone(),
+            configuration: world.switches().map(|(live, _)| live),
             estimate,
         })
     }

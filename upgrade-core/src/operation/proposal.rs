@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::contract::RollbackContract;
+use crate::configuration::Digest;
 use crate::context::UpgradeContext;
 use crate::environment::{At, Environment};
 use crate::error::{Error, ErrorKind, Result};
@@ -133,6 +134,9 @@ impl fmt::Display for Proposal {
                 "divergent    {id}: the system applied another content than the one at hand"
             )?;
         }
+        if let Some((live, new)) = self.world.switches() {
+            writeln!(f, "config       {live:.12} -> {new:.12}")?;
+        }
         for (name, running) in services {
             let running = running.as_ref().map_or("none", Version::as_str);
             writeln!(f, "service      {name}: {running} -> {}", self.plan.to)?;
@@ -160,6 +164,9 @@ pub struct World {
     /// Which release each service runs; `None` for one of which no release runs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, Option<Version>>,
+    /// The configuration that is live, and that of the new release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<(Digest, Digest)>,
     /// What each service consists of, at the release that the upgrade starts at and at the new one.
     #[serde(default)]
     pub artifacts: Artifacts,
@@ -198,6 +205,13 @@ impl World {
             }
         }
         let observation = environment.observe(cx, &At::Live, &Scope::Schema).await?;
+        let configuration = match environment.configuration() {
+            Some(configuration) => {
+                let live = configuration.keep_live(cx).await?;
+                Some((live, configuration.keep_new(cx).await?))
+            }
+            None => None,
+        };
         let (mut running, mut artifacts) = (BTreeMap::new(), Artifacts::default());
         if let Some(services) = environment.services() {
             running = services.running(cx).await?;
@@ -211,6 +225,7 @@ impl World {
             schema: schema_hash(&observation),
             bytes: environment.size(cx).await?,
             services: running,
+            configuration,
             artifacts,
         })
     }
@@ -219,6 +234,11 @@ impl World {
     pub(super) fn all_run(&self, release: &Version) -> bool {
         let mut services = self.services.values();
         !self.services.is_empty() && services.all(|running| running.as_ref() == Some(release))
+    }
+
+    /// The configurations between which an upgrade switches, unless they are the same.
+    pub(super) fn switches(&self) -> Option<(Digest, Digest)> {
+        self.configuration.clone().filter(|(live, new)| live != new)
     }
 
     /// Refuses a system with a service that runs none of the two releases of an upgrade.
@@ -278,6 +298,9 @@ impl World {
         let missing = |name: &&String| !now.services.contains_key(*name);
         for name in self.services.keys().filter(missing) {
             changed.push(format!("service `{name}` is missing"));
+        }
+        if self.configuration != now.configuration {
+            changed.push("the configuration is another".to_owned());
         }
         for (release, planned, now) in [
             ("previous", &self.artifacts.from, &now.artifacts.from),

@@ -117,6 +117,7 @@ impl fmt::Display for Status {
             prepared,
             interrupted,
             replaced,
+            configured,
             ..
         } = &self.standing;
         writeln!(f, "state        {state}")?;
@@ -127,6 +128,9 @@ impl fmt::Display for Status {
                 applied.len(),
                 migrations.len()
             )?;
+        }
+        if configured.is_some() && !state.is_over() {
+            writeln!(f, "config       switched, or begun to be")?;
         }
         if *replaced > 0 && !state.is_over() {
             writeln!(f, "services     replaced, or begun to be")?;

@@ -203,6 +203,9 @@ impl<'p> Seen<'p> {
                     "a server that may be killed",
                 )
             }
+            Action::Configure { .. } => {
+                power(powers.configuration, "an environment with a configuration")
+            }
             Action::Replace { .. } => power(powers.services, "an environment with services"),
             Action::ReplaceFirst { count, of } => {
                 power(

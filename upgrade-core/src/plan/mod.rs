@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::configuration::Digest;
 use crate::environment::capabilities::Capabilities;
 use crate::error::Result;
 use crate::fault::{Excluded, Faults, ServiceFault, Site};
@@ -73,6 +74,8 @@ pub struct Outline {
     pub reversible: bool,
     /// Whether the server is killed at every boundary, not at one of each migration.
     pub every_crash: bool,
+    /// The configuration that is live and that of the new release, where the plan switches it.
+    pub configuration: Option<(Digest, Digest)>,
     /// Which faults of services may be injected, and where; see
     /// [`Upgrade::outline_in`](crate::Upgrade::outline_in).
     pub faults: Option<FaultOutline>,
@@ -289,6 +292,13 @@ pub enum Action {
         /// Which release.
         version: Version,
     },
+    /// Switches the files of the configuration.
+    Configure {
+        /// What is live before it.
+        from: Digest,
+        /// What is live afterwards.
+        to: Digest,
+    },
     /// Has both releases run side by side.
     ReplaceFirst {
         /// How many instances are those of the new release.
@@ -341,7 +351,7 @@ impl Action {
     /// Whether it brings a system nearer to the release `to`.
     pub(crate) fn advances(&self, to: &Version) -> bool {
         match self {
-            Self::Apply { .. } => true,
+            Self::Apply { .. } | Self::Configure { .. } => true,
             Self::Replace { version } => version == to,
             Self::ReplaceFirst { count, .. } => *count > 0,
             _ => false,
@@ -597,6 +607,7 @@ impl fmt::Display for Action {
                     "run the checks of the test of {migration} after its rollback"
                 )
             }
+            Self::Configure { to, .. } => write!(f, "switch the configuration to {to:.12}"),
             Self::Replace { version } => write!(f, "replace the services by {version}"),
             Self::ReplaceFirst { count, of } => {
                 write!(f, "have {count} of {of} instances be of the new release")

@@ -254,6 +254,7 @@ mod tests {
             step_within: Duration::from_secs(600),
             reversible: false,
             every_crash: false,
+            configuration: None,
             faults: None,
         }
     }

@@ -106,6 +106,7 @@ fn require(outline: &Outline, scenario: Scenario) -> Result<()> {
     if scenario != Scenario::Control
         && outline.migrations.is_empty()
         && !outline.capabilities.services
+        && outline.configuration.is_none()
     {
         return Err(Error::new(
             ErrorKind::InvalidInput,

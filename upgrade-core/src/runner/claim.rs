@@ -77,7 +77,11 @@ fn not_claimed(system: &str) -> Error {
 /// # Errors
 /// Those of [`Claims::release`](crate::environment::Claims::release): the system is still claimed then.
 pub(super) async fn release_if_over(run: &Run<'_>, cx: &UpgradeContext) -> Result<()> {
-    let (Some(claims), Some(journal), true) = (run.environment.claims(), &run.journal, run.claimed)
+    let claims = run.environment.claims();
+    let Some(journal) = run
+        .journal
+        .as_ref()
+        .filter(|_| run.claimed || claims.is_none())
     else {
         return Ok(());
     };
@@ -89,6 +93,14 @@ pub(super) async fn release_if_over(run: &Run<'_>, cx: &UpgradeContext) -> Resul
     let cx = run
         .context(cx, Phase::Teardown, Duration::from_secs(60))
         .with_cancellation(CancellationToken::new());
+    if let Some(configuration) = run.environment.configuration() {
+        let forgetting = configuration.forget(&cx);
+        let what = "give up what was kept of the configuration";
+        within_reach(&cx, what, forgetting)
+            .await
+            .map_err(|error| error.with_hint("the upgrade is over: `resume` tries it again"))?;
+    }
+    let Some(claims) = claims else { return Ok(()) };
     let released = within_reach(&cx, "release the claim", claims.release(&cx)).await;
     released.map_err(|error| {
         error

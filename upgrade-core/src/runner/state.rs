@@ -14,6 +14,7 @@ use super::steps::crash::Crashes;
 use super::steps::service_faults::Faults;
 use super::steps::statements::Tried;
 use super::steps::unfilled::UnfilledTables;
+use crate::configuration::Digest;
 use crate::context::UpgradeContext;
 use crate::environment::{EMPTY, Environment};
 use crate::error::{Error, ErrorKind, Result};
@@ -76,6 +77,8 @@ pub(super) struct Run<'a> {
     pub(super) finalized: bool,
     /// How many instances of services are those of the new release.
     pub(super) replaced: u32,
+    /// The configuration before this upgrade switched it, and since.
+    pub(super) configured: Option<(Digest, Digest)>,
     /// What a rollback of this attempt has not restored, by the subjects of the findings.
     pub(super) drift: BTreeSet<String>,
     /// Whether the step that is under way has shown that the rest of its attempt has nothing to
@@ -154,6 +157,7 @@ impl<'a> Run<'a> {
             pending: BTreeSet::new(),
             finalized: false,
             replaced: 0,
+            configured: None,
             drift: BTreeSet::new(),
             leaves_attempt: false,
             judged: Judged::default(),
@@ -183,8 +187,10 @@ impl<'a> Run<'a> {
             prepared,
             replaced,
             schema,
+            configured,
             ..
         } = standing;
+        self.configured = configured;
         self.pending = applied.iter().cloned().collect();
         (self.applied, self.kept, self.prepared) = (applied, kept, prepared);
         (self.replaced, self.reached) = (replaced, schema);

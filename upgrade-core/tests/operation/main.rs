@@ -7,6 +7,7 @@
 
 mod attempts;
 mod claims;
+mod configuration;
 mod contract;
 mod journal;
 mod kills;

@@ -18,6 +18,7 @@ use super::{
     At, Claims, DATABASE, DatabaseFaults, Endpoints, Environment, LogTail, RowComparison, Services,
     SessionMonitor, Snapshots, StatementTrial, Unfilled,
 };
+use crate::configuration::Configuration;
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observation::{Observation, Scope};
@@ -41,6 +42,7 @@ pub struct PostgresEnvironment {
     source: Box<dyn DatabaseSource>,
     observer: Observer,
     services: Option<Box<dyn Services>>,
+    configuration: Option<Box<dyn Configuration>>,
     state: Mutex<State>,
 }
 
@@ -76,6 +78,7 @@ impl PostgresEnvironment {
             source: Box::new(source),
             observer: Observer::default(),
             services: None,
+            configuration: None,
             state: Mutex::default(),
         }
     }
@@ -91,6 +94,14 @@ impl PostgresEnvironment {
     #[must_use]
     pub fn with_services(mut self, services: impl Services + 'static) -> Self {
         self.services = Some(Box::new(services));
+        self
+    }
+
+    /// Adds the configuration of the services. An [operation](crate::operation::Operation) switches it
+    /// before the services, and restores it in a rollback; a rehearsal leaves it alone.
+    #[must_use]
+    pub fn with_configuration(mut self, configuration: impl Configuration) -> Self {
+        self.configuration = Some(Box::new(configuration));
         self
     }
 
@@ -342,6 +353,10 @@ impl Environment for PostgresEnvironment {
 
     fn services(&self) -> Option<&dyn Services> {
         self.services.as_deref()
+    }
+
+    fn configuration(&self) -> Option<&dyn Configuration> {
+        self.configuration.as_deref()
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {

@@ -61,6 +61,7 @@ fn outline(reversible: &[bool]) -> Outline {
         step_within: Duration::from_secs(600),
         reversible: false,
         every_crash: false,
+        configuration: None,
         faults: None,
     }
 }

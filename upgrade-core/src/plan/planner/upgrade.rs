@@ -36,6 +36,9 @@ impl<'a> Draft<'a> {
             self.push(Phase::Preflight, action);
         }
         self.apply_all();
+        if let Some((from, to)) = outline.configuration.clone() {
+            self.push(Phase::Switch, Action::Configure { from, to });
+        }
         if outline.capabilities.services {
             let version = outline.to.clone();
             self.push(Phase::Switch, Action::Replace { version });

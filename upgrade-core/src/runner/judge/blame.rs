@@ -135,6 +135,7 @@ mod tests {
             step_within: Duration::from_secs(600),
             reversible: false,
             every_crash: false,
+            configuration: None,
             faults: None,
         };
         Plan::new(&outline, scenario, 1).unwrap()

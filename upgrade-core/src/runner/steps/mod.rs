@@ -203,6 +203,7 @@ pub(in crate::runner) async fn perform(
             let count = if new { u32::MAX } else { 0 };
             services::replace(run, cx, services::To::Release(version, count)).await
         }
+        Action::Configure { from, to } => services::configure(run, cx, from, to).await,
         Action::ReplaceFirst { count, .. } => {
             services::replace(run, cx, services::To::First(*count)).await
         }
@@ -286,6 +287,16 @@ async fn refuse_what_changed(
     rollback: &dyn Rollback,
     consent: &Consent,
 ) -> Result<()> {
+    if let (Some((_, switched)), Some(configuration)) =
+        (&run.configured, run.environment.configuration())
+        && configuration.keep_live(cx).await? != *switched
+    {
+        let name = configuration.name();
+        let message =
+            format!("the configuration {name} was edited since the upgrade, and nothing was done");
+        return Err(Error::new(ErrorKind::Refused, message)
+            .with_hint("undo the edits, or take them into the release, and try again"));
+    }
     let Some(reached) = run
         .reached
         .as_ref()

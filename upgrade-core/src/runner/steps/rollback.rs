@@ -70,7 +70,7 @@ pub(in crate::runner) async fn automatic(
         .filter(|id| !run.foreign.contains(*id))
         .cloned()
         .collect();
-    if applied.is_empty() && run.replaced == 0 {
+    if applied.is_empty() && run.replaced == 0 && run.configured.is_none() {
         return;
     }
     let action = Action::RollBack {

@@ -1,5 +1,6 @@
 //! From the services of one release to those of another, and back.
 
+use crate::configuration::Digest;
 use crate::context::UpgradeContext;
 use crate::error::{Failure, Result};
 use crate::finding::Finding;
@@ -56,8 +57,31 @@ pub(in crate::runner) async fn replace(
     }
 }
 
-/// Back to the services of the old release, if any instance is of the new one, and by `data` to
-/// the old schema and rows.
+/// Switches the configuration. Files that somebody has edited are a reason to stop, not a defect of the run.
+pub(in crate::runner) async fn configure(
+    run: &mut Run<'_>,
+    cx: &UpgradeContext,
+    from: &Digest,
+    to: &Digest,
+) -> StepResult {
+    let configuration = run.has(run.environment.configuration(), "configuration")?;
+    // Should it stop on the way, either may be live.
+    run.configured = Some((from.clone(), to.clone()));
+    Ok(match configuration.switch(cx, from, to).await? {
+        Outcome::Done | Outcome::NothingToDo => Verdict::Pass,
+        Outcome::Failed(failure) => {
+            let finding = Finding::error(
+                "service/configuration-edited",
+                configuration.name(),
+                failure.to_string(),
+            );
+            Verdict::Fail(vec![finding.with_evidence(format!("{failure:#}"))])
+        }
+    })
+}
+
+/// Back to the configuration and the services of the old release, if any instance is of the new one, and by
+/// `data` to the old schema and rows.
 ///
 /// The services go first: those of the old release have run on the new schema before, so that
 /// users are served all the time. Where they do not start there, they go last.
@@ -69,8 +93,19 @@ pub(in crate::runner) async fn go_back<F>(
 where
     F: Future<Output = Result<Outcome>>,
 {
+    if let Some((old, new)) = run.configured.clone() {
+        let configuration = run.has(run.environment.configuration(), "configuration")?;
+        let switched = in_time(configuration.switch(cx, &new, &old).await)?;
+        if matches!(switched, Outcome::Failed(_)) {
+            return Ok(switched);
+        }
+    }
     if run.replaced == 0 {
-        return in_time(data.await);
+        let gone_back = in_time(data.await);
+        if let Ok(Outcome::Done | Outcome::NothingToDo) = &gone_back {
+            run.configured = None;
+        }
+        return gone_back;
     }
     let old = run.plan.from.clone();
     let services = run.has(run.environment.services(), "services")?;
@@ -95,7 +130,7 @@ where
     match gone_back {
         Ok(Outcome::Done | Outcome::NothingToDo) => {
             notice("start only after the schema was rolled back");
-            run.replaced = 0;
+            (run.replaced, run.configured) = (0, None);
             Ok(Outcome::Done)
         }
         failed => {
