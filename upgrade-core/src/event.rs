@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
 use crate::ids::{Phase, RunId, StepId};
-use crate::operation::Estimate;
 use crate::outcome::{RollbackReport, StepOutcome};
 use crate::plan::Plan;
+use crate::rollback::estimate::Estimate;
 
 /// A session that holds a lock for which a migration waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::Proposal;
-use super::estimate::Timing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{MigrationId, RunId};
 use crate::report::Report;
-use crate::rollback::{Loss, LossKind, Safety};
+use crate::rollback::{Loss, LossKind, Safety, Timing};
 use crate::saved;
 use crate::scenario::Scenario;
 

@@ -5,10 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::estimate::Estimate;
 use crate::configuration::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::rollback::{Loss, LossKind};
+use crate::rollback::{Estimate, Loss, LossKind};
 use crate::subject::Subject;
 
 /// The word by which [`Consent`] names everything that users write after the upgrade began.

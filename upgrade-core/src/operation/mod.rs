@@ -26,7 +26,6 @@
 
 mod attestation;
 mod contract;
-mod estimate;
 mod proposal;
 mod status;
 
@@ -47,7 +46,7 @@ use crate::plan::{Action, OnFailure, Plan, PlannedStep, Policy};
 #[cfg(feature = "postgres")]
 use crate::postgres::database::{Leftover, close};
 use crate::report::Report;
-use crate::rollback::{Loss, LossKind};
+use crate::rollback::{Estimate, Loss, LossKind};
 use crate::runner::Runner;
 use crate::scenario::Scenario;
 use crate::upgrade::Upgrade;
@@ -55,7 +54,6 @@ use crate::watch::WatchPolicy;
 
 pub use self::attestation::{Attestation, Rehearsed};
 pub use self::contract::{Consent, Fate, RollbackContract, SCHEMA, WRITES};
-pub use self::estimate::{Estimate, Timing};
 pub(crate) use self::proposal::schema_hash;
 pub use self::proposal::{Artifacts, FORMAT, Proposal, World};
 pub use self::status::{Act, Status};

@@ -3,6 +3,7 @@
 #[cfg(feature = "postgres")]
 mod confirm;
 pub(crate) mod contract;
+pub(crate) mod estimate;
 mod loss;
 mod prepared;
 #[cfg(feature = "postgres")]
@@ -13,6 +14,7 @@ mod swap;
 mod target;
 
 pub use contract::{DEFAULT_BUDGET, Rollback, RollbackRequest, Safety};
+pub use estimate::{Estimate, Timing};
 pub use loss::{Loss, LossKind};
 pub use prepared::{Prepared, RollbackScope};
 #[cfg(feature = "postgres")]

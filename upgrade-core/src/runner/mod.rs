@@ -31,9 +31,10 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::event::EventSink;
 use crate::journal::{Journal, Standing};
-use crate::operation::{Consent, Timing, World};
+use crate::operation::{Consent, World};
 use crate::plan::Plan;
 use crate::report::Report;
+use crate::rollback::Timing;
 use crate::upgrade::Upgrade;
 
 /// Carries out a plan of an upgrade in an environment.

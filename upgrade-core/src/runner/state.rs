@@ -23,10 +23,10 @@ use crate::ids::{MigrationId, Phase};
 use crate::journal::{Journal, Standing, State};
 use crate::migration::{Migration, Status};
 use crate::observation::Observation;
-use crate::operation::{Consent, Timing, World};
+use crate::operation::{Consent, World};
 use crate::plan::{Plan, StepId, past};
 use crate::report::{MigrationReport, Report};
-use crate::rollback::Prepared;
+use crate::rollback::{Prepared, Timing};
 use crate::upgrade::Upgrade;
 
 /// What a run remembers between its steps.

@@ -12,7 +12,7 @@ use crate::error::{ErrorKind, Result};
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::ids::Version;
-use crate::operation::Estimate;
+use crate::rollback::Estimate;
 use crate::runner::deadline::within_reach;
 use crate::runner::run::StepResult;
 use crate::runner::state::Run;

@@ -31,7 +31,7 @@ pub struct Timing {
 
 impl Timing {
     /// Of a rollback with data of a known size.
-    pub(super) fn of(rollback: &RollbackReport) -> Option<Self> {
+    pub(crate) fn of(rollback: &RollbackReport) -> Option<Self> {
         Some(Self {
             strategy: rollback.strategy.clone(),
             bytes: rollback.bytes?,
