@@ -4,42 +4,20 @@
 //!
 //! The life of an operation is apply, rollback, apply, finalize, under users who place orders all the time.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the helpers of a test fail where it fails"
-)]
-
 use std::collections::BTreeSet;
 use std::env;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, Connection as _};
-use upgrade_core::environment::{
-    At, CommandServices, DATABASE, Endpoints, Existing, PostgresEnvironment, ServiceCommands,
-    Services as _,
-};
-use upgrade_core::journal::{Actor, Entry, FileStore, Journal, Record, Standing, State, verify};
-use upgrade_core::migration::SqlMigration;
-use upgrade_core::migration::folder::MigrationFolder;
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use upgrade_core::environment::{At, Services as _};
+use upgrade_core::journal::{Entry, Record, Standing, State};
 use upgrade_core::observation::Scope;
-use upgrade_core::operation::{Act, Consent, Operation};
-use upgrade_core::postgres::Database;
-use upgrade_core::postgres::server::{
-    Found, LocalServer, Profile, ProviderOptions, ServerOptions, ServerRequirement, discover,
-};
-use upgrade_core::rollback::RevertMigrations;
-use upgrade_core::validator::Invariant;
-use upgrade_core::{
-    CommandLine, Environment as _, Migration as _, Result, Upgrade, UpgradeContext, Version,
-};
+use upgrade_core::operation::Act;
+use upgrade_core::{Environment as _, Result, UpgradeContext, Version};
 
-/// What a tool is told: the folder of its machine, and where the database is.
-const TOOL: &str = "UPGRADE_KILLS_TOOL";
+use super::machine::{GOOD, Machine, Running, TOOL, machine, server};
 
 /// The same numbers for the same seed (splitmix64).
 struct Dice(u64);
@@ -51,157 +29,6 @@ impl Dice {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % limit
-    }
-}
-
-/// A machine with the services of one system, whose database is on a server beside it.
-#[derive(Debug, Clone)]
-struct Machine {
-    folder: PathBuf,
-    socket: String,
-    port: String,
-    database: String,
-    listen: String,
-}
-
-impl Machine {
-    fn told(&self) -> String {
-        let Self {
-            folder,
-            socket,
-            port,
-            database,
-            listen,
-        } = self;
-        [
-            &folder.display().to_string(),
-            socket,
-            port,
-            database,
-            listen,
-        ]
-        .map(String::as_str)
-        .join("\n")
-    }
-
-    fn read(told: &str) -> Self {
-        let lines: Vec<String> = told.split('\n').map(str::to_owned).collect();
-        let [folder, socket, port, database, listen] = lines.try_into().unwrap();
-        Self {
-            folder: folder.into(),
-            socket,
-            port,
-            database,
-            listen,
-        }
-    }
-
-    fn database(&self) -> Database {
-        let options = PgConnectOptions::new()
-            .socket(&self.socket)
-            .port(self.port.parse().unwrap())
-            .username("orders");
-        Database::new(&options, &self.database)
-    }
-
-    fn script(&self, does: &str) -> CommandLine {
-        let releases = Path::new(env!("CARGO_BIN_EXE_orders-v1")).parent().unwrap();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/service.sh");
-        CommandLine::new("sh")
-            .with_args(["-c", "cd \"$MACHINE\" && exec \"$0\" \"$1\"", script, does])
-            .with_env("MACHINE", self.folder.display().to_string())
-            .with_env("RELEASES", releases.display().to_string())
-            .with_env("LISTEN", self.listen.as_str())
-            .with_env("DATABASE_HOST", self.socket.as_str())
-            .with_env("DATABASE_PORT", self.port.as_str())
-            .with_env("PGDATABASE", self.database.as_str())
-            .with_env("DATABASE_PASSWORD_FILE", "/dev/null")
-    }
-
-    fn services(&self) -> CommandServices {
-        let service =
-            |name: &str| ServiceCommands::new(name, self.script("start"), self.script("release"));
-        CommandServices::new([service("api").after("worker"), service("worker")]).unwrap()
-    }
-
-    fn environment(&self) -> PostgresEnvironment {
-        PostgresEnvironment::new("orders", Existing::new(self.database()))
-            .with_services(self.services())
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.folder.join("orders.journal")
-    }
-
-    async fn operation(&self) -> Result<Operation> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-        let migrations = SqlMigration::all(&MigrationFolder::read(folder)?)?;
-        let rollback = RevertMigrations::new(migrations.clone()).adopted(&self.database);
-        let upgrade = Upgrade::new("orders", "1", "2")
-            .with_migrations(migrations)
-            .with_rollback(rollback)
-            .with_validator(Invariant::new(
-                "every order has a total",
-                "select * from orders where total is null",
-            ));
-        let store = FileStore::open(self.journal())?;
-        let journal = Journal::open(store, "orders", Actor::new("ann")).await?;
-        let machine = self.clone();
-        let lost = [
-            "column public.orders.channel",
-            "column public.orders.total_cents",
-        ];
-        Ok(
-            Operation::new(journal, upgrade, move || machine.environment())
-                .with_consent(Consent::to(lost)),
-        )
-    }
-
-    /// The children of the supervisor of a service are killed; it starts the service again.
-    fn kill(&self, service: &str) {
-        let group = std::fs::read_to_string(self.folder.join(format!("{service}.group")));
-        let Ok(group) = group else { return };
-        let killed = Command::new("pkill")
-            .args(["-KILL", "-P", group.trim()])
-            .status();
-        killed.unwrap();
-    }
-
-    fn stands(&self) -> State {
-        // Killed in the middle of a line, the journal ends with a part of it.
-        let bytes = std::fs::read(self.journal()).unwrap_or_default();
-        let newline = bytes.iter().rposition(|byte| *byte == b'\n');
-        let whole = newline.map_or(0, |end| end + 1);
-        Standing::of(verify(&bytes[..whole]).unwrap().records()).state
-    }
-
-    fn spawn_tool(&self) -> Child {
-        let said = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.folder.join("tool.log"));
-        Command::new(env::current_exe().unwrap())
-            .args(["--exact", "tool", "--nocapture"])
-            .env(TOOL, self.told())
-            .stdout(Stdio::null())
-            .stderr(said.unwrap())
-            .spawn()
-            .unwrap()
-    }
-}
-
-/// Ends the services of a machine, with their supervisors.
-struct Running(PathBuf);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        for service in ["api", "worker"] {
-            let group = std::fs::read_to_string(self.0.join(format!("{service}.group")));
-            if let Ok(group) = group {
-                let group = format!("-{}", group.trim());
-                let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
-            }
-        }
     }
 }
 
@@ -253,63 +80,8 @@ async fn live(machine: &Machine) -> Result<()> {
     }
 }
 
-async fn server() -> LocalServer {
-    let options = ProviderOptions::from_env().unwrap();
-    let Found::Binaries(binaries) = discover(&ServerRequirement::any(), &options).unwrap() else {
-        panic!("this test starts its own server: unset UPGRADE_PG_URL");
-    };
-    let options = ServerOptions::new(Profile::Killable);
-    let server = LocalServer::start(&binaries, options).await.unwrap();
-    let maintenance = Database::new(&server.connect_options(), "postgres");
-    execute(&maintenance, "create role orders superuser login").await;
-    server
-}
-
-async fn execute(database: &Database, sql: &str) {
-    let mut session = database.connect().await.unwrap();
-    let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut session);
-    done.await.unwrap();
-    session.close().await.unwrap();
-}
-
 async fn ask(session: &mut PgConnection, sql: &'static str) -> Vec<String> {
     sqlx::query_scalar(sql).fetch_all(session).await.unwrap()
-}
-
-/// A machine on which release 1 runs.
-async fn machine(server: &LocalServer, folder: &Path, name: &str) -> Machine {
-    let maintenance = Database::new(&server.connect_options(), "postgres");
-    execute(
-        &maintenance,
-        &format!("create database {name} owner orders"),
-    )
-    .await;
-    let folder = folder.join(name);
-    std::fs::create_dir(&folder).unwrap();
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let machine = Machine {
-        folder,
-        socket: server.socket_dir().display().to_string(),
-        port: server.connect_options().get_port().to_string(),
-        database: name.to_owned(),
-        listen: free.to_string(),
-    };
-    let cx = UpgradeContext::new("1", "2")
-        .with_endpoints(Endpoints::default().with(DATABASE, machine.database().endpoint()));
-    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    let migrations = SqlMigration::all(&MigrationFolder::read(migrations).unwrap()).unwrap();
-    let first = migrations[0].apply(&cx).await;
-    let _ = first.unwrap().into_result().unwrap();
-    let seed = "with one as (insert into orders (id, customer, total, labels) \
-         values ('seed', 'c', 1.50, '{\"channel\": \"web\"}') returning id) \
-         insert into outbox (order_id) select id from one";
-    execute(&machine.database(), seed).await;
-    let started = machine.services().replace(&cx, &Version::new("1")).await;
-    let _ = started.unwrap().into_result().unwrap();
-    machine
 }
 
 /// Places orders until it is stopped, and notes what was acknowledged. One that is not is placed again.
@@ -354,7 +126,7 @@ async fn nothing_that_was_acknowledged_is_lost_by_kills_of_tool_services_and_ser
     let server = server().await;
     let folder = tempfile::tempdir().unwrap();
     let whole = {
-        let machine = machine(&server, folder.path(), "whole").await;
+        let machine = machine(&server, folder.path(), "whole", GOOD).await;
         let _services = Running(machine.folder.clone());
         live(&machine).await.unwrap();
         schema(&machine).await
@@ -363,7 +135,7 @@ async fn nothing_that_was_acknowledged_is_lost_by_kills_of_tool_services_and_ser
     let (mut tools, mut services, mut servers) = (0, 0, 0);
     let (mut lives, mut placed) = (0, 0);
     while tools + services + servers < wanted {
-        let machine = machine(&server, folder.path(), &format!("life{lives}")).await;
+        let machine = machine(&server, folder.path(), &format!("life{lives}"), GOOD).await;
         let _services = Running(machine.folder.clone());
         let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
         let users: Vec<_> = (0..3)
