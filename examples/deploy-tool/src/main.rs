@@ -6,23 +6,21 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool prints")]
 
+mod system;
+
 use std::error::Error as StdError;
 use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use upgrade_core::environment::{Existing, PostgresEnvironment};
-use upgrade_core::journal::{Actor, FileStore, Journal, verify};
-use upgrade_core::migration::SqlMigration;
-use upgrade_core::migration::folder::MigrationFolder;
-use upgrade_core::operation::{Attestation, Consent, Operation, Proposal, Status};
-use upgrade_core::postgres::Database;
-use upgrade_core::reporter::progress::Progress;
-use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
-use upgrade_core::{Report, Scenario, Secret, Upgrade};
+use clap::{Parser, Subcommand};
+use upgrade_core::journal::verify;
+use upgrade_core::operation::{Attestation, Proposal, Status};
+use upgrade_core::watch::WatchPolicy;
+use upgrade_core::{Report, Scenario};
+
+use system::{Confirm, System, Tool};
 
 /// What every command may fail with.
 type Result<T, E = Box<dyn StdError>> = std::result::Result<T, E>;
@@ -73,6 +71,14 @@ enum Command {
         #[arg(long)]
         attestation: Option<PathBuf>,
     },
+    /// Watches the new release while users work with it; rolls back where a check fails too often.
+    Watch {
+        #[command(flatten)]
+        system: System,
+        /// The policy, as JSON; without one, what suits the two releases.
+        #[arg(long)]
+        policy: Option<PathBuf>,
+    },
     /// Goes on where a process was killed.
     Resume {
         #[command(flatten)]
@@ -120,43 +126,6 @@ enum Command {
     },
 }
 
-#[derive(Debug, Args)]
-struct System {
-    /// The database, such as `postgres://deploy:secret@db1/orders`.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database: String,
-    /// The folder of the migrations.
-    #[arg(long, default_value = "migrations")]
-    migrations: PathBuf,
-    /// The release that runs now.
-    #[arg(long, default_value = "previous")]
-    from: String,
-    /// The release that the migrations lead to.
-    #[arg(long, default_value = "next")]
-    to: String,
-    /// Rolls back by a copy of the database, which loses what is written after it; without this, by the
-    /// down migrations.
-    #[arg(long)]
-    by_copy: bool,
-    /// Agrees to lose this in a rollback, such as `writes` or `column public.orders.note`; can be given
-    /// several times.
-    #[arg(long = "accept-loss", value_name = "SUBJECT")]
-    accept_losses: Vec<String>,
-    /// Writes no claim into the database, and requires none.
-    #[arg(long)]
-    without_claim: bool,
-    /// Who does it, for the journal.
-    #[arg(long, env = "USER", default_value = "unknown")]
-    actor: String,
-}
-
-#[derive(Debug, Args)]
-struct Confirm {
-    /// The name of the database, so that nobody changes another one by mistake. Asked for on a terminal.
-    #[arg(long)]
-    confirm: Option<String>,
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let Options { journal, command } = Options::parse();
@@ -191,9 +160,9 @@ async fn run(journal: &Path, command: Command) -> Result<bool> {
             Ok(true)
         }
         Command::Plan { system, save } => {
-            let operation = system.operation(journal).await?;
+            let tool = system.tool(journal).await?;
             let planned = async {
-                let proposal = operation.plan().await?;
+                let proposal = tool.operation.plan().await?;
                 match &proposal {
                     None => println!("nothing is pending"),
                     Some(proposal) => println!("{proposal}"),
@@ -204,7 +173,7 @@ async fn run(journal: &Path, command: Command) -> Result<bool> {
                 Ok(true)
             };
             let planned = planned.await;
-            operation.close().await?;
+            tool.close().await?;
             planned
         }
         Command::Apply {
@@ -213,16 +182,16 @@ async fn run(journal: &Path, command: Command) -> Result<bool> {
             plan,
             attestation,
         } => {
-            let mut operation = system.operation(journal).await?;
+            let mut tool = system.tool(journal).await?;
             if let Some(path) = attestation {
                 let attestation = Attestation::from_json(&fs::read_to_string(path)?)?;
                 let scenarios = [Scenario::RoundTrip, Scenario::Rollback];
-                operation = operation.with_attestation(attestation, scenarios);
+                tool.operation = tool.operation.with_attestation(attestation, scenarios);
             }
             let applied = async {
                 let proposal = match plan {
                     Some(path) => Some(Proposal::from_json(&fs::read_to_string(path)?)?),
-                    None => operation.plan().await?,
+                    None => tool.operation.plan().await?,
                 };
                 let Some(proposal) = proposal else {
                     println!("nothing is pending");
@@ -230,15 +199,24 @@ async fn run(journal: &Path, command: Command) -> Result<bool> {
                 };
                 println!("{proposal}\n");
                 confirm.ask(&system)?;
-                passed(operation.apply(&proposal).await?)
+                passed(tool.operation.apply(&proposal).await?)
             };
             let applied = applied.await;
-            end(operation, applied).await
+            end(tool, applied).await
+        }
+        Command::Watch { system, policy } => {
+            let policy = match policy {
+                Some(path) => serde_json::from_str(&fs::read_to_string(path)?)?,
+                None => WatchPolicy::between(&system.from, &system.to),
+            };
+            let tool = system.tool(journal).await?;
+            let watched = async { passed(tool.operation.watch(&policy).await?) }.await;
+            end(tool, watched).await
         }
         Command::Resume { system } => {
-            let operation = system.operation(journal).await?;
+            let tool = system.tool(journal).await?;
             let resumed = async {
-                match operation.resume().await? {
+                match tool.operation.resume().await? {
                     Some(report) => passed(report),
                     None => {
                         println!("nothing was interrupted");
@@ -247,36 +225,36 @@ async fn run(journal: &Path, command: Command) -> Result<bool> {
                 }
             };
             let resumed = resumed.await;
-            end(operation, resumed).await
+            end(tool, resumed).await
         }
         Command::Rollback { system, confirm } => {
-            let operation = system.operation(journal).await?;
+            let tool = system.tool(journal).await?;
             let rolled_back = async {
                 confirm.ask(&system)?;
-                passed(operation.rollback().await?)
+                passed(tool.operation.rollback().await?)
             };
             let rolled_back = rolled_back.await;
-            end(operation, rolled_back).await
+            end(tool, rolled_back).await
         }
         Command::Finalize { system, confirm } => {
-            let operation = system.operation(journal).await?;
+            let tool = system.tool(journal).await?;
             let made_final = async {
                 confirm.ask(&system)?;
-                passed(operation.finalize().await?)
+                passed(tool.operation.finalize().await?)
             };
             let made_final = made_final.await;
-            end(operation, made_final).await
+            end(tool, made_final).await
         }
         Command::Abort { system, reason } => {
-            let operation = system.operation(journal).await?;
-            let aborted = async { passed(operation.abort(&reason).await?) }.await;
-            end(operation, aborted).await
+            let tool = system.tool(journal).await?;
+            let aborted = async { passed(tool.operation.abort(&reason).await?) }.await;
+            end(tool, aborted).await
         }
         Command::Leftovers { system, remove } => {
-            let operation = system.operation(journal).await?;
+            let tool = system.tool(journal).await?;
             let listed = async {
                 let database = system.database()?;
-                for leftover in operation.leftovers().await? {
+                for leftover in tool.operation.leftovers().await? {
                     println!("{leftover}");
                     if remove {
                         let mut admin = database.connect_maintenance().await?;
@@ -286,7 +264,7 @@ async fn run(journal: &Path, command: Command) -> Result<bool> {
                 Ok(true)
             };
             let listed = listed.await;
-            operation.close().await?;
+            tool.close().await?;
             listed
         }
     }
@@ -324,60 +302,6 @@ fn attest(folder: &Path, save: &Path) -> Result<bool> {
     Ok(true)
 }
 
-impl System {
-    fn database(&self) -> Result<Database> {
-        Ok(Database::from_url(&Secret::new(&self.database))?)
-    }
-
-    async fn operation(&self, journal: &Path) -> Result<Operation> {
-        let database = self.database()?;
-        let name = database.name().to_owned();
-        let migrations = SqlMigration::all(&MigrationFolder::read(&self.migrations)?)?;
-        let upgrade = Upgrade::new(&name, self.from.as_str(), self.to.as_str());
-        let upgrade = match self.by_copy {
-            true => upgrade.with_rollback(SnapshotSwap::new().adopted(&name)),
-            false => {
-                upgrade.with_rollback(RevertMigrations::new(migrations.clone()).adopted(&name))
-            }
-        };
-        let upgrade = upgrade.with_migrations(migrations);
-        let store = FileStore::open(journal)?;
-        let journal = Journal::open(store, &name, Actor::new(&self.actor)).await?;
-        journal.hide(&Secret::new(&self.database));
-        let operation = Operation::new(journal, upgrade, move || {
-            PostgresEnvironment::new("production", Existing::new(database.clone()))
-        });
-        let operation = operation.with_consent(Consent::to(&self.accept_losses));
-        let operation = match self.without_claim {
-            true => operation.without_claim(),
-            false => operation,
-        };
-        Ok(operation.with_sink(Progress::for_terminal()))
-    }
-}
-
-impl Confirm {
-    fn ask(&self, system: &System) -> Result<()> {
-        let database = system.database()?;
-        let name = database.name();
-        let typed = match &self.confirm {
-            Some(typed) => typed.clone(),
-            None if io::stdin().is_terminal() => {
-                print!("Type the name of the database to go on: ");
-                io::stdout().flush()?;
-                let mut typed = String::new();
-                io::stdin().read_line(&mut typed)?;
-                typed.trim().to_owned()
-            }
-            None => return Err(format!("nothing was done: give `--confirm {name}`").into()),
-        };
-        match typed == name {
-            true => Ok(()),
-            false => Err(format!("nothing was done: `{typed}` is not `{name}`").into()),
-        }
-    }
-}
-
 /// Whether a run passed; one that did not is printed.
 fn passed(report: Report) -> Result<bool> {
     if !report.passed {
@@ -387,11 +311,11 @@ fn passed(report: Report) -> Result<bool> {
 }
 
 /// Prints where the operation stands now, and closes the journal: nobody has died.
-async fn end(operation: Operation, result: Result<bool>) -> Result<bool> {
+async fn end(tool: Tool, result: Result<bool>) -> Result<bool> {
     if result.is_ok() {
-        println!("{}", operation.status().await);
+        println!("{}", tool.operation.status().await);
     }
-    operation.close().await?;
+    tool.close().await?;
     result
 }
 

@@ -363,3 +363,125 @@ async fn what_is_wrong_is_named_and_changes_nothing() {
     // A reader of the process list or of the journal learns no password.
     assert!(!whole.contains("postgres://"), "{whole}");
 }
+
+/// A service that is a file with its release.
+const SERVICE: &str = r#"#!/bin/sh
+set -eu
+cd "$(dirname "$0")"
+case $1 in
+start) echo "$UPGRADE_RELEASE" > release ;;
+release) cat release ;;
+healthy) ! test -e sick ;;
+artifact) echo "build $UPGRADE_RELEASE" ;;
+esac
+"#;
+
+#[tokio::test]
+async fn services_and_configuration_go_with_the_database_and_a_watch_rolls_all_of_it_back() {
+    let production = Production::new().await;
+    let write = |name: &str, text: &str| std::fs::write(production.file(name), text).unwrap();
+    let read = |name: &str| std::fs::read_to_string(production.file(name)).unwrap();
+    for folder in ["live", "new"] {
+        std::fs::create_dir(production.file(folder)).unwrap();
+    }
+    write("live/app.conf", "pool = 4\n");
+    write("new/app.conf", "pool = 8\n");
+    write("release", "1.8.0\n");
+    write("api", SERVICE);
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(production.file("api"), executable).unwrap();
+    let [service, live, new, store] =
+        ["api", "live", "new", "store"].map(|name| production.file(name).display().to_string());
+    let service = format!("api={service}");
+    let system = [
+        "--from",
+        "1.8.0",
+        "--to",
+        "1.9.0",
+        "--service",
+        &service,
+        "--config",
+        &live,
+        "--config-new",
+        &new,
+        "--config-store",
+        &store,
+        "--invariant",
+        "no order is free=select * from orders where cents = 0",
+    ];
+    let with = |command: &[&'static str]| -> Vec<&str> { [command, system.as_slice()].concat() };
+
+    // What is there before, by the tool as well: an empty system has no orders to check.
+    let said = production.fails(&with(APPLY));
+    assert!(said.contains("no order is free"), "{said}");
+    production.succeeds(&["apply", "--confirm", "orders", "--to", "1.8.0"]);
+    production.succeeds(FINALIZE);
+    production
+        .sql_in(
+            "orders",
+            "insert into orders (customer, cents) values ('c', 1)",
+        )
+        .await;
+
+    // The migrations are there, so the services and their configuration are the upgrade.
+    let said = production.succeeds(&with(&["plan"]));
+    for part in [
+        "service      api: 1.8.0 -> 1.9.0",
+        "service      api returns to build 1.8.0",
+        "config  ",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    production.succeeds(&with(APPLY));
+    assert_eq!(
+        (read("release"), read("live/app.conf")),
+        ("1.9.0\n".to_owned(), "pool = 8\n".to_owned())
+    );
+    let policy = production.file("policy.json").display().to_string();
+    write(
+        "policy.json",
+        r#"{"for_ms": 400, "every_ms": 50, "min_samples": 2,
+            "rules": [{"roll_back": {"checks": "all", "failed": {"times": 2, "of": 3}}}]}"#,
+    );
+    let watch = [&["watch", "--policy", &policy], system.as_slice()].concat();
+    production.succeeds(&watch);
+    production
+        .sql_in(
+            "orders",
+            "insert into orders (customer, cents) values ('c', 0)",
+        )
+        .await;
+    let said = production.fails(&watch);
+    assert!(
+        said.contains("watch/failed") && said.contains("no order is free"),
+        "{said}"
+    );
+    assert_eq!(
+        (read("release"), read("live/app.conf")),
+        ("1.8.0\n".to_owned(), "pool = 4\n".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn what_a_rollback_loses_is_agreed_to_by_name() {
+    let production = Production::new().await;
+    let by_copy = "apply --confirm orders --by-copy"
+        .split(' ')
+        .collect::<Vec<_>>();
+    let said = production.fails(&by_copy);
+    assert!(said.contains("agree to it: `writes`"), "{said}");
+    production.succeeds(APPLY);
+    production
+        .sql_in(
+            "orders",
+            "insert into orders (customer, cents, note) values ('c', 1, 'n')",
+        )
+        .await;
+    let said = production.fails(ROLL_BACK);
+    assert!(said.contains("`table public.orders`"), "{said}");
+    let agreed = "rollback --confirm orders --accept-loss"
+        .split(' ')
+        .collect::<Vec<_>>();
+    let said = production.succeeds(&[agreed.as_slice(), &["table public.orders"]].concat());
+    assert!(said.contains("the upgrade was rolled back"), "{said}");
+}
