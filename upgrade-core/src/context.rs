@@ -281,9 +281,9 @@ impl UpgradeContext {
         self.change(|inner| inner.attempt = attempt)
     }
 
-    /// The same context, with the system at `to`, or not.
+    /// The same context, with the system at `to`, or not: what [`is_upgraded`](Self::is_upgraded) answers.
     #[must_use]
-    pub(crate) fn with_upgraded(self, upgraded: bool) -> Self {
+    pub fn with_upgraded(self, upgraded: bool) -> Self {
         self.change(|inner| inner.upgraded = upgraded)
     }
 

@@ -37,6 +37,11 @@ pub enum Scenario {
     /// The services are replaced instance by instance, and at each of these mixtures both releases
     /// serve. Then back from each of them, and up once more.
     Rolling,
+    /// The life of an operation on a real system, over a copy of the database: apply, roll back, apply, make
+    /// final. Then the same again and again, each time with a tool that dies at another record of its
+    /// journal and is followed by another tool. It is several plans, which
+    /// [`Operation`](crate::operation::Operation) makes, so no single plan is one.
+    Operation,
     /// An order of the user's own: [`Plan::from_steps`](crate::Plan::from_steps) and
     /// [`Plan::from_sequence`](crate::Plan::from_sequence).
     Custom,
@@ -75,6 +80,7 @@ impl Scenario {
             Self::SkipRelease => "skip_release",
             Self::Crash => "crash",
             Self::Rolling => "rolling",
+            Self::Operation => "operation",
             Self::Custom => "custom",
         }
     }
@@ -110,15 +116,15 @@ impl FromStr for Scenario {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|scenario| scenario.as_str() == name)
+        let mut all = Self::ALL.into_iter().chain([Self::Operation]);
+        all.find(|scenario| scenario.as_str() == name)
             .ok_or_else(|| {
                 if let Some((old, new)) = RENAMED.iter().find(|(old, _)| *old == name) {
                     let message = format!("the scenario `{old}` is called `{new}` now");
                     return Error::new(ErrorKind::InvalidInput, message);
                 }
-                let known: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
+                let all = Self::ALL.into_iter().chain([Self::Operation]);
+                let known: Vec<&str> = all.map(Self::as_str).collect();
                 Error::new(
                     ErrorKind::InvalidInput,
                     format!("there is no scenario `{name}`"),
@@ -146,7 +152,12 @@ mod tests {
             let error = serde_json::from_value::<Scenario>(old.into()).unwrap_err();
             assert!(error.to_string().contains(&expected), "{error}");
         }
-        let all = Scenario::ALL.into_iter().chain([Scenario::Custom]);
+        assert_eq!(
+            "operation".parse::<Scenario>().unwrap(),
+            Scenario::Operation
+        );
+        let others = [Scenario::Operation, Scenario::Custom];
+        let all = Scenario::ALL.into_iter().chain(others);
         for scenario in all {
             let json = serde_json::to_string(&scenario).unwrap();
             assert_eq!(serde_json::from_str::<Scenario>(&json).unwrap(), scenario);

@@ -19,6 +19,7 @@ pub mod conformance;
 pub mod display;
 mod function;
 pub mod known;
+mod polls;
 pub mod pool;
 pub mod prelude;
 pub mod rehearsal;

@@ -37,9 +37,15 @@ impl FindingKind {
             .map(|at| &all[at])
     }
 
-    /// Whether a scenario can raise it.
+    /// Whether a scenario can raise it. An operation raises what an upgrade and a rollback do, beside its
+    /// own.
     pub fn is_raised_in(&self, scenario: Scenario) -> bool {
-        scenario == Scenario::Custom || self.scenarios.contains(&scenario)
+        let of = |scenario| self.scenarios.contains(&scenario);
+        match scenario {
+            Scenario::Custom => true,
+            Scenario::Operation => of(scenario) || of(Scenario::Upgrade) || of(Scenario::Rollback),
+            _ => of(scenario),
+        }
     }
 
     /// The area, which is the first part of its id.
@@ -55,7 +61,7 @@ impl fmt::Display for FindingKind {
 }
 
 /// The areas, which ids begin with, in the order in which an upgrade meets them, each with a heading.
-const AREAS: [(&str, &str); 17] = [
+const AREAS: [(&str, &str); 18] = [
     ("file", "In the files"),
     ("history", "In the released files"),
     ("data", "In the data"),
@@ -68,6 +74,7 @@ const AREAS: [(&str, &str); 17] = [
     ("crash", "After a crash"),
     ("rollback", "In a rollback"),
     ("restore", "After a restored state"),
+    ("operation", "In the life of an operation"),
     ("service", "While services are replaced"),
     ("watch", "While a new release is watched"),
     ("traffic", "For users during the upgrade"),
@@ -108,8 +115,8 @@ pub fn by_area() -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'s
 /// Which scenarios raise a kind.
 pub(super) mod scenarios {
     use crate::scenario::Scenario::{
-        self, Control, Crash, FreshInstall, OutOfOrder, Rerun, Rollback, Rolling, RoundTrip,
-        SkipRelease, Upgrade,
+        self, Control, Crash, FreshInstall, Operation, OutOfOrder, Rerun, Rollback, Rolling,
+        RoundTrip, SkipRelease, Upgrade,
     };
 
     pub(crate) const NONE: &[Scenario] = &[];
@@ -169,6 +176,7 @@ pub(super) mod scenarios {
     pub(crate) const CRASH: &[Scenario] = &[Crash];
     /// Those that replace services while users make requests.
     pub(crate) const SERVED: &[Scenario] = &[Upgrade, Rolling];
+    pub(crate) const OPERATION: &[Scenario] = &[Operation];
     pub(crate) const OUT_OF_ORDER: &[Scenario] = &[OutOfOrder];
     pub(crate) const FRESH_INSTALL: &[Scenario] = &[FreshInstall];
     pub(crate) const SKIP_RELEASE: &[Scenario] = &[SkipRelease];

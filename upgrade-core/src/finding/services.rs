@@ -1,7 +1,7 @@
 //! What is found while services are replaced, and by their users.
 
 use super::FindingKind;
-use super::kind::scenarios::{NONE, SERVED};
+use super::kind::scenarios::{NONE, OPERATION, SERVED};
 use crate::finding::Severity::{Error, Warning};
 
 pub(super) const KINDS: &[FindingKind] = &[
@@ -13,6 +13,24 @@ pub(super) const KINDS: &[FindingKind] = &[
         scenarios: SERVED,
         breaks: "the deploy hangs with a part of the instances replaced; if it is the old release, a rollback brings nothing back",
         mend: "read the last lines of the container; a release has to start on the schema of the other one, too",
+    },
+    FindingKind {
+        id: "operation/stuck",
+        title: "an operation does not come to its end after its tool died",
+        severity: Error,
+        otherwise: "",
+        scenarios: OPERATION,
+        breaks: "the next tool is refused, or fails, and a person has to repair the system by hand",
+        mend: "read what was refused: an up or a down that cannot be run again after a crash is the usual cause; `crash` shows it alone",
+    },
+    FindingKind {
+        id: "operation/end-differs",
+        title: "an operation whose tool died ends in another state",
+        severity: Error,
+        otherwise: "",
+        scenarios: OPERATION,
+        breaks: "after a crash of the deploy tool the system is not the one that was tested",
+        mend: "look for a migration that is not in one transaction with its record: a part of it is there twice, or not at all",
     },
     FindingKind {
         id: "watch/failed",

@@ -37,6 +37,13 @@ pub(super) fn plan(outline: &Outline, scenario: Scenario, seed: u64) -> Result<P
         Scenario::SkipRelease => draft.skip_release(),
         Scenario::Crash => draft.crash(),
         Scenario::Rolling => draft.rolling(),
+        Scenario::Operation => {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "an operation is several plans, one for each of its calls",
+            )
+            .with_hint("let `Operation` plan them; the test kit rehearses one"));
+        }
         Scenario::Custom => {
             return Err(Error::new(
                 ErrorKind::InvalidInput,

@@ -4,6 +4,7 @@
 //! [`Display`](std::fmt::Display) for people: what was found, with the steps of the attempt that
 //! failed; `{:#}` shows every step.
 
+mod append;
 mod begin;
 mod log;
 mod merge;

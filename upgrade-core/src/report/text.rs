@@ -335,7 +335,7 @@ fn indented(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::environment::LogTail;
     use crate::finding::Blame;
@@ -371,7 +371,7 @@ mod tests {
     }
 
     /// A round trip in which the second and the third attempt see the same index missing.
-    fn failure() -> Report {
+    pub(in crate::report) fn failure() -> Report {
         let id = MigrationId::new("0002", "lines");
         let gone = || {
             Finding::error("down/schema-differs", "index orders_at", "is missing")

@@ -13,7 +13,7 @@ pub(crate) use values::case_of;
 use values::{crate_path, majors, milliseconds, number, path, releases, scenarios, text};
 
 /// Every scenario, as `upgrade_core::Scenario` names it, and the variant it stands for.
-pub(crate) const SCENARIOS: [(&str, &str); 10] = [
+pub(crate) const SCENARIOS: [(&str, &str); 11] = [
     ("control", "Control"),
     ("upgrade", "Upgrade"),
     ("round_trip", "RoundTrip"),
@@ -24,10 +24,11 @@ pub(crate) const SCENARIOS: [(&str, &str); 10] = [
     ("skip_release", "SkipRelease"),
     ("crash", "Crash"),
     ("rolling", "Rolling"),
+    ("operation", "Operation"),
 ];
 
-/// Those that take more than a database: they are there only where they are named.
-pub(crate) const ONLY_NAMED: [&str; 1] = ["rolling"];
+/// Those that take more than a database, or much more time: they are there only where they are named.
+pub(crate) const ONLY_NAMED: [&str; 2] = ["rolling", "operation"];
 
 const OPTIONS: [&str; 10] = [
     "migrations",

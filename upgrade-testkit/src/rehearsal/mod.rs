@@ -1,5 +1,6 @@
 //! What a test builds from its context: the upgrade, its populated previous release, the run.
 
+mod operation;
 mod options;
 mod populated;
 mod ready;

@@ -73,6 +73,14 @@ impl Ready {
         &self.rehearsal
     }
 
+    pub(super) fn releases(&self) -> &Releases {
+        &self.releases
+    }
+
+    pub(super) fn pool(&self) -> Option<&Pool> {
+        self.pool.as_ref()
+    }
+
     /// Why the previous release is the one that it is.
     pub(crate) fn reason(&self) -> &str {
         &self.releases.reason

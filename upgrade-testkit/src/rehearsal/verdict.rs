@@ -1,8 +1,8 @@
 //! From a rehearsal to its verdict: the run, and what is accepted of what it found.
 
-use upgrade_core::{Error, ErrorKind, Plan, Report, Result};
+use upgrade_core::{Error, ErrorKind, Plan, Report, Result, Scenario};
 
-use super::Rehearsal;
+use super::{Ready, Rehearsal, operation};
 use crate::case::TestCase;
 use crate::settings::Settings;
 use crate::{display, known};
@@ -35,6 +35,9 @@ impl Rehearsal {
         loop {
             let ready = self.clone().ready().await?;
             let rehearsal = ready.rehearsal();
+            if rehearsal.scenario == Scenario::Operation && rehearsal.plan.is_none() {
+                return self.operation(&ready).await;
+            }
             let plan = match &rehearsal.plan {
                 Some(plan) => plan.clone(),
                 None => Plan::new(&ready.outline()?, rehearsal.scenario, rehearsal.seed)?,
@@ -54,6 +57,18 @@ impl Rehearsal {
                 return result;
             }
         }
+    }
+
+    /// Rehearses the life of an operation.
+    async fn operation(&self, ready: &Ready) -> Result<Report> {
+        if let Some(cx) = ready.context() {
+            TestCase::of(cx)?.has_rehearsed();
+            display::print(&format!("previous release: {}", ready.reason()));
+        }
+        let (report, plan) = operation::rehearse(ready).await?;
+        let result = Ok(report);
+        ready.record(&result, &plan)?;
+        result
     }
 
     /// Accepts what failed, where that is asked for; whether there was anything.

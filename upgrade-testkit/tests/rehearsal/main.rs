@@ -6,6 +6,7 @@
 )]
 
 mod chosen_rows;
+mod operation;
 
 use std::path::Path;
 use std::process::Command;

@@ -1,14 +1,12 @@
 //! Clauses on rolling back.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
 use upgrade_core::rollback::{Prepared, Safety};
 use upgrade_core::{ErrorKind, Verdict};
 
 use super::{Ready, RollbackFixture, prepared};
 use crate::conformance::ClauseResult;
 use crate::conformance::check::Clause;
+use crate::polls::for_polls;
 
 /// After how many polls an `execute` is dropped, each on a separate system.
 const INTERRUPTIONS: [usize; 6] = [1, 2, 4, 8, 16, 32];
@@ -162,22 +160,4 @@ pub async fn another_system_is_left_alone(fixture: &dyn RollbackFixture) -> Clau
     clause.done("`execute` in the other system", executed)?;
     other.arrived(clause, fixture).await?;
     clause.holds()
-}
-
-/// Polls a future at most `polls` times, and drops it if it is not ready then.
-async fn for_polls<F: Future>(polls: usize, future: F) -> Option<F::Output> {
-    let mut future = Box::pin(future);
-    let mut left = polls;
-    poll_fn(|task| {
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        match future.as_mut().poll(task) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
 }
