@@ -369,7 +369,8 @@ mod tests {
         let error = shell("echo up; echo no table >&2; exit 3")
             .run_at_database(&context(Duration::from_secs(30)), "test")
             .await
-            .unwrap_err();
+            .unwrap()
+            .failed(ErrorKind::Migration, "migration `1` failed");
         assert_eq!(error.kind(), ErrorKind::Migration);
         let text = format!("{error:?}");
         for part in ["exit status: 3", "stdout: up", "stderr: no table"] {
@@ -381,9 +382,10 @@ mod tests {
     async fn the_url_is_in_the_environment_and_nowhere_else() {
         let line = shell("test \"${DATABASE_URL#postgres://u:pw@}\" != \"$DATABASE_URL\" && test \"$KEY\" = \"secret$((0 + 1))\"")
             .with_env("KEY", "secret1");
-        line.run_at_database(&context(Duration::from_secs(30)), "test")
-            .await
-            .unwrap();
+        let ended = line
+            .run_at_database(&context(Duration::from_secs(30)), "test")
+            .await;
+        assert!(ended.unwrap().succeeded());
         assert!(!format!("{line:?} {line}").contains("secret1"));
     }
 
@@ -392,13 +394,15 @@ mod tests {
         // In a separate shell, so that no variable of this process is changed.
         let names = "$PGHOST $PGPORT $PGUSER $PGDATABASE $PGHOSTADDR$PGOPTIONS$PGSERVICE";
         let line = shell(&format!("test \"{names}\" = 'localhost 5432 u orders '"));
-        line.run_at_database(&context(Duration::from_secs(30)), "test")
-            .await
-            .unwrap();
+        let ended = line
+            .run_at_database(&context(Duration::from_secs(30)), "test")
+            .await;
+        assert!(ended.unwrap().succeeded());
         let own = shell("test \"$PGOPTIONS\" = mine").with_env("PGOPTIONS", "mine");
-        own.run_at_database(&context(Duration::from_secs(30)), "test")
-            .await
-            .unwrap();
+        let ended = own
+            .run_at_database(&context(Duration::from_secs(30)), "test")
+            .await;
+        assert!(ended.unwrap().succeeded());
     }
 
     #[tokio::test]
@@ -414,7 +418,8 @@ mod tests {
             .with_arg("--token=arg-canary")
             .run_at_database(&cx, "test")
             .await
-            .unwrap_err();
+            .unwrap()
+            .failed(ErrorKind::Migration, "migration `1` failed");
         let text = format!("{error} {error:?} {error:#?}");
         assert!(!text.contains("canary"), "{text}");
         assert!(text.contains("postgres://u:***@localhost"), "{text}");

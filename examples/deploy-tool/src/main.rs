@@ -1,5 +1,5 @@
 //! A deploy tool for one database, to copy and change: each command is one call of an
-//! [`Operation`], and what survives between two commands is the journal.
+//! [`Operation`](upgrade_core::operation::Operation), and what survives between two commands is the journal.
 //!
 //! Output is for people, on the standard output; progress goes to the error output. The exit code is 0
 //! where the command did what it says, 1 where it did not, and 2 for wrong options.

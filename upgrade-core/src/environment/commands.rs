@@ -69,8 +69,11 @@ pub struct ServiceCommands {
 
 impl ServiceCommands {
     /// A service with two commands: `start` replaces whatever runs by the release, and `version` prints
-    /// the release that runs. `version` ends with a status other than 0, or prints nothing, where none
-    /// runs.
+    /// the release that runs, or nothing where none runs. Where `version` ends with a status other than 0,
+    /// it is not known what runs.
+    ///
+    /// `start` also runs where the release serves already and its configuration has changed. It may still
+    /// be under way when the tool was killed that called it, and is then called again: let it take a lock.
     ///
     /// A program that `start` leaves in the background must not write to the output of `start`, which is
     /// read until a second after its end.
@@ -112,7 +115,7 @@ impl ServiceCommands {
         self
     }
 
-    /// Sets how long the service may take to come up. Default: 60 s.
+    /// Sets how long `start` may take, and how long the service may then take to come up. Default: 60 s.
     #[must_use]
     pub fn with_within(mut self, within: Duration) -> Self {
         self.within = within;
@@ -138,14 +141,12 @@ impl ServiceCommands {
         command: &CommandLine,
         release: Option<&Version>,
     ) -> Result<Ended> {
-        match timeout(ASKING, self.run(cx, command, release)).await {
+        let limit = ASKING.min(self.within);
+        match timeout(limit, self.run(cx, command, release)).await {
             Ok(ended) => ended,
             Err(_) => {
-                let message = format!(
-                    "`{}` did not end within {} s",
-                    cx.redact(&command.to_string()),
-                    ASKING.as_secs()
-                );
+                let command = cx.redact(&command.to_string());
+                let message = format!("`{command}` did not end within {limit:?}");
                 Err(Error::new(ErrorKind::Timeout, message).with_context("service", &self.name))
             }
         }
@@ -154,8 +155,15 @@ impl ServiceCommands {
     /// The release that runs.
     async fn running(&self, cx: &UpgradeContext) -> Result<Option<Version>> {
         let ended = self.ask(cx, &self.version, None).await?;
+        if !ended.succeeded() {
+            let what = format!(
+                "it is not known which release of service `{}` runs",
+                self.name
+            );
+            return Err(ended.failed(ErrorKind::Environment, what));
+        }
         let printed = cx.redact(&ended.printed());
-        Ok((ended.succeeded() && !printed.is_empty()).then(|| Version::new(printed)))
+        Ok((!printed.is_empty()).then(|| Version::new(printed)))
     }
 
     /// Whether it serves at a release; the reason why it does not.
@@ -183,22 +191,29 @@ impl ServiceCommands {
         }))
     }
 
-    /// A command that hangs once is asked again; one that cannot be started is an error.
+    /// A command that hangs or fails is asked again; one that cannot be started is an error.
     fn asked<T>(&self, answer: Result<T>) -> Result<Result<T>> {
         match answer {
-            Err(error) if error.kind() == ErrorKind::Timeout => Ok(Err(error)),
+            Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Environment) => {
+                Ok(Err(error))
+            }
             Err(error) => Err(error),
             Ok(answer) => Ok(Ok(answer)),
         }
     }
 
-    /// Replaces it, unless it serves at that release already.
-    async fn replace(&self, cx: &UpgradeContext, release: &Version) -> Result<Outcome> {
-        if self.serves(cx, release).await?.is_ok() {
-            return Ok(Outcome::NothingToDo);
-        }
-        let ended = self.run(cx, &self.start, Some(release)).await?;
+    /// Starts it, and waits until it serves.
+    async fn start(&self, cx: &UpgradeContext, release: &Version) -> Result<Outcome> {
         let name = &self.name;
+        let starting = timeout(self.within, self.run(cx, &self.start, Some(release)));
+        let Ok(ended) = starting.await else {
+            let message = format!(
+                "the start of release {release} of service `{name}` did not end within {:?}",
+                self.within
+            );
+            return Ok(Outcome::failed(Error::new(ErrorKind::Environment, message)));
+        };
+        let ended = ended?;
         if !ended.succeeded() {
             let what = format!("service `{name}` was not replaced by release {release}");
             return Ok(Outcome::failed(ended.failed(ErrorKind::Environment, what)));
@@ -258,22 +273,35 @@ impl CommandServices {
     }
 }
 
-#[async_trait]
-impl Services for CommandServices {
-    async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome> {
+impl CommandServices {
+    /// Each of them: those of the newer release after what they need, those of the older one before.
+    async fn each(&self, cx: &UpgradeContext, to: &Version, restart: bool) -> Result<Outcome> {
         let mut order: Vec<&ServiceCommands> = self.services.iter().collect();
-        if to == cx.from() {
+        if to == cx.from() && to != cx.to() {
             order.reverse();
         }
         let mut all = Outcome::NothingToDo;
         for service in order {
-            match service.replace(cx, to).await? {
-                Outcome::NothingToDo => {}
-                Outcome::Done => all = Outcome::Done,
+            if !restart && service.serves(cx, to).await?.is_ok() {
+                continue;
+            }
+            match service.start(cx, to).await? {
                 failed @ Outcome::Failed(_) => return Ok(failed),
+                _ => all = Outcome::Done,
             }
         }
         Ok(all)
+    }
+}
+
+#[async_trait]
+impl Services for CommandServices {
+    async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome> {
+        self.each(cx, to, false).await
+    }
+
+    async fn restart(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome> {
+        self.each(cx, to, true).await
     }
 
     async fn running(&self, cx: &UpgradeContext) -> Result<BTreeMap<String, Option<Version>>> {
@@ -329,7 +357,7 @@ mod tests {
             shell(&format!(
                 "echo $UPGRADE_RELEASE > {path}/$UPGRADE_SERVICE; echo $UPGRADE_SERVICE $UPGRADE_RELEASE >> {path}/log"
             )),
-            shell(&format!("cat {path}/$UPGRADE_SERVICE")),
+            shell(&format!("cat {path}/$UPGRADE_SERVICE || true")),
         )
         .with_within(Duration::from_millis(500))
     }
@@ -398,11 +426,51 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
-        let broken = ServiceCommands::new("api", shell("exit 4"), shell("exit 1"));
+        let broken = ServiceCommands::new("api", shell("exit 4"), shell("true"));
         let services = CommandServices::new([broken]).unwrap();
         let replaced = services.replace(&minute(), &Version::new("2")).await;
         assert!(matches!(replaced.unwrap(), Outcome::Failed(failure)
             if failure.to_string().contains("was not replaced by release 2")));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_tell_the_release_is_an_error_and_not_a_service_that_is_down() {
+        let unreachable = shell("echo no daemon >&2; exit 1");
+        let services =
+            CommandServices::new([ServiceCommands::new("api", shell("true"), unreachable)])
+                .unwrap();
+        let error = services.running(&minute()).await.unwrap_err();
+        let text = format!("{error:?}");
+        assert!(
+            text.contains("not known which release") && text.contains("no daemon"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn services_that_serve_already_are_restarted_where_that_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let services = CommandServices::new([service(folder.path(), "api")]).unwrap();
+        let new = Version::new("2");
+        for expected in [Outcome::Done, Outcome::Done] {
+            assert_eq!(services.restart(&minute(), &new).await.unwrap(), expected);
+        }
+        assert_eq!(log(folder.path()), "api 2\napi 2\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_hangs_is_given_up_in_time() {
+        let hangs = ServiceCommands::new("api", shell("sleep 600"), shell("true"));
+        let services = CommandServices::new([hangs]).unwrap();
+        let cx = cx(Duration::from_secs(3600));
+        let Outcome::Failed(failure) = services.replace(&cx, &Version::new("2")).await.unwrap()
+        else {
+            panic!("it came up");
+        };
+        assert!(
+            failure.to_string().contains("did not end within 60s"),
+            "{failure}"
+        );
     }
 
     #[tokio::test]
@@ -417,7 +485,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_health_command_that_hangs_is_a_service_that_does_not_come_up() {
         let folder = tempfile::tempdir().unwrap();
         let hangs = service(folder.path(), "api").with_health(shell("sleep 600"));
@@ -427,7 +495,7 @@ mod tests {
             panic!("it came up");
         };
         let text = format!("{failure:#}");
-        assert!(text.contains("did not end within 10 s"), "{text}");
+        assert!(text.contains("did not end within 500ms"), "{text}");
     }
 
     #[tokio::test]
@@ -437,7 +505,7 @@ mod tests {
         let start = shell(&format!(
             "sleep 30 & echo $! > {path}/pid; echo 2 > {path}/api"
         ));
-        let version = shell(&format!("cat {path}/api"));
+        let version = shell(&format!("cat {path}/api || true"));
         let services = CommandServices::new([ServiceCommands::new("api", start, version)]).unwrap();
         let (cx, new) = (cx(Duration::from_secs(20)), Version::new("2"));
         assert_eq!(services.replace(&cx, &new).await.unwrap(), Outcome::Done);

@@ -31,6 +31,19 @@ pub trait Services: fmt::Debug + Send + Sync {
     /// kind where it could not tell whether the services are good.
     async fn replace(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome>;
 
+    /// The same where the files that the services read have changed: also those that serve the release
+    /// already have to read them. [`replace`](Self::replace), where nothing else is said, which suits
+    /// services that bring their files with them.
+    ///
+    /// # Behavior
+    /// - As [`replace`](Self::replace), but for services that serve the release already.
+    ///
+    /// # Errors
+    /// As [`replace`](Self::replace).
+    async fn restart(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome> {
+        self.replace(cx, to).await
+    }
+
     /// Which release each service runs, by its name; `None` for one of which no release runs. Nothing, the
     /// default, where that is not known.
     ///

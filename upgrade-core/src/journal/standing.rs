@@ -38,6 +38,8 @@ pub struct Standing {
     pub schema: Option<String>,
     /// What somebody has agreed to lose in a rollback of this upgrade.
     pub consent: Consent,
+    /// Whether a rollback of this upgrade has begun to change the system.
+    pub rolling_back: bool,
     /// The configuration that was live before, and the one to which it was switched, or begun to be.
     pub configured: Option<(Digest, Digest)>,
     /// How many instances of services may be those of the new release: all of them is `u32::MAX`.
@@ -121,6 +123,8 @@ impl Standing {
                 }
                 Entry::Kept { strategy, prepared } => {
                     standing.kept.insert(strategy.clone(), prepared.clone());
+                    // The last thing that is written before the first act of a rollback.
+                    standing.rolling_back |= matches!(open, Some((_, Action::RollBack { .. })));
                     if matches!(open, Some((_, Action::PrepareRollback { .. }))) {
                         standing.prepared = Some((strategy.clone(), standing.applied.len()));
                     }
@@ -133,14 +137,19 @@ impl Standing {
                 }
                 Entry::Reached { schema } => standing.schema = Some(schema.clone()),
                 Entry::Consented { to } => {
-                    standing.consent = std::mem::take(&mut standing.consent).and(to.clone());
+                    // It is about the upgrade that is under way, or the one that begins.
+                    let begins = standing.state.is_over() || standing.state == State::Nothing;
+                    let before = std::mem::take(&mut standing.consent);
+                    standing.consent = match begins {
+                        true => to.clone(),
+                        false => before.and(to.clone()),
+                    };
                 }
                 Entry::Aborted { .. } => {
                     standing.state = State::Aborted;
                     standing.applied.clear();
                     standing.left.clear();
                     (standing.prepared, standing.replaced) = (None, 0);
-                    standing.configured = None;
                     standing.consent = Consent::Nothing;
                     // What was kept is a leftover from here on.
                     standing.kept.clear();
@@ -207,7 +216,7 @@ impl Standing {
         if begins {
             // The next upgrade, or the next attempt at one of which nothing was changed.
             (self.state, self.prepared, self.replaced) = (State::Nothing, None, 0);
-            (self.schema, self.configured) = (None, None);
+            (self.schema, self.configured, self.rolling_back) = (None, None, false);
             self.applied.clear();
             self.migrations.clear();
             self.checksums.clear();
@@ -270,7 +279,7 @@ impl Standing {
             Action::Revert { migration } if done => self.applied.retain(|one| one != migration),
             Action::RollBack { applied, .. } if done => {
                 self.applied.retain(|one| !applied.contains(one));
-                (self.replaced, self.configured) = (0, None);
+                (self.replaced, self.configured, self.rolling_back) = (0, None, false);
                 self.left.clear();
                 self.consent = Consent::Nothing;
                 self.state = State::RolledBack;

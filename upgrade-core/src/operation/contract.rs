@@ -17,6 +17,10 @@ pub const WRITES: &str = "writes";
 /// it stays, and the previous release gets it.
 pub const SCHEMA: &str = "schema";
 
+/// The word by which [`Consent`] names edits of the configuration since the upgrade: the edited files stay, and
+/// the previous release gets them.
+pub const CONFIGURATION: &str = "configuration";
+
 /// What a rollback of an upgrade does to each part of the system.
 ///
 /// It follows from the strategy, and from the rehearsals that the operation
@@ -129,7 +133,11 @@ pub enum Consent {
 impl Consent {
     /// To the losses of these subjects.
     pub fn to<S: Into<String>>(subjects: impl IntoIterator<Item = S>) -> Self {
-        Self::To(subjects.into_iter().map(Into::into).collect())
+        let subjects: BTreeSet<String> = subjects.into_iter().map(Into::into).collect();
+        match subjects.is_empty() {
+            true => Self::Nothing,
+            false => Self::To(subjects),
+        }
     }
 
     /// To what either of them says.

@@ -53,7 +53,7 @@ use crate::upgrade::Upgrade;
 use crate::watch::WatchPolicy;
 
 pub use self::attestation::{Attestation, Rehearsed};
-pub use self::contract::{Consent, Fate, RollbackContract, SCHEMA, WRITES};
+pub use self::contract::{CONFIGURATION, Consent, Fate, RollbackContract, SCHEMA, WRITES};
 pub(crate) use self::proposal::schema_hash;
 pub use self::proposal::{Artifacts, FORMAT, Proposal, World};
 pub use self::status::{Act, Status};
@@ -183,13 +183,14 @@ impl Operation {
     }
 
     /// What an upgrade would do now: read from the system's own record of migrations, and from its
-    /// services, without changing anything. `None` where nothing is pending, and all services run the new
+    /// services, without changing anything. Of the configurations copies are kept. `None` where nothing is pending, and all services run the new
     /// release.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] while an upgrade is under way, for a migration that was begun and did not
-    /// end, for a service that runs none of the two releases, and where no rollback strategy can undo the
-    /// pending migrations; [`ErrorKind::NotFound`] for the artifact of a release that is not there; and the
+    /// [`ErrorKind::Refused`] while an upgrade is under way, where the system belongs to another operation,
+    /// for a migration that was begun and did not end, for a service that does not run the release that the upgrade starts at, where no rollback
+    /// strategy can undo the pending migrations, and where rehearsals predict a rollback that takes longer
+    /// than its budget; [`ErrorKind::NotFound`] for the artifact of a release that is not there; and the
     /// errors of the environment.
     pub async fn plan(&self) -> Result<Option<Proposal>> {
         let _turn = self.turn.lock().await;
@@ -199,6 +200,7 @@ impl Operation {
         let reading = async {
             environment.prepare(&cx).await?;
             let cx = cx.clone().with_endpoints(environment.endpoints());
+            self.refuse_others(environment.as_ref(), &cx).await?;
             World::read(&self.upgrade, environment.as_ref(), &cx).await
         };
         let world = reading.await;
@@ -209,13 +211,30 @@ impl Operation {
         if world.pending.is_empty() && served && world.switches().is_none() {
             return Ok(None);
         }
-        world.is_between(from, to)?;
+        world.all_start_at(from)?;
         let upgrade = self.upgrade.with_pending(&world.pending_ids())?;
         let mut outline = upgrade.outline_in(environment.as_ref())?;
         outline.configuration = world.switches();
         let plan = Plan::until_soak(&outline)?;
         let contract = self.contract(&world, &plan)?;
         Proposal::new(self.journal.id().await, world, plan, contract).map(Some)
+    }
+
+    /// Refuses a system that belongs to another operation.
+    async fn refuse_others(
+        &self,
+        environment: &dyn Environment,
+        cx: &UpgradeContext,
+    ) -> Result<()> {
+        let Some(claims) = environment.claims() else {
+            return Ok(());
+        };
+        match claims.claimed(cx).await? {
+            Some(claim) if claim.journal != self.journal.id().await => {
+                Err(claim.refusal(environment.name()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a rollback of a plan does.
@@ -263,8 +282,9 @@ impl Operation {
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] while an upgrade is under way, when the system is not what it was when the
-    /// proposal was made, when it belongs to another operation, and when the
-    /// [attestation](Self::with_attestation) does not cover the proposal: nothing is changed then. The
+    /// proposal was made, when it belongs to another operation, when the
+    /// [attestation](Self::with_attestation) does not cover the proposal, and when a rollback would lose
+    /// something to which nobody [agreed](Self::with_consent): nothing is changed then. The
     /// errors of [`Runner::run`] otherwise.
     pub async fn apply(&self, proposal: &Proposal) -> Result<Report> {
         let _turn = self.turn.lock().await;
@@ -275,15 +295,22 @@ impl Operation {
         if let Some((attestation, scenarios)) = &self.demand {
             attestation.covers(proposal, scenarios)?;
         }
+        // With the attestation that is at hand now.
+        let contract = self.contract(&proposal.world, &proposal.plan)?;
         self.consent.refuse_others(&proposal.contract.losses)?;
+        self.consent.refuse_others(&contract.losses)?;
         // What an earlier attempt kept is given up before something is kept anew.
         if !standing.kept.is_empty() {
             self.give_up(standing.clone()).await?;
         }
+        // What was agreed to for an attempt that changed nothing is not agreed to for this one.
+        if standing.consent != self.consent {
+            let to = self.consent.clone();
+            self.journal.append(None, Entry::Consented { to }).await?;
+        }
         let standing = Standing::default();
         let message = format!("carries out proposal {}", proposal.hash);
         self.journal.append(None, Entry::Note { message }).await?;
-        self.write_consent(&standing).await?;
         let runner = self.runner(upgrade, standing);
         runner
             .expecting(proposal.world.clone())
@@ -342,9 +369,9 @@ impl Operation {
     /// system has services.
     ///
     /// Where the policy decides so, the upgrade is rolled back, unless that loses something to which
-    /// nobody [agreed](Self::with_consent): then the operation is paused. Where the policy asks a person,
-    /// the last step of the report is [inconclusive](crate::report::StepOutcome::Inconclusive), and the
-    /// operation stands where it stood; so it does where the call is cancelled. A watch can be repeated.
+    /// nobody [agreed](Self::with_consent): then a finding says so, and the operation stands where it
+    /// stood. So it does where the policy asks a person, and where the call is cancelled: the step of the
+    /// watch is then [inconclusive](crate::report::StepOutcome::Inconclusive). A watch can be repeated.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`] unless all changes are made and none is being undone;
@@ -413,12 +440,7 @@ impl Operation {
             environment.prepare(&cx).await?;
             let cx = cx.clone().with_endpoints(environment.endpoints());
             // What another operation needs for its rollback is none of ours.
-            if let Some(claims) = environment.claims()
-                && let Some(claim) = claims.claimed(&cx).await?
-                && claim.journal != self.journal.id().await
-            {
-                return Err(claim.refusal(environment.name()));
-            }
+            self.refuse_others(environment.as_ref(), &cx).await?;
             let database = cx.database()?;
             let mut admin = database.connect_maintenance().await?;
             let found = database.leftovers(&mut admin).await;
@@ -458,10 +480,10 @@ impl Operation {
             .with_hint(format!("possible now: {}", others.join(", "))))
     }
 
-    async fn write_consent(&self, standing: &Standing) -> Result<()> {
-        let to = standing.consent.clone().and(self.consent.clone());
-        if to != standing.consent {
-            let to = self.consent.clone();
+    /// Writes to what somebody agrees, where that is more than before.
+    async fn write_consent(&self, before: &Consent) -> Result<()> {
+        let to = self.consent.clone();
+        if before.clone().and(to.clone()) != *before {
             self.journal.append(None, Entry::Consented { to }).await?;
         }
         Ok(())
@@ -474,14 +496,15 @@ impl Operation {
                 .with_hint("repair the system by hand, or go on with the upgrade: `resume`"));
         };
         let mut steps: Vec<PlannedStep> = Vec::new();
-        // What was begun is not asked about again.
-        if standing.state == State::Soaking
-            && status::interrupted(&standing) != Some(Act::RollBack)
+        // What has begun to move is not asked about again, and what was never given to users is not at all.
+        let asks = matches!(standing.state, State::Soaking | State::Paused);
+        if asks
+            && !standing.rolling_back
             && let (phase, Action::RollBack { strategy, applied }) = step.clone()
         {
             let check = Action::CheckRollback { strategy, applied };
             steps.push(PlannedStep::new(phase, check));
-            self.write_consent(&standing).await?;
+            self.write_consent(&standing.consent).await?;
         }
         steps.push(step.into());
         steps.push(PlannedStep::new(Phase::Verify, Action::Validate));

@@ -241,11 +241,9 @@ impl World {
         self.configuration.clone().filter(|(live, new)| live != new)
     }
 
-    /// Refuses a system with a service that runs none of the two releases of an upgrade.
-    pub(super) fn is_between(&self, from: &Version, to: &Version) -> Result<()> {
-        let known = |running: &&Version| [from, to].contains(running);
-        let other =
-            |(_, running): &(&String, &Option<Version>)| running.as_ref().filter(known).is_none();
+    /// Refuses a system with a service that does not run the release to which a rollback returns.
+    pub(super) fn all_start_at(&self, from: &Version) -> Result<()> {
+        let other = |(_, running): &(&String, &Option<Version>)| running.as_ref() != Some(from);
         let Some((name, running)) = self.services.iter().find(other) else {
             return Ok(());
         };
@@ -253,9 +251,10 @@ impl World {
             Some(release) => format!("runs release {release}"),
             None => "does not run".to_owned(),
         };
-        let message = format!("service `{name}` {runs}; the upgrade leads from {from} to {to}");
-        Err(Error::new(ErrorKind::Refused, message)
-            .with_hint(format!("bring it to release {from} first")))
+        let message = format!("service `{name}` {runs}, and the upgrade starts at release {from}");
+        Err(Error::new(ErrorKind::Refused, message).with_hint(format!(
+            "a rollback would start release {from}: bring the service to it, or plan from the release that runs"
+        )))
     }
 
     /// Which migrations are pending.

@@ -26,6 +26,7 @@ pub(super) async fn attach(run: &mut Run<'_>, cx: &UpgradeContext) -> StepResult
     if !ours {
         write(run, &cx).await?;
     }
+    run.attached = true;
     Ok(Verdict::Pass)
 }
 
@@ -77,12 +78,7 @@ fn not_claimed(system: &str) -> Error {
 /// # Errors
 /// Those of [`Claims::release`](crate::environment::Claims::release): the system is still claimed then.
 pub(super) async fn release_if_over(run: &Run<'_>, cx: &UpgradeContext) -> Result<()> {
-    let claims = run.environment.claims();
-    let Some(journal) = run
-        .journal
-        .as_ref()
-        .filter(|_| run.claimed || claims.is_none())
-    else {
+    let Some(journal) = run.journal.as_ref().filter(|_| run.attached || run.claimed) else {
         return Ok(());
     };
     let standing = Standing::of(&journal.records().await);
@@ -93,14 +89,18 @@ pub(super) async fn release_if_over(run: &Run<'_>, cx: &UpgradeContext) -> Resul
     let cx = run
         .context(cx, Phase::Teardown, Duration::from_secs(60))
         .with_cancellation(CancellationToken::new());
-    if let Some(configuration) = run.environment.configuration() {
+    // Whoever gives an upgrade up as it is may need the previous files.
+    let given_up = standing.state == State::Aborted && standing.configured.is_some();
+    if let Some(configuration) = run.environment.configuration().filter(|_| !given_up) {
         let forgetting = configuration.forget(&cx);
         let what = "give up what was kept of the configuration";
         within_reach(&cx, what, forgetting)
             .await
             .map_err(|error| error.with_hint("the upgrade is over: `resume` tries it again"))?;
     }
-    let Some(claims) = claims else { return Ok(()) };
+    let Some(claims) = run.environment.claims().filter(|_| run.claimed) else {
+        return Ok(());
+    };
     let released = within_reach(&cx, "release the claim", claims.release(&cx)).await;
     released.map_err(|error| {
         error

@@ -56,7 +56,12 @@ impl Run<'_> {
         intent: u64,
         outcome: &StepOutcome,
     ) -> Result<()> {
+        // A rollback that is proven has arrived, also where it was late.
+        let mut rollbacks = self.report.rollbacks.iter();
+        let proven = matches!(step.action, Action::RollBack { .. })
+            && rollbacks.any(|rollback| rollback.step == step.id && rollback.confirmed);
         let ended = match outcome {
+            _ if proven => Ended::Done,
             StepOutcome::Done => Ended::Done,
             StepOutcome::Error(failure) => Ended::Failed(failure.to_string()),
             StepOutcome::Inconclusive(reason) => Ended::Failed(reason.clone()),

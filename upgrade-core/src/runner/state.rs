@@ -55,12 +55,12 @@ pub(super) struct Run<'a> {
     /// Whether a claim may be written, and whether the system bears that of the journal.
     pub(super) claims: bool,
     pub(super) claimed: bool,
+    /// Whether this run has taken the system.
+    pub(super) attached: bool,
     /// What the system has to be before the first change.
     pub(super) world: Option<World>,
     /// What a rollback may lose, where somebody has to agree.
     pub(super) consent: Option<Consent>,
-    /// Whether the rollback that is under way is refused where it loses what nobody agreed to.
-    pub(super) asks: bool,
     /// How long the failure had lasted on which a watch has decided.
     pub(super) detected: Option<Duration>,
     /// How long rollbacks took in rehearsals.
@@ -146,10 +146,10 @@ impl<'a> Run<'a> {
             goes_on: false,
             claims: true,
             claimed: false,
+            attached: false,
             world: None,
             consent: None,
             reached: None,
-            asks: false,
             detected: None,
             timings: Vec::new(),
             applied: Vec::new(),

@@ -19,11 +19,9 @@ async fn a_system_belongs_to_one_operation_also_while_no_process_runs() {
         let database = shop().await;
         let (anns, store) = anns(&database, strategy).await;
         let proposal = proposed(&anns).await;
-        anns.apply(&proposal).await.unwrap();
-        anns.close().await.unwrap();
-        assert_eq!(claims(&database).await, 1);
-
-        // Another journal, on another machine. It has the other strategy, and other migrations.
+        // Others with another journal, on another machine, plan at the same time. They have the other
+        // strategy, and other migrations.
+        let mut others = Vec::new();
         for other in [SWAP, REVERT] {
             let foreign = "create table theirs (id int primary key)";
             let theirs = tempfile::tempdir().unwrap();
@@ -32,10 +30,16 @@ async fn a_system_belongs_to_one_operation_also_while_no_process_runs() {
             let folder = MigrationFolder::read_as(theirs.path(), Layout::Sqlx);
             let all = SqlMigration::all(&folder.unwrap()).unwrap();
             let upgrade = upgrade(&database, other, false).with_migrations(all);
-            let bobs = tool("bob", &database, upgrade, MemoryStore::new())
-                .await
-                .unwrap();
+            let bobs = tool("bob", &database, upgrade, MemoryStore::new());
+            let bobs = bobs.await.unwrap();
             let proposal = proposed(&bobs).await;
+            others.push((bobs, proposal));
+        }
+        anns.apply(&proposal).await.unwrap();
+        anns.close().await.unwrap();
+        assert_eq!(claims(&database).await, 1);
+
+        for (bobs, proposal) in others {
             let error = bobs.apply(&proposal).await.unwrap_err();
             let said = format!("{error:?}");
             assert!(error.kind() == ErrorKind::Refused, "{said}");
@@ -44,12 +48,14 @@ async fn a_system_belongs_to_one_operation_also_while_no_process_runs() {
                 state(&bobs).await,
                 (State::Nothing, vec![Act::Apply, Act::Abort])
             );
-            // Nor does it see what the other one needs for its rollback.
-            let error = bobs.leftovers().await.unwrap_err();
-            assert!(
-                format!("{error:?}").contains("begun by ann on"),
-                "{error:?}"
-            );
+            // Nor does it plan, or see what the other one needs for its rollback.
+            for error in [
+                bobs.plan().await.map(drop).unwrap_err(),
+                bobs.leftovers().await.map(drop).unwrap_err(),
+            ] {
+                let said = format!("{error:?}");
+                assert!(said.contains("begun by ann on"), "{said}");
+            }
             refused += 1;
         }
         // And a run that has no journal at all.

@@ -208,7 +208,7 @@ async fn what_a_run_intended_and_did_is_in_its_journal() {
     assert_eq!((intents.count(), done.count()), (6, 6));
     let runs = records.iter().filter_map(|one| one.run.clone());
     // Its plan, what the rollback keeps, and two for each step.
-    assert!(runs.eq(std::iter::repeat_n(report.run.clone(), 14)));
+    assert!(runs.eq(std::iter::repeat_n(report.run.clone(), 15)));
 
     // Users write, and another process rolls back: what they wrote stays.
     run(&database, "insert into orders (id, v) values (4, 'd')").await;

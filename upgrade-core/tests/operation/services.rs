@@ -195,7 +195,7 @@ async fn what_is_not_there_or_was_changed_is_refused_before_anything_moves() {
             "two",
             "another artifact of its new release",
         ),
-        ("worker", "2", "1", "service `worker` runs 2"),
+        ("worker", "0.9", "1", "service `worker` runs 0.9"),
     ] {
         machine.write(file, text);
         let error = operation.apply(&proposal).await.unwrap_err();

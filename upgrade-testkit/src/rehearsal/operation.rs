@@ -124,7 +124,7 @@ async fn life(ready: &Ready, death: Death, writes: bool) -> Result<Life> {
     let source = Populated::new(pool.clone(), ready.rehearsal(), ready.releases(), failed);
     let cx = context(ready);
     let database = source.provision(&cx).await?;
-    let lived = Calls::new(ready, &database, writes).life(death).await;
+    let lived = Box::pin(Calls::new(ready, &database, writes).life(death)).await;
     let removed = remove_copies(&database).await;
     source.release(&cx, Some(database)).await?;
     let life = lived?;
@@ -164,7 +164,7 @@ impl<'a> Calls<'a> {
             _ => self.until_death(death).await?,
         };
         let tool = self.tool(store).await?;
-        let (lived, waits) = counted(self.live(&tool)).await;
+        let (lived, waits) = counted(Box::pin(self.live(&tool))).await;
         let stuck = match (lived, death) {
             (Err(error), Death::Never) => return Err(error),
             (Err(error), _) => Some(error.to_string()),
@@ -204,7 +204,7 @@ impl<'a> Calls<'a> {
                 _ => usize::MAX,
             };
             // Whatever it says: the next one begins with what it has written.
-            drop(for_polls(waits, self.live(&tool)).await);
+            drop(for_polls(waits, Box::pin(self.live(&tool))).await);
         }
         let store = MemoryStore::with(store.bytes());
         until_free(self.database, &context(self.ready)).await?;

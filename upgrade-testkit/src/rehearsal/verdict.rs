@@ -36,7 +36,7 @@ impl Rehearsal {
             let ready = self.clone().ready().await?;
             let rehearsal = ready.rehearsal();
             if rehearsal.scenario == Scenario::Operation && rehearsal.plan.is_none() {
-                return self.operation(&ready).await;
+                return Box::pin(self.operation(&ready)).await;
             }
             let plan = match &rehearsal.plan {
                 Some(plan) => plan.clone(),

@@ -39,8 +39,8 @@ async fn a_good_upgrade_comes_to_its_end_whenever_the_tool_dies() {
 
 #[tokio::test]
 async fn a_migration_that_cannot_be_run_again_is_found() {
-    // Dead between two of its statements, it is not known to have begun, and does not go on. There are so
-    // many that one of the deaths comes between them.
+    // Dead between two of its statements, it is not known to have begun, and does not go on. With this
+    // number of them one of the deaths comes between two.
     let inserts: Vec<String> = (1..200)
         .map(|id| {
             format!(

@@ -17,12 +17,13 @@ start)
     echo "$UPGRADE_RELEASE" >"$name.release"
     ;;
 release)
+    # Nothing, where none runs.
     if [[ $name == api ]]; then
-        exec 3<>"/dev/tcp/${LISTEN%:*}/${LISTEN#*:}"
-        printf 'GET /release HTTP/1.0\r\n\r\n' >&3
-        tail -n 1 <&3
-    else
-        kill -0 -- "-$(<"$name.group")"
+        if exec 3<>"/dev/tcp/${LISTEN%:*}/${LISTEN#*:}"; then
+            printf 'GET /release HTTP/1.0\r\n\r\n' >&3
+            tail -n 1 <&3
+        fi
+    elif kill -0 -- "-$(<"$name.group")"; then
         cat "$name.release"
     fi
     ;;

@@ -237,7 +237,7 @@ async fn an_upgrade_with_steps_that_fail_until_it_is_final() {
     let store = MemoryStore::new();
     let began = "step 7, phase expand";
     let services = Action::Replace {
-        version: Version::new("2"),
+        version: Version::new("1"),
     };
     let revert = Action::Revert {
         migration: migration(2),
@@ -282,7 +282,7 @@ async fn an_upgrade_with_steps_that_fail_until_it_is_final() {
             intent(services.clone()),
             Some((
                 Kind::ServicesBegan,
-                "began to replace the services by 2",
+                "began to replace the services by 1",
                 began,
             )),
         ),
@@ -290,7 +290,7 @@ async fn an_upgrade_with_steps_that_fail_until_it_is_final() {
             failed(7, ""),
             Some((
                 Kind::ServicesFailed,
-                "failed to replace the services by 2",
+                "failed to replace the services by 1",
                 "",
             )),
         ),

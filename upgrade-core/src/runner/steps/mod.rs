@@ -29,7 +29,8 @@ use crate::finding::Finding;
 use crate::ids::Phase;
 use crate::migration::{Migration, MigrationId};
 use crate::observation::Scope;
-use crate::operation::{Consent, SCHEMA, schema_hash};
+use crate::operation::{CONFIGURATION, Consent, SCHEMA, schema_hash};
+use crate::outcome::Outcome;
 use crate::plan::{Action, Step, past};
 use crate::rollback::{Loss, Rollback, RollbackRequest, RollbackScope, Safety};
 use crate::runner::claim;
@@ -222,7 +223,7 @@ pub(in crate::runner) async fn perform(
             run.kept.remove(strategy);
             Ok(Verdict::Pass)
         }
-        Action::Watch { policy } => watch::watch(run, cx, policy).await,
+        Action::Watch { policy } => watch::watch(run, cx, step, policy).await,
         // The loop leaves it to the end of the run.
         Action::Teardown | Action::Detach => Ok(Verdict::Pass),
     }
@@ -289,13 +290,19 @@ async fn refuse_what_changed(
 ) -> Result<()> {
     if let (Some((_, switched)), Some(configuration)) =
         (&run.configured, run.environment.configuration())
-        && configuration.keep_live(cx).await? != *switched
+        && !consent.names(CONFIGURATION)
+        // From what is live to what is live: nothing moves, and edited files are named.
+        && let Outcome::Failed(failure) = configuration.switch(cx, switched, switched).await?
     {
         let name = configuration.name();
         let message =
             format!("the configuration {name} was edited since the upgrade, and nothing was done");
         return Err(Error::new(ErrorKind::Refused, message)
-            .with_hint("undo the edits, or take them into the release, and try again"));
+            .with_source(Error::from(*failure))
+            .with_hint(format!(
+                "undo the edits; or agree to leave the edited files as they are, also under the previous \
+                 release: `{CONFIGURATION}`"
+            )));
     }
     let Some(reached) = run
         .reached

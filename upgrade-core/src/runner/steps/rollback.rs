@@ -73,6 +73,20 @@ pub(in crate::runner) async fn automatic(
     if applied.is_empty() && run.replaced == 0 && run.configured.is_none() {
         return;
     }
+    let mut detect = detect;
+    if matches!(failed.action, Action::Watch { .. }) {
+        // Users have worked with the new release, and nobody is there to be asked. What is refused stays as
+        // it is, so that a person has every choice.
+        let asking = Instant::now();
+        if let Err(refused) = permitted(run, cx, failed, &strategy, &applied).await {
+            let finding = Finding::error("rollback/unsafe", strategy, refused.to_string())
+                .with_evidence(format!("{refused:?}"))
+                .with_help("a person has to decide: agree to what is lost and roll back, or go on with the new release");
+            run.found(cx, failed, finding);
+            return;
+        }
+        detect += asking.elapsed();
+    }
     let action = Action::RollBack {
         strategy: strategy.clone(),
         applied: applied.clone(),
@@ -91,7 +105,6 @@ pub(in crate::runner) async fn automatic(
             ..Policy::default()
         },
     };
-    run.asks = matches!(failed.action, Action::Watch { .. });
     let title = step.action.to_string();
     cx.emit(Event::StepStarted {
         step: step.id,
@@ -131,6 +144,25 @@ pub(in crate::runner) async fn automatic(
     });
     let steps = &mut run.report.steps;
     steps.push(recorded(&step, outcome, elapsed_ms));
+}
+
+/// Whether a rollback that a watch decides on loses nothing but what somebody agreed to lose.
+async fn permitted(
+    run: &Run<'_>,
+    cx: &UpgradeContext,
+    failed: &Step,
+    strategy: &str,
+    applied: &[MigrationId],
+) -> Result<()> {
+    if strategy == SERVICES {
+        return Ok(());
+    }
+    let rollback = strategy_named(run, strategy)?;
+    let within = time_for(run.plan.rollback_within_ms);
+    let cx = run.context(cx, failed.phase, within);
+    let request = RollbackRequest::new(applied.iter().cloned());
+    let safety = rollback.check(&cx, run.kept(strategy)?, &request).await?;
+    refuse_without_consent(run, &cx, &*rollback, &safety).await
 }
 
 async fn timed(
@@ -253,14 +285,6 @@ async fn act(
             findings.push(Finding::error("rollback/unsafe", boundary, reason));
             return Ok(());
         }
-    }
-    // Users have worked with the new release, and nobody is there to be asked.
-    if let Some(rollback) = rollback.filter(|_| run.asks)
-        && let Err(refused) = refuse_without_consent(run, cx, rollback, &report.safety).await
-    {
-        let unsafe_now = Finding::error("rollback/unsafe", strategy, refused.to_string());
-        findings.push(unsafe_now.with_evidence(format!("{refused:?}")));
-        return Ok(());
     }
     let started = Instant::now();
     let begun = match rollback {

@@ -1,10 +1,13 @@
 //! From the services of one release to those of another, and back.
 
+use tokio::time::Instant;
+
 use crate::configuration::Digest;
 use crate::context::UpgradeContext;
 use crate::error::{Failure, Result};
 use crate::finding::Finding;
 use crate::ids::Version;
+use crate::operation::CONFIGURATION;
 use crate::outcome::Outcome;
 use crate::runner::deadline::in_time;
 use crate::runner::run::StepResult;
@@ -36,6 +39,8 @@ pub(in crate::runner) async fn replace(
     run.replaced = before.max(count);
     let services = run.has(run.environment.services(), "services")?;
     let replaced = match to {
+        // Those that serve it already have read the files of before.
+        To::Release(version, _) if run.configured.is_some() => services.restart(cx, version).await,
         To::Release(version, _) => services.replace(cx, version).await,
         To::First(count) => {
             let instances = run.has(services.instances(), "instances")?;
@@ -46,7 +51,11 @@ pub(in crate::runner) async fn replace(
         Outcome::Done | Outcome::NothingToDo => {
             run.replaced = count;
             if to_new {
-                run.report.artifacts = services.artifacts(cx, &run.plan.to).await?;
+                // It is for the record: a good upgrade does not end because of it.
+                match services.artifacts(cx, &run.plan.to).await {
+                    Ok(artifacts) => run.report.artifacts = artifacts,
+                    Err(error) => tracing::warn!(?error, "the artifacts are not known"),
+                }
             }
             Ok(Verdict::Pass)
         }
@@ -66,10 +75,11 @@ pub(in crate::runner) async fn configure(
 ) -> StepResult {
     let configuration = run.has(run.environment.configuration(), "configuration")?;
     // Should it stop on the way, either may be live.
-    run.configured = Some((from.clone(), to.clone()));
+    let before = run.configured.replace((from.clone(), to.clone()));
     Ok(match configuration.switch(cx, from, to).await? {
         Outcome::Done | Outcome::NothingToDo => Verdict::Pass,
         Outcome::Failed(failure) => {
+            run.configured = before;
             let finding = Finding::error(
                 "service/configuration-edited",
                 configuration.name(),
@@ -93,25 +103,60 @@ pub(in crate::runner) async fn go_back<F>(
 where
     F: Future<Output = Result<Outcome>>,
 {
-    if let Some((old, new)) = run.configured.clone() {
-        let configuration = run.has(run.environment.configuration(), "configuration")?;
-        let switched = in_time(configuration.switch(cx, &new, &old).await)?;
-        if matches!(switched, Outcome::Failed(_)) {
-            return Ok(switched);
+    // Both are there before the first of them moves.
+    let configuration = match run.configured.clone() {
+        Some(digests) => {
+            let facet = run.environment.configuration();
+            Some((run.has(facet, "configuration")?, digests))
         }
+        None => None,
+    };
+    let services = match run.replaced {
+        0 => None,
+        _ => Some(run.has(run.environment.services(), "services")?),
+    };
+    let switched = configuration.is_some();
+    if let Some((configuration, (old, new))) = configuration
+        && let Outcome::Failed(failure) = in_time(configuration.switch(cx, &new, &old).await)?
+    {
+        // The data and the services are worth more than files that somebody has edited by hand.
+        let name = configuration.name();
+        let agreed = run
+            .consent
+            .as_ref()
+            .is_some_and(|to| to.names(CONFIGURATION));
+        let id = "service/configuration-edited";
+        let finding = match agreed {
+            true => Finding::warning(id, name, failure.to_string()),
+            false => Finding::error(id, name, failure.to_string()),
+        };
+        cx.notice(finding.with_evidence(format!("{failure:#}")));
     }
-    if run.replaced == 0 {
+    let Some(services) = services else {
         let gone_back = in_time(data.await);
         if let Ok(Outcome::Done | Outcome::NothingToDo) = &gone_back {
             run.configured = None;
         }
         return gone_back;
-    }
+    };
     let old = run.plan.from.clone();
-    let services = run.has(run.environment.services(), "services")?;
-    let refused = match in_time(services.replace(cx, &old).await)? {
-        Outcome::Failed(refused) => Some(refused),
-        _ => None,
+    let back = async |cx: &UpgradeContext| match switched {
+        true => in_time(services.restart(cx, &old).await),
+        false => in_time(services.replace(cx, &old).await),
+    };
+    // A release that hangs on the new schema leaves time for the data.
+    let first = match cx.deadline() {
+        Some(deadline) => {
+            let left = deadline.saturating_duration_since(Instant::now());
+            cx.clone().with_deadline(Instant::now() + left / 2)
+        }
+        None => cx.clone(),
+    };
+    let refused = match back(&first).await {
+        Ok(Outcome::Failed(refused)) => Some(refused),
+        Ok(_) => None,
+        // Whatever it is, it is tried again after the data.
+        Err(error) => Some(Box::new(Failure::from(&error))),
     };
     let notice = |when: &str| {
         let Some(refused) = &refused else { return };
@@ -125,7 +170,7 @@ where
     // Services that do not start are told also where the rest fails.
     let mut gone_back = in_time(data.await);
     if let (Ok(Outcome::Done | Outcome::NothingToDo), Some(_)) = (&gone_back, &refused) {
-        gone_back = in_time(services.replace(cx, &old).await);
+        gone_back = back(cx).await;
     }
     match gone_back {
         Ok(Outcome::Done | Outcome::NothingToDo) => {

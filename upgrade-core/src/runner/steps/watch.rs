@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, Result};
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::ids::Version;
+use crate::plan::Step;
 use crate::rollback::Estimate;
 use crate::runner::deadline::within_reach;
 use crate::runner::run::StepResult;
@@ -27,10 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(in crate::runner) async fn watch(
     run: &mut Run<'_>,
     cx: &UpgradeContext,
+    step: &Step,
     policy: &WatchPolicy,
 ) -> StepResult {
+    let upgrade = run.upgrade;
     let has_services = run.environment.services().is_some();
-    let validators = run.upgrade.validators();
+    let validators = upgrade.validators();
     let names = validators.iter().map(|validator| validator.name());
     let names: Vec<&str> = names.chain(has_services.then_some(SERVICES)).collect();
     let mut decider = Decider::new(policy.clone(), names)?;
@@ -49,10 +52,12 @@ pub(in crate::runner) async fn watch(
                 .clone()
                 .with_deadline(Instant::now() + every.max(PATIENCE));
             let (name, seen) = match check {
-                Some(validator) => (
-                    validator.name(),
-                    seen(run_all(&evaluated, iter::once(validator)).await),
-                ),
+                Some(validator) => {
+                    let name = validator.name();
+                    let judging = run_all(&evaluated, iter::once(validator));
+                    let judged = within_reach(&evaluated, name, judging).await;
+                    (name, seen(run, step, judged))
+                }
                 None => (SERVICES, services_run(run, &evaluated).await),
             };
             if cx.cancellation().is_cancelled() {
@@ -98,16 +103,17 @@ fn ended_early() -> Verdict {
     Verdict::Inconclusive("the watch was ended before its time was over".to_owned())
 }
 
-fn seen(result: Result<Verdict>) -> Seen {
+/// What a check has seen: warnings, and findings that the team accepts, are no failures.
+fn seen(run: &mut Run<'_>, step: &Step, result: Result<Verdict>) -> Seen {
     match result {
         Ok(Verdict::Pass) => Seen::Pass,
         Ok(Verdict::Fail(found)) => {
-            let fails = found.iter().find(|finding| finding.fails());
-            match fails.or(found.first()) {
+            let mut weighed = found.into_iter().map(|finding| run.weighed(step, finding));
+            match weighed.find(Finding::fails) {
                 Some(Finding {
                     subject, message, ..
                 }) => Seen::Fail(format!("{subject}: {message}")),
-                None => Seen::Fail("no finding says why".to_owned()),
+                None => Seen::Pass,
             }
         }
         Ok(Verdict::Inconclusive(reason)) => Seen::Inconclusive(reason),
@@ -160,7 +166,7 @@ async fn predict(run: &Run<'_>, cx: &UpgradeContext, policy: &WatchPolicy) {
 /// How long a failure lasts, at most, before the policy rolls back; in milliseconds.
 fn slowest_detection(policy: &WatchPolicy) -> u64 {
     let limits = policy.rules.iter().filter_map(|rule| match rule {
-        Rule::RollBack { failed, .. } => Some(u64::from(failed.times.saturating_sub(1))),
+        Rule::RollBack { failed, .. } => Some(u64::from(failed.times)),
         _ => None,
     });
     limits.max().unwrap_or(0).saturating_mul(policy.every_ms)
