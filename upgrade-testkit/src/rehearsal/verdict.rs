@@ -32,11 +32,16 @@ impl Rehearsal {
     /// # Errors
     /// Any kind, when it could not be told whether the upgrade is good.
     pub async fn report(self) -> Result<Report> {
+        // On the heap: a test waits for it.
+        Box::pin(self.reported()).await
+    }
+
+    async fn reported(self) -> Result<Report> {
         loop {
             let ready = self.clone().ready().await?;
             let rehearsal = ready.rehearsal();
             if rehearsal.scenario == Scenario::Operation && rehearsal.plan.is_none() {
-                return Box::pin(self.operation(&ready)).await;
+                return self.operation(&ready).await;
             }
             let plan = match &rehearsal.plan {
                 Some(plan) => plan.clone(),
