@@ -129,7 +129,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Options { journal, command } = Options::parse();
-    match run(&journal, command).await {
+    match Box::pin(run(&journal, command)).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
