@@ -15,10 +15,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use upgrade_core::Report;
 use upgrade_core::journal::verify;
 use upgrade_core::operation::{Attestation, Proposal, Status};
 use upgrade_core::watch::WatchPolicy;
-use upgrade_core::{Report, Scenario};
 
 use system::{Confirm, System, Tool};
 
@@ -67,9 +67,6 @@ enum Command {
         /// Carries out this plan; without one, plans now.
         #[arg(long)]
         plan: Option<PathBuf>,
-        /// Applies only what these rehearsals have passed, in `round_trip` and `rollback`.
-        #[arg(long)]
-        attestation: Option<PathBuf>,
     },
     /// Watches the new release while users work with it; rolls back where a check fails too often.
     Watch {
@@ -180,14 +177,8 @@ async fn run(journal: &Path, command: Command) -> Result<bool> {
             system,
             confirm,
             plan,
-            attestation,
         } => {
-            let mut tool = system.tool(journal).await?;
-            if let Some(path) = attestation {
-                let attestation = Attestation::from_json(&fs::read_to_string(path)?)?;
-                let scenarios = [Scenario::RoundTrip, Scenario::Rollback];
-                tool.operation = tool.operation.with_attestation(attestation, scenarios);
-            }
+            let tool = system.tool(journal).await?;
             let applied = async {
                 let proposal = match plan {
                     Some(path) => Some(Proposal::from_json(&fs::read_to_string(path)?)?),

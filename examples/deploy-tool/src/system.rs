@@ -1,5 +1,6 @@
 //! What the options say of the system: the database, its services, their configuration.
 
+use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,12 +12,12 @@ use upgrade_core::journal::{Actor, FileStore, Journal};
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::notify::{Format, Outbox, OutboxHandle, Webhook};
-use upgrade_core::operation::{Consent, Operation};
+use upgrade_core::operation::{Attestation, Consent, Operation};
 use upgrade_core::postgres::Database;
 use upgrade_core::reporter::progress::Progress;
 use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
 use upgrade_core::validator::Invariant;
-use upgrade_core::{CommandLine, Secret, Upgrade};
+use upgrade_core::{CommandLine, Scenario, Secret, Upgrade};
 
 use crate::Result;
 
@@ -41,6 +42,10 @@ pub(crate) struct System {
     /// down migrations.
     #[arg(long)]
     by_copy: bool,
+    /// What rehearsals have passed: only that is applied, in `round_trip` and `rollback`. It also tells what
+    /// a rollback loses, and how long it takes.
+    #[arg(long)]
+    attestation: Option<PathBuf>,
     /// Agrees to lose this in a rollback, such as `writes` or `column public.orders.note`; can be given
     /// several times.
     #[arg(long = "accept-loss", value_name = "SUBJECT")]
@@ -148,6 +153,14 @@ impl System {
         self.services()?;
         let system = self.clone();
         let operation = Operation::new(journal, upgrade, move || system.environment(&database));
+        let operation = match &self.attestation {
+            Some(path) => {
+                let attestation = Attestation::from_json(&fs::read_to_string(path)?)?;
+                let scenarios = [Scenario::RoundTrip, Scenario::Rollback];
+                operation.with_attestation(attestation, scenarios)
+            }
+            None => operation,
+        };
         let operation = operation.with_consent(Consent::to(&self.accept_losses));
         let operation = match self.without_claim {
             true => operation.without_claim(),

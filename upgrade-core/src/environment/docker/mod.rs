@@ -429,6 +429,13 @@ impl Environment for DockerEnvironment {
         }
     }
 
+    async fn size(&self, cx: &UpgradeContext) -> Result<Option<u64>> {
+        match self.database {
+            Some(_) => self.postgres()?.size(cx).await,
+            None => Ok(None),
+        }
+    }
+
     async fn logs(&self, cx: &UpgradeContext, lines: usize) -> Result<Vec<LogTail>> {
         let running = self.slot().clone();
         match running {
