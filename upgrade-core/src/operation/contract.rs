@@ -5,10 +5,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Attestation, World};
 use crate::configuration::Digest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Plan;
 use crate::rollback::{Estimate, Loss, LossKind};
 use crate::subject::Subject;
+use crate::upgrade::Upgrade;
 
 /// The word by which [`Consent`] names everything that users write after the upgrade began.
 pub const WRITES: &str = "writes";
@@ -58,6 +61,53 @@ pub enum Fate<'c> {
 }
 
 impl RollbackContract {
+    /// What a rollback of a plan does, as far as it is known.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] where it would take longer than its budget.
+    pub(super) fn of(
+        upgrade: &Upgrade,
+        world: &World,
+        plan: &Plan,
+        attested: Option<&Attestation>,
+    ) -> Result<Self> {
+        let strategy = plan.strategy().unwrap_or_default().to_owned();
+        let mut all = upgrade.rollbacks().iter();
+        let keeps_writes = all.any(|one| one.name() == strategy && one.keeps_writes());
+        let of_it = |attestation: &Attestation| attestation.losses.get(&strategy).cloned();
+        let mut losses = attested.and_then(of_it).unwrap_or_default();
+        if !keeps_writes {
+            losses.retain(|loss| loss.kind != LossKind::Writes);
+            let message = "everything that is written after the upgrade began";
+            losses.push(Loss::new(LossKind::Writes, WRITES, message));
+        }
+        let estimate = attested.zip(world.bytes).and_then(|(attestation, bytes)| {
+            Estimate::new(
+                &attestation.timings,
+                &strategy,
+                bytes,
+                plan.rollback_within_ms,
+            )
+        });
+        if let Some(estimate) = estimate.as_ref().filter(|estimate| !estimate.fits()) {
+            let message = "a rollback would take longer than its budget, and nothing was done";
+            return Err(Error::new(ErrorKind::Refused, message)
+                .with_context("predicted", estimate)
+                .with_hint(
+                    "choose a strategy whose time does not grow with the data, or allow more time: \
+                     `Upgrade::with_rollback_within`",
+                ));
+        }
+        Ok(Self {
+            strategy,
+            rehearsed: attested.is_some(),
+            losses,
+            services: world.artifacts.from.clone(),
+            configuration: world.switches().map(|(live, _)| live),
+            estimate,
+        })
+    }
+
     /// What it does to a table, a column, or anything else that a loss names.
     pub fn fate(&self, subject: impl Into<Subject>) -> Fate<'_> {
         let subject = subject.into();

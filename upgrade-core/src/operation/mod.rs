@@ -46,7 +46,6 @@ use crate::plan::{Action, OnFailure, Plan, PlannedStep, Policy};
 #[cfg(feature = "postgres")]
 use crate::postgres::database::{Leftover, close};
 use crate::report::Report;
-use crate::rollback::{Estimate, Loss, LossKind};
 use crate::runner::Runner;
 use crate::scenario::Scenario;
 use crate::upgrade::Upgrade;
@@ -239,42 +238,8 @@ impl Operation {
 
     /// What a rollback of a plan does.
     fn contract(&self, world: &World, plan: &Plan) -> Result<RollbackContract> {
-        let strategy = plan.strategy().unwrap_or_default().to_owned();
-        let mut all = self.upgrade.rollbacks().iter();
-        let keeps_writes = all.any(|one| one.name() == strategy && one.keeps_writes());
         let attested = self.demand.as_ref().map(|(attestation, _)| attestation);
-        let of_it = |attestation: &Attestation| attestation.losses.get(&strategy).cloned();
-        let mut losses = attested.and_then(of_it).unwrap_or_default();
-        if !keeps_writes {
-            losses.retain(|loss| loss.kind != LossKind::Writes);
-            let message = "everything that is written after the upgrade began";
-            losses.push(Loss::new(LossKind::Writes, WRITES, message));
-        }
-        let estimate = attested.zip(world.bytes).and_then(|(attestation, bytes)| {
-            Estimate::new(
-                &attestation.timings,
-                &strategy,
-                bytes,
-                plan.rollback_within_ms,
-            )
-        });
-        if let Some(estimate) = estimate.as_ref().filter(|estimate| !estimate.fits()) {
-            let message = "a rollback would take longer than its budget, and nothing was done";
-            return Err(Error::new(ErrorKind::Refused, message)
-                .with_context("predicted", estimate)
-                .with_hint(
-                    "choose a strategy whose time does not grow with the data, or allow more time: \
-                     `Upgrade::with_rollback_within`",
-                ));
-        }
-        Ok(RollbackContract {
-            strategy,
-            rehearsed: attested.is_some(),
-            losses,
-            services: world.artifacts.from.clone(),
-            configuration: world.switches().map(|(live, _)| live),
-            estimate,
-        })
+        RollbackContract::of(&self.upgrade, world, plan, attested)
     }
 
     /// Carries out a proposal, until users are to watch the new release. Where a step fails everything is
