@@ -22,6 +22,7 @@
 //! - `docker`: Postgres in a container as the last provider; systems of several services, built in
 //!   code or read from compose files.
 //! - `notify`: webhooks, which send the notifications of an operation by HTTP.
+//! - `otel`: metrics of runs for OpenTelemetry.
 //! - `progress`: a progress display for terminals.
 //! - `tls`: TLS to the server that `UPGRADE_PG_URL` names.
 //! - `prometheus`: a validator that asks a Prometheus server.
