@@ -6,7 +6,7 @@ use std::path::Path;
 
 use upgrade_core::configuration::ConfigFiles;
 use upgrade_core::journal::{Actor, Journal, MemoryStore, State};
-use upgrade_core::operation::{Act, Operation};
+use upgrade_core::operation::{Act, CONFIGURATION, Consent, Operation};
 use upgrade_core::postgres::Database;
 use upgrade_core::rollback::RevertMigrations;
 use upgrade_core::{ErrorKind, Result, Upgrade};
@@ -169,6 +169,45 @@ async fn a_configuration_alone_is_an_upgrade() {
     assert!(report.passed && files.is_new(), "{report}");
     assert!(operation.rollback().await.unwrap().passed);
     assert_eq!(files.live(), before);
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_restored_keep_no_data_from_being_rolled_back() {
+    // Dead at the record at which the files are switched and the services are not.
+    for deaths in 20.. {
+        let (database, files) = (shop().await, Files::new());
+        let before = super::journal::observe(&database).await;
+        let store = MemoryStore::new();
+        store.fail_after(deaths);
+        let new = || upgrade(&database, REVERT, false);
+        let operation = files.operation(&database, new(), &store).await.unwrap();
+        let proposal = proposed(&operation).await;
+        let applied = operation.apply(&proposal).await;
+        drop(operation);
+        assert!(applied.is_err(), "the files were never switched");
+        if !files.is_new() || release_of(&database) == "2" {
+            continue;
+        }
+        let edited = "pool = 9\n";
+        fs::write(files.path().join("live/app.conf"), edited).unwrap();
+        let store = MemoryStore::with(store.bytes());
+        let operation = files.operation(&database, new(), &store).await.unwrap();
+        assert_eq!(state(&operation).await.0, State::Applying);
+        let report = operation.rollback().await.unwrap();
+        assert!(
+            !report.passed && format!("{report}").contains("app.conf"),
+            "{report}"
+        );
+        assert_eq!(super::journal::observe(&database).await, before);
+        assert_eq!(state(&operation).await.0, State::Paused);
+        assert_eq!(files.kept(), 2);
+        let operation = operation.with_consent(Consent::to([CONFIGURATION]));
+        let report = operation.rollback().await.unwrap();
+        assert!(report.passed && report.rollbacks[0].confirmed, "{report}");
+        let live = fs::read_to_string(files.path().join("live/app.conf")).unwrap();
+        assert_eq!(live, edited);
+        return;
+    }
 }
 
 /// Lives on from wherever the operation stands, until it is rolled back.

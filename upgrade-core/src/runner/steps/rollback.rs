@@ -225,6 +225,7 @@ async fn timed(
             migration.crash.rolled_back += 1;
         }
         run.applied.retain(|id| !applied.contains(id));
+        run.configured = None;
         for id in applied {
             if let Some(migration) = run.migration_report(id) {
                 migration.rolled_back += 1;

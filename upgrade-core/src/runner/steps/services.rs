@@ -22,6 +22,9 @@ pub(in crate::runner) enum To<'a> {
     First(u32),
 }
 
+/// What is found where somebody has edited the files that are to be switched.
+const EDITED: &str = "service/configuration-edited";
+
 /// Services that do not come up are a defect of the upgrade, not of the run.
 pub(in crate::runner) async fn replace(
     run: &mut Run<'_>,
@@ -80,11 +83,7 @@ pub(in crate::runner) async fn configure(
         Outcome::Done | Outcome::NothingToDo => Verdict::Pass,
         Outcome::Failed(failure) => {
             run.configured = before;
-            let finding = Finding::error(
-                "service/configuration-edited",
-                configuration.name(),
-                failure.to_string(),
-            );
+            let finding = Finding::error(EDITED, configuration.name(), failure.to_string());
             Verdict::Fail(vec![finding.with_evidence(format!("{failure:#}"))])
         }
     })
@@ -111,33 +110,29 @@ where
         }
         None => None,
     };
+    let switched = configuration.is_some();
     let services = match run.replaced {
+        0 if switched => run.environment.services(),
         0 => None,
         _ => Some(run.has(run.environment.services(), "services")?),
     };
-    let switched = configuration.is_some();
-    if let Some((configuration, (old, new))) = configuration
-        && let Outcome::Failed(failure) = in_time(configuration.switch(cx, &new, &old).await)?
-    {
-        // The data and the services are worth more than files that somebody has edited by hand.
-        let name = configuration.name();
-        let agreed = run
-            .consent
-            .as_ref()
-            .is_some_and(|to| to.names(CONFIGURATION));
-        let id = "service/configuration-edited";
-        let finding = match agreed {
-            true => Finding::warning(id, name, failure.to_string()),
-            false => Finding::error(id, name, failure.to_string()),
-        };
-        cx.notice(finding.with_evidence(format!("{failure:#}")));
+    // Where the files cannot be restored, services and data are worth more than to wait for them.
+    let mut not_restored = None;
+    if let Some((configuration, (old, new))) = configuration {
+        match in_time(configuration.switch(cx, &new, &old).await) {
+            Ok(Outcome::Failed(failure)) if agrees_to_edits(run) => cx.notice(
+                Finding::warning(EDITED, configuration.name(), failure.to_string())
+                    .with_evidence(format!("{failure:#}")),
+            ),
+            failed @ (Ok(Outcome::Failed(_)) | Err(_)) => not_restored = Some(failed),
+            Ok(_) => {}
+        }
     }
     let Some(services) = services else {
-        let gone_back = in_time(data.await);
-        if let Ok(Outcome::Done | Outcome::NothingToDo) = &gone_back {
-            run.configured = None;
-        }
-        return gone_back;
+        return match (in_time(data.await), not_restored) {
+            (Ok(Outcome::Done | Outcome::NothingToDo), Some(not_restored)) => not_restored,
+            (gone_back, _) => gone_back,
+        };
     };
     let old = run.plan.from.clone();
     let back = async |cx: &UpgradeContext| match switched {
@@ -175,14 +170,20 @@ where
     match gone_back {
         Ok(Outcome::Done | Outcome::NothingToDo) => {
             notice("start only after the schema was rolled back");
-            (run.replaced, run.configured) = (0, None);
-            Ok(Outcome::Done)
+            run.replaced = 0;
+            not_restored.unwrap_or(Ok(Outcome::Done))
         }
         failed => {
             notice("do not start on the new schema");
             failed
         }
     }
+}
+
+/// Whether somebody has agreed that edited files stay.
+fn agrees_to_edits(run: &Run<'_>) -> bool {
+    let consent = run.consent.as_ref();
+    consent.is_some_and(|to| to.names(CONFIGURATION))
 }
 
 /// The first line of what it came from. The evidence has the others.
