@@ -10,7 +10,8 @@ use crate::conformance::{Case, ClauseFailed, ClauseResult};
 const NONE: &str = "it has no services";
 const AT_ONCE: &str = "it replaces all instances at once";
 
-/// When `replace` returns, the services of that release answer.
+/// When `replace` returns, the services of that release answer, and `running` names it, where it names any. So it
+/// is after a `restart`.
 ///
 /// # Errors
 /// When the clause does not hold.
@@ -25,6 +26,19 @@ pub async fn replace_brings_the_release(fixture: &dyn EnvironmentFixture) -> Cla
         let after = given!(clause.fixture("releases", fixture.releases(&cx).await)?);
         let new = vec![cx.to().clone(); after.len().max(1)];
         clause.equal("the releases after `replace`", &new, &after)?;
+        runs(clause, services, &cx).await?;
+        let artifacts = clause.ok("`artifacts`", services.artifacts(&cx, cx.to()).await)?;
+        clause.done("`restart`", services.restart(&cx, cx.to()).await)?;
+        let cx = cx.with_endpoints(environment.endpoints());
+        let after = given!(clause.fixture("releases", fixture.releases(&cx).await)?);
+        clause.equal("the releases after `restart`", &new, &after)?;
+        runs(clause, services, &cx).await?;
+        let again = clause.ok("`artifacts`", services.artifacts(&cx, cx.to()).await)?;
+        clause.that(
+            again == artifacts,
+            "the same artifacts",
+            format!("{again:?}"),
+        )?;
         clause.holds()
     })
     .await
@@ -93,6 +107,21 @@ async fn so_many_are_new(
             }
             Case::NotApplicable(reason) => Case::NotApplicable(reason),
         },
+    )
+}
+
+/// `running` names the later release for each service that it names.
+async fn runs(
+    clause: Clause,
+    services: &dyn Services,
+    cx: &UpgradeContext,
+) -> Result<(), ClauseFailed> {
+    let running = clause.ok("`running`", services.running(cx).await)?;
+    let of_it = |release: &Option<Version>| release.as_ref() == Some(cx.to());
+    clause.that(
+        running.values().all(of_it),
+        &format!("each service to run {}", cx.to()),
+        format!("{running:?}"),
     )
 }
 
