@@ -178,7 +178,7 @@ async fn run(journal: &Path, command: Command) -> Result<bool> {
             confirm,
             plan,
         } => {
-            let tool = system.tool(journal).await?;
+            let tool = system.tool_asking(journal, &confirm).await?;
             let applied = async {
                 let proposal = match plan {
                     Some(path) => Some(Proposal::from_json(&fs::read_to_string(path)?)?),
@@ -188,8 +188,10 @@ async fn run(journal: &Path, command: Command) -> Result<bool> {
                     println!("nothing is pending");
                     return Ok(true);
                 };
-                println!("{proposal}\n");
-                confirm.ask(&system)?;
+                // Whoever is asked sees it anyway.
+                if confirm.is_given() {
+                    println!("{proposal}\n");
+                }
                 passed(tool.operation.apply(&proposal).await?)
             };
             let applied = applied.await;
@@ -219,21 +221,13 @@ async fn run(journal: &Path, command: Command) -> Result<bool> {
             end(tool, resumed).await
         }
         Command::Rollback { system, confirm } => {
-            let tool = system.tool(journal).await?;
-            let rolled_back = async {
-                confirm.ask(&system)?;
-                passed(tool.operation.rollback().await?)
-            };
-            let rolled_back = rolled_back.await;
+            let tool = system.tool_asking(journal, &confirm).await?;
+            let rolled_back = async { passed(tool.operation.rollback().await?) }.await;
             end(tool, rolled_back).await
         }
         Command::Finalize { system, confirm } => {
-            let tool = system.tool(journal).await?;
-            let made_final = async {
-                confirm.ask(&system)?;
-                passed(tool.operation.finalize().await?)
-            };
-            let made_final = made_final.await;
+            let tool = system.tool_asking(journal, &confirm).await?;
+            let made_final = async { passed(tool.operation.finalize().await?) }.await;
             end(tool, made_final).await
         }
         Command::Abort { system, reason } => {

@@ -1,7 +1,7 @@
 //! What the options say of the system: the database, its services, their configuration.
 
 use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use upgrade_core::journal::{Actor, FileStore, Journal};
 use upgrade_core::migration::SqlMigration;
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::notify::{Format, Outbox, OutboxHandle, Webhook};
-use upgrade_core::operation::{Attestation, Consent, Operation};
+use upgrade_core::operation::{Attestation, Consent, Named, OnTerminal, Operation};
 use upgrade_core::postgres::Database;
 use upgrade_core::reporter::progress::Progress;
 use upgrade_core::rollback::{RevertMigrations, SnapshotSwap};
@@ -119,6 +119,20 @@ impl System {
         Ok(Database::from_url(&Secret::new(&self.database))?)
     }
 
+    /// The same as [`tool`](Self::tool), with a question before the system changes.
+    pub(crate) async fn tool_asking(&self, journal: &Path, confirm: &Confirm) -> Result<Tool> {
+        if !confirm.is_given() && !io::stdin().is_terminal() {
+            let name = self.database()?.name().to_owned();
+            return Err(format!("nothing was done: give `--confirm {name}`").into());
+        }
+        let mut tool = self.tool(journal).await?;
+        tool.operation = match &confirm.confirm {
+            Some(typed) => tool.operation.with_confirmation(Named::new(typed)),
+            None => tool.operation.with_confirmation(OnTerminal::new()),
+        };
+        Ok(tool)
+    }
+
     /// The operation, and who delivers its notifications.
     pub(crate) async fn tool(&self, journal: &Path) -> Result<Tool> {
         let database = self.database()?;
@@ -210,23 +224,8 @@ impl System {
 }
 
 impl Confirm {
-    pub(crate) fn ask(&self, system: &System) -> Result<()> {
-        let database = system.database()?;
-        let name = database.name();
-        let typed = match &self.confirm {
-            Some(typed) => typed.clone(),
-            None if io::stdin().is_terminal() => {
-                print!("Type the name of the database to go on: ");
-                io::stdout().flush()?;
-                let mut typed = String::new();
-                io::stdin().read_line(&mut typed)?;
-                typed.trim().to_owned()
-            }
-            None => return Err(format!("nothing was done: give `--confirm {name}`").into()),
-        };
-        match typed == name {
-            true => Ok(()),
-            false => Err(format!("nothing was done: `{typed}` is not `{name}`").into()),
-        }
+    /// Whether the answer was given beforehand.
+    pub(crate) fn is_given(&self) -> bool {
+        self.confirm.is_some()
     }
 }

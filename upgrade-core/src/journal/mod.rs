@@ -153,6 +153,12 @@ impl Journal {
         self.0.store.place()
     }
 
+    /// The system that it is about, as [`open`](Self::open) was told.
+    pub async fn target(&self) -> String {
+        let chain = self.0.chain.lock().await;
+        chain.target().unwrap_or_default().to_owned()
+    }
+
     /// What tells it from every other journal, also as a copy in another place: the first 16 digits of the
     /// hash of its first record.
     pub async fn id(&self) -> String {

@@ -25,6 +25,7 @@
 //! refused also while no process runs.
 
 mod attestation;
+mod confirm;
 mod contract;
 mod proposal;
 mod status;
@@ -52,6 +53,7 @@ use crate::upgrade::Upgrade;
 use crate::watch::WatchPolicy;
 
 pub use self::attestation::{Attestation, Rehearsed};
+pub use self::confirm::{Confirm, Named, OnTerminal, Question};
 pub use self::contract::{CONFIGURATION, Consent, Fate, RollbackContract, SCHEMA, WRITES};
 pub(crate) use self::proposal::schema_hash;
 pub use self::proposal::{Artifacts, FORMAT, Proposal, World};
@@ -95,6 +97,7 @@ pub struct Operation {
     demand: Option<(Attestation, Vec<Scenario>)>,
     claims: bool,
     consent: Consent,
+    confirm: Option<Arc<dyn Confirm>>,
     /// One call at a time.
     turn: Mutex<()>,
 }
@@ -116,6 +119,7 @@ impl Operation {
             demand: None,
             claims: true,
             consent: Consent::Nothing,
+            confirm: None,
             turn: Mutex::default(),
         }
     }
@@ -154,6 +158,15 @@ impl Operation {
     #[must_use]
     pub fn with_consent(mut self, consent: Consent) -> Self {
         self.consent = consent;
+        self
+    }
+
+    /// Asks before [`apply`](Self::apply), [`rollback`](Self::rollback), [`finalize`](Self::finalize) and
+    /// [`abort`](Self::abort) change anything. Without it nobody is asked. [`resume`](Self::resume) goes on
+    /// with what was confirmed, and [`watch`](Self::watch) with its policy.
+    #[must_use]
+    pub fn with_confirmation(mut self, confirm: impl Confirm) -> Self {
+        self.confirm = Some(Arc::new(confirm));
         self
     }
 
@@ -264,6 +277,7 @@ impl Operation {
         let contract = self.contract(&proposal.world, &proposal.plan)?;
         self.consent.refuse_others(&proposal.contract.losses)?;
         self.consent.refuse_others(&contract.losses)?;
+        self.confirmed(Act::Apply, proposal.to_string()).await?;
         // What an earlier attempt kept is given up before something is kept anew.
         if !standing.kept.is_empty() {
             self.give_up(standing.clone()).await?;
@@ -326,6 +340,12 @@ impl Operation {
         let _turn = self.turn.lock().await;
         let standing = self.standing().await;
         self.permits(Act::RollBack, &standing)?;
+        let status = Status::new(standing.clone(), None);
+        let what = format!(
+            "{status}\n\nThe system returns to release {}.",
+            self.upgrade.from()
+        );
+        self.confirmed(Act::RollBack, what).await?;
         self.roll_back(standing).await
     }
 
@@ -365,6 +385,8 @@ impl Operation {
         let _turn = self.turn.lock().await;
         let standing = self.standing().await;
         self.permits(Act::Finalize, &standing)?;
+        let what = "From then on nothing can be rolled back.";
+        self.confirmed(Act::Finalize, what.to_owned()).await?;
         self.make_final(standing).await
     }
 
@@ -378,6 +400,8 @@ impl Operation {
         let _turn = self.turn.lock().await;
         let standing = self.standing().await;
         self.permits(Act::Abort, &standing)?;
+        let what = "The system stays as it is, and the next upgrade may begin.";
+        self.confirmed(Act::Abort, what.to_owned()).await?;
         let mut kept = standing;
         if kept.state == State::Paused {
             kept.kept.clear();
@@ -452,6 +476,24 @@ impl Operation {
             self.journal.append(None, Entry::Consented { to }).await?;
         }
         Ok(())
+    }
+
+    /// Goes on where somebody says yes.
+    async fn confirmed(&self, act: Act, consequences: String) -> Result<()> {
+        let Some(confirm) = self.confirm.clone() else {
+            return Ok(());
+        };
+        let question = Question {
+            act,
+            target: self.journal.target().await,
+            consequences,
+        };
+        // A person may think for long, and others wait on this thread.
+        let asking = tokio::task::spawn_blocking(move || confirm.confirm(&question));
+        asking.await.unwrap_or_else(|panic| {
+            let message = "nothing was done: the question broke off";
+            Err(Error::new(ErrorKind::Refused, message).with_source(panic))
+        })
     }
 
     async fn roll_back(&self, standing: Standing) -> Result<Report> {

@@ -2,7 +2,7 @@
 
 use sqlx::Connection as _;
 use upgrade_core::journal::{Actor, Journal, MemoryStore, State};
-use upgrade_core::operation::{Act, Consent, Operation, Proposal};
+use upgrade_core::operation::{Act, Consent, Named, Operation, Proposal};
 use upgrade_core::postgres::Database;
 use upgrade_core::{ErrorKind, Upgrade};
 
@@ -252,4 +252,32 @@ async fn a_schema_that_speaks_of_passwords_can_be_upgraded() {
         assert!(operation.rollback().await.unwrap().passed);
         assert_eq!(observe(&database).await, before);
     }
+}
+
+#[tokio::test]
+async fn nothing_is_done_without_a_yes_where_somebody_is_asked() {
+    let database = shop().await;
+    let before = observe(&database).await;
+    let (operation, _) = anns(&database, REVERT).await;
+    let proposal = proposed(&operation).await;
+    let operation = operation.with_confirmation(Named::new("another"));
+    let error = operation.apply(&proposal).await.unwrap_err();
+    let said = format!("`another` is not `{}`", database.name());
+    assert!(
+        error.kind() == ErrorKind::Refused && error.to_string().contains(&said),
+        "{error}"
+    );
+    assert_eq!(observe(&database).await, before);
+    let operation = operation.with_confirmation(Named::new(database.name()));
+    operation.apply(&proposal).await.unwrap();
+    let operation = operation.with_confirmation(Named::new("another"));
+    for refused in [operation.rollback().await, operation.finalize().await] {
+        assert!(
+            refused
+                .unwrap_err()
+                .to_string()
+                .contains("nothing was done")
+        );
+    }
+    assert_eq!(state(&operation).await.0, State::Soaking);
 }
