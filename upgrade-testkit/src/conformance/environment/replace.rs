@@ -120,7 +120,7 @@ async fn runs(
     let of_it = |release: &Option<Version>| release.as_ref() == Some(cx.to());
     clause.that(
         running.values().all(of_it),
-        &format!("each service to run {}", cx.to()),
+        format!("each service to run {}", cx.to()),
         format!("{running:?}"),
     )
 }
