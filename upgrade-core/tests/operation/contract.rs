@@ -124,6 +124,44 @@ async fn a_schema_that_somebody_has_changed_since_is_not_rolled_back_blindly() {
     assert!(format!("{report}").contains("orders_by_both"), "{report}");
 }
 
+#[tokio::test]
+async fn what_was_agreed_to_for_an_attempt_that_changed_nothing_counts_no_more() {
+    let database = shop().await;
+    let store = MemoryStore::new();
+    let first = operation(&database, REVERT, &store).await;
+    let proposal = proposed(&first).await;
+    let first = first.with_consent(Consent::Everything);
+    run(&database, "create table meanwhile (id int)").await;
+    refused(first.apply(&proposal).await, &["the schema is another"]);
+    first.close().await.unwrap();
+    run(&database, "drop table meanwhile").await;
+
+    let second = operation(&database, REVERT, &store).await;
+    second.apply(&proposed(&second).await).await.unwrap();
+    run(&database, "insert into parcels values (1, 1)").await;
+    refused(second.rollback().await, &["`table public.parcels`"]);
+}
+
+#[tokio::test]
+async fn a_rollback_that_is_proven_and_late_has_arrived() {
+    let database = shop().await;
+    let journal = Journal::open(MemoryStore::new(), database.name(), Actor::new("ann"));
+    let upgrade =
+        upgrade(&database, REVERT, false).with_rollback_within(std::time::Duration::from_millis(1));
+    let reached = database.clone();
+    let tool = Operation::new(journal.await.unwrap(), upgrade, move || {
+        environment(&reached)
+    });
+    tool.apply(&proposed(&tool).await).await.unwrap();
+    let report = tool.rollback().await.unwrap();
+    let late = report
+        .findings
+        .iter()
+        .any(|found| found.finding.id == "rollback/over-budget");
+    assert!(late && report.rollbacks[0].confirmed, "{report}");
+    assert_eq!(state(&tool).await.0, State::RolledBack);
+}
+
 /// A rehearsal of the rollback, with this many megabytes beside the three orders.
 async fn rehearsed(strategy: &str, megabytes: u32) -> Vec<Report> {
     let database = shop().await;

@@ -27,6 +27,7 @@ const GOOD: u8 = 0;
 const BAD: u8 = 1;
 const UNKNOWN: u8 = 2;
 const BROKEN: u8 = 3;
+const WARNED: u8 = 4;
 
 impl Health {
     fn turns(&self, now: u8) {
@@ -38,6 +39,10 @@ impl Health {
             GOOD => Ok(Verdict::Pass),
             BAD => {
                 let finding = Finding::error("team/errors", "the API", "9 of 10 requests fail");
+                Ok(Verdict::Fail(vec![finding]))
+            }
+            WARNED => {
+                let finding = Finding::warning("team/slow", "the API", "answers slowly");
                 Ok(Verdict::Fail(vec![finding]))
             }
             UNKNOWN => Ok(Verdict::Inconclusive("no request was made".to_owned())),
@@ -112,8 +117,11 @@ fn outcome(report: &Report) -> &StepOutcome {
 
 #[tokio::test]
 async fn a_good_release_stays_and_can_be_watched_again() {
-    let (database, operation) = applied(&Health::default()).await;
-    for _ in 0..2 {
+    let health = Health::default();
+    let (database, operation) = applied(&health).await;
+    // A warning is no failure, here as elsewhere.
+    for how in [GOOD, WARNED] {
+        health.turns(how);
         let report = operation.watch(&policy()).await.unwrap();
         assert!(report.passed && report.rollbacks.is_empty(), "{report}");
     }
