@@ -131,10 +131,10 @@ async fn what_was_agreed_to_for_an_attempt_that_changed_nothing_counts_no_more()
     let first = operation(&database, REVERT, &store).await;
     let proposal = proposed(&first).await;
     let first = first.with_consent(Consent::Everything);
-    run(&database, "create table meanwhile (id int)").await;
+    run(&database, "create table interim (id int)").await;
     refused(first.apply(&proposal).await, &["the schema is another"]);
     first.close().await.unwrap();
-    run(&database, "drop table meanwhile").await;
+    run(&database, "drop table interim").await;
 
     let second = operation(&database, REVERT, &store).await;
     second.apply(&proposed(&second).await).await.unwrap();
