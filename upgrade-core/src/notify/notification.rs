@@ -55,7 +55,7 @@ pub enum Kind {
     ServicesFailed,
     /// Another step failed: a check, a measurement, the lock of the system.
     StepFailed,
-    /// All migrations are applied: users work with the new release, and a rollback is possible.
+    /// All changes are made: users work with the new release, and a rollback is possible.
     SoakingBegan,
     /// A rollback began.
     RollbackBegan,

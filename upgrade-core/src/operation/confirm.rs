@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, BufRead as _, Write as _};
 
-use super::Act;
+use super::{Act, Operation};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What is to be done, to which system, and what follows from it.
@@ -92,6 +92,26 @@ impl Confirm for OnTerminal {
             .with_source(source)
         })?;
         is_named(typed.trim(), question)
+    }
+}
+
+impl Operation {
+    /// Goes on where somebody says yes.
+    pub(super) async fn confirmed(&self, act: Act, consequences: String) -> Result<()> {
+        let Some(confirm) = self.confirm.clone() else {
+            return Ok(());
+        };
+        let question = Question {
+            act,
+            target: self.journal.target().await,
+            consequences,
+        };
+        // A person may think for long, and others wait on this thread.
+        let asking = tokio::task::spawn_blocking(move || confirm.confirm(&question));
+        asking.await.unwrap_or_else(|panic| {
+            let message = "nothing was done: the question broke off";
+            Err(Error::new(ErrorKind::Refused, message).with_source(panic))
+        })
     }
 }
 

@@ -5,9 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attestation, World};
+use super::{Attestation, Operation, World};
 use crate::configuration::Digest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::journal::Entry;
 use crate::plan::Plan;
 use crate::rollback::{Estimate, Loss, LossKind};
 use crate::subject::Subject;
@@ -236,6 +237,17 @@ impl Consent {
                 "agree to it: {}",
                 subjects.into_iter().collect::<Vec<_>>().join(", ")
             )))
+    }
+}
+
+impl Operation {
+    /// Writes to what somebody agrees, where that is more than before.
+    pub(super) async fn write_consent(&self, before: &Consent) -> Result<()> {
+        let to = self.consent.clone();
+        if before.clone().and(to.clone()) != *before {
+            self.journal.append(None, Entry::Consented { to }).await?;
+        }
+        Ok(())
     }
 }
 

@@ -469,33 +469,6 @@ impl Operation {
             .with_hint(format!("possible now: {}", others.join(", "))))
     }
 
-    /// Writes to what somebody agrees, where that is more than before.
-    async fn write_consent(&self, before: &Consent) -> Result<()> {
-        let to = self.consent.clone();
-        if before.clone().and(to.clone()) != *before {
-            self.journal.append(None, Entry::Consented { to }).await?;
-        }
-        Ok(())
-    }
-
-    /// Goes on where somebody says yes.
-    async fn confirmed(&self, act: Act, consequences: String) -> Result<()> {
-        let Some(confirm) = self.confirm.clone() else {
-            return Ok(());
-        };
-        let question = Question {
-            act,
-            target: self.journal.target().await,
-            consequences,
-        };
-        // A person may think for long, and others wait on this thread.
-        let asking = tokio::task::spawn_blocking(move || confirm.confirm(&question));
-        asking.await.unwrap_or_else(|panic| {
-            let message = "nothing was done: the question broke off";
-            Err(Error::new(ErrorKind::Refused, message).with_source(panic))
-        })
-    }
-
     async fn roll_back(&self, standing: Standing) -> Result<Report> {
         let Some(step) = standing.rollback_step() else {
             let message = "no rollback is prepared";
