@@ -21,6 +21,9 @@
 //! - `fetch`: pinned server binaries, fetched into the user's cache when the machine has none.
 //! - `docker`: Postgres in a container as the last provider; systems of several services, built in
 //!   code or read from compose files.
+//! - `http`: workflows over HTTP, responses and latency of two releases compared.
+//! - `openapi`: descriptions of HTTP interfaces compared, and the traffic checked against both.
+//! - `browser`: pages of two releases compared in a browser.
 //! - `notify`: webhooks, which send the notifications of an operation by HTTP.
 //! - `otel`: metrics of runs for OpenTelemetry.
 //! - `progress`: a progress display for terminals.
@@ -40,8 +43,8 @@ pub mod event;
 mod expected;
 pub mod fault;
 pub mod finding;
-#[cfg(any(feature = "notify", feature = "prometheus"))]
-mod http;
+#[cfg(any(feature = "http", feature = "notify", feature = "prometheus"))]
+pub mod http;
 mod ids;
 pub mod journal;
 #[doc(hidden)]
