@@ -2,6 +2,7 @@
 //! to say what happens.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +17,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventHub};
 use crate::finding::Finding;
 use crate::ids::{Phase, RunId, Version};
+use crate::measurement::{Attachment, Measurement};
 use crate::redact::Secrets;
 use crate::secret::Secret;
+use crate::side::{Candidate, Side};
 
 /// The context of a call into one of the four traits. Cheap to clone.
 ///
@@ -42,10 +45,20 @@ struct Inner {
     events: EventHub,
     upgraded: bool,
     crash: Option<Arc<CrashPoint>>,
-    noticed: Arc<Mutex<Vec<Finding>>>,
+    noticed: Arc<Mutex<Noticed>>,
+    sides: BTreeMap<Side, Endpoints>,
+    candidate: Option<Candidate>,
     secrets: Secrets,
     extension: Option<Arc<dyn Any + Send + Sync>>,
     lock_timeout: Option<Duration>,
+}
+
+/// What implementations report beside the outcome of their calls.
+#[derive(Debug, Default)]
+pub(crate) struct Noticed {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) measurements: Vec<Measurement>,
+    pub(crate) attachments: Vec<Attachment>,
 }
 
 impl UpgradeContext {
@@ -67,6 +80,8 @@ impl UpgradeContext {
                 upgraded: false,
                 crash: None,
                 noticed: Arc::default(),
+                sides: BTreeMap::new(),
+                candidate: None,
                 secrets: Secrets::default(),
                 extension: None,
                 lock_timeout: None,
@@ -239,15 +254,37 @@ impl UpgradeContext {
     /// An implementation tells what it has noticed about itself, whatever its call comes to: a
     /// setting that a script leaves changed, say. It is reported with the step.
     pub fn notice(&self, finding: Finding) {
-        self.noticed(|noticed| noticed.push(finding));
+        self.noticed(|noticed| noticed.findings.push(finding));
+    }
+
+    /// An implementation reports a figure that it has measured, whatever its verdict.
+    pub fn measure(&self, measurement: Measurement) {
+        self.noticed(|noticed| noticed.measurements.push(measurement));
+    }
+
+    /// An implementation attaches a file to the report of the step, whatever its verdict. The file must hold
+    /// no secrets: it is not searched for them.
+    pub fn attach(&self, attachment: Attachment) {
+        self.noticed(|noticed| noticed.attachments.push(attachment));
     }
 
     /// What was noticed since the last time.
-    pub(crate) fn take_noticed(&self) -> Vec<Finding> {
+    pub(crate) fn take_noticed(&self) -> Noticed {
         self.noticed(std::mem::take)
     }
 
-    fn noticed<T>(&self, act: impl FnOnce(&mut Vec<Finding>) -> T) -> T {
+    /// What runs [side by side](crate::side) with the system, each with its endpoints; empty outside of a step
+    /// that compares releases.
+    pub fn sides(&self) -> &BTreeMap<Side, Endpoints> {
+        &self.inner.sides
+    }
+
+    /// What the candidate is; `None` outside of a step that compares releases.
+    pub fn candidate(&self) -> Option<Candidate> {
+        self.inner.candidate
+    }
+
+    fn noticed<T>(&self, act: impl FnOnce(&mut Noticed) -> T) -> T {
         act(&mut self
             .inner
             .noticed
@@ -309,6 +346,15 @@ impl UpgradeContext {
             self.inner.secrets.add_url(endpoint.url());
         }
         self.change(|inner| inner.endpoints = endpoints)
+    }
+
+    /// The same context with systems that run side by side, of which the candidate is this one.
+    #[must_use]
+    pub fn with_sides(self, sides: BTreeMap<Side, Endpoints>, candidate: Candidate) -> Self {
+        for (_, endpoint) in sides.values().flat_map(Endpoints::iter) {
+            self.inner.secrets.add_url(endpoint.url());
+        }
+        self.change(|inner| (inner.sides, inner.candidate) = (sides, Some(candidate)))
     }
 
     /// The same context with another seed.

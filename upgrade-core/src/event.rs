@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::Finding;
 use crate::ids::{Phase, RunId, StepId};
+use crate::measurement::{Attachment, Measurement};
 use crate::outcome::{RollbackReport, StepOutcome};
 use crate::plan::Plan;
 use crate::rollback::estimate::Estimate;
@@ -97,6 +98,20 @@ pub enum Event {
         step: StepId,
         /// What.
         finding: Finding,
+    },
+    /// A validator measured something.
+    Measured {
+        /// The step in which it was measured.
+        step: StepId,
+        /// The figure.
+        measurement: Measurement,
+    },
+    /// A validator attached a file.
+    Attached {
+        /// The step.
+        step: StepId,
+        /// The file.
+        attachment: Attachment,
     },
     /// How long a rollback would take now, while the new release is watched; told at each look.
     RollbackPredicted {

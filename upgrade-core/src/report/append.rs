@@ -1,6 +1,9 @@
 //! The reports of several runs of one upgrade, as one.
 
-use super::{FoundIn, MigrationReport, Report, RollbackReport, StepReport, TrafficReport};
+use super::{
+    AttachedIn, FoundIn, MeasuredIn, MigrationReport, Report, RollbackReport, StepReport,
+    TrafficReport,
+};
 use crate::finding::Finding;
 use crate::ids::{Phase, StepId};
 
@@ -22,6 +25,16 @@ impl Report {
             ..found
         });
         self.findings.extend(findings);
+        let measured = later.measurements.into_iter().map(|measured| MeasuredIn {
+            step: moved(measured.step),
+            ..measured
+        });
+        self.measurements.extend(measured);
+        let attached = later.attachments.into_iter().map(|attached| AttachedIn {
+            step: moved(attached.step),
+            ..attached
+        });
+        self.attachments.extend(attached);
         let rollbacks = later.rollbacks.into_iter().map(|rollback| RollbackReport {
             step: moved(rollback.step),
             ..rollback

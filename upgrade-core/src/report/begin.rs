@@ -57,6 +57,8 @@ impl Report {
             rollbacks: Vec::new(),
             traffic: Vec::new(),
             findings: Vec::new(),
+            measurements: Vec::new(),
+            attachments: Vec::new(),
             unjudged: Vec::new(),
             logs: Vec::new(),
             reproduce,

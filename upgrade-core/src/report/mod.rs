@@ -20,6 +20,7 @@ use crate::endpoint::LogTail;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 use crate::ids::{MigrationId, Phase, RunId, StepId, Version};
+use crate::measurement::{Attachment, Measurement};
 use crate::saved;
 use crate::scenario::Scenario;
 
@@ -82,6 +83,12 @@ pub struct Report {
     pub traffic: Vec<TrafficReport>,
     /// Everything that was found.
     pub findings: Vec<FoundIn>,
+    /// The figures that validators measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measurements: Vec<MeasuredIn>,
+    /// The files that validators attached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachedIn>,
     /// The migrations of the plan of which nothing is known, because an earlier step failed.
     #[serde(default)]
     pub unjudged: Vec<Unjudged>,
@@ -105,6 +112,30 @@ pub struct FoundIn {
     pub title: String,
     /// What was found.
     pub finding: Finding,
+}
+
+/// A figure and the step in which it was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MeasuredIn {
+    /// The step.
+    pub step: StepId,
+    /// Its phase.
+    pub phase: Phase,
+    /// The figure.
+    pub measurement: Measurement,
+}
+
+/// A file and the step in which it was attached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AttachedIn {
+    /// The step.
+    pub step: StepId,
+    /// Its phase.
+    pub phase: Phase,
+    /// The file.
+    pub attachment: Attachment,
 }
 
 /// Migrations that the plan would have judged, and the step that kept it from doing so.

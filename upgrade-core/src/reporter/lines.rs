@@ -70,6 +70,10 @@ impl Lines {
                 Some(step_line(*step, phase, outcome, *elapsed_ms, title))
             }
             Event::FindingRaised { finding, .. } => Some(format!("        {finding}")),
+            Event::Measured { measurement, .. } => Some(format!("        {measurement}")),
+            Event::Attached { attachment, .. } => {
+                Some(format!("        attached: {}", attachment.name))
+            }
             Event::RollbackPredicted { estimate } => {
                 let (total, within) = (estimate.total_ms(), estimate.within_ms);
                 let halves = (2 * total / within.max(1)).min(2);

@@ -130,7 +130,9 @@ impl EventSink for Metrics {
             }
             Event::RunStarted { .. }
             | Event::StatementReached { .. }
-            | Event::LockAwaited { .. } => {}
+            | Event::LockAwaited { .. }
+            | Event::Measured { .. }
+            | Event::Attached { .. } => {}
         }
     }
 }

@@ -106,6 +106,8 @@ impl EventSink for Bar {
             // Their lines stand above the bar.
             Event::FindingRaised { .. }
             | Event::LockAwaited { .. }
+            | Event::Measured { .. }
+            | Event::Attached { .. }
             | Event::RollbackPredicted { .. }
             | Event::RollbackFinished { .. } => {}
         }

@@ -17,9 +17,10 @@ use crate::environment::EMPTY;
 use crate::error::{Error, ErrorKind, Failure, Result};
 use crate::event::{Event, EventHub, millis};
 use crate::finding::{Finding, KnownFinding, Severity, is_meant};
+use crate::measurement::{Attachment, Measurement};
 use crate::outcome::StepOutcome;
 use crate::plan::{Action, OnFailure, Plan, Step};
-use crate::report::{FoundIn, Report};
+use crate::report::{AttachedIn, FoundIn, MeasuredIn, Report};
 use crate::validator::Verdict;
 
 /// How a step ended: a verdict, or an error that says why there is none.
@@ -333,7 +334,9 @@ impl Run<'_> {
         step: &Step,
         result: StepResult,
     ) -> (StepOutcome, Option<Error>) {
-        let mut findings = cx.take_noticed();
+        let noticed = cx.take_noticed();
+        self.record(cx, step, noticed.measurements, noticed.attachments);
+        let mut findings = noticed.findings;
         let unless_failed = match result {
             Ok(Verdict::Pass) => StepOutcome::Done,
             Ok(Verdict::Inconclusive(reason)) => StepOutcome::Inconclusive(reason),
@@ -445,6 +448,39 @@ impl Run<'_> {
             outcome: StepOutcome::Failed,
             elapsed_ms,
         });
+    }
+
+    /// Records what validators measured and attached.
+    fn record(
+        &mut self,
+        cx: &UpgradeContext,
+        step: &Step,
+        measurements: Vec<Measurement>,
+        attachments: Vec<Attachment>,
+    ) {
+        let (id, phase) = (step.id, step.phase);
+        for measurement in measurements {
+            cx.emit(Event::Measured {
+                step: id,
+                measurement: measurement.clone(),
+            });
+            self.report.measurements.push(MeasuredIn {
+                step: id,
+                phase,
+                measurement,
+            });
+        }
+        for attachment in attachments {
+            cx.emit(Event::Attached {
+                step: id,
+                attachment: attachment.clone(),
+            });
+            self.report.attachments.push(AttachedIn {
+                step: id,
+                phase,
+                attachment,
+            });
+        }
     }
 
     /// Records a finding.
