@@ -116,6 +116,22 @@ impl CommandLine {
         self
     }
 
+    /// The command as it is started in the background, with the database at a URL.
+    pub(crate) fn in_background(&self, database: &Secret) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .envs(place_of(database))
+            .env(&self.url_variable, database.expose())
+            .stdin(Stdio::null());
+        for name in ELSEWHERE {
+            command.env_remove(name);
+        }
+        let variables = self.variables.iter();
+        command.envs(variables.map(|(name, value)| (name, value.expose())));
+        command
+    }
+
     /// Runs it to its end, with more variables, or to the end of the context's time; then the whole process
     /// group is killed, so that what the command has started ends as well.
     ///
@@ -200,7 +216,7 @@ impl CommandLine {
 
     /// Has everything that the command is given in secret taken out of what it prints. A path is no
     /// secret, and of a URL the password is.
-    fn conceal(&self, cx: &UpgradeContext) {
+    pub(crate) fn conceal(&self, cx: &UpgradeContext) {
         let secrets = cx.secrets();
         for (name, value) in &self.variables {
             let text = value.expose();

@@ -273,6 +273,11 @@ impl UpgradeContext {
         self.noticed(std::mem::take)
     }
 
+    /// Takes back what was noticed before.
+    pub(crate) fn put_noticed(&self, earlier: Noticed) {
+        self.noticed(|noticed| *noticed = earlier);
+    }
+
     /// What runs [side by side](crate::side) with the system, each with its endpoints; empty outside of a step
     /// that compares releases.
     pub fn sides(&self) -> &BTreeMap<Side, Endpoints> {

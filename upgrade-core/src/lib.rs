@@ -52,6 +52,8 @@ pub mod lease;
 mod measurement;
 pub mod migration;
 pub mod migration_test;
+#[cfg(feature = "postgres")]
+mod net;
 pub mod notify;
 pub mod observation;
 pub mod operation;

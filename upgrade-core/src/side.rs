@@ -48,6 +48,8 @@ impl fmt::Display for Side {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Candidate {
+    /// The previous release over the same data, a third time: nothing may be found.
+    Unchanged,
     /// The new release over migrated data: how the system is after the upgrade.
     Upgraded,
     /// The previous release over migrated data: how its instances are while others are replaced.
@@ -59,6 +61,7 @@ pub enum Candidate {
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Unchanged => "the previous release, unchanged",
             Self::Upgraded => "the new release",
             Self::Mixed => "the previous release on the new schema",
             Self::RolledBack => "the previous release after a rollback",

@@ -34,6 +34,7 @@ pub struct Upgrade {
     install_order: Vec<MigrationId>,
     migrations: Vec<Arc<dyn Migration>>,
     validators: Vec<Arc<dyn Validator>>,
+    comparisons: Vec<Arc<dyn Validator>>,
     rollbacks: Vec<Arc<dyn Rollback>>,
     writes: Vec<Writes>,
     traffic: Vec<Traffic>,
@@ -63,6 +64,7 @@ impl Upgrade {
             install_order: Vec::new(),
             migrations: Vec::new(),
             validators: Vec::new(),
+            comparisons: Vec::new(),
             rollbacks: Vec::new(),
             writes: Vec::new(),
             traffic: Vec::new(),
@@ -125,6 +127,15 @@ impl Upgrade {
     #[must_use]
     pub fn with_validator(mut self, validator: impl Validator) -> Self {
         self.validators.push(Arc::new(validator));
+        self
+    }
+
+    /// Adds a comparison: a validator that judges a release by the one before, while both run
+    /// [side by side](crate::side) over copies of the same data. In staging only. What it finds counts if it finds
+    /// the same a second time, on further copies.
+    #[must_use]
+    pub fn with_comparison(mut self, comparison: impl Validator) -> Self {
+        self.comparisons.push(Arc::new(comparison));
         self
     }
 
@@ -271,6 +282,11 @@ impl Upgrade {
         &self.released
     }
 
+    /// The comparisons.
+    pub fn comparisons(&self) -> &[Arc<dyn Validator>] {
+        &self.comparisons
+    }
+
     /// The validators.
     pub fn validators(&self) -> &[Arc<dyn Validator>] {
         &self.validators
@@ -382,6 +398,7 @@ impl Upgrade {
             writes_anywhere: !self.writes.is_empty()
                 && self.writes.iter().all(Writes::suits_any_release),
             traffic: !self.traffic.is_empty(),
+            comparisons: !self.comparisons.is_empty(),
             capabilities,
             rollback_within: self.rollback_within,
             step_within: self.step_within,

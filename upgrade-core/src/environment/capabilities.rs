@@ -37,6 +37,9 @@ pub struct Capabilities {
     /// There are files that are switched in an upgrade: [`Environment::configuration`].
     #[serde(default)]
     pub configuration: bool,
+    /// Systems can be run side by side with the live one: [`Environment::side_by_side`].
+    #[serde(default)]
+    pub side_by_side: bool,
     /// The rows in which two states differ can be named: [`Environment::row_comparison`].
     #[serde(default)]
     pub row_comparison: bool,
@@ -67,6 +70,7 @@ impl Capabilities {
             empty: snapshots.is_some_and(Snapshots::has_empty),
             services: services.is_some(),
             configuration: environment.configuration().is_some(),
+            side_by_side: environment.side_by_side().is_some(),
             row_comparison: environment.row_comparison().is_some(),
             instances: services
                 .and_then(Services::instances)
@@ -147,6 +151,13 @@ impl Capabilities {
     pub fn with_instances(mut self, count: u32) -> Self {
         self.services = true;
         self.instances = count;
+        self
+    }
+
+    /// With [`Capabilities::side_by_side`].
+    #[must_use]
+    pub fn with_side_by_side(mut self) -> Self {
+        self.side_by_side = true;
         self
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Claims;
 use super::facets::{
-    DatabaseFaults, RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots,
+    DatabaseFaults, RowComparison, ServiceFaults, Services, SessionMonitor, SideBySide, Snapshots,
     StatementTrial,
 };
 use crate::configuration::Configuration;
@@ -125,6 +125,11 @@ pub trait Environment: fmt::Debug + Send + Sync + 'static {
 
     /// The states that can be kept and restored; none by default.
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
+
+    /// How further systems are run side by side with the live one; not at all by default.
+    fn side_by_side(&self) -> Option<&dyn SideBySide> {
         None
     }
 

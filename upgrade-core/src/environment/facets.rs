@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::contract::At;
 use super::statements::Refusal;
 use crate::context::UpgradeContext;
+use crate::endpoint::Endpoints;
 use crate::error::Result;
 use crate::fault::{ServiceFault, Site};
 use crate::finding::Finding;
 use crate::ids::Version;
 use crate::observation::{RowDiff, RowDiffRequest};
 use crate::outcome::Outcome;
+use crate::side::Side;
 
 /// Services that are replaced in an upgrade.
 #[async_trait]
@@ -99,6 +101,45 @@ pub trait Instances: Send + Sync {
     /// # Errors
     /// As [`Services::replace`].
     async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<Outcome>;
+}
+
+/// Systems that run side by side with the live one, each with a copy of a state that was kept.
+#[async_trait]
+pub trait SideBySide: Send + Sync {
+    /// Copies the state of a label for one side; its services come later. What the side had before is
+    /// removed first.
+    ///
+    /// # Behavior
+    /// - [`endpoints`](Self::endpoints) has the database of the copy then.
+    /// - The state that is kept, and the live system, are as they were.
+    /// - [`NotFound`](crate::ErrorKind::NotFound) for a label that was never taken.
+    ///
+    /// # Errors
+    /// Any kind; nothing is left then that [`remove`](Self::remove) or the teardown does not remove.
+    async fn copy(&self, cx: &UpgradeContext, side: Side, label: &str) -> Result<()>;
+
+    /// Starts the services of a release over the copy of a side.
+    ///
+    /// # Behavior
+    /// - When it is [`Outcome::Done`], they answer, and [`endpoints`](Self::endpoints) has them.
+    /// - Services that do not come up are [`Outcome::Failed`].
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a release that it does not know and for a side without a copy.
+    async fn start(&self, cx: &UpgradeContext, side: Side, release: &Version) -> Result<Outcome>;
+
+    /// Where a side can be reached, under the names of the live system; empty where there is none.
+    fn endpoints(&self, side: Side) -> Endpoints;
+
+    /// Ends the services of a side and removes its copy.
+    ///
+    /// # Behavior
+    /// - A side that was never made is no error.
+    /// - It runs also after a timeout and a cancellation.
+    ///
+    /// # Errors
+    /// Any kind; the teardown of the environment tries again.
+    async fn remove(&self, cx: &UpgradeContext, side: Side) -> Result<()>;
 }
 
 /// States of the system that are kept under labels.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::claim::Claims;
 use super::contract::{At, Environment, Unfilled};
 use super::facets::{
-    DatabaseFaults, RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots,
+    DatabaseFaults, RowComparison, ServiceFaults, Services, SessionMonitor, SideBySide, Snapshots,
     StatementTrial,
 };
 use crate::configuration::Configuration;
@@ -72,6 +72,10 @@ macro_rules! forward {
 
             fn snapshots(&self) -> Option<&dyn Snapshots> {
                 (**self).snapshots()
+            }
+
+            fn side_by_side(&self) -> Option<&dyn SideBySide> {
+                (**self).side_by_side()
             }
 
             fn row_comparison(&self) -> Option<&dyn RowComparison> {

@@ -11,6 +11,8 @@ mod facets;
 mod forward;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod processes;
 mod statements;
 
 pub use self::capabilities::Capabilities;
@@ -22,9 +24,11 @@ pub use self::contract::{At, EMPTY, Environment, Unfilled};
 pub use self::docker::{DockerEnvironment, SharedEnvironment};
 pub use self::facets::{
     DatabaseFaults, Fault, Instances, RowComparison, ServiceFaults, Services, SessionMonitor,
-    Snapshots, StatementTrial,
+    SideBySide, Snapshots, StatementTrial,
 };
 #[cfg(feature = "postgres")]
 pub use self::postgres::{DatabaseSource, Existing, PostgresEnvironment};
+#[cfg(feature = "postgres")]
+pub use self::processes::{Placement, ProcessEnvironment, Program, ProgramReady};
 pub use self::statements::{Refusal, StatementKind};
 pub use crate::endpoint::{DATABASE, Endpoint, Endpoints, LogTail};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::configuration::Digest;
 use crate::fault::ServiceFault;
 use crate::ids::{MigrationId, Version};
+use crate::side::Candidate;
 use crate::watch::WatchPolicy;
 
 /// What a step does.
@@ -44,6 +45,12 @@ pub enum Action {
     },
     /// Asks every validator.
     Validate,
+    /// Runs the previous release twice and a candidate side by side, each over a copy of the baseline's data, and
+    /// has every comparison judge the candidate.
+    SideBySide {
+        /// What the candidate is.
+        candidate: Candidate,
+    },
     /// Reports what is known about the migrations before any of them runs.
     Inspect {
         /// Those that cannot be reverted although that was asked for, each with its reason.
@@ -308,6 +315,9 @@ impl fmt::Display for Action {
                 write!(f, "compare rows with `{with}`, those of users among them")
             }
             Self::Validate => f.write_str("validate"),
+            Self::SideBySide { candidate } => {
+                write!(f, "compare {candidate} side by side with the previous one")
+            }
             Self::Watch { policy } => {
                 let time = Duration::from_millis(policy.for_ms);
                 let every = Duration::from_millis(policy.every_ms);

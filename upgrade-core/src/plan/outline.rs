@@ -35,6 +35,8 @@ pub struct Outline {
     pub writes_anywhere: bool,
     /// Whether users make requests all the time.
     pub traffic: bool,
+    /// Whether releases are compared side by side.
+    pub comparisons: bool,
     /// What the environment can do.
     pub capabilities: Capabilities,
     /// The budget of a rollback.

@@ -237,6 +237,7 @@ mod tests {
         Outline {
             writes_anywhere: false,
             traffic: false,
+            comparisons: false,
             released: Vec::new(),
             releases: Vec::new(),
             install_order: Vec::new(),

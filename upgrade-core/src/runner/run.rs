@@ -37,6 +37,7 @@ fn only_judges(action: &Action) -> bool {
             | Action::CheckRollback { .. }
             | Action::JudgeCrash { .. }
             | Action::Watch { .. }
+            | Action::SideBySide { .. }
     )
 }
 

@@ -9,7 +9,6 @@ mod options;
 mod outside;
 mod ports;
 mod ready;
-mod relay;
 mod replace;
 mod shared;
 mod volumes;

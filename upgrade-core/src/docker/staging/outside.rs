@@ -10,10 +10,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::make_network;
-use super::relay::{Range, Relay, Targets};
 use crate::docker::engine::Engine;
 use crate::docker::lease::Lease;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::relay::{Range, Relay, Targets};
 
 /// The way out, as far as there is one.
 #[derive(Debug)]

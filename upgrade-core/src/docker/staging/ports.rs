@@ -6,11 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::relay::{Relay, Targets, draw_address};
 use crate::docker::error::Result;
 use crate::docker::registry::random_hex;
 use crate::docker::stack::{Protocol, Service};
 use crate::error::{Error, ErrorKind};
+use crate::net::relay::{Relay, Targets, draw_address};
 
 /// The relays of the services, by service and container port.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Ports {
             }
             let targets = Arc::default();
             let wanted = port.published.unwrap_or(port.container);
-            let relay = self.listen(wanted, Targets::Containers(Arc::clone(&targets)));
+            let relay = self.listen(wanted, Targets::Services(Arc::clone(&targets)));
             let relay = relay.await.map_err(|source| {
                 Error::new(
                     ErrorKind::Environment,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use testcontainers::bollard::exec::{StartExecOptions, StartExecResults};
 use testcontainers::bollard::models::{ContainerInspectResponse, ContainerState, ExecConfig};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -14,14 +13,13 @@ use crate::docker::DockerError;
 use crate::docker::engine::{Engine, quiet};
 use crate::docker::error::Result;
 use crate::docker::stack::Protocol;
+use crate::net::probe::get;
 
 pub(super) const POLL_EVERY: Duration = Duration::from_millis(25);
 /// How long one probe may take.
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a container that can be asked nothing has to run.
 const STARTS_IN: Duration = Duration::from_millis(500);
-/// How much of an answer is looked at; the status line is its beginning.
-const HEAD: usize = 64;
 
 /// When the containers of a service are ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,24 +277,4 @@ async fn exec(
     let code = quiet(docker.inspect_exec(&id)).await?.exit_code;
     let text = engine.secrets().redact(&text).into_owned();
     Ok((code.unwrap_or(-1), text))
-}
-
-/// The status that a `GET` is answered with.
-async fn get(address: SocketAddr, path: &str) -> std::result::Result<u16, String> {
-    let ask = async {
-        let mut stream = TcpStream::connect(address).await?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut head = Vec::new();
-        stream.take(HEAD as u64).read_to_end(&mut head).await?;
-        std::io::Result::Ok(head)
-    };
-    let head = ask.await.map_err(|error| error.to_string())?;
-    let head = String::from_utf8_lossy(&head);
-    let status = head
-        .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.split(' ').nth(1));
-    let status = status.and_then(|status| status.get(..3)?.parse().ok());
-    status.ok_or_else(|| "the answer is not HTTP".to_owned())
 }

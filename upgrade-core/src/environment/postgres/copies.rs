@@ -72,6 +72,40 @@ impl Snapshots for PostgresEnvironment {
 }
 
 impl PostgresEnvironment {
+    /// A copy of a kept state, for a system that runs side by side with the live one.
+    pub(in crate::environment) async fn beside(
+        &self,
+        cx: &UpgradeContext,
+        label: &str,
+        name: &str,
+    ) -> Result<Database> {
+        self.only_disposable()?;
+        let kept = self.at(&At::Snapshot(label.to_owned()))?;
+        let copying = async {
+            let live = self.database()?;
+            let name = derived_name(live.name(), name);
+            self.state(|state| state.copies.insert(name.clone()));
+            let past = self.state(|state| state.past.take());
+            if let Some((_, session)) = past {
+                close(session).await;
+            }
+            let mut admin = self.admin_session(&live).await?;
+            let copy = self.copy(cx, &mut admin, &kept, &name).await?;
+            self.keep_admin(admin).await;
+            Ok(copy)
+        };
+        cx.bounded("copy a state", copying).await?
+    }
+
+    /// Drops such a copy.
+    pub(in crate::environment) async fn drop_beside(&self, copy: &Database) -> Result<()> {
+        let mut admin = self.admin_session(&self.database()?).await?;
+        copy.drop(&mut admin).await?;
+        self.keep_admin(admin).await;
+        self.state(|state| state.copies.remove(copy.name()));
+        Ok(())
+    }
+
     /// Drops the copy that keeps a state.
     async fn drop_state(&self, label: &str) -> Result<()> {
         let live = self.database()?;

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::ids::MigrationId;
 use crate::ids::Phase;
+use crate::side::Candidate;
 
 pub(super) struct Draft<'a> {
     pub(super) outline: &'a Outline,
@@ -245,6 +246,14 @@ impl<'a> Draft<'a> {
         }
         let with = with.to_owned();
         self.push(phase, Action::Compare { with, equal });
+    }
+
+    /// Compares a candidate with the previous release, where a test has comparisons.
+    pub(super) fn side_by_side(&mut self, phase: Phase, candidate: Candidate) {
+        let outline = self.outline;
+        if outline.comparisons && outline.capabilities.disposable {
+            self.push(phase, Action::SideBySide { candidate });
+        }
     }
 
     /// Users write, and the state that they leave is kept.

@@ -1,8 +1,9 @@
 //! Back from every boundary.
 
 use super::draft::Draft;
-use super::{BASELINE, Equal, WRITTEN};
+use super::{BASELINE, Equal, WRITTEN, all_reversible};
 use crate::ids::Phase;
+use crate::side::Candidate;
 
 impl Draft<'_> {
     /// Up to the head, which tells what the ups change; then up to every boundary and back, by
@@ -32,6 +33,9 @@ impl Draft<'_> {
                 self.compare(Phase::Verify, WRITTEN, Equal::Written);
                 self.validate(Phase::Verify);
             }
+        }
+        if !all.is_empty() && all_reversible(all) {
+            self.side_by_side(Phase::Verify, Candidate::RolledBack);
         }
         self.tests_rollback();
     }

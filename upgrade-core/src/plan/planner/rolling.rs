@@ -3,6 +3,7 @@
 use super::draft::Draft;
 use super::{Action, BASELINE, Equal, WRITTEN};
 use crate::ids::Phase;
+use crate::side::Candidate;
 
 impl Draft<'_> {
     /// The schema first, then the instances one by one, with a judgement whenever another one has
@@ -20,6 +21,9 @@ impl Draft<'_> {
         }
         self.validate(Phase::Soak);
         self.compare(Phase::Soak, BASELINE, Equal::SharedRows);
+        if !all.is_empty() {
+            self.side_by_side(Phase::Soak, Candidate::Mixed);
+        }
 
         let strategy = self.applicable(all.len()).next();
         let writes = outline.writes || outline.traffic;

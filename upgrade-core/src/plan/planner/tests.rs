@@ -47,6 +47,7 @@ fn outline(reversible: &[bool]) -> Outline {
         writes: false,
         writes_anywhere: false,
         traffic: false,
+        comparisons: false,
         released: Vec::new(),
         releases: Vec::new(),
         install_order: Vec::new(),

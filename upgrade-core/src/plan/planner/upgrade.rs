@@ -4,12 +4,14 @@ use super::draft::{Draft, ids};
 use super::{Action, BASELINE, Equal, StrategyOutline};
 use crate::ids::Phase;
 use crate::migration::contract::Reversibility;
+use crate::side::Candidate;
 
 impl<'a> Draft<'a> {
     pub(super) fn control(&mut self) {
         self.attempt = 1;
         self.validate(Phase::Verify);
         self.compare(Phase::Verify, BASELINE, Equal::Everything);
+        self.side_by_side(Phase::Verify, Candidate::Unchanged);
     }
 
     pub(super) fn upgrade(&mut self) {
@@ -45,6 +47,7 @@ impl<'a> Draft<'a> {
         }
         self.validate(Phase::Soak);
         self.compare(Phase::Soak, BASELINE, Equal::SharedRows);
+        self.side_by_side(Phase::Soak, Candidate::Upgraded);
         strategy
     }
 

@@ -64,8 +64,7 @@ fn passed() -> impl Iterator<Item = (&'static str, OsString)> {
 }
 
 /// Asks the kernel to send `signal` to the child when the *thread* that spawned it ends.
-#[cfg(feature = "fetch")]
-pub(super) fn die_with_parent(command: &mut Command, signal: Signal) {
+pub(crate) fn die_with_parent(command: &mut Command, signal: Signal) {
     in_child(command, signal, false);
 }
 

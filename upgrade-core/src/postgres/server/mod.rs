@@ -50,6 +50,9 @@ mod provider;
 mod template;
 mod user;
 
+pub(crate) use command::die_with_parent;
+pub(crate) use process::Process;
+
 pub use binaries::{OLDEST_MAJOR, ServerBinaries, ServerVersion};
 pub use directories::Directories;
 pub use directory::{Swept, clean, sweep};

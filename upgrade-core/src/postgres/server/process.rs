@@ -1,4 +1,4 @@
-//! The server process as our direct child, on a thread that lives as long as it does.
+//! A process as our direct child, on a thread that lives as long as it does.
 
 use std::io;
 use std::process::{Command, ExitStatus};
@@ -11,13 +11,13 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 /// How long a dropped process may take to end after it was asked.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// A running or ended server process.
+/// A running or ended process, such as a server.
 ///
 /// The parent-death signal is tied to the thread that spawned the child, not to the process. So a
 /// dedicated thread spawns it and then waits for it. This thread ends when the child does, and not
 /// before, whichever thread or runtime asked for the server.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     pid: Pid,
     exit: Arc<Exit>,
 }
@@ -37,12 +37,12 @@ impl Exit {
 
 impl Process {
     /// Starts the command; returns when the program runs.
-    pub(super) fn spawn(mut command: Command) -> io::Result<Self> {
+    pub(crate) fn spawn(mut command: Command) -> io::Result<Self> {
         let exit = Arc::new(Exit::default());
         let (sender, started) = mpsc::sync_channel(1);
         let seen = Arc::clone(&exit);
         thread::Builder::new()
-            .name("postgres-owner".to_owned())
+            .name("process-owner".to_owned())
             .spawn(move || {
                 let mut child = match command.spawn() {
                     Ok(child) => child,
@@ -77,17 +77,17 @@ impl Process {
     }
 
     /// The process number.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// How the process ended, if it did.
-    pub(super) fn status(&self) -> Option<ExitStatus> {
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
         *self.exit.lock()
     }
 
     /// Sends a signal, unless the process has ended.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let status = self.exit.lock();
         if status.is_none() {
             // Not yet reaped, so the number is the child's; a zombie takes the signal as well.
@@ -96,7 +96,7 @@ impl Process {
     }
 
     /// Waits for the end; `None` at the deadline.
-    pub(super) fn wait(&self, within: Duration) -> Option<ExitStatus> {
+    pub(crate) fn wait(&self, within: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
         let mut status = self.exit.lock();
         while status.is_none() {
@@ -112,7 +112,7 @@ impl Process {
     }
 
     /// Asks with `signal`, and kills what has not ended in time.
-    pub(super) fn end(&self, signal: Signal, within: Duration) {
+    pub(crate) fn end(&self, signal: Signal, within: Duration) {
         self.signal(signal);
         if self.wait(within).is_none() {
             self.signal(Signal::KILL);

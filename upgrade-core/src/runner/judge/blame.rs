@@ -127,6 +127,7 @@ mod tests {
             writes: false,
             writes_anywhere: false,
             traffic: false,
+            comparisons: false,
             released: Vec::new(),
             releases: Vec::new(),
             install_order: Vec::new(),

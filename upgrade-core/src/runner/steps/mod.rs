@@ -11,6 +11,7 @@ pub(in crate::runner) mod rollback;
 pub(in crate::runner) mod service_faults;
 mod services;
 mod sessions;
+mod side_by_side;
 pub(in crate::runner) mod statements;
 pub(in crate::runner) mod unfilled;
 mod validate;
@@ -84,6 +85,7 @@ pub(in crate::runner) async fn perform(
             service_faults::judge(run, cx, step, &verdict);
             verdict
         }
+        Action::SideBySide { candidate } => side_by_side::compare(run, cx, *candidate).await,
         Action::Inspect { irreversible } => {
             let mut findings = run.upgrade.findings().to_vec();
             for (id, reason) in irreversible {

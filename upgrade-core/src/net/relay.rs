@@ -1,9 +1,10 @@
 //! Ports of an environment on this machine's loopback.
 //!
-//! The networks of an environment have no way out, and the engine publishes no port of a container
-//! that is on no other network. So this process listens, on an address that no other environment
-//! uses, and passes on what comes. It also means that an endpoint stays the same while the
-//! containers behind it are replaced.
+//! An endpoint stays the same while the services behind it are replaced.
+//!
+//! The networks of an environment in containers have no way out, and the engine publishes no port
+//! of a container that is on no other network. So this process listens, on an address that no
+//! other environment uses, and passes on what comes.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,25 +15,25 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
-/// Where a relay passes on to: containers behind one port, or a host of the world outside.
+/// Where a relay passes on to: services behind one port, or a host of the world outside.
 #[derive(Debug, Clone)]
-pub(super) enum Targets {
+pub(crate) enum Targets {
     /// One of these, each in turn; they change while containers are replaced.
-    Containers(Arc<Mutex<Vec<SocketAddr>>>),
+    Services(Arc<Mutex<Vec<SocketAddr>>>),
     /// A name that this machine resolves.
     Outside(Arc<str>, u16),
 }
 
 /// The addresses of a network.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Range {
+pub(crate) struct Range {
     first: u32,
     mask: u32,
 }
 
 impl Range {
     /// A range as the engine writes it: `172.18.0.0/16`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (first, bits) = text.split_once('/')?;
         let first: Ipv4Addr = first.parse().ok()?;
         let bits: u32 = bits.parse().ok().filter(|bits| *bits <= 32)?;
@@ -53,7 +54,7 @@ impl Range {
 
 /// A listener that passes connections on; they end with it.
 #[derive(Debug)]
-pub(super) struct Relay {
+pub(crate) struct Relay {
     address: SocketAddr,
     task: AbortHandle,
 }
@@ -62,7 +63,7 @@ impl Relay {
     /// Listens on a port of an address; `port` 0 lets the system choose. With a range, clients of
     /// other addresses are turned away: the kernel takes what arrives on any network for an address
     /// of this machine, so that containers of other environments come as far as here.
-    pub(super) async fn listen(
+    pub(crate) async fn listen(
         ip: Ipv4Addr,
         port: u16,
         to: Targets,
@@ -75,7 +76,7 @@ impl Relay {
     }
 
     /// Where it listens.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -118,7 +119,7 @@ async fn pass_on(mut client: TcpStream, to: Targets, turn: Arc<AtomicUsize>) {
 async fn reach(to: &Targets, turn: &AtomicUsize) -> Option<TcpStream> {
     match to {
         Targets::Outside(host, port) => TcpStream::connect((host.as_ref(), *port)).await.ok(),
-        Targets::Containers(all) => {
+        Targets::Services(all) => {
             let all = all.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let first = turn.fetch_add(1, Ordering::Relaxed);
             for step in 0..all.len() {
@@ -133,7 +134,7 @@ async fn reach(to: &Targets, turn: &AtomicUsize) -> Option<TcpStream> {
 }
 
 /// An address of the loopback for one environment, drawn from 14 million.
-pub(super) fn draw_address(random: &[u8; 3]) -> Ipv4Addr {
+pub(crate) fn draw_address(random: &[u8; 3]) -> Ipv4Addr {
     // 127.0.x.y is where people and other tools put their own.
     let [high, middle, low] = *random;
     Ipv4Addr::new(127, high.clamp(16, 254), middle, low.clamp(1, 254))
@@ -173,7 +174,7 @@ mod tests {
         let all = vec![server("a").await, gone, server("b").await];
         let targets = Arc::new(Mutex::new(all));
         let ip = draw_address(&[200, 7, 9]);
-        let relay = Relay::listen(ip, 0, Targets::Containers(Arc::clone(&targets)), None)
+        let relay = Relay::listen(ip, 0, Targets::Services(Arc::clone(&targets)), None)
             .await
             .unwrap();
         let mut answers = String::new();
@@ -187,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_of_another_network_is_turned_away() {
-        let targets = Targets::Containers(Arc::new(Mutex::new(vec![server("a").await])));
+        let targets = Targets::Services(Arc::new(Mutex::new(vec![server("a").await])));
         for (range, expected) in [
             ("127.0.0.0/8", "a"),
             ("127.0.0.1/32", "a"),
