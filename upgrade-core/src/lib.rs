@@ -43,6 +43,8 @@ pub mod event;
 mod expected;
 pub mod fault;
 pub mod finding;
+#[cfg(feature = "http")]
+pub mod flow;
 #[cfg(any(feature = "http", feature = "notify", feature = "prometheus"))]
 pub mod http;
 mod ids;

@@ -427,6 +427,8 @@ pub(super) mod tests {
                 longest_gap_ms: 1310,
                 window_ms: 4000,
             }],
+            measurements: Vec::new(),
+            attachments: Vec::new(),
             findings: vec![
                 found(3, gone().with_blame(blame)),
                 found(
