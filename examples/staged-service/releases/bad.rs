@@ -9,8 +9,8 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use staged_service::api::{v1, v2};
-use staged_service::service::{Release, run};
+use staged_service::api::{DESCRIPTION_V2, v1, v2};
+use staged_service::service::{PAGE, Release, run};
 use tokio::time::sleep;
 
 #[tokio::main]
@@ -30,6 +30,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let how = how.clone();
             async move { answer(&how, request, next).await }
         })),
+        description: DESCRIPTION_V2,
+        page: PAGE.to_owned(),
         work: "select",
     })
     .await

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use crate::scenario::Scenario;
 
-use super::{Severity, before, crash, down, judge, order, services, up};
+use super::{Severity, before, crash, down, flow, judge, order, services, up};
 
 /// One kind of finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl fmt::Display for FindingKind {
 }
 
 /// The areas, which ids begin with, in the order in which an upgrade meets them, each with a heading.
-const AREAS: [(&str, &str); 18] = [
+const AREAS: [(&str, &str); 19] = [
     ("file", "In the files"),
     ("history", "In the released files"),
     ("data", "In the data"),
@@ -78,6 +78,7 @@ const AREAS: [(&str, &str); 18] = [
     ("service", "While services are replaced"),
     ("watch", "While a new release is watched"),
     ("traffic", "For users during the upgrade"),
+    ("flow", "In what users do"),
     ("validator", "From validators"),
     ("major", "Between major versions of Postgres"),
 ];
@@ -90,6 +91,7 @@ static CATALOGUE: LazyLock<Vec<FindingKind>> = LazyLock::new(|| {
         crash::KINDS,
         down::KINDS,
         services::KINDS,
+        flow::KINDS,
         judge::KINDS,
     ];
     let mut all = parts.concat();

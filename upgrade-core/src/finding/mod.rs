@@ -8,6 +8,7 @@ mod before;
 mod blame;
 mod crash;
 mod down;
+mod flow;
 mod judge;
 mod kind;
 mod known;

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use upgrade_core::environment::Program;
 use upgrade_core::fault::FaultKind;
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::postgres::Observer;
@@ -93,6 +94,8 @@ pub struct Rehearsal {
     changes: Vec<Change>,
     faults_off: BTreeSet<FaultKind>,
     environment: Option<MakeEnvironment>,
+    /// The services, where they are programs of this machine.
+    programs: Vec<Program>,
     session_sql: Option<String>,
     releases: BTreeSet<String>,
     observer: Observer,
@@ -158,6 +161,7 @@ impl Rehearsal {
             changes: Vec::new(),
             faults_off: settings.faults_off.clone(),
             environment: None,
+            programs: Vec::new(),
             session_sql: None,
             releases: BTreeSet::new(),
             observer: Observer::default(),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use upgrade_core::environment::Program;
 use upgrade_core::fault::Faults;
 use upgrade_core::finding::KnownFinding;
 use upgrade_core::migration::folder::MigrationFolder;
@@ -131,6 +132,16 @@ impl Rehearsal {
     pub fn validator(self, validator: impl Validator) -> Self {
         let validator = Arc::new(validator);
         self.upgrade_with(move |upgrade| upgrade.with_validator(Arc::clone(&validator)))
+    }
+
+    /// Adds a comparison: a validator that judges the new release by the previous one while both run side by
+    /// side, each over a copy of the same data; see [`Upgrade::with_comparison`]. The scenario `upgrade` compares
+    /// the new release, `rolling` the previous one on the new schema, `rollback` the previous one after a rollback,
+    /// and `control` the previous one with itself.
+    #[must_use]
+    pub fn comparison(self, comparison: impl Validator) -> Self {
+        let comparison = Arc::new(comparison);
+        self.upgrade_with(move |upgrade| upgrade.with_comparison(Arc::clone(&comparison)))
     }
 
     /// Adds a rollback. Where none is added there are two: by kept copy, and by the downs.
@@ -300,6 +311,15 @@ impl Rehearsal {
     #[must_use]
     pub fn faults(self, faults: Faults) -> Self {
         self.upgrade_with(move |upgrade| upgrade.with_faults(faults.clone()))
+    }
+
+    /// Adds a service that is a program of this machine: it is started over the test's database at the previous
+    /// release, and replaced in the upgrade. The names of the releases are those of the upgrade. See
+    /// [`ProcessEnvironment`](upgrade_core::environment::ProcessEnvironment).
+    #[must_use]
+    pub fn program(mut self, program: Program) -> Self {
+        self.programs.push(program);
+        self
     }
 
     /// Rehearses in environments that `make` makes, such as a `DockerEnvironment`, instead of

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use upgrade_core::environment::PostgresEnvironment;
+use upgrade_core::environment::{PostgresEnvironment, ProcessEnvironment};
 use upgrade_core::event::EventRecord;
 use upgrade_core::plan::Outline;
 use upgrade_core::report::StepOutcome;
@@ -98,7 +98,17 @@ impl Ready {
                 let source = Populated::new(pool.clone(), rehearsal, releases, failed);
                 let environment = PostgresEnvironment::new("postgres", source)
                     .with_observer(rehearsal.observer.clone());
-                Ok(Box::new(environment))
+                let programs = &rehearsal.programs;
+                if programs.is_empty() {
+                    return Ok(Box::new(environment));
+                }
+                let environment = ProcessEnvironment::new(environment);
+                Ok(Box::new(
+                    programs
+                        .iter()
+                        .cloned()
+                        .fold(environment, ProcessEnvironment::with_program),
+                ))
             }
             (Some(make), _) => make(releases.upgrade.from(), releases.upgrade.to()),
             (None, None) => unreachable!("a rehearsal without environments has a pool"),

@@ -58,6 +58,9 @@ const METHODS: &[Method] = &[
     ("with_test", |upgrade| {
         upgrade.with_test(MigrationTest::of("1").given("select 1"))
     }),
+    ("with_comparison", |upgrade| {
+        upgrade.with_comparison(Invariant::new("none", "select 1 where false"))
+    }),
     ("with_rollback_within", |upgrade| {
         upgrade.with_rollback_within(Duration::from_millis(1))
     }),

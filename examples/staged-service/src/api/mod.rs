@@ -1,5 +1,6 @@
 //! The APIs of the two releases. The second has the first one's too, as long as its clients live.
 
+mod receipt;
 mod v1;
 mod v2;
 
@@ -9,6 +10,11 @@ use serde::Deserialize;
 
 pub use v1::{OrderV1, v1};
 pub use v2::{OrderV2, v2};
+
+/// The description of the API of release 1.
+pub const DESCRIPTION_V1: &str = include_str!("v1.json");
+/// The description of the API of release 2.
+pub const DESCRIPTION_V2: &str = include_str!("v2.json");
 
 /// How many orders a page has.
 pub const PAGE: i64 = 1000;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json as Labels;
 use sqlx::{FromRow, PgPool};
 
+use super::receipt::receipt;
 use super::{After, PAGE, Refusal, written};
 
 /// An order, as release 1 knows it.
@@ -30,6 +31,7 @@ pub fn v1() -> Router<PgPool> {
     Router::new()
         .route("/v1/orders", get(page))
         .route("/v1/orders/{id}", get(one).put(put))
+        .route("/v1/orders/{id}/receipt", get(receipt))
 }
 
 async fn put(

@@ -56,6 +56,7 @@ impl Instance {
         };
         let placement = Placement {
             release: release.clone(),
+            upgraded: release == cx.to(),
             instance: number,
             port,
         };

@@ -18,6 +18,8 @@ const STOPS_WITHIN: Duration = Duration::from_secs(10);
 pub struct Placement {
     /// The release.
     pub release: Version,
+    /// Whether that is the release to which the upgrade leads.
+    pub upgraded: bool,
     /// Which of its instances, from 0.
     pub instance: u32,
     /// The port of `127.0.0.1` on which it has to listen; another one at each start. A program

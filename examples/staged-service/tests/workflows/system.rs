@@ -1,0 +1,58 @@
+//! The system as programs of this machine, and what its users do.
+
+use serde_json::json;
+use std::time::Duration;
+use upgrade_core::CommandLine;
+use upgrade_core::environment::{Placement, Program};
+use upgrade_testkit::Rehearsal;
+use upgrade_testkit::upgrade_core::flow::{Flow, Step, equals};
+
+const V1: &str = env!("CARGO_BIN_EXE_orders-v1");
+pub(crate) const V2: &str = env!("CARGO_BIN_EXE_orders-v2");
+pub(crate) const SUBTLE: &str = env!("CARGO_BIN_EXE_orders-subtle");
+
+/// The system, to be upgraded to a program of release 2.
+pub(crate) fn system(rehearsal: Rehearsal, new: &'static str, breaks: &'static str) -> Rehearsal {
+    let program = move |at: &Placement, does: &str| {
+        let path = if at.upgraded { new } else { V1 };
+        CommandLine::new(path)
+            .with_arg(does)
+            .with_env("PROXY", "no")
+            .with_env("BREAKS", breaks)
+            .with_env("LISTEN", format!("127.0.0.1:{}", at.port))
+    };
+    rehearsal
+        .program(Program::new("api", move |at| program(at, "serve")).with_ready_at("/ready"))
+        .program(Program::new("worker", move |at| program(at, "work")).without_port())
+}
+
+/// An order is placed, read, and printed by the worker.
+pub(crate) fn checkout() -> Flow {
+    Flow::new("an order is placed, read and printed")
+        .step(
+            Step::put("place", "api", "/v1/orders/{{unique}}")
+                .json(json!({
+                    "id": "{{unique}}", "customer": "Ada", "total": "12.50",
+                    "labels": {"channel": "phone"},
+                }))
+                .status(201),
+        )
+        .step(
+            Step::get("read", "api", "/v1/orders/{{unique}}")
+                .check("$.total", equals("12.50"))
+                .check("$.labels.channel", equals("phone")),
+        )
+        .step(
+            Step::get("its receipt", "api", "/v1/orders/{{unique}}/receipt")
+                .check("$.state", equals("printed"))
+                .within(Duration::from_secs(5)),
+        )
+        .step(
+            Step::query(
+                "its receipt in the database",
+                "select times from receipts where order_id = $1",
+            )
+            .parameter("{{unique}}")
+            .check("$[0].times", equals(1)),
+        )
+}
