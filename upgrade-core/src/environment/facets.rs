@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -103,6 +104,20 @@ pub trait Instances: Send + Sync {
     async fn replace_first(&self, cx: &UpgradeContext, count: u32) -> Result<Outcome>;
 }
 
+/// What the services of a system have used since they were started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Time of processors.
+    pub cpu: Option<Duration>,
+    /// Memory now, in bytes.
+    pub memory: Option<u64>,
+    /// Transactions of the database.
+    pub transactions: Option<u64>,
+    /// Statements of the database, where the server counts them (`pg_stat_statements`).
+    pub statements: Option<u64>,
+}
+
 /// Systems that run side by side with the live one, each with a copy of a state that was kept.
 #[async_trait]
 pub trait SideBySide: Send + Sync {
@@ -130,6 +145,18 @@ pub trait SideBySide: Send + Sync {
 
     /// Where a side can be reached, under the names of the live system; empty where there is none.
     fn endpoints(&self, side: Side) -> Endpoints;
+
+    /// What the services of a side have used since they were started, and what their database has done. What
+    /// is not known, by default everything, is left out of reports.
+    ///
+    /// # Behavior
+    /// - It changes nothing.
+    ///
+    /// # Errors
+    /// Any kind; the figures are then left out of the report.
+    async fn usage(&self, _cx: &UpgradeContext, _side: Side) -> Result<Usage> {
+        Ok(Usage::default())
+    }
 
     /// Ends the services of a side and removes its copy.
     ///

@@ -24,7 +24,7 @@ pub use self::contract::{At, EMPTY, Environment, Unfilled};
 pub use self::docker::{DockerEnvironment, SharedEnvironment};
 pub use self::facets::{
     DatabaseFaults, Fault, Instances, RowComparison, ServiceFaults, Services, SessionMonitor,
-    SideBySide, Snapshots, StatementTrial,
+    SideBySide, Snapshots, StatementTrial, Usage,
 };
 #[cfg(feature = "postgres")]
 pub use self::postgres::{DatabaseSource, Existing, PostgresEnvironment};

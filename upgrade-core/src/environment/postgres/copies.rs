@@ -97,6 +97,33 @@ impl PostgresEnvironment {
         cx.bounded("copy a state", copying).await?
     }
 
+    /// How many transactions a database has had, and how many statements, where the server counts them.
+    pub(in crate::environment) async fn counts(
+        &self,
+        database: &Database,
+    ) -> Result<(Option<u64>, Option<u64>)> {
+        let mut admin = self.admin_session(&self.database()?).await?;
+        let transactions: Option<i64> = sqlx::query_scalar(
+            "select xact_commit + xact_rollback from pg_catalog.pg_stat_database where datname = $1",
+        )
+        .bind(database.name())
+        .fetch_optional(&mut admin)
+        .await?;
+        // Without the extension there is no such view.
+        let statements: Option<i64> = sqlx::query_scalar(
+            "select sum(calls)::bigint from pg_stat_statements s \
+             join pg_catalog.pg_database d on d.oid = s.dbid where datname = $1",
+        )
+        .bind(database.name())
+        .fetch_optional(&mut admin)
+        .await
+        .ok()
+        .flatten();
+        self.keep_admin(admin).await;
+        let count = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
+        Ok((count(transactions), count(statements)))
+    }
+
     /// Drops such a copy.
     pub(in crate::environment) async fn drop_beside(&self, copy: &Database) -> Result<()> {
         let mut admin = self.admin_session(&self.database()?).await?;

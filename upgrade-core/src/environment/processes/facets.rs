@@ -10,7 +10,9 @@ use super::set::{Mix, ProgramSet};
 use super::{DATABASE, Live, ProcessEnvironment};
 use crate::context::UpgradeContext;
 use crate::endpoint::Endpoints;
-use crate::environment::{EMPTY, Environment as _, Instances, Services, SideBySide, Snapshots};
+use crate::environment::{
+    EMPTY, Environment as _, Instances, Services, SideBySide, Snapshots, Usage,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Version;
 use crate::outcome::Outcome;
@@ -179,6 +181,23 @@ impl SideBySide for ProcessEnvironment {
 
     fn endpoints(&self, side: Side) -> Endpoints {
         self.known(|known| known.sides.get(&side).cloned().unwrap_or_default())
+    }
+
+    async fn usage(&self, cx: &UpgradeContext, side: Side) -> Result<Usage> {
+        let live = self.live.lock().await;
+        let live = live.as_ref().ok_or_else(|| self.not_prepared())?;
+        let Some((database, set)) = live.sides.get(&side) else {
+            return Ok(Usage::default());
+        };
+        let (cpu, memory) = set.usage();
+        let counting = self.database.counts(database);
+        let (transactions, statements) = cx.bounded("count transactions", counting).await??;
+        Ok(Usage {
+            cpu: Some(cpu),
+            memory: Some(memory),
+            transactions,
+            statements,
+        })
     }
 
     async fn remove(&self, _: &UpgradeContext, side: Side) -> Result<()> {

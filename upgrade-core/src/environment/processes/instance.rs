@@ -168,6 +168,11 @@ impl Instance {
         }
     }
 
+    /// Its process group.
+    pub(super) fn group(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(super) fn runs(&self) -> bool {
         self.process.status().is_none()
     }

@@ -5,6 +5,7 @@ mod folder;
 mod instance;
 mod program;
 mod set;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,15 +1,17 @@
 //! The running instances of all programs over one database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
 use super::folder::tail;
 use super::instance::Instance;
 use super::program::Program;
+use super::usage::processes_of;
 use crate::context::UpgradeContext;
 use crate::endpoint::{Endpoint, Endpoints, LogTail};
 use crate::error::{Error, ErrorKind, Result};
@@ -176,6 +178,12 @@ impl ProgramSet {
                 (program.name.clone(), release.filter(same))
             })
             .collect()
+    }
+
+    /// The time of processors and the memory, in bytes, of all instances.
+    pub(super) fn usage(&self) -> (Duration, u64) {
+        let groups: BTreeSet<u32> = self.running.values().map(Instance::group).collect();
+        processes_of(&groups)
     }
 
     pub(super) fn logs(&self, cx: &UpgradeContext, lines: usize) -> Vec<LogTail> {

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::context::UpgradeContext;
-use crate::environment::SideBySide;
+use crate::environment::{SideBySide, Usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding::{Finding, Severity};
+use crate::measurement::Measurement;
 use crate::migration::Reversibility;
 use crate::outcome::Outcome;
 use crate::plan::BASELINE;
@@ -82,7 +83,11 @@ async fn once(
                 .map(|side| (side, sides.endpoints(side)))
                 .collect();
             let cx = cx.clone().with_sides(endpoints, candidate);
-            run_all(&cx, std::iter::once(comparison)).await
+            let before = usage(sides, &cx).await;
+            let verdict = run_all(&cx, std::iter::once(comparison)).await;
+            let after = usage(sides, &cx).await;
+            measure(&cx, comparison.name(), &before, &after);
+            verdict
         }
         Ok(Some(finding)) => Ok(Verdict::Fail(vec![finding])),
         Err(error) => Err(error),
@@ -96,6 +101,44 @@ async fn once(
     match (verdict, left) {
         (Ok(_), Some(error)) => Err(error),
         (verdict, _) => verdict,
+    }
+}
+
+/// What each side has used, as far as that is known.
+async fn usage(sides: &dyn SideBySide, cx: &UpgradeContext) -> [Usage; 3] {
+    let mut all = [Usage::default(); 3];
+    for (side, usage) in Side::ALL.into_iter().zip(&mut all) {
+        match sides.usage(cx, side).await {
+            Ok(known) => *usage = known,
+            Err(error) => tracing::info!(?error, %side, "what a side uses is not known"),
+        }
+    }
+    all
+}
+
+/// Reports what each side has used during a comparison: all of them had the same requests.
+fn measure(cx: &UpgradeContext, name: &str, before: &[Usage; 3], after: &[Usage; 3]) {
+    type Figure = fn(&Usage, &Usage) -> Option<f64>;
+    let figures: [(&str, &str, Figure); 4] = [
+        ("processor time", "s", |before, after| {
+            Some(after.cpu?.checked_sub(before.cpu?)?.as_secs_f64())
+        }),
+        ("memory", "MiB", |_, after| {
+            Some(after.memory? as f64 / 1_048_576.0)
+        }),
+        ("transactions", "", |before, after| {
+            Some(after.transactions?.checked_sub(before.transactions?)? as f64)
+        }),
+        ("statements", "", |before, after| {
+            Some(after.statements?.checked_sub(before.statements?)? as f64)
+        }),
+    ];
+    for (metric, unit, figure) in figures {
+        let of = |at: usize| figure(&before[at], &after[at]);
+        if let [Some(baseline), Some(secondary), Some(candidate)] = [of(0), of(1), of(2)] {
+            let measured = Measurement::new(name, metric, unit, candidate);
+            cx.measure(measured.with_baseline(baseline).with_secondary(secondary));
+        }
     }
 }
 
