@@ -47,6 +47,8 @@ pub mod finding;
 pub mod http;
 mod ids;
 pub mod journal;
+#[cfg(feature = "http")]
+pub mod latency;
 #[doc(hidden)]
 pub mod lease;
 mod measurement;

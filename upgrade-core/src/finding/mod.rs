@@ -11,6 +11,7 @@ mod down;
 mod judge;
 mod kind;
 mod known;
+mod latency;
 mod order;
 mod services;
 mod up;
