@@ -49,6 +49,8 @@ pub mod flow;
 pub mod http;
 mod ids;
 pub mod journal;
+#[cfg(feature = "http")]
+pub mod latency;
 #[doc(hidden)]
 pub mod lease;
 mod measurement;
@@ -72,6 +74,8 @@ mod saved;
 pub mod scenario;
 mod secret;
 pub mod side;
+#[cfg(feature = "http")]
+mod statistics;
 mod subject;
 mod traffic;
 pub mod upgrade;

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use crate::scenario::Scenario;
 
-use super::{Severity, before, crash, down, flow, judge, order, services, up};
+use super::{Severity, before, crash, down, flow, judge, latency, order, services, up};
 
 /// One kind of finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl fmt::Display for FindingKind {
 }
 
 /// The areas, which ids begin with, in the order in which an upgrade meets them, each with a heading.
-const AREAS: [(&str, &str); 19] = [
+const AREAS: &[(&str, &str)] = &[
     ("file", "In the files"),
     ("history", "In the released files"),
     ("data", "In the data"),
@@ -80,6 +80,7 @@ const AREAS: [(&str, &str); 19] = [
     ("traffic", "For users during the upgrade"),
     ("flow", "In what users do"),
     ("validator", "From validators"),
+    ("latency", "Between the times of two releases"),
     ("major", "Between major versions of Postgres"),
 ];
 
@@ -93,6 +94,7 @@ static CATALOGUE: LazyLock<Vec<FindingKind>> = LazyLock::new(|| {
         services::KINDS,
         flow::KINDS,
         judge::KINDS,
+        latency::KINDS,
     ];
     let mut all = parts.concat();
     all.sort_unstable_by_key(|kind| kind.id);

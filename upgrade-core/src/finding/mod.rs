@@ -12,6 +12,7 @@ mod flow;
 mod judge;
 mod kind;
 mod known;
+mod latency;
 mod order;
 mod services;
 mod up;
