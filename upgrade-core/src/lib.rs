@@ -68,6 +68,8 @@ mod saved;
 pub mod scenario;
 mod secret;
 pub mod side;
+#[cfg(feature = "http")]
+mod statistics;
 mod subject;
 mod traffic;
 pub mod upgrade;
