@@ -5,10 +5,6 @@
 ///
 /// Between 0 and 1. A pair without samples says nothing, which is 1. A count above its total counts as the
 /// total.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "comparisons of responses and latency use it next")
-)]
 pub(crate) fn fisher(less: (u32, u32), more: (u32, u32)) -> f64 {
     let [(a, all_a), (b, all_b)] =
         [less, more].map(|(count, all)| (u64::from(count.min(all)), u64::from(all)));
