@@ -66,6 +66,8 @@ pub mod plan;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod redact;
+#[cfg(feature = "http")]
+pub mod replay;
 pub mod report;
 pub mod reporter;
 pub mod rollback;

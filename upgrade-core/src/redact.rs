@@ -22,7 +22,7 @@ mod known;
 pub(crate) use self::credentials::credentials;
 #[cfg(feature = "postgres")]
 pub(crate) use self::credentials::server_log;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "http"))]
 pub(crate) use self::known::is_name_of_secret;
 use self::known::password_of;
 

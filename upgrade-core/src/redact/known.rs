@@ -37,7 +37,7 @@ const SHORTEST: usize = 4;
 const LONG: usize = 8;
 
 /// What in the name of a variable says that its value is a secret.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "http"))]
 const NAMES: [&str; 12] = [
     "PASSWORD",
     "PASSWD",
@@ -54,7 +54,7 @@ const NAMES: [&str; 12] = [
 ];
 
 /// Whether the name of a variable says that its value is a secret; that of a file's path does not.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "http"))]
 pub(crate) fn is_name_of_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     !name.ends_with("_FILE") && (name == "KEY" || NAMES.iter().any(|part| name.contains(part)))
