@@ -83,7 +83,9 @@ impl FlowComparison {
                 ran[at].findings.extend(run.findings);
                 let exchanges = run.exchanges.into_iter();
                 let shared = exchanges.filter(|(step, _)| shared.contains(step));
-                ran[at].exchanges.extend(shared.map(|(_, exchange)| exchange));
+                ran[at]
+                    .exchanges
+                    .extend(shared.map(|(_, exchange)| exchange));
             }
         }
         Ok(ran)
@@ -126,10 +128,11 @@ impl Validator for FlowComparison {
             return Ok(Verdict::Inconclusive(reason.to_owned()));
         }
         let mut findings: Vec<Finding> = Vec::new();
-        for finding in candidate.findings {
-            let known = |other: &Finding| other.id == finding.id && other.subject == finding.subject;
+        for finding in &candidate.findings {
+            let known =
+                |other: &Finding| other.id == finding.id && other.subject == finding.subject;
             if !findings.iter().any(known) {
-                findings.push(finding);
+                findings.push(finding.clone());
             }
         }
         let exchanges = [&baseline, &secondary, &candidate].map(|ran| ran.exchanges.as_slice());

@@ -4,6 +4,7 @@
 //! [`Validator`], and as [`Traffic`](crate::Traffic) while the upgrade is under way.
 
 mod check;
+mod compare;
 #[cfg(feature = "postgres")]
 mod query;
 mod run;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 pub use self::check::{Check, JsonType, contains, equals};
+pub use self::compare::FlowComparison;
 pub use self::run::FlowRun;
 use self::step::Source;
 pub use self::step::{RunsAt, Step};
