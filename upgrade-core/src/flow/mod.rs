@@ -125,6 +125,12 @@ impl Flow {
         self
     }
 
+    /// Whether nothing of it stays in the database: all of its requests only read, or it has steps that
+    /// [always](Self::always) run, which clean up.
+    pub fn leaves_no_rows(&self) -> bool {
+        !self.always.is_empty() || self.steps.iter().all(Step::only_reads)
+    }
+
     /// What users do, in words.
     pub fn name(&self) -> &str {
         &self.name

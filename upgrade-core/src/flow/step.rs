@@ -318,10 +318,13 @@ impl Step {
 
     /// Whether it may be tried more than once.
     pub(super) fn may_repeat(&self) -> bool {
+        self.repeatable || self.only_reads()
+    }
+
+    /// Whether it changes nothing, by its method.
+    pub(super) fn only_reads(&self) -> bool {
         match &self.act {
-            Act::Request { method, .. } => {
-                self.repeatable || matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS")
-            }
+            Act::Request { method, .. } => matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS"),
             _ => true,
         }
     }

@@ -144,6 +144,27 @@ impl Rehearsal {
         self.upgrade_with(move |upgrade| upgrade.with_comparison(Arc::clone(&comparison)))
     }
 
+    /// Adds what users do: it is judged on the previous release and on a candidate side by side, as a
+    /// [comparison](Self::comparison). A flow that [leaves no rows](upgrade_core::flow::Flow::leaves_no_rows) also
+    /// runs on the live system wherever validators do.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn flow(self, flow: upgrade_core::flow::Flow) -> Self {
+        let with = self.comparison(flow.compare());
+        match flow.leaves_no_rows() {
+            true => with.validator(flow),
+            false => with,
+        }
+    }
+
+    /// Adds a comparison of times: how long the requests of users take on a candidate, against the previous
+    /// release in the same run.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn latency(self, latency: upgrade_core::latency::Latency) -> Self {
+        self.comparison(latency)
+    }
+
     /// Adds a rollback. Where none is added there are two: by kept copy, and by the downs.
     #[must_use]
     pub fn rollback(self, rollback: impl Rollback) -> Self {

@@ -109,16 +109,22 @@ impl PostgresEnvironment {
         .bind(database.name())
         .fetch_optional(&mut admin)
         .await?;
-        // Without the extension there is no such view.
-        let statements: Option<i64> = sqlx::query_scalar(
-            "select sum(calls)::bigint from pg_stat_statements s \
-             join pg_catalog.pg_database d on d.oid = s.dbid where datname = $1",
-        )
-        .bind(database.name())
-        .fetch_optional(&mut admin)
-        .await
-        .ok()
-        .flatten();
+        let counts: bool =
+            sqlx::query_scalar("select pg_catalog.to_regclass('pg_stat_statements') is not null")
+                .fetch_one(&mut admin)
+                .await?;
+        let statements: Option<i64> = match counts {
+            true => {
+                sqlx::query_scalar(
+                    "select sum(calls)::bigint from pg_stat_statements s \
+                     join pg_catalog.pg_database d on d.oid = s.dbid where datname = $1",
+                )
+                .bind(database.name())
+                .fetch_one(&mut admin)
+                .await?
+            }
+            false => None,
+        };
         self.keep_admin(admin).await;
         let count = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
         Ok((count(transactions), count(statements)))
