@@ -54,6 +54,8 @@ pub mod migration;
 pub mod migration_test;
 pub mod notify;
 pub mod observation;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod operation;
 mod outcome;
 pub mod plan;
