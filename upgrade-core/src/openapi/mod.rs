@@ -5,6 +5,9 @@
 //! not send more. A comparator for each keyword tells whether a schema got narrower or wider, and the
 //! direction decides what that means.
 //!
+//! A description says what was written down, and not what the service does. A [`Contract`] checks exchanges by
+//! a description, and [`judge_wire`] judges what two releases answered by the descriptions of both.
+//!
 //! ```
 //! use upgrade_core::openapi::{CompareOptions, Description, compare};
 //!
@@ -33,7 +36,9 @@
 //! ```
 
 mod branches;
+mod contract;
 mod description;
+mod json_schema;
 mod keywords;
 mod merge;
 mod objects;
@@ -45,11 +50,16 @@ mod rules;
 mod schema;
 mod security;
 mod structure;
+mod template;
 mod text;
+mod values;
 mod walk;
+mod wire;
 
+pub use self::contract::{About, Contract, Violation};
 pub use self::description::Description;
 pub use self::options::CompareOptions;
 pub use self::relation::Direction;
 pub use self::rules::{Rule, rules};
 pub use self::structure::compare;
+pub use self::wire::judge_wire;

@@ -9,7 +9,7 @@ use super::schema::{Schema, SchemaId};
 use crate::finding::Severity;
 
 /// What a property is called behind a place: `.price`, or `["first name"]`.
-fn step(name: &str) -> String {
+pub(super) fn step(name: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$');
     match name.chars().all(is_plain) && !name.is_empty() {
         true => format!(".{name}"),
@@ -154,8 +154,14 @@ fn added(
     }
     if was.properties.contains_key(name) {
         let (relation, text) = match direction {
-            Direction::Request => (Relation::Wider, "is no longer read-only, so clients can send it"),
-            Direction::Response => (Relation::Narrower, "is no longer write-only, so clients get it"),
+            Direction::Request => (
+                Relation::Wider,
+                "is no longer read-only, so clients can send it",
+            ),
+            Direction::Response => (
+                Relation::Narrower,
+                "is no longer write-only, so clients get it",
+            ),
         };
         let text = format!("the property `{name}` {text}");
         return Some(Difference::new("access", relation, text).at(step(name)));
@@ -185,7 +191,11 @@ fn required(pairs: &Pairs<'_>, was: &Schema, is: &Schema, direction: Direction, 
         |name: &String| was.required.contains(name) && !hides(property(was, true, name)),
         |name: &String| is.required.contains(name) && !hides(property(is, false, name)),
     );
-    for name in is.required.iter().filter(|name| needed_is(name) && !needed_was(name)) {
+    for name in is
+        .required
+        .iter()
+        .filter(|name| needed_is(name) && !needed_was(name))
+    {
         let (old, new) = (property(was, true, name), property(is, false, name));
         let (text, weight) = match (old.is_some(), new.and_then(|new| new.default.as_ref())) {
             (true, None) => (format!("the property `{name}` is now required"), None),
@@ -204,7 +214,11 @@ fn required(pairs: &Pairs<'_>, was: &Schema, is: &Schema, direction: Direction, 
             None => difference,
         });
     }
-    for name in was.required.iter().filter(|name| needed_was(name) && !needed_is(name)) {
+    for name in was
+        .required
+        .iter()
+        .filter(|name| needed_was(name) && !needed_is(name))
+    {
         let (old, new) = (property(was, true, name), property(is, false, name));
         // A property that was removed, or that nobody sends now, has a finding.
         let is_removed = old.is_some() && new.is_none() && direction == Direction::Response;

@@ -12,7 +12,7 @@ fn large(limit: u32) -> String {
     for n in 0..400 {
         let mut properties = serde_json::Map::new();
         for p in 0..24 {
-            let text = "what this is, and what a reader has to know about it before it is used; what it was before, and who decides about it";
+            let text = "what this is, and what a reader has to know about it before it is used; what it was before, and who decides about it, and when";
             properties.insert(
                 format!("property{p}"),
                 json!({"type": "string", "description": text, "maxLength": limit + p}),

@@ -11,3 +11,4 @@ mod large;
 mod laws;
 mod reading;
 mod rules;
+mod wire;
