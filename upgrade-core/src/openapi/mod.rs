@@ -6,7 +6,8 @@
 //! direction decides what that means.
 //!
 //! A description says what was written down, and not what the service does. A [`Contract`] checks exchanges by
-//! a description, and [`judge_wire`] judges what two releases answered by the descriptions of both.
+//! a description, and [`judge_wire`] judges what two releases answered by the descriptions of both. Where no
+//! traffic was recorded, [`requests_of`] generates requests.
 //!
 //! ```
 //! use upgrade_core::openapi::{CompareOptions, Description, compare};
@@ -38,6 +39,7 @@
 mod branches;
 mod contract;
 mod description;
+mod generate;
 mod json_schema;
 mod keywords;
 mod merge;
@@ -58,6 +60,7 @@ mod wire;
 
 pub use self::contract::{About, Contract, Violation};
 pub use self::description::Description;
+pub use self::generate::requests_of;
 pub use self::options::CompareOptions;
 pub use self::relation::Direction;
 pub use self::rules::{Rule, rules};

@@ -289,15 +289,13 @@ fn parameter(walk: &mut Walk<'_>, old: &Parameter, new: &Parameter, at: &Place) 
         }
         _ => {}
     }
+    // `explode` says nothing about a single value.
+    let is_single = walk.are_single(old.schema, new.schema);
     let written = |one: &Parameter| match &one.media {
         Some(media) => format!("as {media}"),
-        None => format!(
-            "in the style {}{}",
-            one.style,
-            if one.explode { ", exploded" } else { "" }
-        ),
+        None if one.explode && !is_single => format!("in the style {}, exploded", one.style),
+        None => format!("in the style {}", one.style),
     };
-    // For a single value `explode` says nothing, but nobody can tell a single value by its schema alone.
     if written(old) != written(new) {
         let text = format!(
             "the parameter was written {} and is {}",
@@ -402,6 +400,11 @@ fn content(
     }
 }
 
+/// The range that takes a status in: `2XX` for 204.
+fn range(status: &str) -> String {
+    format!("{}XX", status.chars().next().unwrap_or_default())
+}
+
 fn responses(
     walk: &mut Walk<'_>,
     old: &BTreeMap<String, Answered>,
@@ -411,7 +414,7 @@ fn responses(
 ) {
     for (status, was) in old {
         let part = format!("response {status}");
-        let range = format!("{}XX", &status[..1]);
+        let range = range(status);
         let Some(is) = new.get(status).or_else(|| new.get(&range)) else {
             match status.starts_with('2') {
                 true => {
@@ -430,7 +433,7 @@ fn responses(
         unknown(walk, &was.unknown, &is.unknown, &place.part(part));
     }
     for status in new.keys().filter(|status| !old.contains_key(*status)) {
-        let range = format!("{}XX", &status[..1]);
+        let range = range(status);
         if !old.contains_key(&range) {
             let text = format!("the status {status} is now described");
             walk.report(

@@ -1,6 +1,6 @@
 //! From pairs of schemas to findings: each pair once, however many operations share it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use similar::TextDiff;
 
@@ -9,7 +9,7 @@ use super::options::CompareOptions;
 use super::pairs::Pairs;
 use super::relation::{Difference, Direction, Relation};
 use super::rules::{COMPATIBLE, named};
-use super::schema::SchemaId;
+use super::schema::{SchemaId, Types};
 use crate::finding::{Finding, Severity};
 
 /// How many steps are made at most to learn which operations share a finding. Beyond it, a finding names the
@@ -140,6 +140,18 @@ impl<'d> Walk<'d> {
     /// Whether a schema of the new description has a default.
     pub(super) fn has_default(&self, id: SchemaId) -> bool {
         self.pairs.new.schema(id).default.is_some()
+    }
+
+    /// Whether neither schema, of the old and of the new description, allows lists or objects.
+    pub(super) fn are_single(&self, old: Option<SchemaId>, new: Option<SchemaId>) -> bool {
+        let (Some(old), Some(new)) = (old, new) else {
+            return false;
+        };
+        let (was, is) = self.pairs.both(old, new);
+        let several = Types::ARRAY.or(Types::OBJECT);
+        [was, is]
+            .iter()
+            .all(|schema| schema.types.and(several).names().is_empty())
     }
 
     /// Reports what a rule about the structure has found.
@@ -329,55 +341,70 @@ impl<'d> Walk<'d> {
     /// Names the other operations that share a finding.
     fn share(&mut self) {
         let mut steps = 0;
-        let mut shared: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
-        for found in &self.found {
-            let Some(pair) = found.pair else { continue };
-            if shared.contains_key(&pair) {
-                continue;
-            }
-            let mut operations = BTreeSet::new();
-            let mut seen = BTreeSet::from([pair]);
-            let mut open = VecDeque::from([pair]);
-            while let Some(at) = open.pop_front() {
-                let walked = &self.walked[at];
-                let of_places = walked
-                    .places
-                    .iter()
-                    .map(|place| self.places[*place].operation.as_str());
-                operations.extend(of_places);
-                open.extend(
-                    walked
-                        .parents
-                        .iter()
-                        .copied()
-                        .filter(|parent| seen.insert(*parent)),
-                );
-                steps += walked.parents.len() + walked.places.len() + 1;
-            }
-            if steps > SHARED {
-                break;
-            }
-            shared.insert(pair, operations);
-        }
+        let mut shared: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
         for found in &mut self.found {
-            let Some(operations) = found.pair.and_then(|pair| shared.get(&pair)) else {
+            let Some(pair) = found.pair else { continue };
+            let pair = first_fork(&self.walked, pair);
+            if !shared.contains_key(&pair) && steps < SHARED {
+                shared.insert(
+                    pair,
+                    operations(&self.walked, &self.places, pair, &mut steps),
+                );
+            }
+            let Some(operations) = shared.get(&pair) else {
                 continue;
             };
             let own = self.places[found.place].operation.as_str();
-            let others: Vec<&str> = operations
-                .iter()
-                .copied()
-                .filter(|one| *one != own)
-                .collect();
-            let Some(first) = others.first() else {
+            let mut others = operations.iter().filter(|one| **one != own);
+            let (Some(first), second) = (others.next(), others.next()) else {
                 continue;
             };
-            let more = match others.len() {
-                1 => format!("; `{first}` has it, too"),
-                2 => format!("; `{first}` and `{}` have it, too", others[1]),
-                many => format!("; `{first}` and {} others have it, too", many - 1),
+            let more = match (second, operations.len() - 1) {
+                (None, _) => format!("; `{first}` has it, too"),
+                (Some(second), 2) => format!("; `{first}` and `{second}` have it, too"),
+                (Some(_), many) => format!("; `{first}` and {} others have it, too", many - 1),
             };
             found.finding.message.push_str(&more);
         }
     }
+}
+
+/// The pair from which upwards the ways to a pair part: those below have the same operations.
+fn first_fork(walked: &[Walked], mut pair: usize) -> usize {
+    // A pair is met first in one that was met before, so this ends.
+    while let ([parent], []) = (&walked[pair].parents[..], &walked[pair].places[..])
+        && *parent < pair
+    {
+        pair = *parent;
+    }
+    pair
+}
+
+/// The operations from which a pair is reached, sorted.
+fn operations<'w>(
+    walked: &[Walked],
+    places: &'w [Place],
+    pair: usize,
+    steps: &mut usize,
+) -> Vec<&'w str> {
+    let mut seen = vec![false; walked.len()];
+    seen[pair] = true;
+    let mut open = vec![pair];
+    let mut operations = BTreeSet::new();
+    while let Some(at) = open.pop() {
+        let walked = &walked[at];
+        operations.extend(
+            walked
+                .places
+                .iter()
+                .map(|place| places[*place].operation.as_str()),
+        );
+        *steps += walked.parents.len() + walked.places.len() + 1;
+        for parent in &walked.parents {
+            if !std::mem::replace(&mut seen[*parent], true) {
+                open.push(*parent);
+            }
+        }
+    }
+    operations.into_iter().collect()
 }

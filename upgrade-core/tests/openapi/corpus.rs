@@ -185,6 +185,10 @@ fn judgements(text: &str) -> Vec<(&str, &str)> {
     parts.collect()
 }
 
+fn titled(case: &Case, direction: &str) -> String {
+    format!("{} {direction}", case.name).trim_end().to_owned()
+}
+
 #[test]
 fn each_case_is_judged_as_its_comment_says() {
     let (mut right, mut all, mut wrong) = (0, 0, Vec::new());
@@ -196,7 +200,7 @@ fn each_case_is_judged_as_its_comment_says() {
             let is = worst(&findings, direction);
             match is == level {
                 true => right += 1,
-                false => wrong.push(format!("{} {direction}: {is}, not {level}", case.name)),
+                false => wrong.push(format!("{}: {is}, not {level}", titled(&case, direction))),
             }
         }
         for (direction, level) in judgements(&case.oasdiff) {
@@ -211,8 +215,8 @@ fn each_case_is_judged_as_its_comment_says() {
             match ours == theirs {
                 true => agree += 1,
                 false => differ.push(format!(
-                    "{} {direction}: {ours}, oasdiff {level}",
-                    case.name
+                    "{}: {ours}, oasdiff {level}",
+                    titled(&case, direction)
                 )),
             }
         }

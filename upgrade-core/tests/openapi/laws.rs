@@ -8,7 +8,7 @@ use upgrade_core::openapi::compare;
 use crate::corpus::{base, cases, described, options};
 
 /// Schemas, nested at most three deep.
-fn schema() -> impl Strategy<Value = Value> {
+pub(crate) fn schema() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(json!({})),
         Just(json!({"type": "boolean"})),

@@ -7,8 +7,11 @@
 )]
 
 mod corpus;
+mod generated;
+mod hostile;
 mod large;
 mod laws;
+mod options;
 mod reading;
 mod rules;
 mod wire;
