@@ -185,7 +185,7 @@ fn score(pairs: &mut Pairs<'_>, old: &Branch, new: &Branch, direction: Direction
     if tag(pairs, was, is) == Some(false) || all == 0 && was.types != is.types {
         return None;
     }
-    let share = if all == 0 { 500 } else { common * 1_000 / all };
+    let share = (common * 1_000).checked_div(all).unwrap_or(500);
     // Half of the properties: less is another kind of object.
     (share >= 500).then_some(u32::try_from(share).unwrap_or_default())
 }

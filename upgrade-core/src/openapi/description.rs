@@ -52,7 +52,7 @@ pub(super) struct Operation {
     pub(super) responses: BTreeMap<String, Answered>,
     pub(super) security: Security,
     /// Each callback by its name, address and method.
-    pub(super) callbacks: Vec<Operation>,
+    pub(super) callbacks: Vec<Self>,
     pub(super) unknown: Map<String, Value>,
 }
 

@@ -16,7 +16,7 @@ const DEEP: usize = 2_000;
 /// What a thread has that builds a validator of many schemas, in bytes of stack.
 const STACK: usize = 512 << 20;
 
-/// How many schemas need a thread of their own.
+/// How many schemas are built in the thread at hand; more need one with a larger stack.
 const FEW: usize = 50;
 
 /// Builds what checks the values of a schema. Errors say why that is not possible.

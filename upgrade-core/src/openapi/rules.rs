@@ -26,7 +26,7 @@ pub struct Rule {
     pub finding: &'static str,
 }
 
-/// Every rule: those about the structure, then those about schemas, each direction by itself.
+/// Every rule: those about the structure, then those about schemas, one list for each direction.
 pub fn rules() -> &'static [Rule] {
     &RULES
 }

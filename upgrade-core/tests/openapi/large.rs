@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use upgrade_core::openapi::{CompareOptions, Description, compare};
 
-/// About 2 MB: 400 paths, each with a schema of its own that uses shared ones.
+/// About 2 MB: 400 paths, each with its own schema, which uses others.
 fn large(limit: u32) -> String {
     let mut paths = serde_json::Map::new();
     let mut schemas = serde_json::Map::new();

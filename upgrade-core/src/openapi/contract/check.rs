@@ -1,21 +1,18 @@
-//! One exchange checked by a description.
+//! The check of one exchange by its operation.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, Mutex};
 
-use jsonschema::Validator;
 use serde_json::Value;
 
-use super::description::{Answered, Content, Description, Operation, Parameter};
-use super::json_schema;
-use super::reader::essence;
-use super::relation::Direction;
-use super::schema::{SchemaId, Types};
-use super::structure::covering;
-use super::template::Template;
-use super::values::{query, separator, values};
-use crate::http::{Exchange, Headers, Request, Response};
+use super::{About, Contract, Violation};
+use crate::http::{Headers, Request, Response};
+use crate::openapi::description::{Answered, Content, Operation, Parameter};
+use crate::openapi::objects::step;
+use crate::openapi::reader::essence;
+use crate::openapi::relation::Direction;
+use crate::openapi::schema::{SchemaId, Types};
+use crate::openapi::structure::covering;
+use crate::openapi::values::{query, separator, values};
 
 /// How long the message of a violation may be, in characters.
 const SHOWN: usize = 200;
@@ -23,177 +20,10 @@ const SHOWN: usize = 200;
 /// How many violations of one body are reported.
 const MANY: usize = 50;
 
-/// Something in an exchange that a description does not allow.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub struct Violation {
-    /// What it is about.
-    pub about: About,
-    /// The operation: `GET /orders/{id}`; if none describes the request, its path, with `{}` for each part that
-    /// has a digit.
-    pub operation: String,
-    /// Where: `response 200 application/json $.items[].price`.
-    pub place: String,
-    /// What is broken: a keyword such as `required`, or `status`, `media-type`, `header`, `parameter`, `body`.
-    pub rule: String,
-    /// What is wrong, without the values of the exchange.
-    pub message: String,
-}
-
-/// What a [`Violation`] is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum About {
-    /// The request.
-    Request,
-    /// The response.
-    Response,
-    /// No operation is described for the request.
-    NotDescribed,
-    /// A schema could not be used, so nothing was checked by it.
-    NotChecked,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}: {} (rule {})",
-            self.operation, self.place, self.message, self.rule
-        )
-    }
-}
-
-/// Checks exchanges by a [`Description`].
-///
-/// An exchange is checked by the operation of its method and path, with and without the path of a server
-/// that the description names. Checked are parameters, bodies in JSON and text, the status, the media type
-/// and the headers. Not checked are parameters that are objects, bodies of other media types, and whether
-/// the client was authenticated. A header or a query parameter that nobody describes is allowed, and so is
-/// the body of a response for which no content is described.
-pub struct Contract {
-    description: Description,
-    templates: Vec<Template>,
-    validators: Mutex<Validators>,
-}
-
-type Built = Arc<Result<Validator, String>>;
-type Validators = BTreeMap<(SchemaId, Direction), Built>;
-
-impl Contract {
-    /// A contract by a description. Schemas are prepared when the first value is checked by them.
-    pub fn new(description: &Description) -> Self {
-        let templates = description
-            .operations
-            .iter()
-            .map(|one| Template::new(&one.path));
-        Self {
-            templates: templates.collect(),
-            description: description.clone(),
-            validators: Mutex::new(Validators::new()),
-        }
-    }
-
-    /// The description.
-    pub fn description(&self) -> &Description {
-        &self.description
-    }
-
-    /// What the description does not allow in an exchange, sorted. A response that is not complete is not
-    /// checked.
-    pub fn check(&self, exchange: &Exchange) -> Vec<Violation> {
-        let request = &exchange.request;
-        let Some((operation, values)) = self.operation(request) else {
-            return vec![Violation {
-                about: About::NotDescribed,
-                operation: self.name_of(request),
-                place: "request".to_owned(),
-                rule: "operation".to_owned(),
-                message: "the description has no such operation".to_owned(),
-            }];
-        };
-        let mut check = Check {
-            contract: self,
-            operation,
-            found: Vec::new(),
-        };
-        check.request(request, &values);
-        if let Some(response) = exchange.answer.complete() {
-            check.response(request, response);
-        }
-        let mut found = check.found;
-        found.sort();
-        found.dedup();
-        found
-    }
-
-    /// The operation that describes a request.
-    pub(super) fn operation_of(&self, request: &Request) -> Option<&Operation> {
-        self.operation(request).map(|(operation, _)| operation)
-    }
-
-    /// The operation by its name; for a request that none describes, its path without what looks like an id.
-    pub(super) fn name_of(&self, request: &Request) -> String {
-        if let Some(operation) = self.operation_of(request) {
-            return operation.to_string();
-        }
-        let folded = |segment: &str| match segment.contains(|c: char| c.is_ascii_digit()) {
-            true => "{}".to_owned(),
-            false => segment.to_owned(),
-        };
-        let segments: Vec<String> = request.path().split('/').map(folded).collect();
-        format!("{} {}", request.method, segments.join("/"))
-    }
-
-    fn operation(&self, request: &Request) -> Option<(&Operation, BTreeMap<&str, String>)> {
-        let path = request.path();
-        let prefixes = self.description.servers.iter().map(|server| {
-            let host = server
-                .split_once("://")
-                .map_or(server.as_str(), |(_, rest)| rest);
-            match server.contains("://") {
-                true => host.find('/').map_or("", |at| &host[at..]),
-                false => host,
-            }
-        });
-        std::iter::once("").chain(prefixes).find_map(|prefix| {
-            let path = path.strip_prefix(prefix)?;
-            let all = self.templates.iter().zip(&self.description.operations);
-            all.filter(|(_, operation)| operation.method == request.method)
-                .filter_map(|(template, operation)| {
-                    let (fit, values) = template.matched(path)?;
-                    Some((fit, operation, values))
-                })
-                .max_by(|a, b| a.0.cmp(&b.0))
-                .map(|(_, operation, values)| (operation, values.into_iter().collect()))
-        })
-    }
-
-    fn validator(&self, id: SchemaId, direction: Direction) -> Built {
-        // Nothing in here panics while it holds the lock, and a map is whole at any time.
-        let mut validators = self
-            .validators
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let built = validators
-            .entry((id, direction))
-            .or_insert_with(|| Arc::new(json_schema::validator(&self.description, id, direction)));
-        Arc::clone(built)
-    }
-}
-
-impl fmt::Debug for Contract {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Contract")
-            .field("description", &self.description)
-            .finish_non_exhaustive()
-    }
-}
-
-struct Check<'c> {
-    contract: &'c Contract,
-    operation: &'c Operation,
-    found: Vec<Violation>,
+pub(super) struct Check<'c> {
+    pub(super) contract: &'c Contract,
+    pub(super) operation: &'c Operation,
+    pub(super) found: Vec<Violation>,
 }
 
 impl Check<'_> {
@@ -211,7 +41,7 @@ impl Check<'_> {
         });
     }
 
-    fn request(&mut self, request: &Request, of_path: &BTreeMap<&str, String>) {
+    pub(super) fn request(&mut self, request: &Request, of_path: &BTreeMap<&str, String>) {
         let operation = self.operation;
         let pairs = query(&request.target);
         for parameter in &operation.parameters {
@@ -234,7 +64,7 @@ impl Check<'_> {
                     .collect(),
                 _ => cookies(&request.headers, &parameter.name),
             };
-            // The properties of an exploded object are parameters of their own, so nothing has its name.
+            // The properties of an exploded object stand there each by its name, so nothing has that of the object.
             if texts.is_empty() && parameter.required && !self.is_object(parameter) {
                 self.add(
                     About::Request,
@@ -280,7 +110,7 @@ impl Check<'_> {
         types.is_some_and(|types| types.has(Types::OBJECT) && types != Types::ANY)
     }
 
-    fn response(&mut self, request: &Request, response: &Response) {
+    pub(super) fn response(&mut self, request: &Request, response: &Response) {
         let status = response.status;
         let range = format!("{}XX", status / 100);
         let responses = &self.operation.responses;
@@ -472,7 +302,7 @@ fn path(value: &Value, pointer: &str) -> String {
                 at = key.parse::<usize>().ok().and_then(|index| list.get(index));
             }
             _ => {
-                path.push_str(&super::objects::step(&key));
+                path.push_str(&step(&key));
                 at = at.and_then(|value| value.get(&key));
             }
         }
