@@ -60,6 +60,8 @@ pub mod migration_test;
 mod net;
 pub mod notify;
 pub mod observation;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod operation;
 mod outcome;
 pub mod plan;

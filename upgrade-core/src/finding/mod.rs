@@ -4,6 +4,7 @@
 //! A [`Finding`] carries its id as text, because a team's own validators raise custom ids, which
 //! are in no catalogue. Each kind has a page, `docs/findings/<id>.md`, with an example.
 
+mod api;
 mod before;
 mod blame;
 mod crash;

@@ -412,8 +412,6 @@ pub(super) mod tests {
             }],
             artifacts: std::collections::BTreeMap::new(),
             schema: Vec::new(),
-            measurements: Vec::new(),
-            attachments: Vec::new(),
             rollbacks: vec![RollbackReport::sample(StepId(1), id)],
             traffic: vec![TrafficReport {
                 step: StepId(2),
