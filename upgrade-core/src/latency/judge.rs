@@ -72,7 +72,7 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// A judge of one of so many classes, by blocks of this size. The options are valid.
+    /// A judge of one class among this number of them, by blocks of this size. The options are valid.
     pub(super) fn new(options: LatencyOptions, classes: usize, block: usize) -> Self {
         Self {
             options,
@@ -120,7 +120,7 @@ impl Judge {
     pub(super) fn decision(&self) -> Decision {
         match self.decided {
             Some(decision) => decision,
-            None if !self.is_enough() => Decision::TooFew,
+            None if !self.is_enough() || self.visible().is_none() => Decision::TooFew,
             None if self.is_noisy() || self.is_blind() => Decision::TooNoisy,
             None => Decision::Open,
         }
@@ -232,5 +232,5 @@ impl Blocks {
 }
 
 #[cfg(test)]
-#[path = "judge_tests.rs"]
+#[path = "tests/judge.rs"]
 mod tests;

@@ -25,8 +25,6 @@ const TOO_FEW: u32 = 100;
 const ALPHA: f64 = 0.005;
 /// The part of the requests that the baseline may shed or fail, so that the rate is one that it bears.
 const BORNE: f64 = 0.1;
-/// How late this generator may send one request in twenty.
-const LATE: Duration = Duration::from_millis(20);
 
 /// Sends requests at a fixed rate to one side after the other, and finds out whether the candidate bears the load
 /// that the baseline bears.
@@ -61,6 +59,7 @@ pub struct Load {
     per_second: f64,
     time: Duration,
     in_flight: usize,
+    late: Duration,
     client: ClientOptions,
 }
 
@@ -81,6 +80,7 @@ impl Load {
             per_second,
             time: Duration::from_secs(10),
             in_flight: 256,
+            late: Duration::from_millis(20),
             client: ClientOptions::default(),
         }
     }
@@ -108,6 +108,14 @@ impl Load {
     #[must_use]
     pub fn with_most_in_flight(mut self, requests: usize) -> Self {
         self.in_flight = requests;
+        self
+    }
+
+    /// How late this process may send one request in twenty; a machine on which more of them are late is too busy
+    /// for a verdict. Default: 20 ms.
+    #[must_use]
+    pub fn with_most_late(mut self, late: Duration) -> Self {
+        self.late = late;
         self
     }
 
@@ -234,8 +242,7 @@ impl Validator for Load {
             sides.insert(side, cx.bounded(&self.name, load).await??);
         }
         self.report(cx, &sides);
-        let late = Duration::from_secs_f64(1.0 / self.per_second).max(LATE);
-        Ok(judge(cx, &self.name, late, &sides))
+        Ok(judge(cx, &self.name, self.late, &sides))
     }
 }
 
@@ -338,7 +345,7 @@ fn judge(cx: &UpgradeContext, name: &str, late: Duration, sides: &BTreeMap<Side,
             let example = candidate.examples[at].as_ref();
             let example = example.map_or_else(String::new, |text| format!("; the first is {text}"));
             let message = format!(
-                "{does} {count} of {all} requests, and the baseline to {before} and {again} of them at the same rate{example}"
+                "{does} {count} of {all} requests; the counts of the two baselines at the same rate are {before} and {again}{example}"
             );
             findings.push(Finding::error(id, name, cx.redact(&message)));
         }
@@ -361,7 +368,8 @@ mod tests {
 
     fn judged(sides: [Seen; 3]) -> Verdict {
         let sides = Side::ALL.into_iter().zip(sides).collect();
-        judge(&UpgradeContext::new("1", "2"), "orders", LATE, &sides)
+        let late = Duration::from_millis(20);
+        judge(&UpgradeContext::new("1", "2"), "orders", late, &sides)
     }
 
     #[test]

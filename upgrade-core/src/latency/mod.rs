@@ -19,3 +19,6 @@ mod verdict;
 pub use self::compare::Latency;
 pub use self::load::Load;
 pub use self::options::LatencyOptions;
+
+#[cfg(test)]
+mod tests;

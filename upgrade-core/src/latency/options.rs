@@ -6,8 +6,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What counts as slower, how sure a verdict has to be, and how long measuring may take.
 ///
-/// The defaults were chosen on a machine with two cores and ten to twenty busy processes: identical services did
-/// not fail there, and a service of 15 % longer answers failed in nine of ten runs.
+/// How often the defaults raise a false alarm, and which slowdowns they find, is measured by the program `latency`
+/// among the benches of this workspace.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct LatencyOptions {

@@ -51,7 +51,7 @@ impl Outcome {
     }
 }
 
-/// Sends a request to a side, once; the outcome, and in a few words what was wrong with it.
+/// Sends a request to a side, once; the outcome, and a short description of it.
 ///
 /// # Errors
 /// Those of [`Client::send`]. A candidate that cannot be reached is none: the others can, or their requests
@@ -171,7 +171,7 @@ impl Errors {
         }
     }
 
-    /// Whether there are so many that times need not be measured any longer.
+    /// Whether the candidate fails for sure, so that times need not be measured any longer.
     pub(super) fn is_clear(&self) -> bool {
         let all = self.requests;
         self.candidate_worse >= 20

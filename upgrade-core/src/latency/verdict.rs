@@ -66,6 +66,13 @@ pub(super) fn verdict(
             }
         }
     }
+    let failed = errors.of_side.get(&Side::Baseline).copied();
+    if let Some(failed @ 1..) = failed.filter(|_| !reasons.is_empty()) {
+        let all = errors.requests;
+        reasons.push(format!(
+            "the baseline itself answered {failed} of {all} requests with errors"
+        ));
+    }
     match (findings.is_empty(), reasons.is_empty()) {
         (false, _) => Verdict::Fail(findings),
         (true, false) => Verdict::Inconclusive(reasons.join("; ")),

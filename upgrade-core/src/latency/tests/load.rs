@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+use super::TURN;
+use super::service::{Behave, Reply, Service, beside, start};
+use crate::error::ErrorKind;
+use crate::http::Request;
+use crate::latency::Load;
+use crate::validator::{Validator as _, Verdict};
+
+fn quick(_: &str, _: u32, _: u32) -> Reply {
+    Reply::Work(10, 200)
+}
+
+fn load() -> Load {
+    Load::new(
+        "orders",
+        "api",
+        150.0,
+        [Request::get("/orders?key=hunter2")],
+    )
+    .during(Duration::from_millis(700))
+    // Other tests keep this machine busy.
+    .with_most_late(Duration::from_secs(5))
+}
+
+async fn judged(load: &Load, before: Behave, after: Behave) -> Verdict {
+    load.validate(&start(before, after)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_candidate_that_bears_the_rate_passes() {
+    let _turn = TURN.lock().await;
+    assert_eq!(judged(&load(), quick, quick).await, Verdict::Pass);
+}
+
+#[tokio::test]
+async fn a_candidate_that_refuses_or_cannot_keep_up_sheds_load() {
+    let _turn = TURN.lock().await;
+    let cases: [(Behave, &str); 3] = [
+        (
+            |_, number, _| Reply::Work(10, if number % 5 == 0 { 503 } else { 200 }),
+            "latency/sheds-load",
+        ),
+        // Sixteen in flight at 400 ms each are 40 in a second.
+        (
+            |_, _, _| Reply::Wait(Duration::from_millis(400)),
+            "latency/sheds-load",
+        ),
+        (
+            |_, number, _| Reply::Work(10, if number % 5 == 0 { 500 } else { 200 }),
+            "latency/errors",
+        ),
+    ];
+    for (after, id) in cases {
+        match judged(&load().with_most_in_flight(16), quick, after).await {
+            Verdict::Fail(findings) => {
+                assert_eq!(findings[0].id, id, "{findings:?}");
+                assert_eq!(findings[0].subject, "orders");
+                assert!(!format!("{findings:?}").contains("hunter2"), "{findings:?}");
+            }
+            verdict => panic!("{verdict:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn times_count_from_the_planned_moment() {
+    let _turn = TURN.lock().await;
+    // One request stalls for 500 ms, and with one in flight all others of that time wait behind it.
+    let stalls: Behave = |_, number, _| match number {
+        5 => Reply::Wait(Duration::from_millis(500)),
+        _ => Reply::Work(10, 200),
+    };
+    let cx = start(quick, stalls);
+    load().with_most_in_flight(1).validate(&cx).await.unwrap();
+    let measured = cx.take_noticed().measurements;
+    let p95 = measured.iter().find(|it| it.metric == "p95").unwrap();
+    // Most requests were planned within the stall; without their waits p95 would be that of the others.
+    assert!(p95.candidate > 250.0, "{p95}");
+    for metric in ["p50", "throughput", "shed", "errors", "sent late, p95"] {
+        assert!(measured.iter().any(|it| it.metric == metric), "{metric}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_an_error() {
+    let cx = start(quick, quick);
+    for load in [
+        Load::new("x", "api", 0.0, [Request::get("/")]),
+        Load::new("x", "api", f64::NAN, [Request::get("/")]),
+        Load::new("x", "api", 10.0, []),
+        load().with_most_in_flight(0),
+    ] {
+        assert_eq!(
+            load.validate(&cx).await.unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
+    }
+    let (up, down) = (Service::start(quick), Service::down());
+    let error = load().validate(&beside(&down, &up, &up)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+}
