@@ -12,6 +12,7 @@ mod judge;
 mod kind;
 mod known;
 mod order;
+mod replay;
 mod services;
 mod up;
 
