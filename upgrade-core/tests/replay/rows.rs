@@ -1,18 +1,18 @@
 //! What the requests write to databases of a real server.
 
-use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
 
 use serde_json::json;
-use sqlx::PgConnection;
-use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
 use upgrade_core::environment::{DATABASE, Endpoint, Endpoints};
 use upgrade_core::http::Request;
 use upgrade_core::replay::{Recording, Replay};
 use upgrade_core::side::{Candidate, Side};
 use upgrade_core::{UpgradeContext, Validator as _, Verdict};
 
-use crate::service::{Call, Service, failed, json as answer, keys};
+use crate::service::{Service, failed, json as answer, keys};
 use crate::support::{run, servers};
 
 const SCHEMA: &str = "
@@ -49,9 +49,9 @@ async fn side(does: Does) -> (Service, Endpoints) {
         .fetch_one(&mut conn)
         .await
         .unwrap();
-    let url = server.options(&name);
-    let url = sqlx::ConnectOptions::to_url_lossy(&url).to_string();
-    let conn = Arc::new(Mutex::new(conn));
+    let options = server.options(&name);
+    let url = options.to_url_lossy().to_string();
+    let mut act = actor(options);
     let service = Service::start(move |call| {
         let sql = match call.method.as_str() {
             "POST" => does.create,
@@ -59,7 +59,7 @@ async fn side(does: Does) -> (Service, Endpoints) {
             "DELETE" => does.remove,
             _ => "SELECT",
         };
-        act(&conn, sql);
+        act(sql);
         answer(200, &json!({"ok": true}))
     })
     .await;
@@ -69,10 +69,27 @@ async fn side(does: Does) -> (Service, Endpoints) {
     (service, endpoints)
 }
 
-fn act(conn: &Arc<Mutex<PgConnection>>, sql: &str) {
-    tokio::task::block_in_place(|| {
-        Handle::current().block_on(async { run(&mut *conn.lock().await, sql).await });
+/// Runs statements in a thread: a service answers when they are done.
+fn actor(options: PgConnectOptions) -> impl FnMut(&'static str) + Send + 'static {
+    let (sql, statements) = mpsc::channel::<&'static str>();
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut conn = options.connect().await.unwrap();
+            while let Ok(statement) = statements.recv() {
+                run(&mut conn, statement).await;
+                done.send(()).unwrap();
+            }
+        });
     });
+    move |statement| {
+        sql.send(statement).unwrap();
+        ended.recv().unwrap();
+    }
 }
 
 async fn judged(new: Does) -> Verdict {
@@ -91,7 +108,7 @@ async fn judged(new: Does) -> Verdict {
     replay.validate(&cx).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn what_a_migration_changed_before_is_no_difference() {
     let new = Does {
         // Rows are written anew, a number of the sequence is taken, and columns change.
@@ -107,7 +124,7 @@ async fn what_a_migration_changed_before_is_no_difference() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn other_writes_are_found_in_their_table() {
     let orders = "table public.orders";
     for (new, subject, message) in [
