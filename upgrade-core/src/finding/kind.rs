@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use crate::scenario::Scenario;
 
-use super::{Severity, api, before, crash, down, flow, judge, latency, order, services, up};
+use super::{Severity, api, before, crash, down, flow, judge, latency, order, replay, services, up};
 
 /// One kind of finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ const AREAS: &[(&str, &str)] = &[
     ("flow", "In what users do"),
     ("validator", "From validators"),
     ("latency", "Between the times of two releases"),
-    ("api", "In descriptions of HTTP interfaces"),
+    ("api", "In the interfaces of two releases"),
     ("major", "Between major versions of Postgres"),
 ];
 
@@ -97,6 +97,7 @@ static CATALOGUE: LazyLock<Vec<FindingKind>> = LazyLock::new(|| {
         judge::KINDS,
         latency::KINDS,
         api::KINDS,
+        replay::KINDS,
     ];
     let mut all = parts.concat();
     all.sort_unstable_by_key(|kind| kind.id);

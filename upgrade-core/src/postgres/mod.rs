@@ -21,6 +21,8 @@ pub mod server;
 pub mod sql;
 mod statements;
 mod watch;
+#[cfg(feature = "http")]
+pub(crate) mod written;
 
 use sqlx::postgres::PgConnection;
 

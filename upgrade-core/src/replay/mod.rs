@@ -30,22 +30,39 @@
 //! second time on fresh copies and keeps only what is found again under the same id and subject: noise that
 //! is rare hardly ever hits the same request and place twice.
 //!
+//! # The data afterwards
+//!
+//! Where each side has a database, what the requests wrote to it is compared in the same way, as far as
+//! the tables and columns are those of both releases: how many rows were written and removed, which, and the
+//! values in them that baseline and secondary agree in.
+//!
+//! # What is not found
+//!
 //! Not found are changes of frequency in what is noise anyway, such as a cache that misses more often, unless
 //! there are very many answers.
 
+mod access_log;
 mod class;
+mod har;
 mod ids;
 mod judge;
 mod mask;
 mod options;
 mod places;
+mod recording;
 mod report;
+#[cfg(feature = "postgres")]
+mod rows;
+mod session;
 mod shape;
 mod status;
 mod template;
+mod validator;
 
 pub use self::options::Options;
+pub use self::recording::{Recorded, Recording};
 pub use self::report::judge;
+pub use self::validator::Replay;
 
 #[cfg(test)]
 mod corpus;
