@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use crate::scenario::Scenario;
 
-use super::{Severity, before, crash, down, judge, order, services, up};
+use super::{Severity, before, crash, down, judge, order, page, services, up};
 
 /// One kind of finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl fmt::Display for FindingKind {
 }
 
 /// The areas, which ids begin with, in the order in which an upgrade meets them, each with a heading.
-const AREAS: [(&str, &str); 18] = [
+const AREAS: [(&str, &str); 19] = [
     ("file", "In the files"),
     ("history", "In the released files"),
     ("data", "In the data"),
@@ -79,6 +79,7 @@ const AREAS: [(&str, &str); 18] = [
     ("watch", "While a new release is watched"),
     ("traffic", "For users during the upgrade"),
     ("validator", "From validators"),
+    ("page", "On pages, in a browser"),
     ("major", "Between major versions of Postgres"),
 ];
 
@@ -91,6 +92,7 @@ static CATALOGUE: LazyLock<Vec<FindingKind>> = LazyLock::new(|| {
         down::KINDS,
         services::KINDS,
         judge::KINDS,
+        page::KINDS,
     ];
     let mut all = parts.concat();
     all.sort_unstable_by_key(|kind| kind.id);

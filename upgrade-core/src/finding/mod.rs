@@ -12,6 +12,7 @@ mod judge;
 mod kind;
 mod known;
 mod order;
+mod page;
 mod services;
 mod up;
 
