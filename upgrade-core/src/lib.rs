@@ -30,6 +30,8 @@
 //! - `tls`: TLS to the server that `UPGRADE_PG_URL` names.
 //! - `prometheus`: a validator that asks a Prometheus server.
 
+#[cfg(feature = "browser")]
+pub mod browser;
 #[cfg(feature = "postgres")]
 mod command;
 pub mod configuration;

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use crate::scenario::Scenario;
 
-use super::{Severity, api, before, crash, down, flow, judge, latency, order, replay, services, up};
+use super::{
+    Severity, api, before, crash, down, flow, judge, latency, order, page, replay, services, up,
+};
 
 /// One kind of finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,7 @@ const AREAS: &[(&str, &str)] = &[
     ("validator", "From validators"),
     ("latency", "Between the times of two releases"),
     ("api", "In the interfaces of two releases"),
+    ("page", "On pages, in a browser"),
     ("major", "Between major versions of Postgres"),
 ];
 
@@ -98,6 +101,7 @@ static CATALOGUE: LazyLock<Vec<FindingKind>> = LazyLock::new(|| {
         latency::KINDS,
         api::KINDS,
         replay::KINDS,
+        page::KINDS,
     ];
     let mut all = parts.concat();
     all.sort_unstable_by_key(|kind| kind.id);

@@ -15,6 +15,7 @@ mod kind;
 mod known;
 mod latency;
 mod order;
+mod page;
 mod replay;
 mod services;
 mod up;

@@ -59,7 +59,7 @@ pub(super) fn findings(expected: &Observation, actual: &Observation, id: &str) -
             }
             let finding = match form_only {
                 true => Finding::note(id, name, format!("differs in form only: {message}")),
-                false => Finding::error(id, name, message + &with(members)),
+                false => Finding::error(id, name, message + with(members).as_str()),
             };
             finding.with_evidence(evidence)
         })

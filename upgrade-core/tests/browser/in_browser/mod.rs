@@ -1,0 +1,6 @@
+//! Tests that need a browser.
+
+mod comparisons;
+mod kills;
+mod mishaps;
+mod pages;
