@@ -78,6 +78,15 @@ pub(super) const KINDS: &[FindingKind] = &[
         mend: "keep the default and the name; keep the server until nobody uses it",
     },
     FindingKind {
+        id: "api/description-missing",
+        title: "the new release does not describe its interface",
+        severity: Error,
+        otherwise: "",
+        scenarios: EVERY,
+        breaks: "clients that are generated from the description cannot be made any more, and nobody can tell what has changed",
+        mend: "serve the description at the same path, or tell the comparison the new one with `served_at`",
+    },
+    FindingKind {
         id: "api/description-unknown",
         title: "a keyword changed that no rule can judge",
         severity: Warning,

@@ -42,7 +42,9 @@ impl Flow {
             name: format!("{}, on both releases", self.name()),
             flow: self.clone(),
             runs: RUNS,
-            options: Options::default(),
+            options: self
+                .templates()
+                .fold(Options::default(), Options::with_template),
         }
     }
 }
@@ -55,10 +57,11 @@ impl FlowComparison {
         self
     }
 
-    /// Sets which parts of the answers are compared.
+    /// Changes which parts of the answers are compared. The paths of the flow's steps are its templates, such as
+    /// `/orders/{id}` for `/orders/{{id}}`.
     #[must_use]
-    pub fn with_options(mut self, options: Options) -> Self {
-        self.options = options;
+    pub fn with_options(mut self, change: impl FnOnce(Options) -> Options) -> Self {
+        self.options = change(self.options);
         self
     }
 

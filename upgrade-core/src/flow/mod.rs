@@ -6,7 +6,7 @@
 mod check;
 mod compare;
 #[cfg(feature = "postgres")]
-mod query;
+pub(crate) mod query;
 mod run;
 mod step;
 mod template;
@@ -134,6 +134,12 @@ impl Flow {
     /// What users do, in words.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The paths of its requests, as templates.
+    fn templates(&self) -> impl Iterator<Item = String> {
+        let steps = self.steps.iter().chain(&self.always);
+        steps.filter_map(Step::template)
     }
 
     /// Runs it at the endpoints of the context, and tells what came of it with every exchange.

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::postgres::database::close;
 
 /// The rows of a query as an array of objects, read in a read-only transaction.
-pub(super) async fn rows(
+pub(crate) async fn rows(
     cx: &UpgradeContext,
     sql: &str,
     parameters: &[Option<String>],

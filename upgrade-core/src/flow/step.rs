@@ -316,6 +316,16 @@ impl Step {
         self
     }
 
+    /// The path of its request with `{id}` for `{{id}}`; `None` where no value stands in it.
+    pub(super) fn template(&self) -> Option<String> {
+        let Act::Request { target, .. } = &self.act else {
+            return None;
+        };
+        let path = target.split('?').next().unwrap_or(target);
+        names(path).next()?;
+        Some(path.replace("{{", "{").replace("}}", "}"))
+    }
+
     /// Whether it may be tried more than once.
     pub(super) fn may_repeat(&self) -> bool {
         self.repeatable || self.only_reads()

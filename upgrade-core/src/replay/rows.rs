@@ -122,7 +122,8 @@ fn differences(table: &TableName, sides: [&Written; 3], renamed: &[Renamed; 2]) 
     };
     let mut lines = Vec::new();
     let mut stable = true;
-    let counts: [(&str, fn(&Written) -> u64); 2] = [
+    type Count = fn(&Written) -> u64;
+    let counts: [(&str, Count); 2] = [
         ("rows that were added or changed", |of| of.rows),
         ("earlier rows that were changed or removed", |of| of.touched),
     ];

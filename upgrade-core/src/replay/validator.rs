@@ -2,7 +2,14 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "postgres")]
+use std::time::Duration;
+
 use async_trait::async_trait;
+#[cfg(feature = "postgres")]
+use serde_json::Value;
+#[cfg(feature = "postgres")]
+use tokio::time::{Instant, sleep};
 
 use super::options::Options;
 use super::recording::{Recorded, Recording};
@@ -19,6 +26,13 @@ use crate::validator::{Validator, Verdict};
 const REPEATS: usize = 2;
 /// After how many incomplete answers in a row a replay ends: the side no longer works.
 const BROKEN: usize = 10;
+
+/// How long it is waited for what workers do.
+#[cfg(feature = "postgres")]
+const SETTLES: Duration = Duration::from_secs(30);
+/// How long it is waited between two looks at that.
+#[cfg(feature = "postgres")]
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A validator that sends recorded requests to systems that run [side by side](crate::side), and judges the
 /// candidate's answers by those of the previous release. See the [module](super) for how.
@@ -52,6 +66,9 @@ pub struct Replay {
     client: ClientOptions,
     #[cfg(feature = "postgres")]
     rows: bool,
+    /// What returns no row when workers have nothing left to do.
+    #[cfg(feature = "postgres")]
+    settled: Option<String>,
 }
 
 impl Replay {
@@ -66,6 +83,8 @@ impl Replay {
             client: ClientOptions::default(),
             #[cfg(feature = "postgres")]
             rows: true,
+            #[cfg(feature = "postgres")]
+            settled: None,
         }
     }
 
@@ -120,6 +139,36 @@ impl Replay {
     pub fn without_rows(mut self) -> Self {
         self.rows = false;
         self
+    }
+
+    /// Waits, before the rows are compared, until this query returns no row on any side: for what workers still
+    /// have to do, such as `select from outbox`. After 30 s the replay is inconclusive.
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub fn settled_when_empty(mut self, sql: impl Into<String>) -> Self {
+        self.settled = Some(sql.into());
+        self
+    }
+
+    /// Waits until nothing is left to do; the reason why that did not end.
+    #[cfg(feature = "postgres")]
+    async fn settle(&self, cx: &UpgradeContext) -> Result<Option<String>> {
+        let Some(sql) = &self.settled else {
+            return Ok(None);
+        };
+        let until = Instant::now() + SETTLES;
+        for side in Side::ALL {
+            let at = cx.at_side(side)?;
+            while crate::flow::query::rows(&at, sql, &[]).await? != Value::Array(Vec::new()) {
+                if Instant::now() >= until {
+                    return Ok(Some(format!(
+                        "`{sql}` still returns rows on the {side} after {SETTLES:?}"
+                    )));
+                }
+                cx.bounded("wait for what workers do", sleep(PAUSE)).await?; // poll
+            }
+        }
+        Ok(None)
     }
 
     /// A session with each side, in the order of the sides.
@@ -288,6 +337,9 @@ impl Validator for Replay {
         );
         #[cfg(feature = "postgres")]
         if let Some(before) = before {
+            if let Some(reason) = self.settle(cx).await? {
+                return Ok(Verdict::Inconclusive(reason));
+            }
             findings.extend(before.judge(cx).await?);
         }
         for finding in &mut findings {

@@ -157,6 +157,22 @@ impl Rehearsal {
         }
     }
 
+    /// Adds a comparison of what an interface answers: a [`Replay`](upgrade_core::replay::Replay) of recorded
+    /// requests, or with the feature `openapi` an `OpenApi`, which compares the descriptions of both releases.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn api(self, comparison: impl Validator) -> Self {
+        self.comparison(comparison)
+    }
+
+    /// Adds a page, in a browser: it is judged on the live system wherever validators are, and on the previous
+    /// release and a candidate side by side.
+    #[cfg(feature = "browser")]
+    #[must_use]
+    pub fn page(self, page: upgrade_core::browser::Page) -> Self {
+        self.comparison(page.clone().compare()).validator(page)
+    }
+
     /// Adds a comparison of times: how long the requests of users take on a candidate, against the previous
     /// release in the same run.
     #[cfg(feature = "http")]

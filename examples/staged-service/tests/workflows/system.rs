@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 use upgrade_core::CommandLine;
+use upgrade_core::browser::{Browser, Page};
 use upgrade_core::environment::{Placement, Program};
 use upgrade_core::flow::{Flow, Step, equals};
 use upgrade_core::http::Request;
 use upgrade_core::latency::Latency;
 use upgrade_core::postgres::Observer;
+use upgrade_core::replay::{Recording, Replay};
 use upgrade_testkit::Rehearsal;
 use upgrade_testkit::proptest::strategy::{Just, Strategy as _};
 
@@ -22,9 +24,8 @@ pub(crate) fn system(rehearsal: Rehearsal, new: &'static str, breaks: &'static s
     let program = move |at: &Placement, does: &str| {
         let path = if at.upgraded { new } else { V1 };
         CommandLine::new(path)
-            .with_arg(does)
+            .with_args([does, breaks])
             .with_env("PROXY", "no")
-            .with_env("BREAKS", breaks)
             .with_env("LISTEN", format!("127.0.0.1:{}", at.port))
     };
     let jobs = "the worker does jobs while rows are compared";
@@ -87,11 +88,35 @@ pub(crate) fn list() -> Flow {
     Flow::new("orders are listed").step(Step::get("list", "api", "/v1/orders"))
 }
 
-/// How fast orders are listed and placed.
+/// How fast orders are listed.
 pub(crate) fn speed() -> Latency {
     Latency::new(
         "orders are listed as fast",
         "api",
         [Request::get("/v1/orders")],
     )
+}
+
+/// So many orders that a worker which drops one job in a thousand drops one.
+pub(crate) fn many_orders() -> Replay {
+    let order = |number: u32| {
+        let id = format!("zz-{number:05}");
+        let order = json!({"id": id, "customer": "Grace", "total": "7.00", "labels": {}});
+        Request::new("PUT", format!("/v1/orders/{id}")).with_json(&order)
+    };
+    let placed = Recording::new((0..1_200).map(order));
+    Replay::new("every order is worked on", "api", placed)
+        .with_template("/v1/orders/{id}")
+        .settled_when_empty("select from outbox")
+}
+
+/// A person places an order.
+pub(crate) fn order_page(browser: &Browser) -> Page {
+    browser
+        .page("orders", "api", "/")
+        .mask("#clock")
+        .fill("#customer", "Ada")
+        .fill("#total", "12.50")
+        .click("#place")
+        .wait_for_text("#message", "Thank you, Ada")
 }
