@@ -129,7 +129,8 @@ async fn a_tail_of_heavy_requests_is_a_class_of_its_kind() {
     let targets = (0..6).map(|page| Request::get(format!("/a?{page}")));
     let latency = Latency::new("pages", "api", targets)
         .with_options(LatencyOptions {
-            block: None,
+            block: Some(5),
+            min_blocks: 20,
             ..options()
         })
         .with_cap(Duration::from_secs(20));
