@@ -77,6 +77,11 @@ mod guides {
         Watching: "watching.md",
     }
 
+    #[cfg(feature = "openapi")]
+    pages! {
+        Workflows: "workflows.md",
+    }
+
     #[cfg(feature = "docker")]
     pages! {
         Services: "services.md",

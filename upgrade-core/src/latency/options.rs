@@ -78,7 +78,7 @@ impl LatencyOptions {
         if self.cap.is_zero() || self.cap < self.min_time {
             return invalid("`cap` must be more than 0, and `min_time` or more");
         }
-        if self.blind_from.is_nan() || self.blind_from <= 0.0 {
+        if !(self.blind_from > 0.0 && self.blind_from.is_finite()) {
             return invalid("`blind_from` must be more than 0");
         }
         Ok(())

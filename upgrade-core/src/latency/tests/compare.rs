@@ -129,7 +129,8 @@ async fn a_tail_of_heavy_requests_is_a_class_of_its_kind() {
     let targets = (0..6).map(|page| Request::get(format!("/a?{page}")));
     let latency = Latency::new("pages", "api", targets)
         .with_options(LatencyOptions {
-            block: None,
+            block: Some(5),
+            min_blocks: 20,
             ..options()
         })
         .with_cap(Duration::from_secs(20));
@@ -148,17 +149,22 @@ async fn answers_that_became_errors_fail() {
     fn often(_: &str, number: u32, _: u32) -> Reply {
         Reply::Work(10, if number % 10 == 3 { 500 } else { 200 })
     }
-    let cases: [(Behave, &str); 4] = [
-        (often, "status 500, and status 200 of the baseline"),
-        (|_, _, _| Reply::Work(10, 404), "status 404"),
-        (|_, _, _| Reply::Silence, "no complete answer within 50ms"),
-        (|_, _, _| Reply::Close, "no complete answer"),
+    let cases: [(Behave, u64, &str); 4] = [
+        (often, 5000, "status 500, and status 200 of the baseline"),
+        (|_, _, _| Reply::Work(10, 404), 5000, "status 404"),
+        (
+            |_, _, _| Reply::Silence,
+            100,
+            "no complete answer within 100ms",
+        ),
+        (|_, _, _| Reply::Close, 5000, "no complete answer: "),
     ];
-    for (after, example) in cases {
-        let mut client = ClientOptions::default();
-        client.within = Duration::from_millis(50);
+    for (after, within, example) in cases {
+        let client = ClientOptions {
+            within: Duration::from_millis(within),
+            ..ClientOptions::default()
+        };
         let began = Instant::now();
-        // A machine may be too busy for 50 ms; what matters is the candidate.
         let findings = findings(
             judged(
                 &orders().with_client(client),
@@ -207,7 +213,6 @@ async fn too_few_samples_are_inconclusive() {
         reason.starts_with("GET /orders: too few answers to judge"),
         "{reason}"
     );
-    assert!(reason.contains("would have been seen"), "{reason}");
 }
 
 #[tokio::test]

@@ -41,9 +41,9 @@ async fn a_candidate_that_refuses_or_cannot_keep_up_sheds_load() {
             |_, number, _| Reply::Work(10, if number % 5 == 0 { 503 } else { 200 }),
             "latency/sheds-load",
         ),
-        // Sixteen in flight at 400 ms each are 40 in a second.
+        // All that may be in flight are, until the time is over.
         (
-            |_, _, _| Reply::Wait(Duration::from_millis(400)),
+            |_, _, _| Reply::Wait(Duration::from_millis(1500)),
             "latency/sheds-load",
         ),
         (
@@ -52,7 +52,7 @@ async fn a_candidate_that_refuses_or_cannot_keep_up_sheds_load() {
         ),
     ];
     for (after, id) in cases {
-        match judged(&load().with_most_in_flight(16), quick, after).await {
+        match judged(&load().with_most_in_flight(64), quick, after).await {
             Verdict::Fail(findings) => {
                 assert_eq!(findings[0].id, id, "{findings:?}");
                 assert_eq!(findings[0].subject, "orders");
