@@ -151,7 +151,9 @@ fn differences(table: &TableName, sides: [&Written; 3], renamed: &[Renamed; 2]) 
         let [Some(again), Some(new)] = others else {
             continue;
         };
-        if column.type_name != new.type_name {
+        // Rows that were changed hold what the migration made of them, too.
+        let migrated = column.before != new.before && baseline.touched > 0;
+        if column.type_name != new.type_name || migrated {
             continue;
         }
         let values = (
@@ -273,6 +275,7 @@ mod tests {
         let column = |type_name: &str, values: Vec<&str>| WrittenColumn {
             type_name: type_name.to_owned(),
             refers_to: None,
+            before: Some(0),
             values: Some(
                 values
                     .into_iter()
