@@ -64,9 +64,7 @@ impl<'l> Entry<'l> {
         let (method, target, _) = (parts.next()?, parts.next()?, parts.next()?);
         // One to a proxy names the server.
         let target = match target.split_once("://") {
-            Some((scheme, rest)) if matches!(scheme, "http" | "https") => {
-                &rest[rest.find('/').unwrap_or(rest.len())..]
-            }
+            Some(("http" | "https", rest)) => &rest[rest.find('/').unwrap_or(rest.len())..],
             _ => target,
         };
         let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());

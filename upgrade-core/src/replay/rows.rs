@@ -122,12 +122,14 @@ fn differences(table: &TableName, sides: [&Written; 3], renamed: &[Renamed; 2]) 
     };
     let mut lines = Vec::new();
     let mut stable = true;
-    let counts: [(&str, fn(&Written) -> u64); 2] = [
-        ("rows that were added or changed", |of| of.rows),
-        ("earlier rows that were changed or removed", |of| of.touched),
+    let counts = [
+        ("rows that were added or changed", sides.map(|of| of.rows)),
+        (
+            "earlier rows that were changed or removed",
+            sides.map(|of| of.touched),
+        ),
     ];
-    for (what, of) in counts {
-        let [old, again, new] = sides.map(of);
+    for (what, [old, again, new]) in counts {
         stable &= old == again && old == new;
         if old == again && old != new {
             lines.push(numbers(what, [old, again, new]));
