@@ -22,11 +22,13 @@ pub(crate) struct Point {
     tables: BTreeMap<TableName, Rows>,
 }
 
-/// How many rows there are, and which: the sum of the hashes of their primary keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How many rows there are, and which: the sum of the hashes of their primary keys, and of each column that of
+/// its values.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Rows {
     count: u64,
     keys: i128,
+    columns: BTreeMap<String, i128>,
 }
 
 /// What was written to a table since a point.
@@ -50,6 +52,8 @@ pub(crate) struct WrittenColumn {
     pub(crate) type_name: String,
     /// The table and the column whose values it refers to.
     pub(crate) refers_to: Option<(TableName, String)>,
+    /// The sum of the hashes of all values that it had at the point.
+    pub(crate) before: Option<i128>,
     /// Its values as text; `None` if there are too many.
     pub(crate) values: Option<Vec<Option<String>>>,
 }
@@ -70,9 +74,14 @@ impl Point {
                 .map_err(failed)?;
         let mut tables = BTreeMap::new();
         for (name, shape) in &listed.tables.tables {
+            let sums = shape.columns.keys().map(|column| {
+                let column = quote_ident(column);
+                format!("coalesce(sum(hashtextextended({column}::text, 0)), 0)::text")
+            });
             let sql = format!(
-                "SELECT count(*), coalesce(sum({}), 0)::text FROM {}",
+                "SELECT count(*), coalesce(sum({}), 0)::text, ARRAY[{}]::text[] FROM {}",
                 listed.hash(shape),
+                sums.collect::<Vec<_>>().join(", "),
                 from(name, shape),
             );
             let row = sqlx::query(AssertSqlSafe(sql))
@@ -80,9 +89,12 @@ impl Point {
                 .fetch_one(&mut *conn)
                 .await
                 .map_err(failed)?;
+            let sums: Vec<String> = row.try_get(2).map_err(failed)?;
+            let sums = sums.into_iter().map(number).collect::<Result<Vec<_>>>()?;
             let rows = Rows {
                 count: row.try_get::<i64, _>(0).map_err(failed)?.unsigned_abs(),
                 keys: number(row.try_get(1).map_err(failed)?)?,
+                columns: shape.columns.keys().cloned().zip(sums).collect(),
             };
             tables.insert(name.clone(), rows);
         }
@@ -107,7 +119,7 @@ impl Point {
         let mut all = BTreeMap::new();
         for (name, before) in &self.tables {
             if let Some(shape) = listed.tables.tables.get(name) {
-                let written = self.of_table(conn, &listed, name, shape, *before).await?;
+                let written = self.of_table(conn, &listed, name, shape, before).await?;
                 all.insert(name.clone(), written);
             }
         }
@@ -121,7 +133,7 @@ impl Point {
         listed: &Listed,
         name: &TableName,
         shape: &TableShape,
-        before: Rows,
+        before: &Rows,
     ) -> Result<Written> {
         // Transaction numbers are compared by their age: they begin anew after 2^32.
         let new = format!("age(xmin) <= age('{}'::xid8::xid)", self.transaction);
@@ -162,6 +174,7 @@ impl Point {
             };
             let described = WrittenColumn {
                 type_name: shape.columns[*column].type_name.clone(),
+                before: before.columns.get(*column).copied(),
                 refers_to: listed
                     .references
                     .get(&(shape.oid, (*column).clone()))

@@ -147,10 +147,7 @@ mod tests {
     fn the_strictest_class_that_holds_is_taken() {
         for (samples, expected) in [
             (vec![(json!([1, "a"]), json!([1, "a"]))], Class::Equal),
-            (
-                vec![(json!([0.1]), json!([0.100_000_000_000_000_01]))],
-                Class::Equal,
-            ),
+            (vec![(json!([0.3]), json!([0.1 + 0.2]))], Class::Equal),
             (vec![(json!([1.0]), json!([1]))], Class::Equal),
             (vec![(json!([1.0]), json!([1.000_000_1]))], Class::Close),
             (

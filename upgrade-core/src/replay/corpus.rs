@@ -298,7 +298,7 @@ fn noise_hardly_ever_is_a_finding() {
 
 #[test]
 fn defects_are_found_each_time() {
-    for (n, repeats, trials) in [(5, 1, 40), (10, 1, 5), (5, 2, 5)] {
+    for (n, repeats, trials) in [(5, 1, 20), (10, 1, 3), (5, 2, 3)] {
         for defect in FOUND {
             let missed =
                 (0..trials).filter(|trial| confirmed(*trial, n, repeats, Some(defect)).is_empty());

@@ -122,13 +122,14 @@ fn differences(table: &TableName, sides: [&Written; 3], renamed: &[Renamed; 2]) 
     };
     let mut lines = Vec::new();
     let mut stable = true;
-    type Count = fn(&Written) -> u64;
-    let counts: [(&str, Count); 2] = [
-        ("rows that were added or changed", |of| of.rows),
-        ("earlier rows that were changed or removed", |of| of.touched),
+    let counts = [
+        ("rows that were added or changed", sides.map(|of| of.rows)),
+        (
+            "earlier rows that were changed or removed",
+            sides.map(|of| of.touched),
+        ),
     ];
-    for (what, of) in counts {
-        let [old, again, new] = sides.map(of);
+    for (what, [old, again, new]) in counts {
         stable &= old == again && old == new;
         if old == again && old != new {
             lines.push(numbers(what, [old, again, new]));
@@ -152,7 +153,9 @@ fn differences(table: &TableName, sides: [&Written; 3], renamed: &[Renamed; 2]) 
         let [Some(again), Some(new)] = others else {
             continue;
         };
-        if column.type_name != new.type_name {
+        // Rows that were changed hold what the migration made of them, too.
+        let migrated = column.before != new.before && baseline.touched > 0;
+        if column.type_name != new.type_name || migrated {
             continue;
         }
         let values = (
@@ -274,6 +277,7 @@ mod tests {
         let column = |type_name: &str, values: Vec<&str>| WrittenColumn {
             type_name: type_name.to_owned(),
             refers_to: None,
+            before: Some(0),
             values: Some(
                 values
                     .into_iter()

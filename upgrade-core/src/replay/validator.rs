@@ -325,10 +325,6 @@ impl Validator for Replay {
             ..self.options.clone()
         };
         let [baseline, secondary, candidate] = &sessions;
-        #[cfg_attr(
-            not(feature = "postgres"),
-            expect(unused_mut, reason = "rows are of Postgres")
-        )]
         let mut findings = judge(
             &baseline.exchanges,
             &secondary.exchanges,
