@@ -181,23 +181,29 @@ impl Noise {
         let (old, new) = (op.old_range(), op.new_range());
         let old_is_noise =
             |at: usize| self.lines.contains(&at) || self.is_shape(&baseline.lines[at]);
-        // Lines that stand in for each other, one by one: the new one of a noisy line is noise.
-        let paired = old.len() == new.len();
-        // Another text in a gap that the two old systems fill differently is noise, too.
-        let in_gap = old.is_empty() && new.len() == 1 && self.gaps.contains(&old.start);
-        let new_is_noise = |at: usize| {
-            in_gap
-                || self.is_shape(&candidate.lines[at])
-                || paired && old_is_noise(old.start + at - new.start)
-        };
         let olds = old
             .clone()
             .filter(|at| !old_is_noise(*at))
             .map(|at| &baseline.lines[at]);
-        let news = new
-            .clone()
-            .filter(|at| !new_is_noise(*at))
-            .map(|at| &candidate.lines[at]);
+        // Another text in a gap that the two old systems fill differently is noise, too.
+        let in_gap = old.is_empty() && new.len() == 1 && self.gaps.contains(&old.start);
+        // A noisy line may become any line at its place, unless one that reads like it stands elsewhere.
+        let noisy = old.clone().filter(|at| old_is_noise(*at)).count();
+        let alike = candidate.lines[new.clone()]
+            .iter()
+            .filter(|line| self.is_shape(line))
+            .count();
+        let mut replaced = noisy.saturating_sub(alike);
+        let news = new.clone().filter(|at| {
+            let place = old.start + at - new.start;
+            if in_gap || self.is_shape(&candidate.lines[*at]) {
+                return false;
+            }
+            let stands_in = replaced > 0 && place < old.end && old_is_noise(place);
+            replaced -= usize::from(stands_in);
+            !stands_in
+        });
+        let news = news.map(|at| &candidate.lines[at]);
         (olds.collect(), news.collect())
     }
 

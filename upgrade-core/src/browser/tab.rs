@@ -112,6 +112,14 @@ impl Tab {
         self.command(|| self.web.goto(url.to_owned())).await
     }
 
+    /// Ends loading: until then, each command waits.
+    pub(super) async fn stop(&self) -> Result<(), Trouble> {
+        match self.devtools("Page.stopLoading", json!({})).await {
+            Ok(_) | Err(Trouble::Failed(_)) => Ok(()),
+            Err(trouble) => Err(trouble),
+        }
+    }
+
     pub(super) async fn script(&self, code: &str, arguments: Vec<Value>) -> Result<Value, Trouble> {
         self.command(|| async {
             let result = self.web.execute(code.to_owned(), arguments.clone()).await?;

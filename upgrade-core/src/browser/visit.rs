@@ -112,11 +112,12 @@ pub(super) async fn visit(
         page,
         tab: &mut tab,
         expected,
+        opened: false,
         traces: BTreeMap::new(),
     };
     let url = format!("{}{}", base.trim_end_matches('/'), page.path);
     let failure = run.all(&url).await?;
-    let traces = run.traces;
+    let (opened, traces) = (run.opened, run.traces);
     let mut visit = Visit {
         traces,
         failure,
@@ -126,7 +127,7 @@ pub(super) async fn visit(
         boxes: Vec::new(),
         rules: BTreeMap::new(),
     };
-    if let Err(trouble) = look(&mut visit, &mut tab, page, expected).await {
+    if opened && let Err(trouble) = look(&mut visit, &mut tab, page, expected).await {
         // A page that cannot be looked at is one that has failed; an earlier failure says more.
         match (trouble, &visit.failure) {
             (Trouble::Failed(reason), None) => {
@@ -163,6 +164,8 @@ struct Run<'a> {
     page: &'a Page,
     tab: &'a mut Tab,
     expected: Option<&'a Expected>,
+    /// Whether the page was loaded.
+    opened: bool,
     traces: BTreeMap<usize, Trace>,
 }
 
@@ -177,10 +180,12 @@ impl Run<'_> {
             }
             Err(Trouble::Failed(reason)) => {
                 let step = format!("open `{}`", self.page.path);
+                self.tab.stop().await?;
                 return Ok(Some(failed(self.tab, step, reason).await));
             }
             Err(trouble) => return Err(trouble),
         }
+        self.opened = true;
         for (number, step) in self.page.steps.iter().enumerate() {
             let done = match step.acts() {
                 true => self.act(number, step).await,
