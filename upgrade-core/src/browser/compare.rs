@@ -54,9 +54,9 @@ impl PageComparison {
         old: &Visit,
         again: &Visit,
         new: &Visit,
-        noise: &Noise,
+        expected: &Expected,
     ) -> Vec<Finding> {
-        let page = &self.page;
+        let (page, noise) = (&self.page, &expected.noise);
         let mut findings = Vec::new();
         for (id, what, of) in [
             (
@@ -131,7 +131,7 @@ impl PageComparison {
         }
         // A page that failed midway is another page.
         if new.failure.is_none() {
-            findings.extend(self.contents(cx, old, again, new, noise));
+            findings.extend(self.contents(cx, old, again, new, expected));
         }
         findings
     }
@@ -142,7 +142,7 @@ impl PageComparison {
         old: &Visit,
         again: &Visit,
         new: &Visit,
-        noise: &Noise,
+        expected: &Expected,
     ) -> Vec<Finding> {
         let page = &self.page;
         let mut findings = Vec::new();
@@ -159,7 +159,7 @@ impl PageComparison {
             let finding = Finding::error("page/control-lost", &page.name, message);
             findings.push(finding.with_evidence(cx.redact(&listed(lost.iter()))));
         }
-        let mut lines = text_differences(&old.state, &new.state, noise);
+        let mut lines = text_differences(&old.state, &new.state, &expected.noise);
         if !lines.is_empty() {
             let message = format!("{} lines of the page differ", lines.len());
             if lines.len() > SHOWN {
@@ -174,7 +174,7 @@ impl PageComparison {
             };
             findings.push(finding.with_evidence(cx.redact(&lines.join("\n"))));
         }
-        findings.extend(self.pixels(cx, old, again, new));
+        findings.extend(self.pixels(cx, old, new, &expected.without));
         findings
     }
 
@@ -182,11 +182,11 @@ impl PageComparison {
         &self,
         cx: &UpgradeContext,
         old: &Visit,
-        again: &Visit,
         new: &Visit,
+        without: &Tiles,
     ) -> Option<Finding> {
         let (before, after) = (old.picture.as_ref()?, new.picture.as_ref()?);
-        let difference = before.difference(after, &without(old, again));
+        let difference = before.difference(after, without);
         if difference.pixels == 0 {
             return None;
         }
@@ -225,12 +225,15 @@ fn weight(cx: &UpgradeContext, otherwise: Severity) -> Severity {
     }
 }
 
-/// Where the two pictures of the previous release differ.
-fn without(old: &Visit, again: &Visit) -> Tiles {
-    match (&old.picture, &again.picture) {
-        (Some(one), Some(two)) => one.difference(two, &Tiles::new()).tiles_around(),
-        _ => Tiles::new(),
+/// What is left out of the comparison of pictures: where the two of the previous release differ, and the texts
+/// that do.
+fn without(old: &Visit, again: &Visit, noise: &Noise) -> Tiles {
+    let mut tiles = old.noisy_tiles(noise);
+    tiles.extend(again.noisy_tiles(noise));
+    if let (Some(one), Some(two)) = (&old.picture, &again.picture) {
+        tiles.extend(one.difference(two, &Tiles::new()).tiles_around());
     }
+    tiles
 }
 
 #[async_trait]
@@ -256,16 +259,17 @@ impl Validator for PageComparison {
             let second = again.traces.get(*number);
             trace.has_effect(&noise) && second.is_some_and(|second| second.has_effect(&noise))
         });
-        let expected = Expected {
+        let mut expected = Expected {
             effects: effects.map(|(number, _)| *number).collect(),
             state: old.state.clone(),
             picture: old.picture.clone(),
-            without: without(&old, &again),
+            without: without(&old, &again, &noise),
             noise,
         };
         let new = page
             .run(&cx.at_side(Side::Candidate)?, Some(&expected))
             .await?;
+        expected.without.extend(new.noisy_tiles(&expected.noise));
         if let (Some(one), Some(two), Some(three)) = (&old.picture, &again.picture, &new.picture) {
             let left_out = &expected.without;
             let count = |pixels: u64| pixels as f64;
@@ -279,7 +283,7 @@ impl Validator for PageComparison {
                 .with_secondary(count(one.difference(two, &Tiles::new()).pixels)),
             );
         }
-        let findings = self.judge(cx, &old, &again, &new, &expected.noise);
+        let findings = self.judge(cx, &old, &again, &new, &expected);
         if findings.iter().any(Finding::fails) {
             if new.failure.is_some()
                 && let Some(png) = new.picture.and_then(|picture| picture.png().ok())

@@ -6,12 +6,14 @@
 # do not suffice, because the browser starts processes that leave both.
 folder=$PWD
 mark="=$folder/"
+driver=
 
 if [ $# -gt 0 ]; then
     {
         TMPDIR=$folder/t HOME=$folder/t XDG_CONFIG_HOME=$folder/t XDG_CACHE_HOME=$folder/t LC_ALL=C.UTF-8 "$@"
         echo "the driver ended with $?"
     } >log 2>&1 </dev/null &
+    driver=$!
     trap '' HUP INT QUIT TERM
     while read -r _; do :; done
 fi
@@ -22,8 +24,13 @@ owned() {
         cut -d / -f 3 | grep -vx "$$"
 }
 
+# What starts the driver lives as long as the driver. Before that has begun, it has no mark.
+starting() {
+    [ -n "$driver" ] && read -r _ _ state _ 2>/dev/null <"/proc/$driver/stat" && [ "$state" != Z ]
+}
+
 tries=0
-while pids=$(owned) && [ $tries -lt 200 ]; do
+while { pids=$(owned) || starting; } && [ $tries -lt 500 ]; do
     kill -KILL $pids 2>/dev/null
     tries=$((tries + 1))
 done

@@ -53,6 +53,11 @@ impl Log {
         message: &str,
         origin: &str,
     ) {
+        // As the script that dismisses them writes it.
+        if let Some((_, dialog)) = message.split_once("\"upgrade-dialog ") {
+            self.dialogs
+                .insert(dialog.trim_end_matches('"').replace(origin, ""));
+        }
         // Failed requests are known from events, which have more of them.
         if level != "SEVERE" || source == Some("network") {
             return;
@@ -100,10 +105,6 @@ impl Log {
                 if let Some(sent) = sent.filter(|_| !cancelled) {
                     self.failed(&sent, &format!("failed: {}", text("/errorText")));
                 }
-            }
-            "Page.javascriptDialogOpening" => {
-                let dialog = format!("{}: {}", text("/type"), text("/message"));
-                self.dialogs.insert(dialog.replace(origin, ""));
             }
             _ => {}
         }
@@ -154,26 +155,40 @@ fn is_position(text: &str) -> bool {
 
 /// A text whose numbers and long identifiers are all the same: what differs between two runs of one release.
 pub(super) fn folded(text: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
     let mut folded = String::with_capacity(text.len());
-    let mut token = String::new();
-    for c in text.chars().chain(['\0']) {
-        if c.is_ascii_alphanumeric() {
-            token.push(c);
-            continue;
-        }
-        let digits = token.bytes().filter(u8::is_ascii_digit).count();
-        let hexadecimal = token.len() >= 8 && token.bytes().all(|b| b.is_ascii_hexdigit());
-        if digits > 0 && (digits == token.len() || hexadecimal || token.len() >= 16) {
-            folded.push('0');
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if is_part(first) {
+            let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+            fold_token(&rest[..end], &mut folded);
+            rest = &rest[end..];
         } else {
-            folded.push_str(&token);
-        }
-        token.clear();
-        if c != '\0' {
-            folded.push(c);
+            folded.push(first);
+            rest = &rest[first.len_utf8()..];
         }
     }
     folded
+}
+
+/// Folds what consists of letters, digits and hyphens.
+fn fold_token(token: &str, folded: &mut String) {
+    let has_digit = token.bytes().any(|b| b.is_ascii_digit());
+    let hexadecimal = token.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    let long = token.len() >= 16 && (hexadecimal || !token.contains('-'));
+    if has_digit && (long || (hexadecimal && token.len() >= 8 && !token.contains('-'))) {
+        folded.push('0');
+        return;
+    }
+    let mut in_number = false;
+    for c in token.chars() {
+        if !c.is_ascii_digit() {
+            folded.push(c);
+        } else if !in_number {
+            folded.push('0');
+        }
+        in_number = c.is_ascii_digit();
+    }
 }
 
 #[cfg(test)]
@@ -269,11 +284,11 @@ mod tests {
     fn numbers_and_identifiers_are_folded_and_words_are_not() {
         for (text, expected) in [
             ("12:34:56", "0:0:0"),
-            ("order 17 of Anna2", "order 0 of Anna2"),
-            (
-                "/o/3f2a9c1b-0000-4000-8000-0123456789ab/x",
-                "/o/0-0-0-0-0/x",
-            ),
+            ("order 17 of Anna2", "order 0 of Anna0"),
+            ("2026-11-30T15:35:50.928Z", "0-0-0T0:0:0.0Z"),
+            ("a-slug-of-words-17", "a-slug-of-words-0"),
+            ("17 über 4", "0 über 0"),
+            ("/o/3f2a9c1b-0000-4000-8000-0123456789ab/x", "/o/0/x"),
             ("deadbeef", "deadbeef"),
             ("", ""),
         ] {

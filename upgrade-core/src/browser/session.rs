@@ -14,6 +14,12 @@ use super::tab::Trouble;
 use super::wire::Wire;
 use crate::error::{Error, ErrorKind, Result};
 
+/// Dismisses the dialogs of every page and writes them to the console: while one is open, a browser answers
+/// no command.
+const DIALOGS: &str = "
+    for (const [kind, answer] of [['alert'], ['confirm', false], ['prompt', null]])
+        window[kind] = text => { console.debug('upgrade-dialog ' + kind + ': ' + text); return answer };";
+
 /// A browser, which starts when the first page is opened and serves one page at a time.
 ///
 /// Cheap to clone; all clones are the same browser. It ends when the last of them is dropped, and the last
@@ -149,10 +155,17 @@ impl Session {
                 )));
             }
         };
-        Ok(Self {
+        let session = Self {
             web,
             _driver: driver,
-        })
+        };
+        let method = "Page.addScriptToEvaluateOnNewDocument";
+        let dialogs = session.web.cdp();
+        let dialogs = dialogs.send_raw(method, json!({ "source": DIALOGS }));
+        match tokio::time::timeout(options.start_within, dialogs).await {
+            Ok(Ok(_)) => Ok(session),
+            _ => Err(failed("ended at once".to_owned())),
+        }
     }
 }
 
@@ -163,8 +176,8 @@ fn capabilities(
 ) -> Capabilities {
     let wanted = json!({
         "browserName": "chrome",
-        // A dialog is closed by the command that meets it, and shows in the log.
-        "unhandledPromptBehavior": "dismiss and notify",
+        // The question of a page that is left.
+        "unhandledPromptBehavior": "accept",
         "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         "goog:chromeOptions": {
             "binary": program,

@@ -105,6 +105,15 @@ impl State {
         }
     }
 
+    /// The same with all numbers folded: a page that shows the time is at rest although it changes.
+    pub(super) fn shape(&self) -> Vec<String> {
+        self.lines
+            .iter()
+            .chain([&self.url])
+            .map(|line| folded(line))
+            .collect()
+    }
+
     /// The begin of what can be read.
     pub(super) fn excerpt(&self) -> String {
         const LINES: usize = 20;
@@ -157,22 +166,50 @@ impl Noise {
         noise
     }
 
-    fn covers(&self, op: &DiffOp, baseline: &State, candidate: &State) -> bool {
+    /// Whether a text reads like one that differs between two systems of one release.
+    pub(super) fn is_shape(&self, text: &str) -> bool {
+        self.shapes.contains(&folded(text))
+    }
+
+    /// The lines of a difference that are no noise.
+    fn rest<'a>(
+        &self,
+        op: &DiffOp,
+        baseline: &'a State,
+        candidate: &'a State,
+    ) -> (Vec<&'a String>, Vec<&'a String>) {
         let (old, new) = (op.old_range(), op.new_range());
-        let old_is_noise = old.clone().all(|at| {
-            self.lines.contains(&at) || self.shapes.contains(&folded(&baseline.lines[at]))
-        });
-        let new_is_noise = candidate.lines[new.clone()]
+        let old_is_noise =
+            |at: usize| self.lines.contains(&at) || self.is_shape(&baseline.lines[at]);
+        let olds = old
+            .clone()
+            .filter(|at| !old_is_noise(*at))
+            .map(|at| &baseline.lines[at]);
+        // Another text in a gap that the two old systems fill differently is noise, too.
+        let in_gap = old.is_empty() && new.len() == 1 && self.gaps.contains(&old.start);
+        // A noisy line may become any line at its place, unless one that reads like it stands elsewhere.
+        let noisy = old.clone().filter(|at| old_is_noise(*at)).count();
+        let alike = candidate.lines[new.clone()]
             .iter()
-            .all(|line| self.shapes.contains(&folded(line)));
-        // Another text at the place of a noisy one is noise, as long as there are not more of them.
-        let in_place = self.gaps.contains(&old.start) && new.len() <= old.len().max(1);
-        old_is_noise && (new_is_noise || in_place)
+            .filter(|line| self.is_shape(line))
+            .count();
+        let mut replaced = noisy.saturating_sub(alike);
+        let news = new.clone().filter(|at| {
+            let place = old.start + at - new.start;
+            if in_gap || self.is_shape(&candidate.lines[*at]) {
+                return false;
+            }
+            let stands_in = replaced > 0 && place < old.end && old_is_noise(place);
+            replaced -= usize::from(stands_in);
+            !stands_in
+        });
+        let news = news.map(|at| &candidate.lines[at]);
+        (olds.collect(), news.collect())
     }
 
     /// What changed between two moments of one page, beyond noise.
     pub(super) fn changed(&self, before: &State, after: &State) -> bool {
-        let is_noise = |line: &String| self.shapes.contains(&folded(line));
+        let is_noise = |line: &String| self.is_shape(line);
         let url = !self.url && before.url != after.url;
         url || differences(&before.lines, &after.lines).iter().any(|op| {
             let old = &before.lines[op.old_range()];
@@ -191,18 +228,9 @@ pub(super) fn text_differences(baseline: &State, candidate: &State, noise: &Nois
         lines.push(format!("+address {}", candidate.url));
     }
     for op in differences(&baseline.lines, &candidate.lines) {
-        if !noise.covers(&op, baseline, candidate) {
-            lines.extend(
-                baseline.lines[op.old_range()]
-                    .iter()
-                    .map(|line| format!("-{line}")),
-            );
-            lines.extend(
-                candidate.lines[op.new_range()]
-                    .iter()
-                    .map(|line| format!("+{line}")),
-            );
-        }
+        let (old, new) = noise.rest(&op, baseline, candidate);
+        lines.extend(old.into_iter().map(|line| format!("-{line}")));
+        lines.extend(new.into_iter().map(|line| format!("+{line}")));
     }
     lines
 }

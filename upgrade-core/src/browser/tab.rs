@@ -7,14 +7,12 @@ use thirtyfour::error::{WebDriverError, WebDriverErrorInner, WebDriverResult};
 use thirtyfour::{TimeoutConfiguration, WebDriver, WebElement};
 
 use super::log::Log;
+use super::picture::Region;
 use super::state::State;
 use crate::error::Error;
 
 /// How long the driver may need beyond the time that a page has.
 const SLACK: Duration = Duration::from_secs(30);
-
-/// How many dialogs one command may meet.
-const DIALOGS: usize = 5;
 
 /// Why a command came to nothing.
 #[derive(Debug)]
@@ -37,6 +35,19 @@ const STYLE: &str = "
         sheet.replaceSync(arguments[0]);
         document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet];
     }";
+
+/// Each text in the visible part of a page, with its place.
+const BOXES: &str = "
+    const found = [], range = document.createRange();
+    const walker = document.createTreeWalker(document.body ?? document, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode() && found.length < 2000) {
+        const text = walker.currentNode.textContent.trim().replace(/\\s+/g, ' ');
+        range.selectNodeContents(walker.currentNode);
+        const at = range.getBoundingClientRect();
+        if (text && at.width && at.top < innerHeight && at.bottom > 0)
+            found.push([text, at.left, at.top, Math.min(at.width, innerWidth) + 1, Math.min(at.height, innerHeight) + 1]);
+    }
+    return found";
 
 /// Elements in a document, counted.
 const COUNT: &str = "return document.getElementsByTagName('*').length";
@@ -87,28 +98,26 @@ impl Tab {
         Ok(tab)
     }
 
-    /// Runs a command, again after each dialog that it meets.
     pub(super) async fn command<T, F>(&self, run: impl Fn() -> F) -> Result<T, Trouble>
     where
         F: Future<Output = WebDriverResult<T>>,
     {
-        for _ in 0..DIALOGS {
-            match tokio::time::timeout(self.within + SLACK, run()).await {
-                Ok(Ok(value)) => return Ok(value),
-                Ok(Err(error)) => match trouble(&error) {
-                    None => {} // A dialog, which is closed now.
-                    Some(trouble) => return Err(trouble),
-                },
-                Err(_) => return Err(Trouble::Crashed("the browser does not answer".to_owned())),
-            }
+        match tokio::time::timeout(self.within + SLACK, run()).await {
+            Ok(result) => result.map_err(|error| trouble(&error)),
+            Err(_) => Err(Trouble::Crashed("the browser does not answer".to_owned())),
         }
-        Err(Trouble::Failed(format!(
-            "the page opens more than {DIALOGS} dialogs"
-        )))
     }
 
     pub(super) async fn open(&self, url: &str) -> Result<(), Trouble> {
         self.command(|| self.web.goto(url.to_owned())).await
+    }
+
+    /// Ends loading: until then, each command waits.
+    pub(super) async fn stop(&self) -> Result<(), Trouble> {
+        match self.devtools("Page.stopLoading", json!({})).await {
+            Ok(_) | Err(Trouble::Failed(_)) => Ok(()),
+            Err(trouble) => Err(trouble),
+        }
     }
 
     pub(super) async fn script(&self, code: &str, arguments: Vec<Value>) -> Result<Value, Trouble> {
@@ -199,6 +208,22 @@ impl Tab {
         Ok(State::read(&tree, url, &|text| self.without_origin(text)))
     }
 
+    /// The texts that can be seen, with where they are.
+    pub(super) async fn boxes(&self) -> Result<Vec<(String, Region)>, Trouble> {
+        let found = self.script(BOXES, Vec::new()).await?;
+        let found = found.as_array().into_iter().flatten().filter_map(|one| {
+            let at = |index: usize| Some(one[index].as_f64()?.max(0.0) as u32);
+            let region = Region {
+                x: at(1)?,
+                y: at(2)?,
+                width: at(3)?,
+                height: at(4)?,
+            };
+            Some((self.without_origin(one[0].as_str()?), region))
+        });
+        Ok(found.collect())
+    }
+
     /// Applies a style beside those of the page; an empty one removes it.
     pub(super) async fn style(&self, css: &str) -> Result<(), Trouble> {
         self.script(STYLE, vec![json!(css)]).await.map(drop)
@@ -209,13 +234,11 @@ impl Tab {
     }
 }
 
-/// `None` for a dialog.
-fn trouble(error: &WebDriverError) -> Option<Trouble> {
+fn trouble(error: &WebDriverError) -> Trouble {
     use WebDriverErrorInner as Inner;
 
     let text = first_line(error);
     let crashed = match error.as_inner() {
-        Inner::UnexpectedAlertOpen(_) => return None,
         Inner::InvalidSessionId(_)
         | Inner::NoSuchWindow(_)
         | Inner::RequestFailed(_)
@@ -229,17 +252,19 @@ fn trouble(error: &WebDriverError) -> Option<Trouble> {
         .iter()
         .any(|sign| text.contains(sign)),
     };
-    Some(if crashed {
+    if crashed {
         Trouble::Crashed(text)
     } else {
         Trouble::Failed(text)
-    })
+    }
 }
 
 /// What the driver reports, without the version of the browser and the stack of the driver.
 fn first_line(error: &WebDriverError) -> String {
     let text = error.to_string();
-    // The message stands in JSON in some versions.
-    let text = text.replace("\\n", "\n");
-    text.lines().next().unwrap_or_default().trim().to_owned()
+    let lines = text.lines().map(str::trim);
+    let lines = lines
+        .take_while(|line| !line.starts_with("(Session info") && !line.starts_with("Stacktrace"));
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    lines.join(" ")
 }

@@ -44,7 +44,7 @@ pub(crate) fn page(path: &str) -> Page {
 /// A server of pages: what it answers to each path, with a status, or with a redirect if it begins with `->`.
 pub(crate) struct Site {
     pub(crate) url: String,
-    requests: Arc<Mutex<Vec<String>>>,
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
     serving: JoinHandle<()>,
 }
 

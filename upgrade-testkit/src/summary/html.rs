@@ -27,6 +27,26 @@ struct Step {
 }
 
 #[derive(Serialize)]
+struct Figure {
+    subject: String,
+    metric: String,
+    unit: String,
+    baseline: Option<String>,
+    secondary: Option<String>,
+    candidate: String,
+}
+
+#[derive(Serialize)]
+struct Attached {
+    name: String,
+    media_type: String,
+    base64: String,
+    is_picture: bool,
+    /// Whether something in the same step failed.
+    failed: bool,
+}
+
+#[derive(Serialize)]
 struct Shape {
     name: String,
     crate_name: String,
@@ -41,6 +61,8 @@ struct Shape {
     steps: Vec<Step>,
     changes: Vec<(String, String, String)>,
     rollbacks: Vec<(String, u64, u64, bool)>,
+    figures: Vec<Figure>,
+    attached: Vec<Attached>,
 }
 
 impl Summary {
@@ -108,6 +130,32 @@ fn shape(case: &super::Case) -> Shape {
             rollback.confirmed,
         )
     });
+    let number = |value: f64| format!("{value:.3}");
+    let figures = report.measurements.iter().map(|measured| {
+        let figure = &measured.measurement;
+        Figure {
+            subject: figure.subject.clone(),
+            metric: figure.metric.clone(),
+            unit: figure.unit.clone(),
+            baseline: figure.baseline.map(number),
+            secondary: figure.secondary.map(number),
+            candidate: number(figure.candidate),
+        }
+    });
+    let attached = report.attachments.iter().map(|attached| {
+        let file = &attached.attachment;
+        let mut of_step = report
+            .findings
+            .iter()
+            .filter(|found| found.step == attached.step);
+        Attached {
+            name: file.name.clone(),
+            media_type: file.media_type.clone(),
+            base64: file.base64.clone(),
+            is_picture: matches!(file.media_type.as_str(), "image/png" | "image/jpeg"),
+            failed: of_step.any(|found| found.finding.fails()),
+        }
+    });
     Shape {
         name: case.name.clone(),
         crate_name: case.crate_name.clone(),
@@ -122,5 +170,7 @@ fn shape(case: &super::Case) -> Shape {
         steps: steps.collect(),
         changes: changes.collect(),
         rollbacks: rollbacks.collect(),
+        figures: figures.collect(),
+        attached: attached.collect(),
     }
 }

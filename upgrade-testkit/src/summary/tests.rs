@@ -229,3 +229,44 @@ fn a_file_that_is_no_report_is_named() {
         );
     }
 }
+
+#[test]
+#[cfg(feature = "report")]
+fn a_page_shows_pictures_and_figures_and_opens_what_failed() {
+    let with = |findings: &[Finding]| {
+        let mut value = serde_json::to_value(report("rollback", findings)).unwrap();
+        let at = |mut of: serde_json::Value| {
+            of["step"] = 3.into();
+            of["phase"] = "rollback".into();
+            of
+        };
+        let file = |name: &str, kind: &str| {
+            at(
+                serde_json::json!({"attachment": {"name": name, "media_type": kind, "base64": "AA=="}}),
+            )
+        };
+        value["attachments"] = vec![file("<shot>", "image/png"), file("trace", "text/html")].into();
+        let figure = serde_json::json!({"measurement": {
+            "subject": "GET /a", "metric": "p95", "unit": "ms", "baseline": 2.5, "candidate": 3.25
+        }});
+        value["measurements"] = vec![at(figure)].into();
+        let report = serde_json::from_value(value).unwrap();
+        Summary::of(vec![Case::new("shop", "orders::rollback", report)])
+            .to_html()
+            .unwrap()
+    };
+    let failed = with(&[down_failed()]);
+    for part in [
+        r#"<details open><summary>&lt;shot&gt;</summary>"#,
+        r#"src="data:image&#x2f;png;base64,AA==""#,
+        r#"<a download href="data:application/octet-stream;base64,AA==">"#,
+        r#"<td class="number">2.500</td><td class="number"></td><td class="number">3.250</td><td>ms</td>"#,
+    ] {
+        assert!(failed.contains(part), "{part}: {failed}");
+    }
+    let passed = with(&[]);
+    assert!(
+        passed.contains("<details><summary>&lt;shot&gt;</summary>"),
+        "{passed}"
+    );
+}

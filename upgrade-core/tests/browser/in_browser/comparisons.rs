@@ -137,7 +137,7 @@ async fn what_is_masked_is_not_compared() {
 async fn pixels_are_counted_where_they_must_be_equal() {
     let square = |left: u32| {
         format!(
-            "<body style='margin:0'><div style='position:absolute;left:{left}px;top:40px;width:20px;height:10px;background:#000'>"
+            "<body style='margin:0'><div style='position:absolute;left:{left}px;top:40px;width:24px;height:10px;background:#000'>"
         )
     };
     let (old, new) = (square(16), square(24));
@@ -155,7 +155,7 @@ async fn pixels_are_counted_where_they_must_be_equal() {
     assert_eq!(findings[0].message, "160 pixels differ, in 2 regions");
     assert_eq!(
         findings[0].evidence.as_deref(),
-        Some("8 x 16 at 16, 40\n8 x 16 at 32, 40")
+        Some("8 x 16 at 16, 40\n8 x 16 at 40, 40")
     );
     assert_eq!(Box::pin(of(page("/").mask("div"))).await, Verdict::Pass);
 }
@@ -165,7 +165,8 @@ async fn pixels_are_counted_where_they_must_be_equal() {
 async fn a_step_that_only_the_new_release_cannot_do_fails_and_another_is_inconclusive() {
     let without = SHOP.replace("id=save>", "id=store>");
     let verdict = judged(page("/").click("#save"), &without, Upgraded).await;
-    assert_eq!(ids(&verdict), ["page/step-failed"]);
+    // Its script does not find the button either.
+    assert_eq!(ids(&verdict), ["page/script-error", "page/step-failed"]);
     let verdict = judged(page("/").click("#none"), SHOP, Upgraded).await;
     let Verdict::Inconclusive(reason) = verdict else {
         panic!("{verdict:?}")
