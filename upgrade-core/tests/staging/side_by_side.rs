@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use upgrade_core::docker::{Condition, Mount, Ready, Stack, sweep};
+use upgrade_core::docker::{Condition, Image, Mount, Ready, Service, Stack, sweep};
 use upgrade_core::environment::{
     DATABASE, DockerEnvironment, Endpoints, SideBySide as _, Snapshots as _,
 };
 use upgrade_core::migration::folder::MigrationFolder;
 use upgrade_core::migration::{Outcome, SqlMigration};
+use upgrade_core::rollback::RevertMigrations;
 use upgrade_core::side::{Candidate, Side};
 use upgrade_core::{
     Environment, ErrorKind, Finding, Plan, Report, Runner, Scenario, Upgrade, Verdict, Version,
@@ -157,25 +158,60 @@ impl EndpointsOf for DockerEnvironment {
     }
 }
 
+/// Copies a system with this database to a side, which answers what is asked.
+async fn asked_beside(server: Service, question: &str) -> String {
+    let (fixture, cx) = (Fixture::new(), context());
+    let environment = fixture
+        .environment()
+        .with_release("1", stack("1").with_service("db", server))
+        .with_database("db");
+    environment.prepare(&cx).await.unwrap();
+    let made = "create table t (id int, v text); insert into t values (1, 'a')";
+    sql(&environment, made).await.unwrap();
+    environment.take(&cx, "kept").await.unwrap();
+    let side = Side::Candidate;
+    environment.copy(&cx, side, "kept").await.unwrap();
+    assert_eq!(rows(&environment.endpoints_of(side)).await, "a");
+    let release = Version::new("1");
+    let started = environment.start(&cx, side, &release).await;
+    assert!(matches!(started.unwrap(), Outcome::Done));
+    assert_eq!(rows(&environment.endpoints_of(side)).await, "a");
+    let answer = sql_at(&environment.endpoints_of(side), question).await;
+    // A side that lives ends with the environment.
+    environment.teardown(&cx).await.unwrap();
+    fixture.assert_nothing_is_left().await;
+    answer.unwrap()
+}
+
 #[tokio::test]
 #[ignore = "needs Docker"]
-async fn what_lies_in_memory_is_copied_and_what_is_unknown_is_not_found() {
-    let (fixture, cx) = (Fixture::new(), context());
+async fn a_server_in_memory_is_copied() {
     let in_memory = database().with_mount(Mount::Tmpfs {
         target: "/var/lib/postgresql/data".into(),
         bytes: None,
         mode: None,
         exec: false,
     });
-    let of = |release| stack(release).with_service("db", in_memory.clone());
-    let environment = fixture
-        .environment()
-        .with_release("1", of("1"))
-        .with_release("2", of("2"))
-        .with_database("db");
+    let folder = asked_beside(in_memory, "show data_directory").await;
+    assert_eq!(folder, "/var/lib/postgresql/data");
+}
+
+/// Its data is in a folder that its image does not have.
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn a_server_of_18_is_copied() {
+    let mut server = database();
+    server.image = Image::named("upgrade-postgres:18");
+    let folder = asked_beside(server, "show data_directory").await;
+    assert_eq!(folder, "/var/lib/postgresql/18/docker");
+}
+
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn what_a_side_does_not_know_is_not_found() {
+    let (fixture, cx) = (Fixture::new(), context());
+    let environment = environment(&fixture);
     environment.prepare(&cx).await.unwrap();
-    let made = "create table t (id int, v text); insert into t values (1, 'a')";
-    sql(&environment, made).await.unwrap();
     environment.take(&cx, "kept").await.unwrap();
     let side = Side::Candidate;
     let error = environment.copy(&cx, side, "never").await.unwrap_err();
@@ -183,15 +219,39 @@ async fn what_lies_in_memory_is_copied_and_what_is_unknown_is_not_found() {
     let release = Version::new("1");
     let error = environment.start(&cx, side, &release).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-
     environment.copy(&cx, side, "kept").await.unwrap();
-    assert_eq!(rows(&environment.endpoints_of(side)).await, "a");
     let unknown = Version::new("3");
     let error = environment.start(&cx, side, &unknown).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    environment.start(&cx, side, &release).await.unwrap();
-    assert_eq!(rows(&environment.endpoints_of(side)).await, "a");
-    // A side that lives ends with the environment.
+    environment.teardown(&cx).await.unwrap();
+    fixture.assert_nothing_is_left().await;
+}
+
+/// Its error names what the server has to allow.
+#[tokio::test]
+#[ignore = "needs Docker"]
+async fn a_server_that_allows_no_backup_says_so() {
+    let (fixture, cx) = (Fixture::new(), context());
+    let minimal = [
+        "postgres",
+        "-c",
+        "wal_level=minimal",
+        "-c",
+        "max_wal_senders=0",
+    ];
+    let server = database().with_command(minimal);
+    let environment = fixture
+        .environment()
+        .with_release("1", stack("1").with_service("db", server))
+        .with_database("db");
+    environment.prepare(&cx).await.unwrap();
+    environment.take(&cx, "kept").await.unwrap();
+    let before = fixture.left().await;
+    let error = environment.copy(&cx, Side::Baseline, "kept").await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("`pg_basebackup` ended with 1"), "{error}");
+    assert!(error.contains("`wal_level` of `replica`"), "{error}");
+    assert_eq!(fixture.left().await, before);
     environment.teardown(&cx).await.unwrap();
     fixture.assert_nothing_is_left().await;
 }
@@ -306,7 +366,7 @@ async fn what_services_print_is_in_a_file_of_each_system() {
     let live = Environment::endpoints(&environment);
     assert!(
         live.get("db.log").is_none(),
-        "statements are for nobody's eyes"
+        "the log of a database may have rows"
     );
     assert_eq!(log_with(&live, "release").await, "release 1\n");
     environment.take(&cx, "kept").await.unwrap();
@@ -466,8 +526,10 @@ async fn rehearse(scenario: Scenario) -> (Report, u32) {
             }
         },
     );
+    let pending = &migrations[1..];
     let upgrade = Upgrade::new("shop", "1", "2")
-        .with_migrations(migrations.into_iter().skip(1))
+        .with_migrations(pending.iter().cloned())
+        .with_rollback(RevertMigrations::new(pending.iter().cloned()))
         .with_comparison(same);
     let outline = upgrade.outline_in(&environment).unwrap();
     let plan = Plan::new(&outline, scenario, 1).unwrap();

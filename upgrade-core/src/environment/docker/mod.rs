@@ -11,9 +11,7 @@ mod snapshots;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -31,7 +29,7 @@ use super::{
     RowComparison, ServiceFaults, Services, SessionMonitor, SideBySide, Snapshots, StatementTrial,
 };
 use crate::context::UpgradeContext;
-use crate::docker::staging::{LogFiles, Staging, StagingOptions};
+use crate::docker::staging::{Staging, StagingOptions};
 use crate::docker::{Port, Ready, Stack, Strategy};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::Version;
@@ -370,24 +368,6 @@ impl DockerEnvironment {
             endpoints,
             database,
             folder,
-        })
-    }
-
-    /// Files for the output of the services of one system, none of them there yet. What a database logs of
-    /// statements and rows is for nobody's eyes.
-    fn log_files(&self, folder: &Folder, system: &str) -> Result<LogFiles> {
-        let path = folder.path().join(system);
-        let made = match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => fs::create_dir(&path),
-        };
-        made.map_err(|source| {
-            let message = format!("the folder {} for logs cannot be made", path.display());
-            Error::new(ErrorKind::Io, message).with_source(source)
-        })?;
-        Ok(LogFiles {
-            folder: path,
-            but: self.database_service().to_owned(),
         })
     }
 
