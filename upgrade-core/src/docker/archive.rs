@@ -28,6 +28,26 @@ pub(crate) async fn pack(files: &[ServiceFile]) -> Result<Vec<u8>> {
     })
 }
 
+/// Packs an empty folder, which only its owner may enter, at its place below the root.
+pub(crate) async fn folder(place: &str, (uid, gid): (u64, u64)) -> Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_size(0);
+    header.set_mode(0o700);
+    header.set_uid(uid);
+    header.set_gid(gid);
+    let packed = async {
+        let place = place.trim_start_matches('/');
+        archive.append_data(&mut header, place, &[][..]).await?;
+        archive.into_inner().await
+    };
+    packed.await.map_err(|source| {
+        let message = format!("folder `{place}` of a container cannot be packed");
+        Error::new(ErrorKind::InvalidInput, message).with_source(source)
+    })
+}
+
 fn failed(file: &ServiceFile, source: io::Error) -> Error {
     Error::new(
         ErrorKind::InvalidInput,

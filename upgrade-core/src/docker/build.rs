@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 use testcontainers::bollard::body_try_stream;
@@ -48,7 +49,7 @@ pub(super) async fn provide(engine: &Engine, build: &Build) -> Result<String> {
     if let Some(target) = &build.target {
         options = options.target(target);
     }
-    let archive = body_try_stream(chunks(context.archive));
+    let archive = body_try_stream(chunks(Arc::new(context.archive)));
     let docker = engine.docker();
     let mut messages = docker.build_image(options.build(), None, Some(archive));
     let mut log = Vec::new();
@@ -95,23 +96,19 @@ fn name(build: &Build, files: &blake3::Hash) -> String {
     hash.finalize().to_hex().to_string()
 }
 
-/// A file from its beginning, piece by piece.
+/// A file from its beginning, piece by piece. Several may read the same file at once.
 pub(super) fn chunks(
-    mut file: File,
+    file: Arc<File>,
 ) -> impl futures_util::Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static {
-    let begun = file.rewind();
-    stream::unfold((file, begun), |(mut file, begun)| async move {
-        if let Err(error) = begun {
-            return Some((Err(error), (file, Ok(()))));
-        }
+    stream::unfold((file, 0), |(file, at)| async move {
         let mut chunk = vec![0; CHUNK];
-        match file.read(&mut chunk) {
+        match file.read_at(&mut chunk, at) {
             Ok(0) => None,
             Ok(count) => {
                 chunk.truncate(count);
-                Some((Ok(chunk.into()), (file, Ok(()))))
+                Some((Ok(chunk.into()), (file, at + count as u64)))
             }
-            Err(error) => Some((Err(error), (file, Ok(())))),
+            Err(error) => Some((Err(error), (file, at))),
         }
     })
 }

@@ -53,6 +53,9 @@ async fn everything_answers_when_prepare_returns_and_nothing_is_left_after_teard
     );
     environment.prepare(&cx).await.unwrap();
     assert_eq!(fixture.left().await.len(), 3, "two containers, one network");
+    let endpoints = environment.endpoints();
+    let names: Vec<&str> = endpoints.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["api", "api.log", "api:8080", "database"]);
     let logs = environment.logs(&cx, 5).await.unwrap();
     let sources: Vec<&str> = logs.iter().map(|tail| tail.source.as_str()).collect();
     assert_eq!(sources, ["api.1", "db.1"]);

@@ -17,4 +17,5 @@ mod look;
 mod rolling;
 mod secrets;
 mod shared;
+mod side_by_side;
 mod snapshots;

@@ -8,12 +8,14 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::task::yield_now;
 use upgrade_core::environment::{
     At, Capabilities, Claim, Claims, DATABASE, DatabaseFaults, Endpoint, Endpoints, LogTail,
-    RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots, StatementTrial, Unfilled,
+    RowComparison, ServiceFaults, Services, SessionMonitor, SideBySide, Snapshots, StatementTrial,
+    Unfilled,
 };
 use upgrade_core::fault::ServiceFault;
 use upgrade_core::observation::{
     ColumnValue, RowChange, RowChangeKind, RowDiff, Scope, TableState,
 };
+use upgrade_core::side::Side;
 use upgrade_core::{Environment, Error, ErrorKind, Observation, Result, UpgradeContext, Version};
 use upgrade_testkit::conformance::{Case, EnvironmentFixture, Hold};
 
@@ -56,6 +58,15 @@ pub(crate) enum Bug {
     EmptyHasATable,
     EmptiesOnce,
     EmptyingDropsLabels,
+    SideHasTheLiveState,
+    SidesAreOne,
+    CopiesASideOnce,
+    StartsNothing,
+    CopiesAnything,
+    StartsAnything,
+    LeaksASide,
+    RemoveIsCancelled,
+    TeardownForgetsSides,
     DiffMiscounts,
     DiffsEverything,
     DiffingWrites,
@@ -113,6 +124,8 @@ pub(crate) struct Made {
     /// How often statements were tried.
     pub(crate) tried: u32,
     pub(crate) claim: Option<Claim>,
+    /// The copies of the sides, by URL.
+    pub(crate) sides: BTreeMap<Side, String>,
 }
 
 #[derive(Debug)]
@@ -391,6 +404,11 @@ impl Environment for InMemory {
         {
             self.server.remove(&live);
         }
+        if self.bug != Bug::TeardownForgetsSides {
+            for url in made.sides.values() {
+                self.server.remove(url);
+            }
+        }
         if self.bug != Bug::LeaksSnapshots {
             for url in made.snapshots.values() {
                 self.server.remove(url);
@@ -405,6 +423,10 @@ impl Environment for InMemory {
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
         self.powers.snapshots.then_some(self as _)
+    }
+
+    fn side_by_side(&self) -> Option<&dyn SideBySide> {
+        self.powers.side_by_side.then_some(self as _)
     }
 
     fn row_comparison(&self) -> Option<&dyn RowComparison> {
@@ -445,6 +467,7 @@ impl Fixture {
             .with_snapshots()
             .with_faults()
             .with_instances(INSTANCES.into())
+            .with_side_by_side()
             .with_row_comparison()
             .with_server_faults()
             .with_service_faults()

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use upgrade_core::environment::{
-    At, Claim, Claims, DatabaseFaults, EMPTY, Fault, Instances, Refusal, RowComparison,
-    ServiceFaults, Services, SessionMonitor, Snapshots, StatementKind, StatementTrial,
+    At, Claim, Claims, DATABASE, DatabaseFaults, EMPTY, Endpoint, Endpoints, Fault, Instances,
+    Refusal, RowComparison, ServiceFaults, Services, SessionMonitor, SideBySide, Snapshots,
+    StatementKind, StatementTrial,
 };
 use upgrade_core::fault::{FaultKind, ServiceFault, Site};
 use upgrade_core::migration::Outcome;
 use upgrade_core::observation::{RowDiff, RowDiffRequest};
+use upgrade_core::side::Side;
 use upgrade_core::{Error, ErrorKind, Finding, Result, TableRef, UpgradeContext, Version};
 
 use crate::environment::{Bug, INSTANCES, InMemory, differing, unsupported};
@@ -119,6 +121,67 @@ impl Snapshots for InMemory {
                 self.server.remove(&url);
             }
         } else if let Some(url) = made.snapshots.remove(label) {
+            self.server.remove(&url);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SideBySide for InMemory {
+    async fn copy(&self, cx: &UpgradeContext, side: Side, label: &str) -> Result<()> {
+        let once = self.bug == Bug::CopiesASideOnce;
+        if once && lock(&self.made).sides.contains_key(&side) {
+            return Ok(());
+        }
+        let earlier = lock(&self.made).sides.remove(&side);
+        let from = match self.bug {
+            Bug::SideHasTheLiveState if self.label(label).is_ok() => self.live()?,
+            Bug::CopiesAnything => self.label(label).or_else(|_| self.live())?,
+            _ => self.label(label)?,
+        };
+        let tables = self.server.get(&from)?.read(cx).await?;
+        if let Some(url) = earlier {
+            self.server.remove(&url);
+        }
+        let other = lock(&self.made).sides.values().next().cloned();
+        let url = match other {
+            Some(other) if self.bug == Bug::SidesAreOne => other,
+            _ => self.server.create("-side", tables),
+        };
+        lock(&self.made).sides.insert(side, url);
+        Ok(())
+    }
+
+    async fn start(&self, cx: &UpgradeContext, side: Side, release: &Version) -> Result<Outcome> {
+        let url = lock(&self.made).sides.get(&side).cloned();
+        let known = release == cx.from() || release == cx.to();
+        if self.bug == Bug::StartsAnything && !known {
+            return Ok(Outcome::Done);
+        }
+        let missing = || Error::new(ErrorKind::NotFound, "no such release, or no copy");
+        let url = url.filter(|_| known).ok_or_else(missing)?;
+        let database = self.server.get(&url)?;
+        if self.bug != Bug::StartsNothing {
+            *lock(&database.releases) = vec![release.clone(); usize::from(INSTANCES)];
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn endpoints(&self, side: Side) -> Endpoints {
+        let url = lock(&self.made).sides.get(&side).cloned();
+        url.map_or_else(Endpoints::default, |url| {
+            Endpoints::default().with(DATABASE, Endpoint::new(url))
+        })
+    }
+
+    async fn remove(&self, cx: &UpgradeContext, side: Side) -> Result<()> {
+        if self.bug == Bug::RemoveIsCancelled && cx.cancellation().is_cancelled() {
+            return Ok(());
+        }
+        if let Some(url) = lock(&self.made).sides.remove(&side)
+            && self.bug != Bug::LeaksASide
+        {
             self.server.remove(&url);
         }
         Ok(())

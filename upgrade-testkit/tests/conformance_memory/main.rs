@@ -133,6 +133,15 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
     EmptyHasATable => [the_empty_system_has_nothing_in_it],
     EmptiesOnce => [the_empty_system_can_be_restored_again],
     EmptyingDropsLabels => [emptying_keeps_the_labels],
+    SideHasTheLiveState => [a_side_has_the_state_of_its_label],
+    SidesAreOne => [sides_share_no_state],
+    CopiesASideOnce => [copying_again_replaces_a_side],
+    StartsNothing => [a_side_runs_the_release_that_is_started],
+    CopiesAnything => [what_a_side_does_not_know_is_not_found],
+    StartsAnything => [what_a_side_does_not_know_is_not_found],
+    LeaksASide => [removing_a_side_leaves_nothing],
+    RemoveIsCancelled => [removing_a_side_leaves_nothing],
+    TeardownForgetsSides => [teardown_removes_all_sides],
     DiffMiscounts => [row_diff_numbers_are_exact],
     DiffsEverything => [row_diff_of_an_unchanged_system_is_empty],
     DiffingWrites => [row_diff_changes_nothing],
@@ -293,6 +302,7 @@ fn without_powers_only_the_clauses_of_powers_do_not_apply() {
         "session monitor",
         "statement trial",
         "row comparison",
+        "side by side",
     ];
     let expected: Vec<&str> = conformance::environment::CLAUSES
         .iter()
@@ -300,7 +310,7 @@ fn without_powers_only_the_clauses_of_powers_do_not_apply() {
         .map(|clause| clause.name)
         .collect();
     assert_eq!(not_applicable(&results), expected);
-    assert!(expected.len() >= 24, "{expected:?}");
+    assert!(expected.len() >= 31, "{expected:?}");
 }
 
 /// In each file of clauses: the names of the public functions, and the names that they tell.
@@ -346,6 +356,7 @@ fn every_clause_that_is_written_is_listed_once() {
             "environment/row_diff.rs",
             "environment/server_faults.rs",
             "environment/service_faults.rs",
+            "environment/side_by_side.rs",
             "environment/snapshot.rs",
             "environment/teardown.rs",
             "environment/time.rs",

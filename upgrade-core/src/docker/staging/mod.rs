@@ -1,7 +1,9 @@
 //! A stack that runs: its networks, volumes and containers, and how they change.
 
+mod backup;
 mod body;
 mod faults;
+mod follow;
 mod frozen;
 mod helper;
 mod look;
@@ -25,7 +27,9 @@ use testcontainers::bollard::models::{NetworkCreateRequest, VolumeCreateRequest}
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+pub(crate) use self::backup::Backup;
 pub(crate) use self::faults::sites;
+pub(crate) use self::follow::LogFiles;
 pub(crate) use self::frozen::Frozen;
 pub(crate) use self::options::StagingOptions;
 pub use self::options::Strategy;
@@ -34,6 +38,7 @@ pub(crate) use self::volumes::Kept;
 
 use self::body::{Place, body};
 use self::faults::Injected;
+use self::follow::Followers;
 use self::outside::Outside;
 use self::ports::Ports;
 use self::ready::Waiting;
@@ -55,6 +60,7 @@ pub(crate) struct Staging {
     prefix: String,
     options: StagingOptions,
     outside: Outside,
+    followers: Followers,
     state: Mutex<State>,
 }
 
@@ -117,6 +123,7 @@ impl Staging {
             prefix,
             options,
             outside,
+            followers: Followers::default(),
             state: Mutex::new(State {
                 stack: Stack::new(),
                 ground: BTreeSet::new(),
@@ -275,7 +282,12 @@ impl Staging {
             let files = archive::pack(&service.files).await?;
             self.engine.upload(&container, "/", files).await?;
         }
+        let backup = self.options.backup.as_ref();
+        if let Some(backup) = backup.filter(|backup| backup.is_of(name)) {
+            backup.lay_into(&self.engine, &container).await?;
+        }
         self.engine.start(&container).await?;
+        self.follow(name, &container)?;
         Ok(Instance {
             container,
             service: Arc::clone(service),

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::backup::Backup;
+use super::follow::LogFiles;
 use super::ready::Ready;
 use crate::redact::Secrets;
 
@@ -39,6 +41,10 @@ pub(crate) struct StagingOptions {
     pub(crate) shared: Option<Duration>,
     /// What is secret in the stacks.
     pub(crate) secrets: Secrets,
+    /// What the containers of a database find in the folder of its data.
+    pub(crate) backup: Option<Backup>,
+    /// Where the output of services goes, beside the engine's own log.
+    pub(crate) log_files: Option<LogFiles>,
 }
 
 impl Default for StagingOptions {
@@ -53,6 +59,8 @@ impl Default for StagingOptions {
             registry_dir: None,
             shared: None,
             secrets: Secrets::default(),
+            backup: None,
+            log_files: None,
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Waiting until a container is ready.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use testcontainers::bollard::container::LogOutput;
+use testcontainers::bollard::errors::Error as ClientError;
 use testcontainers::bollard::exec::{StartExecOptions, StartExecResults};
 use testcontainers::bollard::models::{ContainerInspectResponse, ContainerState, ExecConfig};
 use tokio::net::TcpStream;
@@ -257,24 +260,42 @@ async fn exec(
     engine: &Engine,
     container: &str,
     command: Vec<String>,
-) -> std::result::Result<(i64, String), testcontainers::bollard::errors::Error> {
-    let docker = engine.docker();
+) -> std::result::Result<(i64, String), ClientError> {
     let config = ExecConfig {
         cmd: Some(command),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
         ..ExecConfig::default()
     };
-    let id = quiet(docker.create_exec(container, config)).await?.id;
     let mut text = String::new();
+    let all = |chunk: LogOutput| {
+        text.push_str(&chunk.to_string());
+        Ok(())
+    };
+    let code = exec_with(engine, container, config, all).await?;
+    let text = engine.secrets().redact(&text).into_owned();
+    Ok((code, text))
+}
+
+/// Runs a command in a container and passes on what it prints, piece by piece; its exit code.
+pub(super) async fn exec_with(
+    engine: &Engine,
+    container: &str,
+    config: ExecConfig,
+    mut take: impl FnMut(LogOutput) -> io::Result<()>,
+) -> std::result::Result<i64, ClientError> {
+    let docker = engine.docker();
+    let config = ExecConfig {
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        ..config
+    };
+    let id = quiet(docker.create_exec(container, config)).await?.id;
     if let StartExecResults::Attached { mut output, .. } =
         quiet(docker.start_exec(&id, None::<StartExecOptions>)).await?
     {
         while let Some(chunk) = quiet(output.next()).await {
-            text.push_str(&chunk?.to_string());
+            take(chunk?)?;
         }
     }
     let code = quiet(docker.inspect_exec(&id)).await?.exit_code;
-    let text = engine.secrets().redact(&text).into_owned();
-    Ok((code.unwrap_or(-1), text))
+    Ok(code.unwrap_or(-1))
 }

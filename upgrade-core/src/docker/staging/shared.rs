@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use super::follow::Followers;
 use super::outside::Outside;
 use super::ports::Ports;
 use super::{Instance, Staging, StagingOptions, State, may_end, ready};
@@ -41,6 +42,7 @@ impl Staging {
                 prefix: prefix.to_owned(),
                 options,
                 outside: Outside::none(),
+                followers: Followers::default(),
                 state: Mutex::new(state),
             })),
             Err(error) => match lease.give_up().await? {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use testcontainers::bollard::body_try_stream;
@@ -22,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The content of volumes by name, in files without a name: dropping this value removes them.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(BTreeMap<String, File>);
+pub(crate) struct Kept(BTreeMap<String, Arc<File>>);
 
 impl Staging {
     /// Copies what is in the volumes that a service does not use.
@@ -45,7 +46,7 @@ impl Staging {
             }
             drop(chunks);
             self.engine.remove(&Resource::Container(carrier)).await?;
-            kept.0.insert(name, file);
+            kept.0.insert(name, Arc::new(file));
         }
         Ok(kept)
     }
@@ -64,15 +65,14 @@ impl Staging {
                 .remove(&Resource::Volume(self.volume(&name)))
                 .await?;
             self.make_volume(&name, &stack.volumes[&name]).await?;
+            let own = Resource::Volume(self.volume(&name));
+            state.ground.insert(own);
             let Some(file) = kept.0.get(&name) else {
                 continue;
             };
-            let file = file
-                .try_clone()
-                .map_err(|source| failed("put back", &name, source))?;
             let carrier = self.carry(&mut state, &name, &image).await?;
             let options = UploadToContainerOptionsBuilder::new().path("/").build();
-            let body = body_try_stream(build::chunks(file));
+            let body = body_try_stream(build::chunks(Arc::clone(file)));
             self.engine
                 .docker()
                 .upload_to_container(&carrier, Some(options), body)

@@ -49,6 +49,10 @@ impl Login {
         })
     }
 
+    pub(super) fn user(&self) -> (&str, &str) {
+        (&self.user, &self.password)
+    }
+
     pub(super) fn database(&self, host: &str, port: u16) -> Database {
         let server = PgConnectOptions::new_without_pgpass()
             .host(host)

@@ -1,10 +1,15 @@
 //! What the services print and use.
 
+use std::fs;
+use std::io;
+
 use super::DockerEnvironment;
 use crate::context::UpgradeContext;
+use crate::docker::staging::LogFiles;
 use crate::docker::{LogQuery, ResourceUse};
 use crate::environment::LogTail;
-use crate::error::Result;
+use crate::environment::processes::folder::Folder;
+use crate::error::{Error, ErrorKind, Result};
 
 impl DockerEnvironment {
     /// What the containers of a service have printed, one entry for each of them.
@@ -33,5 +38,23 @@ impl DockerEnvironment {
         let staging = &running.staging;
         cx.bounded("measure the containers", staging.usage())
             .await?
+    }
+
+    /// Makes an empty folder for the output of the services of one system. The database is left out: its log may
+    /// have rows.
+    pub(super) fn log_files(&self, folder: &Folder, system: &str) -> Result<LogFiles> {
+        let path = folder.path().join(system);
+        let made = match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::create_dir(&path),
+        };
+        made.map_err(|source| {
+            let message = format!("the folder {} for logs cannot be made", path.display());
+            Error::new(ErrorKind::Io, message).with_source(source)
+        })?;
+        Ok(LogFiles {
+            folder: path,
+            but: self.database_service().to_owned(),
+        })
     }
 }

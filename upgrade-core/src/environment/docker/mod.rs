@@ -6,6 +6,7 @@ mod faults;
 mod look;
 mod services;
 mod shared;
+mod side_by_side;
 mod snapshots;
 
 use std::collections::BTreeMap;
@@ -19,11 +20,13 @@ use async_trait::async_trait;
 
 use self::database::{Login, POSTGRES, StackDatabase};
 pub use self::shared::SharedEnvironment;
+use self::side_by_side::Beside;
 use self::snapshots::Snapshot;
 use super::postgres::PostgresEnvironment;
+use super::processes::folder::Folder;
 use super::{
     At, DATABASE, DatabaseFaults, DatabaseSource, Endpoint, Endpoints, Environment, LogTail,
-    RowComparison, ServiceFaults, Services, SessionMonitor, Snapshots, StatementTrial,
+    RowComparison, ServiceFaults, Services, SessionMonitor, SideBySide, Snapshots, StatementTrial,
 };
 use crate::context::UpgradeContext;
 use crate::docker::staging::{Staging, StagingOptions};
@@ -33,6 +36,7 @@ use crate::ids::Version;
 use crate::observation::{Observation, Scope};
 use crate::postgres::{Database, Observer};
 use crate::redact::server_log;
+use crate::side::Side;
 
 /// A staging environment in containers: the services of each release, and the database that they
 /// share.
@@ -40,7 +44,8 @@ use crate::redact::server_log;
 /// Each environment has its own networks, volumes and address. Its networks have no way out, but
 /// for hosts that are [allowed](Self::with_allowed). The ports that services declare are open
 /// on the environment's address, under their own numbers where this user may have them; the
-/// endpoints stay the same when containers are replaced.
+/// endpoints stay the same when containers are replaced. What the containers of a service print, but
+/// for the database, is in a file, whose `file` URL is the endpoint `SERVICE.log`.
 ///
 /// ```no_run
 /// use upgrade_core::docker::{Condition, Image, Ready, Service, Stack};
@@ -73,6 +78,7 @@ pub struct DockerEnvironment {
     options: StagingOptions,
     running: Mutex<Option<Arc<Running>>>,
     state: Mutex<State>,
+    sides: Mutex<BTreeMap<Side, Arc<Beside>>>,
 }
 
 /// What there is since `prepare`.
@@ -81,6 +87,8 @@ struct Running {
     staging: Arc<Staging>,
     endpoints: Endpoints,
     database: Option<Arc<PostgresEnvironment>>,
+    /// Where the logs are. An environment that several processes share has none.
+    folder: Option<Folder>,
 }
 
 #[derive(Debug)]
@@ -113,6 +121,7 @@ impl DockerEnvironment {
                 runs: Runs::One(Version::new("")),
                 snapshots: BTreeMap::new(),
             }),
+            sides: Mutex::default(),
         }
     }
 
@@ -211,7 +220,8 @@ impl DockerEnvironment {
     /// Leaves the containers as they are, instead of a teardown, for a person who wants to look
     /// (`docker exec`, `docker logs`): their names begin with what this returns. After `period`
     /// the next sweep removes them, unless somebody [extends](crate::docker::keep_until) it; the
-    /// ports on this machine are closed at once.
+    /// ports on this machine are closed at once. Systems that run [side by side](SideBySide) with it are
+    /// removed.
     ///
     /// # Errors
     /// [`ErrorKind::Environment`] when it does not run, [`ErrorKind::Io`] when that cannot be
@@ -321,7 +331,17 @@ impl DockerEnvironment {
             None => None,
         };
         cx.secrets().add_all(&self.options.secrets);
-        let options = self.options.clone();
+        let folder = match self.options.shared {
+            Some(_) => None,
+            None => Some(Folder::make()?),
+        };
+        let options = StagingOptions {
+            log_files: match &folder {
+                Some(folder) => Some(self.log_files(folder, "live")?),
+                None => None,
+            },
+            ..self.options.clone()
+        };
         let run = cx.run_id().as_str();
         let staging = Arc::new(Staging::start(&self.name, run, &stack, options).await?);
         let (endpoints, database) = self.endpoints_of(&staging, &stack, login.as_ref()).await;
@@ -347,6 +367,7 @@ impl DockerEnvironment {
             staging,
             endpoints,
             database,
+            folder,
         })
     }
 
@@ -375,6 +396,12 @@ impl DockerEnvironment {
                 endpoints = endpoints.with(&service, endpoint.clone());
             }
             endpoints = endpoints.with(format!("{service}:{port}"), endpoint);
+        }
+        for service in stack.services.keys() {
+            if let Some(log) = staging.log_file(service) {
+                let log = Endpoint::new(format!("file://{}", log.display()));
+                endpoints = endpoints.with(format!("{service}.log"), log);
+            }
         }
         (endpoints, database)
     }
@@ -456,10 +483,19 @@ impl Environment for DockerEnvironment {
     }
 
     async fn teardown(&self, _: &UpgradeContext) -> Result<()> {
-        if self.slot().is_none() {
-            return Ok(());
-        }
-        self.leave()?.end().await
+        let runs = self.slot().is_some();
+        let live = match runs {
+            true => Some(self.leave()?),
+            false => None,
+        };
+        let ending = async {
+            match live {
+                Some(live) => live.end().await,
+                None => Ok(()),
+            }
+        };
+        let (ended, removed) = tokio::join!(ending, self.remove_sides());
+        ended.and(removed)
     }
 
     fn services(&self) -> Option<&dyn Services> {
@@ -471,6 +507,10 @@ impl Environment for DockerEnvironment {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.with_a_database().map(|it| it as _)
+    }
+
+    fn side_by_side(&self) -> Option<&dyn SideBySide> {
         self.with_a_database().map(|it| it as _)
     }
 

@@ -90,7 +90,7 @@ pub(super) fn came_up(result: Result<()>) -> Result<Outcome> {
 
 impl DockerEnvironment {
     /// The stack of a release, if the database that runs now can stay.
-    fn stack_beside(&self, version: &Version) -> Result<Stack> {
+    pub(super) fn stack_beside(&self, version: &Version) -> Result<Stack> {
         let stack = self.stack(version)?;
         let now = self.state(|state| state.runs.clone());
         let (Runs::One(now) | Runs::Both(now, ..)) = now;

@@ -199,6 +199,7 @@ impl DockerEnvironment {
             staging,
             endpoints,
             database,
+            folder: None,
         }));
         Ok(true)
     }

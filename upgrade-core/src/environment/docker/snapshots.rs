@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::OnceCell;
 
 use super::{DockerEnvironment, Runs};
 use crate::context::UpgradeContext;
-use crate::docker::staging::{Frozen, Kept};
+use crate::docker::staging::{Backup, Frozen, Kept};
 use crate::environment::{EMPTY, Snapshots};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a label keeps beside the database.
 #[derive(Debug, Clone)]
 pub(super) struct Snapshot {
-    runs: Runs,
-    volumes: Arc<Kept>,
+    pub(super) runs: Runs,
+    pub(super) volumes: Arc<Kept>,
+    /// All data of the server, for the systems that run side by side with the live one. Made for the first of
+    /// them.
+    pub(super) backup: Arc<OnceCell<Backup>>,
 }
 
 #[async_trait]
@@ -75,6 +79,7 @@ impl DockerEnvironment {
         let snapshot = Snapshot {
             runs,
             volumes: Arc::new(volumes),
+            backup: Arc::default(),
         };
         self.state(|state| state.snapshots.insert(label.to_owned(), snapshot));
         Ok(())
@@ -89,13 +94,9 @@ impl DockerEnvironment {
             None if label == EMPTY => Snapshot {
                 runs: Runs::One(cx.from().clone()),
                 volumes: Arc::default(),
+                backup: Arc::default(),
             },
-            None => {
-                return Err(Error::new(
-                    ErrorKind::NotFound,
-                    format!("no state was kept as `{label}`"),
-                ));
-            }
+            None => return Err(unknown(label)),
         };
         let (Runs::One(release) | Runs::Both(release, ..)) = &snapshot.runs;
         let stack = self.stack(release)?;
@@ -116,4 +117,11 @@ impl DockerEnvironment {
         self.state(|state| state.runs = snapshot.runs);
         Ok(())
     }
+}
+
+pub(super) fn unknown(label: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("no state was kept as `{label}`"),
+    )
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
+#[cfg(feature = "docker")]
+use super::unlogged;
 use super::{PATIENCE, PostgresEnvironment, State, fresh_name};
 use crate::context::UpgradeContext;
 use crate::environment::{At, EMPTY, RowComparison, Snapshots};
@@ -292,17 +294,41 @@ impl PostgresEnvironment {
         if live.exists(&mut admin).await? {
             live.guard(&mut admin, "put back").await?;
         }
-        let comment = lasting_comment(&live, &mut admin).await?;
         let fresh = self.copy(cx, &mut admin, kept, &fresh_name(&live)).await?;
-        live.drop(&mut admin).await?;
-        self.clear_server(&mut admin, &live).await?;
-        let live = fresh.rename(&mut admin, live.name()).await?;
-        let comment = live.comment_sql(comment.as_deref());
-        live.act(&mut admin, "mark", &comment).await?;
-        live.is_no_copy(&mut admin).await?;
+        self.take_place(&mut admin, &live, &fresh).await?;
         live.replaced().await?;
         self.keep_admin(admin).await;
         Ok(())
+    }
+
+    /// Renames a copy to the database that it replaces, which is dropped.
+    async fn take_place(
+        &self,
+        admin: &mut PgConnection,
+        live: &Database,
+        copy: &Database,
+    ) -> Result<()> {
+        let comment = lasting_comment(live, admin).await?;
+        live.drop(admin).await?;
+        self.clear_server(admin, live).await?;
+        copy.rename(admin, live.name()).await?;
+        let comment = live.comment_sql(comment.as_deref());
+        live.act(admin, "mark", &comment).await?;
+        live.is_no_copy(admin).await
+    }
+
+    /// On a server with a copy of all data of this one: its database gets a state that is kept here.
+    #[cfg(feature = "docker")]
+    pub(in crate::environment) async fn restore_beside(
+        &self,
+        live: &Database,
+        kept: &Database,
+    ) -> Result<()> {
+        let mut admin = live.connect_maintenance().await?;
+        let copy = live.sibling(kept.name());
+        self.take_place(&mut admin, live, &copy).await?;
+        close(admin).await;
+        unlogged::copy(kept, live).await
     }
 }
 

@@ -5,6 +5,8 @@ mod copies;
 mod faults;
 mod sessions;
 mod source;
+#[cfg(feature = "docker")]
+mod unlogged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,5 @@
-//! The folder of an environment of programs: their logs, and the lease that tells whether its owner lives.
+//! The folder of an environment of programs or containers: their logs, and the lease that tells whether its owner
+//! lives.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,7 +17,7 @@ const LOCK: &str = "lock";
 
 /// A folder that is removed with its owner, or by the next process after its owner was killed.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(in crate::environment) struct Folder {
     path: PathBuf,
     lease: Option<FileLease>,
 }
@@ -24,7 +25,7 @@ pub(super) struct Folder {
 impl Folder {
     /// Makes a folder, after it has removed those whose owners were killed, with what still runs of them. The
     /// file that tells so is made first.
-    pub(super) fn make() -> Result<Self> {
+    pub(in crate::environment) fn make() -> Result<Self> {
         let root = root();
         let made = (|| {
             fs::DirBuilder::new()
@@ -48,12 +49,12 @@ impl Folder {
             Err(std::io::ErrorKind::AlreadyExists.into())
         })();
         made.map_err(|source: std::io::Error| {
-            let message = format!("no folder for programs could be made in {}", root.display());
+            let message = format!("no folder for logs could be made in {}", root.display());
             Error::new(ErrorKind::Io, message).with_source(source)
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::environment) fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -1,7 +1,7 @@
 //! A system of programs on this machine, over a disposable database: staging without containers.
 
 mod facets;
-mod folder;
+pub(super) mod folder;
 mod instance;
 mod program;
 mod set;

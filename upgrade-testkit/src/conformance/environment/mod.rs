@@ -10,6 +10,7 @@ mod row_diff;
 mod server_faults;
 mod service_faults;
 mod sessions;
+mod side_by_side;
 mod snapshot;
 mod statements;
 mod teardown;
@@ -30,6 +31,7 @@ pub use row_diff::*;
 pub use server_faults::*;
 pub use service_faults::*;
 pub use sessions::*;
+pub use side_by_side::*;
 pub use snapshot::*;
 pub use statements::*;
 pub use teardown::*;
@@ -68,6 +70,15 @@ pub trait EnvironmentFixture: Send + Sync {
     /// # Errors
     /// Any; the clause fails with it.
     async fn state(&self, cx: &UpgradeContext) -> Result<String>;
+
+    /// The data alone, as text that is equal where two systems have the same: without what belongs to one
+    /// system, such as the names of its containers. [`state`](Self::state), where nothing else is said.
+    ///
+    /// # Errors
+    /// Any; the clause fails with it.
+    async fn data(&self, cx: &UpgradeContext) -> Result<String> {
+        self.state(cx).await
+    }
 
     /// Changes a row, as a user of the system would. Each call makes another change.
     ///
@@ -154,6 +165,13 @@ macro_rules! for_each_environment_clause {
             the_empty_system_has_nothing_in_it: "empty",
             the_empty_system_can_be_restored_again: "empty",
             emptying_keeps_the_labels: "empty",
+            a_side_has_the_state_of_its_label: "side by side",
+            sides_share_no_state: "side by side",
+            copying_again_replaces_a_side: "side by side",
+            a_side_runs_the_release_that_is_started: "side by side",
+            what_a_side_does_not_know_is_not_found: "side by side",
+            removing_a_side_leaves_nothing: "side by side",
+            teardown_removes_all_sides: "side by side",
             row_diff_numbers_are_exact: "row comparison",
             row_diff_of_an_unchanged_system_is_empty: "row comparison",
             row_diff_changes_nothing: "row comparison",
