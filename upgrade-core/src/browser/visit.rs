@@ -27,7 +27,7 @@ pub(super) struct Expected {
     pub(super) effects: BTreeSet<usize>,
     pub(super) state: State,
     pub(super) picture: Option<Picture>,
-    /// What is left out of the comparison of pictures.
+    /// What the comparison of pictures leaves out.
     pub(super) without: Tiles,
     pub(super) noise: Noise,
 }

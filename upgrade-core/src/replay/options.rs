@@ -32,7 +32,7 @@ impl Default for Options {
 impl Options {
     /// Does not compare the places that a pattern matches, in which `*` stands for any text:
     /// `$.meta.*`, `header link`. With an endpoint before it, it concerns only that one:
-    /// `GET /orders/{}: $.eta`.
+    /// `GET /orders/{}: $.eta`. Of what was written, `column public.orders.total` or `table public.log`.
     #[must_use]
     pub fn ignoring(mut self, pattern: impl Into<String>) -> Self {
         self.ignored.push(pattern.into());
@@ -51,6 +51,14 @@ impl Options {
     pub fn with_template(mut self, path: impl Into<String>) -> Self {
         self.templates.push(path.into());
         self
+    }
+
+    /// Whether the rows of a table (`table public.orders`) or the values of a column
+    /// (`column public.orders.total`) are not compared.
+    #[cfg(feature = "postgres")]
+    pub(super) fn ignores_rows(&self, subject: &str) -> bool {
+        let mut patterns = self.ignored.iter();
+        patterns.any(|pattern| matches(pattern, subject))
     }
 
     pub(super) fn ignores(&self, endpoint: &str, place: &Place) -> bool {

@@ -12,7 +12,7 @@ use crate::postgres::database::close;
 use crate::postgres::written::{Point, Written};
 use crate::redact::GONE;
 use crate::side::Side;
-use crate::subject::TableRef;
+use crate::subject::{Subject, TableRef};
 
 /// How many values of a column stand in a finding.
 const SHOWN: usize = 5;
@@ -86,17 +86,15 @@ fn compare(sides: &[Tables; 3]) -> Vec<Finding> {
         let (Some(secondary), Some(candidate)) = (sides[1].get(table), sides[2].get(table)) else {
             continue;
         };
-        let lines = differences(table, [baseline, secondary, candidate], &renamed);
-        if let [first, ..] = &lines[..] {
-            let evidence: Vec<&str> = lines
-                .iter()
-                .flat_map(|line| &line.evidence)
-                .map(String::as_str)
-                .collect();
-            let subject = TableRef::new(table.to_string());
+        for line in differences(table, [baseline, secondary, candidate], &renamed) {
+            let of = TableRef::new(table.to_string());
+            let subject: Subject = match line.column {
+                Some(column) => of.column(column).into(),
+                None => of.into(),
+            };
             findings.push(
-                Finding::error("api/rows-differ", subject, &first.message)
-                    .with_evidence(evidence.join("\n")),
+                Finding::error("api/rows-differ", subject, line.message)
+                    .with_evidence(line.evidence.join("\n")),
             );
         }
     }
@@ -104,6 +102,8 @@ fn compare(sides: &[Tables; 3]) -> Vec<Finding> {
 }
 
 struct Line {
+    /// The column, if one column differs.
+    column: Option<String>,
     message: String,
     evidence: Vec<String>,
 }
@@ -114,6 +114,7 @@ fn differences(table: &TableName, sides: [&Written; 3], renamed: &[Renamed; 2]) 
     let numbers = |what: &str, numbers: [u64; 3]| {
         let evidence = names.iter().zip(numbers);
         Line {
+            column: None,
             message: format!("{what}: there were {} and are {}", numbers[0], numbers[2]),
             evidence: evidence
                 .map(|(name, number)| format!("{what}, {name}: {number}"))
@@ -144,6 +145,7 @@ fn differences(table: &TableName, sides: [&Written; 3], renamed: &[Renamed; 2]) 
         && baseline.touched_keys != candidate.touched_keys
     {
         lines.push(Line {
+            column: None,
             message: "other rows than before were changed or removed".to_owned(),
             evidence: vec![format!("{} rows, with other keys", candidate.touched)],
         });
@@ -214,7 +216,7 @@ fn of_column(name: &str, values: [&[Option<String>]; 3]) -> Line {
         one.next().map_or_else(|| "nothing".to_owned(), shown)
     };
     let message = format!(
-        "column `{name}` of the rows that were written: {} became {}",
+        "in the rows that were written, {} became {}",
         only(old, new),
         only(new, old)
     );
@@ -225,6 +227,7 @@ fn of_column(name: &str, values: [&[Option<String>]; 3]) -> Line {
         format!("column {name}, {side}: {}{more}", texts.join(", "))
     });
     Line {
+        column: Some(name.to_owned()),
         message,
         evidence: evidence.collect(),
     }
@@ -328,19 +331,19 @@ mod tests {
         assert_eq!(found(&[(7, "a", "12:00"), (8, "b", "12:01")]), none);
         // A sequence that stands elsewhere.
         assert_eq!(found(&[(9, "a", "12:00"), (11, "b", "12:01")]), none);
-        let error = "error[api/rows-differ] table public.orders: ";
+        let error = "error[api/rows-differ] ";
         for (rows, message) in [
             (
                 &[(7, "a", "12:00")][..],
-                "rows that were added or changed: there were 2 and are 1",
+                "table public.orders: rows that were added or changed: there were 2 and are 1",
             ),
             (
                 &[(7, "a", "1"), (8, "", "2")],
-                "column `note` of the rows that were written: 'b' became NULL",
+                "column public.orders.note: in the rows that were written, 'b' became NULL",
             ),
             (
                 &[(7, "a", "1"), (8, "b", "")],
-                "column `at` of the rows that were written: '10:00' became NULL",
+                "column public.orders.at: in the rows that were written, '10:00' became NULL",
             ),
         ] {
             assert_eq!(found(rows), [format!("{error}{message}")]);

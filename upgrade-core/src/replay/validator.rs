@@ -336,7 +336,8 @@ impl Validator for Replay {
             if let Some(reason) = self.settle(cx).await? {
                 return Ok(Verdict::Inconclusive(reason));
             }
-            findings.extend(before.judge(cx).await?);
+            let of_rows = before.judge(cx).await?.into_iter();
+            findings.extend(of_rows.filter(|of| !options.ignores_rows(of.subject.as_str())));
         }
         for finding in &mut findings {
             finding.message = cx.redact(&finding.message);

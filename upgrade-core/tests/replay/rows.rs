@@ -134,8 +134,8 @@ async fn other_writes_are_found_in_their_table() {
                     INSERT INTO lines (order_id, amount) SELECT id, 3 FROM made",
                 ..OLD
             },
-            orders,
-            "column `note` of the rows that were written: 'a gift' became NULL",
+            "column public.orders.note",
+            "in the rows that were written, 'a gift' became NULL",
         ),
         (
             Does {
@@ -167,8 +167,8 @@ async fn other_writes_are_found_in_their_table() {
                     INSERT INTO lines (order_id, amount) VALUES (1, 3)",
                 ..OLD
             },
-            "table public.lines",
-            "column `order_id` of the rows that were written: '6' became '1'",
+            "column public.lines.order_id",
+            "in the rows that were written, '6' became '1'",
         ),
     ] {
         let findings = failed(judged(new).await);
@@ -177,6 +177,6 @@ async fn other_writes_are_found_in_their_table() {
             [format!("error[api/rows-differ] {subject}")]
         );
         assert_eq!(findings[0].message, message);
-        assert!(findings[0].subject.table().is_some());
+        assert!(findings[0].subject.object().is_some());
     }
 }

@@ -45,7 +45,7 @@ async fn a_field_of_another_type_is_found() {
     let report = upgraded(SUBTLE, "type", |rehearsal| rehearsal.flow(list())).await;
     assert_eq!(
         errors(&report),
-        ["soak api/answer-type-changed GET /v1/orders: $[].total"],
+        ["soak api/answer-type-changed GET /v1/orders: $[].total (request 1)"],
         "{report}"
     );
 }
@@ -54,7 +54,7 @@ async fn a_field_of_another_type_is_found() {
 async fn another_value_of_an_enumeration_is_found() {
     let report = upgraded(SUBTLE, "enum", |rehearsal| rehearsal.flow(checkout())).await;
     let errors = errors(&report);
-    let state = "soak api/answer-differs GET /v1/orders/{id}/receipt: $.state";
+    let state = "soak api/answer-differs GET /v1/orders/{unique}/receipt: $.state";
     assert!(
         errors.iter().any(|error| error == state),
         "{errors:?} {report}"

@@ -19,7 +19,7 @@ async fn orders(cx: UpgradeContext) -> Result<()> {
         .api(many_orders())
         .allow(
             "api/answer-differs",
-            "GET /v1/orders/{id}/receipt: $.line",
+            "GET /v1/orders/{unique}/receipt: $.line",
             "release 2 prints cents and the channel",
         )
         .rehearse()

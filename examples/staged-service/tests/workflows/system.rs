@@ -97,7 +97,7 @@ pub(crate) fn speed() -> Latency {
     )
 }
 
-/// So many orders that a worker which drops one job in a thousand drops one.
+/// Enough orders that a worker which drops one job in a thousand drops one.
 pub(crate) fn many_orders() -> Replay {
     let order = |number: u32| {
         let id = format!("zz-{number:05}");
@@ -108,6 +108,8 @@ pub(crate) fn many_orders() -> Replay {
     Replay::new("every order is worked on", "api", placed)
         .with_template("/v1/orders/{id}")
         .settled_when_empty("select from outbox")
+        // Release 2 prints cents and the channel.
+        .ignoring("column public.receipts.line")
 }
 
 /// A person places an order.
