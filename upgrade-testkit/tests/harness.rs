@@ -205,7 +205,7 @@ fn harness(args: &[&str], variables: &[(&str, &str)]) -> Run {
     Run {
         success: output.status.success(),
         output: String::from_utf8(output.stdout).unwrap()
-            + &String::from_utf8(output.stderr).unwrap(),
+            + String::from_utf8(output.stderr).unwrap().as_str(),
     }
 }
 

@@ -448,8 +448,6 @@ pub(super) mod tests {
             unjudged: Vec::new(),
             reproduce: Some("cargo test orders".to_owned()),
             elapsed_ms: 1500,
-            measurements: Vec::new(),
-            attachments: Vec::new(),
         }
     }
 

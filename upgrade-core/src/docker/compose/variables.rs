@@ -241,7 +241,7 @@ mod tests {
         ] {
             assert_eq!(with(text).unwrap_err().to_string(), expected, "{text}");
         }
-        let deep = "${NO:-".repeat(10_000) + &"}".repeat(10_000);
+        let deep = "${NO:-".repeat(10_000) + "}".repeat(10_000).as_str();
         assert!(matches!(with(&deep), Err(Fault::Syntax(_))));
     }
 }
