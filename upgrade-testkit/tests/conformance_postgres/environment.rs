@@ -4,7 +4,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use upgrade_core::environment::{DatabaseSource, Endpoint, Existing, LogTail, PostgresEnvironment};
+use upgrade_core::CommandLine;
+use upgrade_core::environment::{
+    DatabaseSource, Endpoint, Existing, LogTail, PostgresEnvironment, ProcessEnvironment, Program,
+};
 use upgrade_core::postgres::Database;
 use upgrade_core::postgres::database::{Marker, MarkerKind};
 use upgrade_core::{Environment, Error, ErrorKind, Result, UpgradeContext, Version};
@@ -78,6 +81,8 @@ async fn reach(endpoint: &Endpoint) -> Result<()> {
 pub(crate) struct Staging {
     server: Server,
     changes: AtomicU32,
+    /// Whether programs use the database.
+    programs: bool,
 }
 
 impl Staging {
@@ -85,6 +90,15 @@ impl Staging {
         Self {
             server,
             changes: AtomicU32::new(0),
+            programs: false,
+        }
+    }
+
+    /// With two instances of a program, which uses the database.
+    pub(crate) fn with_programs(server: Server) -> Self {
+        Self {
+            programs: true,
+            ..Self::new(server)
         }
     }
 
@@ -94,8 +108,42 @@ impl Staging {
             fails,
             made: Mutex::new(None),
         };
-        Box::new(PostgresEnvironment::new("staging", source))
+        let database = PostgresEnvironment::new("staging", source);
+        if !self.programs {
+            return Box::new(database);
+        }
+        let worker = Program::new("worker", |at| {
+            CommandLine::new("sleep")
+                .with_arg("10000")
+                .with_env(RELEASE, at.release.to_string())
+        });
+        let worker = worker.without_port().with_instances(2);
+        Box::new(ProcessEnvironment::new(database).with_program(worker))
     }
+}
+
+/// The variable in which a program has its release.
+const RELEASE: &str = "CONFORMANCE_RELEASE";
+
+/// The release of each program that uses a database whose URL begins like this.
+fn programs_at(url: &str) -> Vec<Version> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let environments = processes.filter_map(|process| {
+        let environment = std::fs::read(process.path().join("environ")).ok()?;
+        Some(String::from_utf8_lossy(&environment).into_owned())
+    });
+    let releases = environments.filter_map(|environment| {
+        let value = |name: &str| {
+            let variables = environment
+                .split('\0')
+                .filter_map(|one| one.split_once('='));
+            let mut named = variables.filter(|(known, _)| *known == name);
+            named.next().map(|(_, value)| value.to_owned())
+        };
+        let at = value("DATABASE_URL").filter(|at| at.starts_with(url));
+        at.and(value(RELEASE)).map(Version::new)
+    });
+    releases.collect()
 }
 
 async fn disturb(cx: &UpgradeContext, changes: &AtomicU32) -> Result<()> {
@@ -114,7 +162,10 @@ impl EnvironmentFixture for Staging {
     }
 
     async fn reach(&self, _: &str, endpoint: &Endpoint) -> Result<()> {
-        reach(endpoint).await
+        match endpoint.url().expose().strip_prefix("file://") {
+            Some(log) => Ok(std::fs::metadata(log).map(drop)?),
+            None => reach(endpoint).await,
+        }
     }
 
     async fn state(&self, cx: &UpgradeContext) -> Result<String> {
@@ -130,7 +181,12 @@ impl EnvironmentFixture for Staging {
     }
 
     async fn leftovers(&self) -> Result<Vec<String>> {
-        self.server.databases().await
+        let mut all = self.server.databases().await?;
+        let url = self.server.unused().endpoint().url().expose().to_owned();
+        let server = &url[..=url.rfind("/db").unwrap()];
+        let programs = programs_at(server).into_iter();
+        all.extend(programs.map(|release| format!("a program of release {release}")));
+        Ok(all)
     }
 
     async fn failing(&self) -> Result<Case<Box<dyn Environment>>> {
@@ -143,8 +199,12 @@ impl EnvironmentFixture for Staging {
         ))
     }
 
-    async fn releases(&self, _: &UpgradeContext) -> Result<Case<Vec<Version>>> {
-        Ok(Case::not_applicable("a database has no services"))
+    async fn releases(&self, cx: &UpgradeContext) -> Result<Case<Vec<Version>>> {
+        if !self.programs {
+            return Ok(Case::not_applicable("a database has no services"));
+        }
+        let database = cx.endpoint("database")?;
+        Ok(Case::Given(programs_at(database.url().expose())))
     }
 
     async fn adopted(&self) -> Result<Case<String>> {

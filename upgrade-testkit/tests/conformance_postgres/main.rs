@@ -19,6 +19,10 @@ upgrade_testkit::environment_conformance!(
     environment::Staging::new(Server::start_killable().await)
 );
 upgrade_testkit::environment_conformance!(
+    programs,
+    environment::Staging::with_programs(Server::start_killable().await)
+);
+upgrade_testkit::environment_conformance!(
     real_system,
     environment::RealSystem::new(Server::start().await).await
 );

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod defects;
+mod kills;
 mod system;
 
 use upgrade_core::openapi::OpenApi;

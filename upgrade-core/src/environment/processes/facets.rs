@@ -20,11 +20,25 @@ use crate::side::Side;
 
 impl ProcessEnvironment {
     async fn become_mix(&self, cx: &UpgradeContext, mix: &Mix) -> Result<Outcome> {
+        knows(cx, &mix.old)?;
         let mut live = self.live.lock().await;
         let live = live.as_mut().ok_or_else(|| self.not_prepared())?;
         cx.bounded("replace the programs", live.set.become_mix(cx, mix))
             .await?
     }
+}
+
+/// Refuses a release that is neither of those of the upgrade.
+fn knows(cx: &UpgradeContext, release: &Version) -> Result<()> {
+    if [cx.from(), cx.to()].contains(&release) {
+        return Ok(());
+    }
+    let message = format!("no program is known at release `{release}`");
+    Err(Error::new(ErrorKind::NotFound, message).with_hint(format!(
+        "the releases are {} and {}",
+        cx.from(),
+        cx.to()
+    )))
 }
 
 #[async_trait]
@@ -34,6 +48,7 @@ impl Services for ProcessEnvironment {
     }
 
     async fn restart(&self, cx: &UpgradeContext, to: &Version) -> Result<Outcome> {
+        knows(cx, to)?;
         if let Some(live) = &mut *self.live.lock().await {
             live.set.stop().await;
         }
@@ -159,6 +174,7 @@ impl SideBySide for ProcessEnvironment {
     }
 
     async fn start(&self, cx: &UpgradeContext, side: Side, release: &Version) -> Result<Outcome> {
+        knows(cx, release)?;
         let mut live = self.live.lock().await;
         let live = live.as_mut().ok_or_else(|| self.not_prepared())?;
         let (_, set) = live.sides.get_mut(&side).ok_or_else(|| {

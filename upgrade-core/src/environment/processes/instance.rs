@@ -35,6 +35,8 @@ pub(super) struct Instance {
     /// Where it listens, if it does.
     pub(super) address: Option<SocketAddr>,
     pub(super) log: PathBuf,
+    /// How long the log was before.
+    printed_before: u64,
     process: Arc<Process>,
     stops_within: Duration,
 }
@@ -64,6 +66,7 @@ impl Instance {
         line.conceal(cx);
         let log = folder.join(format!("{}-{number}.log", program.name));
         let output = File::options().create(true).append(true).open(&log)?;
+        let printed_before = output.metadata()?.len();
         let mut command = line.in_background(database);
         command
             .env(MARK, folder)
@@ -88,6 +91,7 @@ impl Instance {
                 .has_port
                 .then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
             log,
+            printed_before,
             process: Arc::new(process),
             stops_within: program.stops_within,
         };
@@ -156,7 +160,9 @@ impl Instance {
             }
             ProgramReady::Prints(text) => {
                 let log = std::fs::read(&self.log).unwrap_or_default();
-                match String::from_utf8_lossy(&log).contains(text) {
+                let before = usize::try_from(self.printed_before).unwrap_or(usize::MAX);
+                let own = log.get(before..).unwrap_or_default();
+                match String::from_utf8_lossy(own).contains(text) {
                     true => Ok(()),
                     false => Err(format!("it has not printed `{text}`")),
                 }

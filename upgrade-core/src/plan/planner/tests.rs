@@ -10,6 +10,7 @@ use crate::environment::Capabilities;
 use crate::ids::Version;
 use crate::migration::{MigrationId, Reversibility};
 use crate::plan::{Moment, past};
+use crate::side::Candidate;
 
 fn outline(reversible: &[bool]) -> Outline {
     Outline {
@@ -577,4 +578,35 @@ fn the_states_that_are_kept_at_once_do_not_grow_with_the_migrations() {
         assert_eq!(few, many, "{scenario}");
         assert!(few <= 4, "{scenario}: {few}");
     }
+}
+
+#[test]
+fn releases_are_compared_where_a_test_has_comparisons_and_a_system_that_is_thrown_away() {
+    let compared = |outline: &Outline, scenario: Scenario| -> Vec<Candidate> {
+        let plan = plan(outline, scenario, 0).unwrap();
+        let candidates = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::SideBySide { candidate } => Some(*candidate),
+            _ => None,
+        });
+        candidates.collect()
+    };
+    let mut reversible = outline(&[true, true]);
+    reversible.capabilities = reversible.capabilities.with_instances(2);
+    for scenario in [Scenario::Control, Scenario::Upgrade, Scenario::Rollback] {
+        assert_eq!(compared(&reversible, scenario), []);
+    }
+    reversible.comparisons = true;
+    for (scenario, candidate) in [
+        (Scenario::Control, Candidate::Unchanged),
+        (Scenario::Upgrade, Candidate::Upgraded),
+        (Scenario::Rolling, Candidate::Mixed),
+        (Scenario::Rollback, Candidate::RolledBack),
+    ] {
+        assert_eq!(compared(&reversible, scenario), [candidate], "{scenario}");
+    }
+    let mut one_way = outline(&[true, false]);
+    one_way.comparisons = true;
+    assert_eq!(compared(&one_way, Scenario::Rollback), []);
+    reversible.capabilities.disposable = false;
+    assert_eq!(compared(&reversible, Scenario::Upgrade), []);
 }
