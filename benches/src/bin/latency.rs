@@ -126,6 +126,9 @@ async fn run(arguments: &Arguments) -> Result<()> {
                     let second = compare(turns, more, seed + 1).await?;
                     let confirmed = !kinds(&first).is_disjoint(&kinds(&second));
                     arm.unconfirmed += u32::from(!confirmed);
+                    if !confirmed {
+                        eprintln!("trial {trial} failed once only: {first:?}");
+                    }
                     if confirmed { first } else { Verdict::Pass }
                 }
                 _ => first,
