@@ -468,7 +468,7 @@ async fn own_sides_until_killed(dir: &Path) {
     }
     let release = Version::new("1");
     let started = environment.start(&cx, Side::Baseline, &release).await;
-    assert_eq!(started.unwrap(), Outcome::Done);
+    assert!(matches!(started.unwrap(), Outcome::Done));
     println!("they run");
     std::future::pending::<()>().await;
 }
