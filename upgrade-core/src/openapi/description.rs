@@ -108,7 +108,7 @@ impl Description {
     /// [`ErrorKind::InvalidInput`] for a text that cannot be read, with line and column; for a description
     /// of another version; and for one that does not hold together, with the place as a JSON pointer.
     pub fn read(name: &str, text: &str) -> Result<Self> {
-        let root = text::parse(name, text)?;
+        let root = sorted(text::parse(name, text)?);
         Reader::read(name, &root)
     }
 
@@ -202,6 +202,23 @@ pub(super) fn names(path: &str) -> Vec<&str> {
         .filter_map(|part| part.split_once('}'))
         .map(|(name, _)| name)
         .collect()
+}
+
+/// The same with the fields of objects by name, so that what is said of them does not depend on the order in which
+/// a text has them.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        Value::Object(fields) => {
+            let by_name: BTreeMap<String, Value> = fields.into_iter().collect();
+            let fields = by_name.into_iter();
+            fields
+                .map(|(name, value)| (name, sorted(value)))
+                .collect::<Map<_, _>>()
+                .into()
+        }
+        other => other,
+    }
 }
 
 #[cfg(test)]

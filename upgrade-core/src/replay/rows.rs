@@ -86,19 +86,35 @@ fn compare(sides: &[Tables; 3]) -> Vec<Finding> {
         let (Some(secondary), Some(candidate)) = (sides[1].get(table), sides[2].get(table)) else {
             continue;
         };
+        let mut of_table = Vec::new();
         for line in differences(table, [baseline, secondary, candidate], &renamed) {
             let of = TableRef::new(table.to_string());
-            let subject: Subject = match line.column {
-                Some(column) => of.column(column).into(),
-                None => of.into(),
-            };
-            findings.push(
-                Finding::error("api/rows-differ", subject, line.message)
-                    .with_evidence(line.evidence.join("\n")),
-            );
+            match line.column {
+                Some(column) => {
+                    findings.push(differ(of.column(column), &[line.message], line.evidence))
+                }
+                None => of_table.push(line),
+            }
+        }
+        if !of_table.is_empty() {
+            let messages: Vec<String> = of_table.iter().map(|line| line.message.clone()).collect();
+            let evidence = of_table
+                .into_iter()
+                .flat_map(|line| line.evidence)
+                .collect();
+            findings.push(differ(
+                TableRef::new(table.to_string()),
+                &messages,
+                evidence,
+            ));
         }
     }
     findings
+}
+
+/// One finding: the first message, and the evidence of all.
+fn differ(subject: impl Into<Subject>, messages: &[String], evidence: Vec<String>) -> Finding {
+    Finding::error("api/rows-differ", subject, &messages[0]).with_evidence(evidence.join("\n"))
 }
 
 struct Line {

@@ -108,7 +108,8 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
     FilledIsUnfilled => [unfilled_tables_have_no_rows],
     EndpointsTooEarly => [no_endpoints_before_prepare],
     Unpopulated => [prepare_makes_a_populated_system],
-    DeadEndpoint => [prepared_endpoints_can_be_reached],
+    // Nor has a side an endpoint that is not there.
+    DeadEndpoint => [prepared_endpoints_can_be_reached, a_side_has_the_state_of_its_label],
     PreparesAnew => [prepare_twice_changes_nothing],
     LeaksWhenPrepareFails => [a_failed_prepare_leaves_nothing_after_teardown],
     RegistersTooLate => [a_cancelled_prepare_leaves_nothing_after_teardown],
@@ -170,11 +171,12 @@ each_bug_fails_its_clause!(broken_environments, environment, environment::Fixtur
     ClaimIsARow => [a_claim_is_not_observed],
     LogsAreWhole => [logs_are_no_longer_than_asked],
     LogsDieWithTheSystem => [logs_are_available_after_a_crash],
-    LeaksSnapshots => [teardown_leaves_nothing],
+    LeaksSnapshots => [teardown_removes_all_sides, teardown_leaves_nothing],
     // Whoever tears down sees that.
     LeaksTheSystem => [
         a_failed_prepare_leaves_nothing_after_teardown,
         a_cancelled_prepare_leaves_nothing_after_teardown,
+        teardown_removes_all_sides,
         teardown_leaves_nothing
     ],
     TeardownNeedsPrepare => [teardown_without_prepare_is_ok],
