@@ -225,7 +225,7 @@ fn weight(cx: &UpgradeContext, otherwise: Severity) -> Severity {
     }
 }
 
-/// What is left out of the comparison of pictures: where the two of the previous release differ, and the texts
+/// What the comparison of pictures leaves out: where the two of the previous release differ, and the texts
 /// that do.
 fn without(old: &Visit, again: &Visit, noise: &Noise) -> Tiles {
     let mut tiles = old.noisy_tiles(noise);

@@ -1,4 +1,4 @@
-//! What is left when the process of a test is killed: nothing.
+//! Nothing stays when the process of a test is killed.
 
 use std::fs;
 use std::path::Path;
