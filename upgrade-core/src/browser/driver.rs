@@ -33,6 +33,9 @@ const GATE: Duration = Duration::from_secs(30);
 /// How long the end of a browser is waited for; its guard goes on after that.
 const END: Duration = Duration::from_secs(10);
 
+/// How often a start may meet a port that was taken.
+const STARTS: usize = 5;
+
 const POLL_EVERY: Duration = Duration::from_millis(10);
 
 /// A driver that runs; it ends with its browsers when dropped.
@@ -46,8 +49,18 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Starts a driver on a free port, which it chooses.
+    /// Starts a driver on a free port, which it chooses. Another process may take the port before it does.
     pub(super) async fn start(program: &Path, within: Duration) -> Result<Self> {
+        for _ in 1..STARTS {
+            match Self::start_once(program, within).await {
+                Err(error) if is_taken(&error) => {}
+                started => return started,
+            }
+        }
+        Self::start_once(program, within).await
+    }
+
+    async fn start_once(program: &Path, within: Duration) -> Result<Self> {
         let place = std::env::temp_dir();
         let place = place.join(format!(
             "upgrade-browser-{}",
@@ -162,6 +175,12 @@ fn clean(folder: &Path) {
     if let Err(error) = status {
         tracing::warn!(folder = %folder.display(), %error, "a browser cannot be cleaned up");
     }
+}
+
+/// Whether the driver found its port taken.
+fn is_taken(error: &Error) -> bool {
+    let mut facts = error.context();
+    facts.any(|(_, output)| output.contains("Address already in use"))
 }
 
 /// The port in the driver's message that it has started.

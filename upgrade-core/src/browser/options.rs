@@ -30,7 +30,7 @@ pub struct BrowserOptions {
     pub language: String,
     /// Whether the browser isolates its processes. Default: unless it runs as root, where it cannot.
     pub sandbox: bool,
-    /// How long a start may take. Default: 60 s.
+    /// How long a start may take. Default: 120 s.
     pub start_within: Duration,
 }
 
@@ -42,7 +42,7 @@ impl Default for BrowserOptions {
             window: (1280, 800),
             language: "en-US".to_owned(),
             sandbox: !rustix::process::geteuid().is_root(),
-            start_within: Duration::from_secs(60),
+            start_within: Duration::from_secs(120),
         }
     }
 }

@@ -117,9 +117,14 @@ impl State {
     /// The begin of what can be read.
     pub(super) fn excerpt(&self) -> String {
         const LINES: usize = 20;
-        let mut excerpt: Vec<&str> = self.lines.iter().take(LINES).map(String::as_str).collect();
+        let mut excerpt: Vec<String> = self
+            .lines
+            .iter()
+            .take(LINES)
+            .map(|line| short(line))
+            .collect();
         if self.lines.len() > LINES {
-            excerpt.push("...");
+            excerpt.push("...".to_owned());
         }
         excerpt.join("\n")
     }
@@ -219,6 +224,15 @@ impl Noise {
     }
 }
 
+/// A line as findings show it.
+fn short(line: &str) -> String {
+    const MOST: usize = 200;
+    match line.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}...", &line[..at]),
+        None => line.to_owned(),
+    }
+}
+
 /// The lines in which a candidate differs from the baseline beyond noise, as in a unified diff; empty where
 /// they are equal.
 pub(super) fn text_differences(baseline: &State, candidate: &State, noise: &Noise) -> Vec<String> {
@@ -229,8 +243,8 @@ pub(super) fn text_differences(baseline: &State, candidate: &State, noise: &Nois
     }
     for op in differences(&baseline.lines, &candidate.lines) {
         let (old, new) = noise.rest(&op, baseline, candidate);
-        lines.extend(old.into_iter().map(|line| format!("-{line}")));
-        lines.extend(new.into_iter().map(|line| format!("+{line}")));
+        lines.extend(old.into_iter().map(|line| format!("-{}", short(line))));
+        lines.extend(new.into_iter().map(|line| format!("+{}", short(line))));
     }
     lines
 }

@@ -12,7 +12,7 @@ use super::state::State;
 use crate::error::Error;
 
 /// How long the driver may need beyond the time that a page has.
-const SLACK: Duration = Duration::from_secs(30);
+const SLACK: Duration = Duration::from_secs(60);
 
 /// Why a command came to nothing.
 #[derive(Debug)]
@@ -79,6 +79,8 @@ impl Tab {
             origin: origin.to_owned(),
             within,
         };
+        // The limits of the page before do not apply to what the browser needs here.
+        tab.limit(SLACK).await?;
         tab.open("about:blank").await?;
         let all = json!({ "origin": origin, "storageTypes": "all" });
         tab.devtools("Storage.clearDataForOrigin", all).await?;
@@ -89,13 +91,18 @@ impl Tab {
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         tab.devtools("Emulation.setDeviceMetricsOverride", size)
             .await?;
-        let times = TimeoutConfiguration::new(Some(within), Some(within), None);
-        let web = tab.web.clone();
-        tab.command(|| web.update_timeouts(times.clone())).await?;
+        tab.limit(within).await?;
         // What earlier pages logged.
         tab.read_log().await?;
         tab.log = Log::default();
         Ok(tab)
+    }
+
+    /// How long a page may load and a script may run from now on.
+    async fn limit(&self, within: Duration) -> Result<(), Trouble> {
+        let times = TimeoutConfiguration::new(Some(within), Some(within), None);
+        self.command(|| self.web.update_timeouts(times.clone()))
+            .await
     }
 
     pub(super) async fn command<T, F>(&self, run: impl Fn() -> F) -> Result<T, Trouble>

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind};
 const POLL_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a page may take to come to rest; one that never does is judged as it is then.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(4);
 
 /// Where the page of a previous release was, so that a slower one has time to get there.
 #[derive(Debug, Clone)]
@@ -84,6 +84,13 @@ const SELECTORS: &str = "
         try { document.createDocumentFragment().querySelector(css) } catch { return css }
     }
     return null";
+
+/// What the browser reports where nothing can be judged, because no server answers.
+const UNREACHABLE: [&str; 3] = [
+    "ERR_CONNECTION_REFUSED",
+    "ERR_NAME_NOT_RESOLVED",
+    "ERR_ADDRESS_UNREACHABLE",
+];
 
 /// Ends when the fonts are there.
 const FONTS: &str = "document.fonts.ready.then(arguments[0], arguments[0])";
@@ -172,18 +179,36 @@ struct Run<'a> {
 impl Run<'_> {
     /// Opens the page and does all steps, up to the first that fails.
     async fn all(&mut self, url: &str) -> Result<Option<Failure>, Trouble> {
-        match self.tab.open(url).await {
-            Ok(()) => {}
-            Err(Trouble::Failed(reason)) if reason.contains("ERR_CONNECTION_REFUSED") => {
-                let message = format!("endpoint `{}` cannot be reached", self.page.endpoint);
-                return Err(Trouble::Error(Error::new(ErrorKind::Unavailable, message)));
-            }
+        let reason = match self.tab.open(url).await {
+            Ok(()) => None,
             Err(Trouble::Failed(reason)) => {
-                let step = format!("open `{}`", self.page.path);
                 self.tab.stop().await?;
-                return Ok(Some(failed(self.tab, step, reason).await));
+                Some(reason)
             }
             Err(trouble) => return Err(trouble),
+        };
+        self.tab.read_log().await?;
+        // The browser shows its own page instead, and its driver does not always report that.
+        let shown = self.tab.script("return location.href", Vec::new()).await?;
+        let shows_error = shown
+            .as_str()
+            .is_some_and(|url| url.starts_with("chrome-error:"));
+        let logged = self
+            .tab
+            .log
+            .failed_requests
+            .values()
+            .next()
+            .filter(|_| shows_error);
+        if let Some(reason) = logged.cloned().or(reason) {
+            if UNREACHABLE.iter().any(|sign| reason.contains(sign)) {
+                let message = format!("endpoint `{}` cannot be reached", self.page.endpoint);
+                let error =
+                    Error::new(ErrorKind::Unavailable, message).with_context("message", reason);
+                return Err(Trouble::Error(error));
+            }
+            let step = format!("open `{}`", self.page.path);
+            return Ok(Some(failed(self.tab, step, reason).await));
         }
         self.opened = true;
         for (number, step) in self.page.steps.iter().enumerate() {

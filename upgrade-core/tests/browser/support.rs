@@ -15,8 +15,8 @@ use upgrade_core::environment::{Endpoint, Endpoints};
 use upgrade_core::side::{Candidate, Side};
 use upgrade_core::{Finding, Validator, Verdict};
 
-/// How long anything that has to happen may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long anything that has to happen may take. Tests wait for each other, since they share a browser.
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 pub(crate) fn options() -> BrowserOptions {
     let mut options = BrowserOptions::default();
@@ -35,10 +35,10 @@ pub(crate) fn browser() -> &'static Browser {
     &BROWSER
 }
 
+/// A page that may take long on a machine that is busy.
 pub(crate) fn page(path: &str) -> Page {
-    browser()
-        .page("the page", "web", path)
-        .within(Duration::from_secs(3))
+    let page = browser().page("the page", "web", path);
+    page.within(Duration::from_secs(30))
 }
 
 /// A server of pages: what it answers to each path, with a status, or with a redirect if it begins with `->`.

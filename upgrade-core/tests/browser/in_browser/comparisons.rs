@@ -1,5 +1,7 @@
 //! A page of two releases.
 
+use std::time::Duration;
+
 use upgrade_core::Verdict;
 use upgrade_core::browser::Page;
 use upgrade_core::side::Candidate::{self, Mixed, RolledBack, Upgraded};
@@ -20,6 +22,11 @@ const SHOP: &str = "<style>@keyframes turn { to { transform: rotate(1turn) } }
 
 fn shop() -> Page {
     page("/").click("#save").expect_text("#saved", "saved")
+}
+
+/// A click that is not to succeed.
+fn briefly(css: &str) -> Page {
+    page("/").click(css).within(Duration::from_secs(5))
 }
 
 async fn judged(page: Page, new: &str, candidate: Candidate) -> Verdict {
@@ -46,7 +53,7 @@ async fn clocks_and_spinners_are_no_difference() {
 #[ignore = "needs a browser"]
 async fn a_button_that_does_nothing_is_found() {
     let dead = SHOP.replace("save.onclick", "save.ondblclick");
-    let verdict = judged(page("/").click("#save"), &dead, Upgraded).await;
+    let verdict = judged(briefly("#save"), &dead, Upgraded).await;
     assert!(
         ids(&verdict).contains(&"page/step-without-effect"),
         "{verdict:?}"
@@ -164,10 +171,10 @@ async fn pixels_are_counted_where_they_must_be_equal() {
 #[ignore = "needs a browser"]
 async fn a_step_that_only_the_new_release_cannot_do_fails_and_another_is_inconclusive() {
     let without = SHOP.replace("id=save>", "id=store>");
-    let verdict = judged(page("/").click("#save"), &without, Upgraded).await;
+    let verdict = judged(briefly("#save"), &without, Upgraded).await;
     // Its script does not find the button either.
     assert_eq!(ids(&verdict), ["page/script-error", "page/step-failed"]);
-    let verdict = judged(page("/").click("#none"), SHOP, Upgraded).await;
+    let verdict = judged(briefly("#none"), SHOP, Upgraded).await;
     let Verdict::Inconclusive(reason) = verdict else {
         panic!("{verdict:?}")
     };

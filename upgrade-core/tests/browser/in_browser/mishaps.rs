@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use upgrade_core::browser::Browser;
 use upgrade_core::{ErrorKind, Validator as _, Verdict};
 
@@ -150,13 +150,17 @@ async fn a_cancelled_page_is_followed_by_a_fresh_one() {
 #[ignore = "needs a browser"]
 async fn a_page_that_never_ends_loading_fails_at_its_deadline() {
     let site = Site::start(&[("/", 200, "hang"), ("/part", 200, "<p>x<img src=/>")]).await;
-    let begun = Instant::now();
     for path in ["/", "/part"] {
-        let finding = only(page(path).validate(&site.context()).await.unwrap());
+        let finding = only(
+            page(path)
+                .within(Duration::from_secs(3))
+                .validate(&site.context())
+                .await
+                .unwrap(),
+        );
         assert_eq!(finding.id, "page/step-failed");
         assert!(finding.message.contains("imeout"), "{finding}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
 #[tokio::test]
