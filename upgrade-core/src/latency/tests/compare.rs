@@ -69,9 +69,14 @@ fn measured<'m>(all: &'m [Measurement], subject: &str, metric: &str) -> &'m Meas
 async fn equal_services_do_not_fail_twice() {
     let _turn = TURN.lock().await;
     let (first, second) = (start(usual, usual), start(usual, usual));
-    let mut verdict = orders().validate(&first).await.unwrap();
+    let latency = orders().with_options(LatencyOptions {
+        block: Some(4),
+        cap: Duration::from_secs(30),
+        ..options()
+    });
+    let mut verdict = latency.validate(&first).await.unwrap();
     if let Verdict::Fail(_) = verdict {
-        verdict = orders().validate(&second).await.unwrap();
+        verdict = latency.validate(&second).await.unwrap();
     }
     assert!(!matches!(verdict, Verdict::Fail(_)), "{verdict:?}");
     let all = first.take_noticed().measurements;
@@ -90,7 +95,7 @@ async fn equal_services_do_not_fail_twice() {
 #[tokio::test]
 async fn twice_the_work_is_found_and_shows_no_secret() {
     let _turn = TURN.lock().await;
-    let latency = orders().with_cap(Duration::from_secs(20));
+    let latency = orders().with_cap(Duration::from_secs(60));
     let findings = findings(judged(&latency, usual, slow).await);
     let [finding] = &findings[..] else {
         panic!("{findings:?}");
@@ -123,25 +128,31 @@ async fn twice_the_work_is_found_and_shows_no_secret() {
 #[tokio::test]
 async fn a_tail_of_heavy_requests_is_a_class_of_its_kind() {
     let _turn = TURN.lock().await;
-    fn turns(target: &str, of_heavy: u32) -> Reply {
-        Reply::Work(if target == "/a?0" { of_heavy } else { 2000 }, 200)
+    // Waits, not work: a busy machine makes all of them longer, and the ratio stays large.
+    fn reply(target: &str, heavy: u64) -> Reply {
+        match target {
+            "/a?0" => Reply::Wait(Duration::from_millis(heavy)),
+            _ => Reply::Work(10, 200),
+        }
     }
     let targets = (0..6).map(|page| Request::get(format!("/a?{page}")));
     let latency = Latency::new("pages", "api", targets)
         .with_options(LatencyOptions {
-            block: Some(5),
-            min_blocks: 20,
+            block: Some(1),
+            min_blocks: 13,
             ..options()
         })
-        .with_cap(Duration::from_secs(20));
+        .with_cap(Duration::from_secs(60));
     let verdict = judged(
         &latency,
-        |target, _, _| turns(target, 5 * WORK),
-        |target, _, _| turns(target, 10 * WORK),
+        |target, _, _| reply(target, 60),
+        |target, _, _| reply(target, 240),
     );
     let findings = findings(verdict.await);
-    assert_eq!(findings[0].subject, "the heaviest requests", "{findings:?}");
-    assert_eq!(findings[0].id, "latency/slower");
+    let heaviest = findings
+        .iter()
+        .find(|it| it.subject == "the heaviest requests");
+    assert_eq!(heaviest.unwrap().id, "latency/slower", "{findings:?}");
 }
 
 #[tokio::test]
@@ -154,8 +165,8 @@ async fn answers_that_became_errors_fail() {
         (|_, _, _| Reply::Work(10, 404), 5000, "status 404"),
         (
             |_, _, _| Reply::Silence,
-            100,
-            "no complete answer within 100ms",
+            1000,
+            "no complete answer within 1s",
         ),
         (|_, _, _| Reply::Close, 5000, "no complete answer: "),
     ];
@@ -266,7 +277,7 @@ async fn it_ends_before_the_deadline_and_on_cancellation() {
         ..options()
     };
     let latency = orders().with_options(forever);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(2);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(6);
     let cx = start(usual, usual).with_deadline(deadline);
     let reason = reason(latency.validate(&cx).await.unwrap());
     assert!(reason.contains("too few answers"), "{reason}");
@@ -288,10 +299,7 @@ async fn every_side_sees_the_same_writes_in_the_same_order() {
             Request::post("/orders").with_body(format!("order {round}"))
         })
         .request("GET /orders/{id}", Request::get("/orders/1"))
-        .with_options(LatencyOptions {
-            cap: Duration::from_millis(500),
-            ..options()
-        });
+        .with_options(options());
     latency
         .validate(&beside(&baseline, &secondary, &candidate))
         .await

@@ -11,20 +11,27 @@ fn quick(_: &str, _: u32, _: u32) -> Reply {
     Reply::Work(10, 200)
 }
 
-fn load() -> Load {
-    Load::new(
-        "orders",
-        "api",
-        150.0,
-        [Request::get("/orders?key=hunter2")],
-    )
-    .during(Duration::from_millis(700))
-    // Other tests keep this machine busy.
-    .with_most_late(Duration::from_secs(5))
+fn at_rate(per_second: f64) -> Load {
+    let request = Request::get("/orders?key=hunter2");
+    Load::new("orders", "api", per_second, [request])
+        // Other tests keep this machine busy.
+        .with_most_late(Duration::from_secs(5))
 }
 
+fn load() -> Load {
+    at_rate(150.0).during(Duration::from_millis(700))
+}
+
+/// A verdict about the candidate; up to five attempts, because a busy machine keeps the baseline from answering.
 async fn judged(load: &Load, before: Behave, after: Behave) -> Verdict {
-    load.validate(&start(before, after)).await.unwrap()
+    let mut verdict = Verdict::Inconclusive("not judged".to_owned());
+    for _ in 0..5 {
+        verdict = load.validate(&start(before, after)).await.unwrap();
+        if !matches!(verdict, Verdict::Inconclusive(_)) {
+            break;
+        }
+    }
+    verdict
 }
 
 #[tokio::test]
@@ -36,23 +43,29 @@ async fn a_candidate_that_bears_the_rate_passes() {
 #[tokio::test]
 async fn a_candidate_that_refuses_or_cannot_keep_up_sheds_load() {
     let _turn = TURN.lock().await;
-    let cases: [(Behave, &str); 3] = [
+    // All 80 that may be in flight are, until the time is over.
+    let patient = at_rate(60.0)
+        .during(Duration::from_secs(2))
+        .with_most_in_flight(80);
+    let cases: [(Load, Behave, &str); 3] = [
         (
+            load(),
             |_, number, _| Reply::Work(10, if number % 5 == 0 { 503 } else { 200 }),
             "latency/sheds-load",
         ),
-        // All that may be in flight are, until the time is over.
         (
-            |_, _, _| Reply::Wait(Duration::from_millis(1500)),
-            "latency/sheds-load",
-        ),
-        (
+            load(),
             |_, number, _| Reply::Work(10, if number % 5 == 0 { 500 } else { 200 }),
             "latency/errors",
         ),
+        (
+            patient,
+            |_, _, _| Reply::Wait(Duration::from_secs(3)),
+            "latency/sheds-load",
+        ),
     ];
-    for (after, id) in cases {
-        match judged(&load().with_most_in_flight(64), quick, after).await {
+    for (load, after, id) in cases {
+        match judged(&load, quick, after).await {
             Verdict::Fail(findings) => {
                 assert_eq!(findings[0].id, id, "{findings:?}");
                 assert_eq!(findings[0].subject, "orders");
