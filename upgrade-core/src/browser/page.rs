@@ -136,7 +136,7 @@ impl Page {
         self
     }
 
-    /// How long the page may load, and how long each step may wait. Default: 10 s.
+    /// How long each step may wait. The page may load as long, and at least 10 s. Default: 10 s.
     #[must_use]
     pub fn within(mut self, within: Duration) -> Self {
         self.within = within;

@@ -20,6 +20,13 @@ const DIALOGS: &str = "
     for (const [kind, answer] of [['alert'], ['confirm', false], ['prompt', null]])
         window[kind] = text => { console.debug('upgrade-dialog ' + kind + ': ' + text); return answer };";
 
+/// After how many crashes a page is given up.
+const CRASHES: usize = 2;
+
+/// After how many changes of the machine's networks a page is given up. Chromium aborts requests when one
+/// appears or disappears, as those of containers do.
+const DISTURBANCES: usize = 10;
+
 /// A browser, which starts when the first page is opened and serves one page at a time.
 ///
 /// Cheap to clone; all clones are the same browser. It ends when the last of them is dropped, and the last
@@ -84,14 +91,15 @@ impl Browser {
         &self.0.options
     }
 
-    /// Does something with the session. If the browser crashes, once more with a new one.
+    /// Does something with the session. If the browser crashes, once more with a new one; if something else
+    /// interrupts it, again.
     pub(super) async fn with_session<T, F>(&self, act: impl Fn(WebDriver) -> F) -> Result<T>
     where
         F: Future<Output = std::result::Result<T, Trouble>>,
     {
         let mut slot = self.0.session.lock().await;
-        let mut last = String::new();
-        for _ in 0..2 {
+        let (mut crashes, mut disturbances) = (0, 0);
+        loop {
             let session = match slot.take() {
                 Some(session) => session,
                 None => Box::pin(Session::start(&self.0.options)).await?,
@@ -105,15 +113,29 @@ impl Browser {
                     *slot = Some(session);
                     return Err(error);
                 }
+                Err(Trouble::Disturbed(reason)) => {
+                    *slot = Some(session);
+                    disturbances += 1;
+                    if disturbances == DISTURBANCES {
+                        let message = "the networks of this machine change too often for a browser";
+                        return Err(Error::new(ErrorKind::Unavailable, message)
+                            .with_context("message", reason)
+                            .with_hint("start and stop no containers while pages are judged"));
+                    }
+                }
                 Err(Trouble::Failed(reason) | Trouble::Crashed(reason)) => {
                     tracing::warn!(reason, "the browser is replaced");
-                    last = reason;
+                    crashes += 1;
+                    if crashes == CRASHES {
+                        return Err(Error::new(ErrorKind::Unavailable, "the browser crashed twice")
+                            .with_context("message", reason)
+                            .with_hint(
+                                "a browser needs about 1 GiB of memory; the log of the kernel shows whether it was killed",
+                            ));
+                    }
                 }
             }
         }
-        Err(Error::new(ErrorKind::Unavailable, "the browser crashed twice")
-            .with_context("message", last)
-            .with_hint("a browser needs about 1 GiB of memory; the log of the kernel shows whether it was killed"))
     }
 }
 
@@ -178,6 +200,7 @@ fn capabilities(
         "browserName": "chrome",
         // The question of a page that is left.
         "unhandledPromptBehavior": "accept",
+        "pageLoadStrategy": "none",
         "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         "goog:chromeOptions": {
             "binary": program,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use thirtyfour::error::{WebDriverError, WebDriverErrorInner, WebDriverResult};
 use thirtyfour::{TimeoutConfiguration, WebDriver, WebElement};
+use tokio::time::{Instant, sleep};
 
 use super::log::Log;
 use super::picture::Region;
@@ -21,6 +22,8 @@ pub(super) enum Trouble {
     Failed(String),
     /// The browser does not work.
     Crashed(String),
+    /// Something else on the machine interrupted the page.
+    Disturbed(String),
     /// The question could not be asked.
     Error(Error),
 }
@@ -48,6 +51,10 @@ const BOXES: &str = "
             found.push([text, at.left, at.top, Math.min(at.width, innerWidth) + 1, Math.min(at.height, innerHeight) + 1]);
     }
     return found";
+
+const BLANK: &str = "about:blank";
+
+const POLL_EVERY: Duration = Duration::from_millis(50);
 
 /// Elements in a document, counted.
 const COUNT: &str = "return document.getElementsByTagName('*').length";
@@ -79,9 +86,7 @@ impl Tab {
             origin: origin.to_owned(),
             within,
         };
-        // The limits of the page before do not apply to what the browser needs here.
-        tab.limit(SLACK).await?;
-        tab.open("about:blank").await?;
+        tab.open(BLANK, SLACK).await?;
         let all = json!({ "origin": origin, "storageTypes": "all" });
         tab.devtools("Storage.clearDataForOrigin", all).await?;
         tab.devtools("Network.clearBrowserCookies", json!({}))
@@ -91,18 +96,13 @@ impl Tab {
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         tab.devtools("Emulation.setDeviceMetricsOverride", size)
             .await?;
-        tab.limit(within).await?;
+        let times = TimeoutConfiguration::new(Some(within), None, None);
+        tab.command(|| tab.web.update_timeouts(times.clone()))
+            .await?;
         // What earlier pages logged.
         tab.read_log().await?;
         tab.log = Log::default();
         Ok(tab)
-    }
-
-    /// How long a page may load and a script may run from now on.
-    async fn limit(&self, within: Duration) -> Result<(), Trouble> {
-        let times = TimeoutConfiguration::new(Some(within), Some(within), None);
-        self.command(|| self.web.update_timeouts(times.clone()))
-            .await
     }
 
     pub(super) async fn command<T, F>(&self, run: impl Fn() -> F) -> Result<T, Trouble>
@@ -115,12 +115,31 @@ impl Tab {
         }
     }
 
-    pub(super) async fn open(&self, url: &str) -> Result<(), Trouble> {
-        self.command(|| self.web.goto(url.to_owned())).await
+    /// Opens an address and waits until it is loaded. The driver does not wait: it loses track when several
+    /// things happen at once.
+    pub(super) async fn open(&self, url: &str, within: Duration) -> Result<(), Trouble> {
+        let deadline = Instant::now() + within;
+        self.command(|| self.web.goto(url.to_owned())).await?;
+        loop {
+            let now = "return [location.href == 'about:blank', document.readyState]";
+            // Between two documents there is none.
+            match self.script(now, Vec::new()).await {
+                Ok(now) if now == json!([url == BLANK, "complete"]) => return Ok(()),
+                Ok(_) | Err(Trouble::Failed(_)) => {}
+                Err(trouble) => return Err(trouble),
+            }
+            if Instant::now() >= deadline {
+                self.stop().await?;
+                return Err(Trouble::Failed(format!(
+                    "it is not loaded after {within:?}"
+                )));
+            }
+            sleep(POLL_EVERY).await; // poll
+        }
     }
 
-    /// Ends loading: until then, each command waits.
-    pub(super) async fn stop(&self) -> Result<(), Trouble> {
+    /// Ends loading.
+    async fn stop(&self) -> Result<(), Trouble> {
         match self.devtools("Page.stopLoading", json!({})).await {
             Ok(_) | Err(Trouble::Failed(_)) => Ok(()),
             Err(trouble) => Err(trouble),

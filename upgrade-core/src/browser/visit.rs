@@ -20,6 +20,9 @@ const POLL_EVERY: Duration = Duration::from_millis(50);
 /// How long a page may take to come to rest; one that never does is judged as it is then.
 const SETTLE: Duration = Duration::from_secs(4);
 
+/// How long a page may load at least.
+const LOAD: Duration = Duration::from_secs(10);
+
 /// Where the page of a previous release was, so that a slower one has time to get there.
 #[derive(Debug, Clone)]
 pub(super) struct Expected {
@@ -146,6 +149,10 @@ pub(super) async fn visit(
     }
     tab.read_log().await?;
     visit.log = std::mem::take(&mut tab.log);
+    let mut failed = visit.log.failed_requests.values();
+    if let Some(disturbed) = failed.find(|message| message.contains("ERR_NETWORK_CHANGED")) {
+        return Err(Trouble::Disturbed(disturbed.clone()));
+    }
     Ok(visit)
 }
 
@@ -179,16 +186,13 @@ struct Run<'a> {
 impl Run<'_> {
     /// Opens the page and does all steps, up to the first that fails.
     async fn all(&mut self, url: &str) -> Result<Option<Failure>, Trouble> {
-        let reason = match self.tab.open(url).await {
+        let reason = match self.tab.open(url, self.page.within.max(LOAD)).await {
             Ok(()) => None,
-            Err(Trouble::Failed(reason)) => {
-                self.tab.stop().await?;
-                Some(reason)
-            }
+            Err(Trouble::Failed(reason)) => Some(reason),
             Err(trouble) => return Err(trouble),
         };
         self.tab.read_log().await?;
-        // The browser shows its own page instead, and its driver does not always report that.
+        // Instead of what cannot be loaded the browser shows a page that it makes.
         let shown = self.tab.script("return location.href", Vec::new()).await?;
         let shows_error = shown
             .as_str()

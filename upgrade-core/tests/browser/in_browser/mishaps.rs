@@ -159,7 +159,10 @@ async fn a_page_that_never_ends_loading_fails_at_its_deadline() {
                 .unwrap(),
         );
         assert_eq!(finding.id, "page/step-failed");
-        assert!(finding.message.contains("imeout"), "{finding}");
+        assert!(
+            finding.message.contains("it is not loaded after 10s"),
+            "{finding}"
+        );
     }
 }
 
