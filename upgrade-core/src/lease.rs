@@ -146,6 +146,16 @@ impl FileLease {
     }
 }
 
+impl Drop for FileLease {
+    /// A lock belongs to all copies of an open file, and a process that another thread starts at this moment
+    /// has one until it runs its program: closing ours would not release it.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(path = %self.path.display(), %error, "a lease is released when its file is closed");
+        }
+    }
+}
+
 /// What a file is opened with, whatever is done with it: no link is followed, and nobody waits for the
 /// other end of a pipe.
 pub(crate) const CAREFUL: OFlags = OFlags::NOFOLLOW
@@ -233,6 +243,21 @@ mod tests {
         FileLease::take(&path, Mode::Shared, Duration::MAX)
             .await
             .unwrap();
+    }
+
+    #[test]
+    fn a_dropped_lease_is_free_although_a_starting_process_has_a_copy_of_its_file() {
+        let (_folder, path) = place();
+        let mut held = FileLease::try_take(&path, Mode::Exclusive)
+            .unwrap()
+            .unwrap();
+        let _copy = held.file().try_clone().unwrap();
+        drop(held);
+        assert!(
+            FileLease::try_take(&path, Mode::Exclusive)
+                .unwrap()
+                .is_some()
+        );
     }
 
     #[test]
