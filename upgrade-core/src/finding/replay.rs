@@ -2,7 +2,7 @@
 
 use super::FindingKind;
 use super::kind::scenarios::EVERY;
-use crate::finding::Severity::{Error, Note};
+use crate::finding::Severity::{Error, Note, Warning};
 
 pub(super) const KINDS: &[FindingKind] = &[
     FindingKind {
@@ -67,5 +67,14 @@ pub(super) const KINDS: &[FindingKind] = &[
         scenarios: EVERY,
         breaks: "what users do is stored wrongly, or not at all, although the answers may look right",
         mend: "look at the columns of the evidence, and at which request writes them",
+    },
+    FindingKind {
+        id: "api/rows-unreached",
+        title: "no request reaches the rows of a table any more",
+        severity: Warning,
+        otherwise: "",
+        scenarios: EVERY,
+        breaks: "if nothing else holds a copy of those rows, their users no longer see what they have stored",
+        mend: "look for the endpoint that read the table; move its rows in a migration, or keep the endpoint",
     },
 ];

@@ -105,6 +105,11 @@ impl Point {
         })
     }
 
+    /// How many rows each table has.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (&TableName, u64)> {
+        self.tables.iter().map(|(name, rows)| (name, rows.count))
+    }
+
     /// What was written since, to the tables that were there.
     ///
     /// # Errors

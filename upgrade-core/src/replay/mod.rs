@@ -36,6 +36,10 @@
 //! the tables and columns are those of both releases: how many rows were written and removed, which, and the
 //! values in them that baseline and secondary agree in.
 //!
+//! A table with rows that the requests to baseline and secondary read or write, and that those to the candidate
+//! do not touch, is a warning: its rows may be lost to their users, though nothing was removed. It is told
+//! with servers of Postgres 15 and later, by their counters.
+//!
 //! # What is not found
 //!
 //! Not found are changes of frequency in what is noise anyway, such as a cache that misses more often, unless
@@ -49,6 +53,8 @@ mod judge;
 mod mask;
 mod options;
 mod places;
+#[cfg(feature = "postgres")]
+mod reach;
 mod recording;
 mod report;
 #[cfg(feature = "postgres")]

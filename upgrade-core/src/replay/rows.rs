@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::mask::is_secret;
+use super::reach::{self, Reach};
 use crate::context::UpgradeContext;
 use crate::endpoint::DATABASE;
 use crate::error::Result;
@@ -22,7 +23,10 @@ const LENGTH: usize = 60;
 type Tables = BTreeMap<TableName, Written>;
 
 /// The databases of all sides before the requests.
-pub(super) struct Before([Point; 3]);
+pub(super) struct Before {
+    points: [Point; 3],
+    reach: Option<[Reach; 3]>,
+}
 
 impl Before {
     /// `None` where a side has no database.
@@ -35,11 +39,14 @@ impl Before {
             return Ok(None);
         }
         let [baseline, secondary, candidate] = Side::ALL;
-        Ok(Some(Self([
-            point(cx, baseline).await?,
-            point(cx, secondary).await?,
-            point(cx, candidate).await?,
-        ])))
+        let (baseline, of_baseline) = point(cx, baseline).await?;
+        let (secondary, of_secondary) = point(cx, secondary).await?;
+        let (candidate, of_candidate) = point(cx, candidate).await?;
+        let reach = of_baseline.zip(of_secondary).zip(of_candidate);
+        Ok(Some(Self {
+            points: [baseline, secondary, candidate],
+            reach: reach.map(|((baseline, secondary), candidate)| [baseline, secondary, candidate]),
+        }))
     }
 
     /// Judges what was written since.
@@ -47,22 +54,33 @@ impl Before {
     /// # Errors
     /// Where a database cannot be read.
     pub(super) async fn judge(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
+        // Before the rows are read, which would count, too.
+        let unreached = match &self.reach {
+            Some(before) => reach::judge(cx, before, &self.points[2]).await?,
+            None => Vec::new(),
+        };
         let [baseline, secondary, candidate] = Side::ALL;
         let written = [
-            written(cx, baseline, &self.0[0]).await?,
-            written(cx, secondary, &self.0[1]).await?,
-            written(cx, candidate, &self.0[2]).await?,
+            written(cx, baseline, &self.points[0]).await?,
+            written(cx, secondary, &self.points[1]).await?,
+            written(cx, candidate, &self.points[2]).await?,
         ];
-        Ok(compare(&written))
+        let mut findings = compare(&written);
+        findings.extend(unreached);
+        Ok(findings)
     }
 }
 
-async fn point(cx: &UpgradeContext, side: Side) -> Result<Point> {
+async fn point(cx: &UpgradeContext, side: Side) -> Result<(Point, Option<Reach>)> {
     let cx = cx.at_side(side)?;
     let mut conn = cx.connect().await?;
-    let point = cx.bounded("count rows", Point::now(&mut conn)).await?;
+    let read = async {
+        let point = Point::now(&mut conn).await?;
+        Ok((point, Reach::now(&mut conn).await?))
+    };
+    let read = cx.bounded("count rows", read).await?;
     close(conn).await;
-    point
+    read
 }
 
 async fn written(cx: &UpgradeContext, side: Side, since: &Point) -> Result<Tables> {

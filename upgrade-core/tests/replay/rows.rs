@@ -30,6 +30,7 @@ struct Does {
     create: &'static str,
     cancel: &'static str,
     remove: &'static str,
+    read: &'static str,
 }
 
 const OLD: Does = Does {
@@ -38,6 +39,7 @@ const OLD: Does = Does {
         INSERT INTO lines (order_id, amount) SELECT id, 3 FROM made",
     cancel: "UPDATE orders SET state = 'cancelled' WHERE id = 2",
     remove: "DELETE FROM orders WHERE id = 4",
+    read: "SELECT FROM beside",
 };
 
 async fn side(does: Does) -> (Service, Endpoints) {
@@ -57,7 +59,7 @@ async fn side(does: Does) -> (Service, Endpoints) {
             "POST" => does.create,
             "PATCH" => does.cancel,
             "DELETE" => does.remove,
-            _ => "SELECT",
+            _ => does.read,
         };
         act(sql);
         answer(200, &json!({"ok": true}))
@@ -93,7 +95,11 @@ fn actor(options: PgConnectOptions) -> impl FnMut(&'static str) + Send + 'static
 }
 
 async fn judged(new: Does) -> Verdict {
-    let all = [side(OLD).await, side(OLD).await, side(new).await];
+    judged_by(OLD, new).await
+}
+
+async fn judged_by(old: Does, new: Does) -> Verdict {
+    let all = [side(old).await, side(old).await, side(new).await];
     let sides = Side::ALL.into_iter().zip(&all);
     let sides = sides.map(|(side, (_, endpoints))| (side, endpoints.clone()));
     let cx = UpgradeContext::new("1", "2").with_sides(sides.collect(), Candidate::Upgraded);
@@ -117,6 +123,7 @@ async fn what_a_migration_changed_before_is_no_difference() {
             UPDATE orders SET note = upper(note);
             ALTER TABLE lines ALTER COLUMN amount TYPE numeric;
             DROP TABLE beside; CREATE TABLE more (a int)",
+        read: "SELECT",
         ..OLD
     };
     for does in [OLD, new] {
@@ -179,4 +186,30 @@ async fn other_writes_are_found_in_their_table() {
         assert_eq!(findings[0].message, message);
         assert!(findings[0].subject.object().is_some());
     }
+}
+
+#[tokio::test]
+async fn a_table_that_no_request_reaches_any_more_is_told() {
+    // The server counts what a session does once a second, after a statement.
+    let old = Does {
+        read: "SELECT pg_sleep(1.1) FROM beside",
+        ..OLD
+    };
+    let new = Does {
+        cancel: "SELECT",
+        read: "SELECT FROM lines",
+        ..OLD
+    };
+    let findings = failed(judged_by(old, new).await);
+    assert_eq!(
+        keys(&findings),
+        [
+            "error[api/rows-differ] table public.orders",
+            "warning[api/rows-unreached] table public.beside"
+        ]
+    );
+    assert_eq!(
+        findings[1].message,
+        "it holds rows (1), and the requests to the candidate neither read nor write any"
+    );
 }
