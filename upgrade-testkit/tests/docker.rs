@@ -26,13 +26,14 @@ fn only_containers(folder: &Path) -> ProviderOptions {
     options
 }
 
-/// The containers of the registry that every process shares: those of pools. The test of services
-/// has its own registry, and goes on beside this one.
+/// The servers of pools: the registry is shared by every process, and others may run services in containers.
 fn containers() -> Vec<String> {
     let id = std::fs::read_to_string(default_registry_dir().join("registry.id")).unwrap();
     let ours = format!("label=upgrade.registry={id}");
+    let filters = ["--filter", &ours, "--filter", "name=^upgrade-pg-"];
     let output = Command::new("docker")
-        .args(["ps", "--all", "--filter", &ours, "--format", "{{.Names}}"])
+        .args(["ps", "--all", "--format", "{{.Names}}"])
+        .args(filters)
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
