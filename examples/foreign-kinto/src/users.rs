@@ -219,7 +219,6 @@ async fn reads(users: &mut Users<'_>) -> Result<()> {
         "/v1/buckets/garden/history?resource_name=record&_sort=date",
         "/v1/buckets/shop/history?user_id=account:alice&_limit=3",
         "/v1/buckets/shop/history?action=delete",
-        "/v1/__version__",
         "/v1/__heartbeat__",
         "/v1/contribute.json",
         "/v1/buckets?_sort=id",

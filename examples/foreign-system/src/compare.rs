@@ -53,8 +53,10 @@ pub(crate) fn prepared(
     // upgrade before anything runs side by side.
     let label = "baseline".to_owned();
     let candidate = Candidate::Upgraded;
+    let observed = label.clone();
     let steps = [
         (Phase::Baseline, Action::Snapshot { label }),
+        (Phase::Baseline, Action::Observe { label: observed }),
         (Phase::Soak, Action::SideBySide { candidate }),
     ];
     let plan = Plan::from_steps(&outline, steps, 0)?;
