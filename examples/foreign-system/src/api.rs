@@ -1,13 +1,18 @@
 //! The HTTP API of the server, as its users know it.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
+use upgrade_core::http::{Request, Response};
+use upgrade_core::replay::Recorded;
 use upgrade_core::{Error, ErrorKind, Result, UpgradeContext};
 
 /// How long a user waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// To one that tells no version, the server gives smaller pages.
+const AGENT: &str = "atuin/18.4.0";
 
 /// One of the calls, as reports name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +57,8 @@ impl std::fmt::Display for Answer {
 pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
+    /// What was sent and answered, where that is kept.
+    recorded: Option<Arc<Mutex<Vec<Recorded>>>>,
 }
 
 impl Client {
@@ -61,8 +68,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
-            // To one that tells no version, it gives smaller pages.
-            .user_agent("atuin/18.4.0")
+            .user_agent(AGENT)
             // Each request may meet another replica.
             .pool_max_idle_per_host(0)
             .build()
@@ -70,7 +76,23 @@ impl Client {
         Ok(Self {
             http,
             base: base.trim_end_matches('/').to_owned(),
+            recorded: None,
         })
+    }
+
+    /// Keeps each request with its answer from now on.
+    pub(crate) fn recording(mut self) -> Self {
+        self.recorded = Some(Arc::default());
+        self
+    }
+
+    /// What was kept, in its order.
+    pub(crate) fn take_recorded(&self) -> Vec<Recorded> {
+        let kept = self.recorded.as_ref().map(|kept| {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *kept)
+        });
+        kept.unwrap_or_default()
     }
 
     /// Makes a call; `{}` in its path stands for `argument`, which follows the path otherwise.
@@ -99,7 +121,23 @@ impl Client {
         }
         let answer = request.send().await.map_err(unanswered)?;
         let status = answer.status().as_u16();
+        let media = answer.headers().get("content-type").cloned();
         let text = answer.text().await.map_err(unanswered)?;
+        if let Some(kept) = &self.recorded {
+            let mut sent = Request::new(call.method, path).with_header("user-agent", AGENT);
+            if let Some(token) = token {
+                sent = sent.with_header("authorization", format!("Token {token}"));
+            }
+            if let Some(body) = &body {
+                sent = sent.with_json(body);
+            }
+            let mut got = Response::new(status).with_body(text.clone());
+            if let Some(media) = media.as_ref().and_then(|media| media.to_str().ok()) {
+                got = got.with_header("content-type", media);
+            }
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push(Recorded::new(sent).with_answer(got));
+        }
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
         Ok(Answer { status, body })
     }

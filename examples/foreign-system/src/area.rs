@@ -62,6 +62,10 @@ const REGISTER: Call = post("/register");
 const LOGIN: Call = post("/login");
 const ME: Call = get("/api/v0/me");
 const USER: Call = get("/user/{}");
+const UNREGISTER: Call = Call {
+    method: "DELETE",
+    path: "/account",
+};
 const VERIFICATION: Call = post("/api/v0/account/send-verification");
 const ADD_HISTORY: Call = post("/history");
 const COUNT: Call = get("/sync/count");
@@ -96,6 +100,11 @@ pub(crate) async fn register(client: &Client, name: &str) -> Result<(Answer, Opt
         token: token.to_owned(),
     });
     Ok((answer, user))
+}
+
+/// Removes a user with all that the user has written.
+pub(crate) async fn unregister(client: &Client, user: &User) -> Result<Answer> {
+    client.call(UNREGISTER, "", Some(&user.token), None).await
 }
 
 /// What a user does all the time in an area.

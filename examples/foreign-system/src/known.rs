@@ -144,6 +144,6 @@ pub(crate) async fn tables(cx: &UpgradeContext) -> Result<Tables> {
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-fn refused(call: &str, answer: &crate::api::Answer) -> Error {
+pub(crate) fn refused(call: &str, answer: &crate::api::Answer) -> Error {
     Error::new(ErrorKind::Unavailable, format!("{call} answers {answer}"))
 }

@@ -8,6 +8,7 @@
 mod api;
 mod area;
 mod check;
+mod compare;
 mod known;
 mod outcome;
 
@@ -15,7 +16,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 use upgrade_core::docker::{Compose, Stack};
 use upgrade_core::environment::Capabilities;
@@ -37,6 +38,8 @@ const TO: &str = "18.24.0";
 /// Rehearses the upgrade of atuin's server under load, and its rollback from every mixture.
 #[derive(Parser)]
 struct Arguments {
+    #[command(subcommand)]
+    act: Option<Act>,
     /// One line of JSON on the output instead of the report
     #[arg(long)]
     json: bool,
@@ -46,6 +49,12 @@ struct Arguments {
     /// How many commands and how many records each of them has sent
     #[arg(long, default_value_t = 20)]
     items: u16,
+}
+
+#[derive(Subcommand)]
+enum Act {
+    /// Replays what a user of the older release did on both releases side by side, instead
+    Compare,
 }
 
 #[tokio::main]
@@ -58,13 +67,22 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let began = Instant::now();
     let known = Known::default();
-    let report = match Box::pin(run(&arguments, &known)).await {
+    let run = match arguments.act {
+        Some(Act::Compare) => Box::pin(compared(&arguments, &known)).await,
+        None => Box::pin(run(&arguments, &known)).await,
+    };
+    let report = match run {
         Ok(report) => report,
         Err(error) => {
             eprintln!("error: {error:?}");
             return ExitCode::FAILURE;
         }
     };
+    if arguments.act.is_some() {
+        print!("{report}");
+        // That the releases differ is a result, and no failure.
+        return ExitCode::SUCCESS;
+    }
     let outcome = Outcome::new(&report, &known, began.elapsed());
     if arguments.json {
         eprint!("{report}{}", outcome.told());
@@ -78,20 +96,14 @@ async fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a program prints")]
 async fn run(arguments: &Arguments, known: &Known) -> Result<Report> {
     let (users, items) = (usize::from(arguments.users), usize::from(arguments.items));
     check_images()?;
     let seeded = known.clone();
-    let environment = DockerEnvironment::new("atuin")
-        .with_release(FROM, stack(FROM)?)
-        .with_release(TO, stack(TO)?)
-        .with_database("db")
-        .with_ready_within(Duration::from_secs(60))
-        .with_data(move |cx| {
-            let known = seeded.clone();
-            async move { known.seed(&cx, users, items).await }
-        });
+    let environment = environment([stack(FROM)?, stack(TO)?]).with_data(move |cx| {
+        let known = seeded.clone();
+        async move { known.seed(&cx, users, items).await }
+    });
     let mut upgrade = Upgrade::new("atuin", FROM, TO).with_rollback(SnapshotSwap::new());
     for area in Area::ALL {
         let (asked, used) = (known.clone(), known.clone());
@@ -114,14 +126,40 @@ async fn run(arguments: &Arguments, known: &Known) -> Result<Report> {
         Scenario::Rolling,
         0,
     )?;
+    rehearsed(upgrade, environment, &plan).await
+}
+
+async fn compared(arguments: &Arguments, known: &Known) -> Result<Report> {
+    let (users, items) = (usize::from(arguments.users), usize::from(arguments.items));
+    check_images()?;
+    let stacks = [stack(FROM)?, stack(TO)?];
+    let (upgrade, environment, plan) = compare::prepared(known, users, items, stacks)?;
+    rehearsed(upgrade, environment, &plan).await
+}
+
+#[expect(clippy::print_stderr, reason = "a program prints")]
+async fn rehearsed(
+    upgrade: Upgrade,
+    environment: DockerEnvironment,
+    plan: &Plan,
+) -> Result<Report> {
     eprintln!("{plan}");
     let stop = CancellationToken::new();
     tokio::spawn(interrupted(stop.clone()));
     Runner::new(upgrade, environment)
         .with_cancellation(stop)
         .with_sink(Progress::for_terminal())
-        .run(&plan)
+        .run(plan)
         .await
+}
+
+/// The system in containers, without data.
+fn environment([from, to]: [Stack; 2]) -> DockerEnvironment {
+    DockerEnvironment::new("atuin")
+        .with_release(FROM, from)
+        .with_release(TO, to)
+        .with_database("db")
+        .with_ready_within(Duration::from_secs(60))
 }
 
 fn stack(release: &str) -> Result<Stack> {
