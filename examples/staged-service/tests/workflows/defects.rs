@@ -1,4 +1,4 @@
-//! A release with five subtle defects: each is found, by name, and a good release has none of them.
+//! A release with subtle defects: each is found, by name, and a good release has none of them.
 
 use upgrade_core::browser::Browser;
 use upgrade_core::report::StepOutcome;
@@ -11,7 +11,7 @@ use crate::system::{SUBTLE, V2, checkout, list, many_orders, order_page, speed, 
 const TRIES: usize = 4;
 
 /// The upgrade to a release 2 with some of the defects.
-async fn upgraded(
+pub(crate) async fn upgraded(
     new: &'static str,
     defects: &'static str,
     add: impl FnOnce(Rehearsal) -> Rehearsal,
@@ -25,7 +25,7 @@ async fn upgraded(
 }
 
 /// The errors that were found, as `phase id subject`.
-fn errors(report: &Report) -> Vec<String> {
+pub(crate) fn errors(report: &Report) -> Vec<String> {
     let found = report.findings.iter().filter(|found| found.finding.fails());
     found
         .map(|found| {

@@ -3,6 +3,7 @@
 
 mod defects;
 mod kills;
+mod programs;
 mod system;
 
 use upgrade_core::openapi::OpenApi;

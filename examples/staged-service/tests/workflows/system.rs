@@ -14,7 +14,7 @@ use upgrade_core::replay::{Recording, Replay};
 use upgrade_testkit::Rehearsal;
 use upgrade_testkit::proptest::strategy::{Just, Strategy as _};
 
-const V1: &str = env!("CARGO_BIN_EXE_orders-v1");
+pub(crate) const V1: &str = env!("CARGO_BIN_EXE_orders-v1");
 pub(crate) const V2: &str = env!("CARGO_BIN_EXE_orders-v2");
 pub(crate) const SUBTLE: &str = env!("CARGO_BIN_EXE_orders-subtle");
 

@@ -1,9 +1,11 @@
 //! One running process of a program.
 
+use std::fmt;
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::folder::{MARK, tail};
+use super::port;
 use super::program::{Placement, Program, ProgramReady};
 use crate::context::UpgradeContext;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
 /// How many lines of a log stand in an error.
 const SHOWN: usize = 20;
+/// How often a start may meet a port that another process has taken.
+const STARTS: usize = 3;
 
 /// A running process, with everything that it has started: its process group.
 #[derive(Debug)]
@@ -41,9 +46,36 @@ pub(super) struct Instance {
     stops_within: Duration,
 }
 
+/// A program that did not become ready.
+struct NotReady {
+    outcome: Outcome,
+    /// Whether that is because another process has taken its port.
+    port_taken: bool,
+}
+
+/// Why a program is not ready.
+enum Why {
+    Ended(ExitStatus),
+    /// The process that listens on its port.
+    Stranger(u32),
+    Slow(String),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(status) => write!(f, "it ended with {status}"),
+            Self::Stranger(process) => {
+                write!(f, "another process ({process}) listens on its port")
+            }
+            Self::Slow(why) => f.write_str(why),
+        }
+    }
+}
+
 impl Instance {
     /// Starts a program at a release, and waits until it is ready. `Err` in the result is a program that does
-    /// not become ready.
+    /// not become ready. Where another process has taken its port, it gets another one.
     pub(super) async fn start(
         cx: &UpgradeContext,
         program: &Program,
@@ -51,9 +83,29 @@ impl Instance {
         database: &Secret,
         folder: &Path,
     ) -> Result<std::result::Result<Self, Outcome>> {
+        for _ in 1..STARTS {
+            let started = Self::start_once(cx, program, at, database, folder).await?;
+            match started {
+                Err(NotReady {
+                    port_taken: true, ..
+                }) => {}
+                started => return Ok(started.map_err(|failed| failed.outcome)),
+            }
+        }
+        let started = Self::start_once(cx, program, at, database, folder).await?;
+        Ok(started.map_err(|failed| failed.outcome))
+    }
+
+    async fn start_once(
+        cx: &UpgradeContext,
+        program: &Program,
+        at: (&Version, u32),
+        database: &Secret,
+        folder: &Path,
+    ) -> Result<std::result::Result<Self, NotReady>> {
         let (release, number) = at;
         let port = match program.has_port {
-            true => free_port()?,
+            true => port::free()?,
             false => 0,
         };
         let placement = Placement {
@@ -95,19 +147,25 @@ impl Instance {
             process: Arc::new(process),
             stops_within: program.stops_within,
         };
-        match instance.wait(cx, program).await {
+        match instance.wait(cx, program, folder).await {
             Ok(Ok(())) => Ok(Ok(instance)),
             Ok(Err(why)) => {
+                let port_taken = match &why {
+                    Why::Stranger(_) => true,
+                    Why::Ended(_) => program.has_port && port::is_taken(port),
+                    Why::Slow(_) => false,
+                };
                 let last = cx.redact(&tail(&instance.log, SHOWN).join("\n"));
                 instance.stop().await;
                 let message = format!(
                     "release {release} of program `{}` did not become ready: {why}; its last lines:\n{last}",
                     program.name
                 );
-                Ok(Err(Outcome::failed(Error::new(
-                    ErrorKind::Environment,
-                    message,
-                ))))
+                let outcome = Outcome::failed(Error::new(ErrorKind::Environment, message));
+                Ok(Err(NotReady {
+                    outcome,
+                    port_taken,
+                }))
             }
             Err(error) => {
                 instance.stop().await;
@@ -121,19 +179,28 @@ impl Instance {
         &self,
         cx: &UpgradeContext,
         program: &Program,
-    ) -> Result<std::result::Result<(), String>> {
+        folder: &Path,
+    ) -> Result<std::result::Result<(), Why>> {
         let until = Instant::now() + program.within;
         let waiting = async {
             loop {
-                let why = match self.is_ready(&program.ready).await {
-                    Ok(()) => return Ok(()),
-                    Err(why) => why,
-                };
+                let ready = self.is_ready(&program.ready).await;
                 if let Some(status) = self.process.status() {
-                    return Err(format!("it ended with {status}"));
+                    return Err(Why::Ended(status));
                 }
-                if Instant::now() >= until {
-                    return Err(format!("{why} after {:?}", program.within));
+                // Who answered may be another process.
+                let address = self.address.filter(|_| ready.is_ok());
+                let stranger =
+                    address.and_then(|at| port::stranger(at.port(), self.group(), folder));
+                if let Some(stranger) = stranger {
+                    return Err(Why::Stranger(stranger));
+                }
+                match ready {
+                    Ok(()) => return Ok(()),
+                    Err(why) if Instant::now() >= until => {
+                        return Err(Why::Slow(format!("{why} after {:?}", program.within)));
+                    }
+                    Err(_) => {}
                 }
                 sleep(PAUSE).await; // poll
             }
@@ -218,10 +285,4 @@ impl Drop for Instance {
             self.signal_group(Signal::KILL);
         }
     }
-}
-
-/// A port that nobody uses now.
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
 }

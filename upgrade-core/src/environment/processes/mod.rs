@@ -3,6 +3,7 @@
 mod facets;
 pub(super) mod folder;
 mod instance;
+mod port;
 mod program;
 mod set;
 mod usage;

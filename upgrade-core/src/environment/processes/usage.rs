@@ -25,13 +25,19 @@ pub(super) fn processes_of(groups: &BTreeSet<u32>) -> (Duration, u64) {
 
 /// What is read of `/proc/PID/stat`; see proc(5).
 #[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    group: u32,
+pub(super) struct Stat {
+    pub(super) parent: u32,
+    pub(super) group: u32,
     ticks: u64,
     pages: u64,
 }
 
 impl Stat {
+    /// That of a process; `None` where it has ended.
+    pub(super) fn of(process: u32) -> Option<Self> {
+        Self::read(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
+    }
+
     fn read(text: &str) -> Option<Self> {
         // The name of the program, in brackets, may have anything in it.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
@@ -40,6 +46,7 @@ impl Stat {
         let count = |number: usize| u64::try_from(field(number)?).ok();
         let ticks: Option<u64> = (14..=17).map(count).sum();
         Some(Self {
+            parent: u32::try_from(field(4)?).ok()?,
             group: u32::try_from(field(5)?).ok()?,
             ticks: ticks?,
             pages: count(24)?,
@@ -59,6 +66,7 @@ mod tests {
         assert_eq!(
             stat,
             Some(Stat {
+                parent: 4,
                 group: 5,
                 ticks: 14 + 15 + 16 + 17,
                 pages: 24,
