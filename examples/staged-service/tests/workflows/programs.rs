@@ -56,14 +56,26 @@ async fn a_port_that_is_taken_each_time_is_an_error_that_names_who_has_it() {
 }
 
 #[tokio::test]
-async fn a_release_that_ends_in_the_middle_never_passes() {
-    let report = upgraded(SUBTLE, "dies", |rehearsal| {
-        let listed = Recording::new([Request::get("/ready"), Request::get("/v1/orders")]);
-        rehearsal
-            .flow(list())
-            .api(Replay::new("lists", "api", listed))
-            .latency(speed())
-    })
-    .await;
-    assert_eq!(errors(&report), [""; 0], "{report}");
+async fn a_release_that_ends_in_the_middle_fails_each_comparison() {
+    let report = upgraded(SUBTLE, "dies", |rehearsal| rehearsal.flow(list())).await;
+    assert_eq!(
+        errors(&report),
+        ["soak flow/no-answer orders are listed: list"],
+        "{report}"
+    );
+    // These run on the sides alone.
+    let listed = Recording::new([Request::get("/ready"), Request::get("/v1/orders")]);
+    let lists = Replay::new("lists", "api", listed);
+    let report = upgraded(SUBTLE, "dies", |rehearsal| rehearsal.api(lists)).await;
+    assert_eq!(
+        errors(&report),
+        ["soak api/endpoint-fails GET /v1/orders: status"],
+        "{report}"
+    );
+    let report = upgraded(SUBTLE, "dies", |rehearsal| rehearsal.latency(speed())).await;
+    assert_eq!(
+        errors(&report),
+        ["soak latency/errors orders are listed as fast"],
+        "{report}"
+    );
 }
