@@ -38,7 +38,8 @@
 //!
 //! A table with rows that the requests to baseline and secondary read or write, and that those to the candidate
 //! do not touch, is a warning: its rows may be lost to their users, though nothing was removed. It is told
-//! with servers of Postgres 15 and later, by their counters.
+//! by the counters of the servers, of Postgres 15 and later and with a superuser. The sessions of the services
+//! are ended for it, after everything else.
 //!
 //! # What is not found
 //!

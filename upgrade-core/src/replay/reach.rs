@@ -1,10 +1,8 @@
 //! Which tables the requests reach: those that a side reads or writes.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use sqlx::{PgConnection, Row as _};
-use tokio::time::{Instant, sleep};
 
 use crate::context::UpgradeContext;
 use crate::error::Result;
@@ -15,31 +13,28 @@ use crate::postgres::written::Point;
 use crate::side::Side;
 use crate::subject::TableRef;
 
-/// How long a session may be idle before the server counts what it did: 10 s, see `PGSTAT_IDLE_INTERVAL` in
-/// `pgstat.c` of Postgres 15 and later.
-const COUNTED: Duration = Duration::from_secs(12);
-/// How long it is waited between two looks at that.
-const PAUSE: Duration = Duration::from_millis(250);
-
 /// How often the tables of a database were read or written, as the server counts it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reach(BTreeMap<TableName, i64>);
 
 impl Reach {
-    /// What was counted until now, this session included; `None` before Postgres 15, where nobody knows when
-    /// that is complete.
+    /// What was counted until now. What this session does from now on is not counted.
+    ///
+    /// `None` where nobody can tell when that is complete: before Postgres 15, and without a superuser.
     ///
     /// # Errors
     /// Where the statistics cannot be read.
-    pub(super) async fn now(conn: &mut PgConnection) -> Result<Option<Self>> {
-        let known = "select to_regproc('pg_catalog.pg_stat_force_next_flush') is not null";
-        let known: bool = sqlx::query_scalar(known).fetch_one(&mut *conn).await?;
-        if !known {
+    pub(super) async fn begin(conn: &mut PgConnection) -> Result<Option<Self>> {
+        let told = "select rolsuper and current_setting('server_version_num')::int >= 150000
+            from pg_catalog.pg_roles where rolname = current_user";
+        if !sqlx::query_scalar(told).fetch_one(&mut *conn).await? {
             return Ok(None);
         }
-        sqlx::query("select pg_catalog.pg_stat_force_next_flush()")
-            .execute(&mut *conn)
-            .await?;
+        not_counted(conn).await?;
+        Self::now(conn).await.map(Some)
+    }
+
+    async fn now(conn: &mut PgConnection) -> Result<Self> {
         let sql =
             "select schemaname::text, relname::text, coalesce(seq_scan, 0) + coalesce(idx_scan, 0)
                 + n_tup_ins + n_tup_upd + n_tup_del
@@ -49,7 +44,7 @@ impl Reach {
             let name = TableName::new(row.get::<String, _>(0), row.get::<String, _>(1));
             (name, row.get(2))
         });
-        Ok(Some(Self(tables.collect())))
+        Ok(Self(tables.collect()))
     }
 
     /// How often a table was reached since.
@@ -59,7 +54,17 @@ impl Reach {
     }
 }
 
+/// Has the server not count what this session does.
+///
+/// # Errors
+/// Without a superuser.
+pub(super) async fn not_counted(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("set track_counts = off").execute(conn).await?;
+    Ok(())
+}
+
 /// The tables with rows that the requests to the previous release reached, and those to the candidate did not.
+/// It ends the sessions of the services: the side is not asked any more.
 ///
 /// # Errors
 /// Where the statistics cannot be read.
@@ -68,57 +73,47 @@ pub(super) async fn judge(
     before: &[Reach; 3],
     candidate: &Point,
 ) -> Result<Vec<Finding>> {
-    let [Some(baseline), Some(secondary)] = [
-        at(cx, Side::Baseline).await?,
-        at(cx, Side::Secondary).await?,
-    ] else {
-        return Ok(Vec::new());
-    };
-    let mut used: Vec<(&TableName, u64, [i64; 2])> = Vec::new();
+    let mut all = Vec::new();
+    for side in Side::ALL {
+        all.push(at(cx, side).await?);
+    }
+    let mut findings = Vec::new();
     for (table, count) in candidate.counts() {
-        let times = [
-            baseline.since(&before[0], table),
-            secondary.since(&before[1], table),
-        ];
-        if count > 0 && times.iter().all(|times| *times > 0) {
-            used.push((table, count, times));
+        let times = all.iter().zip(before);
+        let times: Vec<i64> = times
+            .map(|(now, before)| now.since(before, table))
+            .collect();
+        if let [old, again, 0] = times[..]
+            && old > 0
+            && again > 0
+            && count > 0
+        {
+            let message = format!(
+                "it holds rows ({count}), and the requests to the candidate neither read nor write any"
+            );
+            let evidence = format!(
+                "scans and writes, baseline: {old}\nscans and writes, secondary: {again}\nscans and writes, candidate: 0"
+            );
+            let table = TableRef::new(table.to_string());
+            let finding = Finding::warning("api/rows-unreached", table, message);
+            findings.push(finding.with_evidence(evidence));
         }
     }
-    let until = Instant::now() + COUNTED;
-    while !used.is_empty() {
-        let Some(candidate) = at(cx, Side::Candidate).await? else {
-            return Ok(Vec::new());
-        };
-        used.retain(|(table, ..)| candidate.since(&before[2], table) == 0);
-        if Instant::now() >= until {
-            break;
-        }
-        cx.bounded("wait until the server has counted", sleep(PAUSE))
-            .await?; // poll
-    }
-    let finding = |(table, count, [old, again]): (&TableName, u64, [i64; 2])| {
-        let message = format!(
-            "it holds rows ({count}), and the requests to the candidate neither read nor write any"
-        );
-        let evidence = format!(
-            "scans and writes, baseline: {old}\nscans and writes, secondary: {again}\nscans and writes, candidate: 0"
-        );
-        Finding::warning(
-            "api/rows-unreached",
-            TableRef::new(table.to_string()),
-            message,
-        )
-        .with_evidence(evidence)
-    };
-    Ok(used.into_iter().map(finding).collect())
+    Ok(findings)
 }
 
-async fn at(cx: &UpgradeContext, side: Side) -> Result<Option<Reach>> {
+/// A session counts at its end, or once a second (`pgstat_report_stat` of Postgres): hence all end.
+async fn at(cx: &UpgradeContext, side: Side) -> Result<Reach> {
+    const END: &str = "select pg_catalog.pg_terminate_backend(pid, 5000)
+        from pg_catalog.pg_stat_activity
+        where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()";
     let cx = cx.at_side(side)?;
     let mut conn = cx.connect().await?;
-    let reach = cx
-        .bounded("read what was reached", Reach::now(&mut conn))
-        .await?;
+    let reading = async {
+        sqlx::query(END).execute(&mut conn).await?;
+        Reach::now(&mut conn).await
+    };
+    let reach = cx.bounded("read what was reached", reading).await?;
     close(conn).await;
     reach
 }

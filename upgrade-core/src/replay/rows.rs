@@ -54,20 +54,31 @@ impl Before {
     /// # Errors
     /// Where a database cannot be read.
     pub(super) async fn judge(&self, cx: &UpgradeContext) -> Result<Vec<Finding>> {
-        // Before the rows are read, which would count, too.
-        let unreached = match &self.reach {
-            Some(before) => reach::judge(cx, before, &self.points[2]).await?,
-            None => Vec::new(),
-        };
         let [baseline, secondary, candidate] = Side::ALL;
         let written = [
-            written(cx, baseline, &self.points[0]).await?,
-            written(cx, secondary, &self.points[1]).await?,
-            written(cx, candidate, &self.points[2]).await?,
+            self.written(cx, baseline, &self.points[0]).await?,
+            self.written(cx, secondary, &self.points[1]).await?,
+            self.written(cx, candidate, &self.points[2]).await?,
         ];
         let mut findings = compare(&written);
-        findings.extend(unreached);
+        if let Some(before) = &self.reach {
+            findings.extend(reach::judge(cx, before, &self.points[2]).await?);
+        }
         Ok(findings)
+    }
+
+    async fn written(&self, cx: &UpgradeContext, side: Side, since: &Point) -> Result<Tables> {
+        let cx = cx.at_side(side)?;
+        let mut conn = cx.connect().await?;
+        let reading = async {
+            if self.reach.is_some() {
+                reach::not_counted(&mut conn).await?;
+            }
+            since.written(&mut conn).await
+        };
+        let written = cx.bounded("read what was written", reading).await?;
+        close(conn).await;
+        written
     }
 }
 
@@ -75,22 +86,12 @@ async fn point(cx: &UpgradeContext, side: Side) -> Result<(Point, Option<Reach>)
     let cx = cx.at_side(side)?;
     let mut conn = cx.connect().await?;
     let read = async {
-        let point = Point::now(&mut conn).await?;
-        Ok((point, Reach::now(&mut conn).await?))
+        let reach = Reach::begin(&mut conn).await?;
+        Ok((Point::now(&mut conn).await?, reach))
     };
     let read = cx.bounded("count rows", read).await?;
     close(conn).await;
     read
-}
-
-async fn written(cx: &UpgradeContext, side: Side, since: &Point) -> Result<Tables> {
-    let cx = cx.at_side(side)?;
-    let mut conn = cx.connect().await?;
-    let written = cx
-        .bounded("read what was written", since.written(&mut conn))
-        .await?;
-    close(conn).await;
-    written
 }
 
 /// Compares what the sides wrote, in the tables and columns that all have.
