@@ -9,7 +9,7 @@ pub(super) const KINDS: &[FindingKind] = &[
         id: "api/answer-differs",
         title: "the new release answers a recorded request otherwise",
         severity: Error,
-        otherwise: "warning if only some repeats of one request differ, note if an error of the previous release is mended",
+        otherwise: "warning if only some repeats of one request differ, or in the order of so few values that two runs agree in it by chance, note if an error of the previous release is mended",
         scenarios: EVERY,
         breaks: "clients get another value, order or number of elements for the same request over the same data",
         mend: "send the request of the evidence to both releases and look for what computes the value; a migration may have changed the data it is computed from",

@@ -12,6 +12,8 @@ use crate::statistics::fisher;
 
 /// How unlikely a frequency must be, if nothing changed.
 pub(super) const UNLIKELY: f64 = 0.001;
+/// How likely two runs may agree in an order by chance before another order is only a doubt.
+const CHANCE: f64 = 0.01;
 /// In how many answers a place must have been seen before what it never was says something.
 const LEARNED: usize = 3;
 /// By which factor numbers that are noise must differ to be others: seconds became milliseconds.
@@ -254,11 +256,14 @@ fn value(place: &Place, samples: &[Sample<'_>]) -> Option<(Kind, Weight)> {
     let class = Class::of(samples);
     match class {
         Class::Equal | Class::Close | Class::Multiset => {
-            let weight = Weight::of(samples, |of| !class.holds(of))?;
+            let mut weight = Weight::of(samples, |of| !class.holds(of))?;
             let ordered = samples
                 .iter()
                 .filter(|of| !class.holds(of))
                 .all(|of| same_multiset(of.candidate, of.baseline));
+            if ordered && same_order_by_chance(samples) > CHANCE {
+                weight.severity = Severity::Warning;
+            }
             Some((if ordered { Kind::Order } else { Kind::Value }, weight))
         }
         // Its type is judged already.
@@ -266,6 +271,15 @@ fn value(place: &Place, samples: &[Sample<'_>]) -> Option<(Kind, Weight)> {
         Class::Noisy if place.is_whole() => None,
         Class::Noisy => noisy(samples),
     }
+}
+
+/// How likely two runs give all these lists in the same order if that is random: the product of 1/k! over lists of
+/// k different values. Lists of the same values count once: a process may order them alike as long as it lives.
+fn same_order_by_chance(samples: &[Sample<'_>]) -> f64 {
+    let values = |of: &Sample<'_>| of.baseline.iter().map(Value::to_string).collect();
+    let lists: BTreeSet<BTreeSet<String>> = samples.iter().map(values).collect();
+    let orders = lists.iter().flat_map(|list| 1..=list.len());
+    orders.map(|number| 1.0 / number as f64).product()
 }
 
 fn noisy(samples: &[Sample<'_>]) -> Option<(Kind, Weight)> {
@@ -371,7 +385,12 @@ mod tests {
                 Kind::Missing,
             ),
             (json!({"a": {"b": 1}}), json!({"a": "x"}), "$.a", Kind::Type),
-            (json!([1, 2]), json!([2, 1]), "$[]", Kind::Order),
+            (
+                json!([1, 2, 3, 4, 5]),
+                json!([2, 1, 3, 4, 5]),
+                "$[]",
+                Kind::Order,
+            ),
             (
                 json!([{"a": 1}, {"a": 2}]),
                 json!([{"a": 1}]),
@@ -391,6 +410,23 @@ mod tests {
         }
         let new = one(json!({"a": 1}), json!({"a": 1, "b": {"c": 2}}));
         assert_eq!(new, [("$.b".to_owned(), Kind::New, Severity::Note)]);
+    }
+
+    #[test]
+    fn an_order_in_which_two_runs_may_agree_by_chance_is_a_doubt() {
+        let pair = |one: u32, other: u32| {
+            let old = json!([one, other]);
+            [old.clone(), old, json!([other, one])]
+        };
+        let order = |severity| [("$[]".to_owned(), Kind::Order, severity)];
+        assert_eq!(judged(&[pair(1, 2)]), order(Severity::Warning));
+        // The same two values tell nothing new.
+        assert_eq!(
+            judged(&[(); 9].map(|()| pair(1, 2))),
+            order(Severity::Warning)
+        );
+        let others: Vec<_> = (0..7).map(|number| pair(number, 10 + number)).collect();
+        assert_eq!(judged(&others), order(Severity::Error));
     }
 
     #[test]

@@ -30,6 +30,9 @@
 //! second time on fresh copies and keeps only what is found again under the same id and subject: noise that
 //! is rare hardly ever hits the same request and place twice.
 //!
+//! Another order is a warning while the two systems of the previous release may agree in theirs by chance, with a
+//! probability of more than 1 %: two values have two orders, five have 120.
+//!
 //! # The data afterwards
 //!
 //! Where each side has a database, what the requests wrote to it is compared in the same way, as far as
