@@ -38,12 +38,22 @@ fn whole(error: &upgrade_core::Error) -> String {
     text
 }
 
+/// What is wrong with services that end, or never begin.
 async fn failure(stack: Stack) -> (ErrorKind, String) {
+    failure_within(stack, Duration::from_secs(60)).await
+}
+
+/// What is wrong with services that run and do not become ready. A busy engine takes seconds to start one.
+async fn lateness(stack: Stack) -> (ErrorKind, String) {
+    failure_within(stack, Duration::from_secs(6)).await
+}
+
+async fn failure_within(stack: Stack, within: Duration) -> (ErrorKind, String) {
     let (fixture, cx) = (Fixture::new(), context());
     let environment = fixture
         .environment()
         .with_release("1", stack)
-        .with_ready_within(Duration::from_secs(2));
+        .with_ready_within(within);
     let error = environment.prepare(&cx).await.unwrap_err();
     let text = whole(&error);
     // Nothing is left although nobody calls teardown.
@@ -78,7 +88,7 @@ async fn a_container_that_takes_too_much_memory_is_told_from_one_that_fails() {
 #[ignore = "needs Docker"]
 async fn a_health_check_that_never_passes_says_what_it_says() {
     let service = shell("sleep 60").with_healthcheck(Healthcheck::shell("echo no queue; exit 1"));
-    let (kind, text) = failure(Stack::new().with_service("api", service)).await;
+    let (kind, text) = lateness(Stack::new().with_service("api", service)).await;
     assert_eq!(kind, ErrorKind::Timeout);
     assert!(
         text.contains("its health check ends with 1: no queue"),
@@ -90,7 +100,7 @@ async fn a_health_check_that_never_passes_says_what_it_says() {
 #[ignore = "needs Docker"]
 async fn a_port_on_which_nobody_listens_is_named() {
     let (kind, text) =
-        failure(Stack::new().with_service("api", shell("sleep 60").with_port(81))).await;
+        lateness(Stack::new().with_service("api", shell("sleep 60").with_port(81))).await;
     assert_eq!(kind, ErrorKind::Timeout);
     assert!(text.contains("nothing listens on port 81"), "{text}");
 }
