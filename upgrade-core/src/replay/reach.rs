@@ -14,7 +14,7 @@ use crate::side::Side;
 use crate::subject::TableRef;
 
 /// How often the tables of a database were read or written, as the server counts it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(super) struct Reach(BTreeMap<TableName, i64>);
 
 impl Reach {
